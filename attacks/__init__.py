@@ -1,0 +1,13 @@
+"""The built-in attacks; they reach the harness as anybody's do, by an entry point."""
+
+from __future__ import annotations
+
+from bench import Attack, hookimpl
+
+
+@hookimpl
+def bench_attacks() -> list[type[Attack]]:
+    """The attacks of this folder."""
+    from .htba import HTBA
+
+    return [HTBA]

@@ -1,0 +1,135 @@
+"""Trigger pictures: a colour mosaic drawn from a seed or a user's PNG, resized to the pasted width."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench import BenchError, Seeds, nearest
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+MOSAIC = "mosaic"
+CELLS = 4
+MASTER = 80
+"""Width in pixels of a mosaic before it is resized, as of the public PNG triggers."""
+
+Pixels = NDArray[np.uint8]
+Stamp = tuple[int, int] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trigger:
+    """One trigger: "mosaic" or a PNG's path, the mosaic's seed, the pasted size.
+
+    `size` of 1 or more: whole pixels; below 1: a share of the image width, rounded, at least 1 px.
+    """
+
+    source: str
+    seed: int
+    size: float
+
+    def __post_init__(self) -> None:
+        whole = self.size < 1 or float(self.size).is_integer()
+        if not (math.isfinite(self.size) and self.size > 0 and whole):
+            raise BenchError(f"trigger_size is {self.size}, expected whole pixels (10) or a share of the width (0.22).")
+
+    def width(self, image_width: int) -> int:
+        """Width and height in pixels on images of `image_width`. Raises BenchError if larger than they."""
+        width = int(self.size) if self.size >= 1 else max(1, round(self.size * image_width))
+        if width > image_width:
+            raise BenchError(
+                f"a trigger of {width} px is larger than the images ({image_width} px): "
+                f"give a trigger_size of {image_width} or less, or a share of the width (0.22)."
+            )
+        return width
+
+    def pixels(self, width: int) -> Tensor:
+        """The picture at `width`: uint8 (3, width, width), shared by all callers, not to be written to."""
+        return _resized(self.source, self.seed, _stamp(self.source), width)
+
+    def identity(self) -> dict[str, Any]:
+        """What decides the pixels: the name of the source (no folder), and the SHA-256 of its pixels."""
+        picture = _picture(self.source, self.seed, _stamp(self.source))
+        digest = hashlib.sha256(repr(picture.shape).encode() + picture.tobytes()).hexdigest()
+        return {"trigger": Path(self.source).name, "trigger_sha256": digest}
+
+
+def mosaic(seed: int) -> Pixels:
+    """A random mosaic, uint8 (80, 80, 3): 4x4 cells, each channel 0 or 255, enlarged bicubically.
+
+    The public PNG triggers are of this form: enlarging the colours at their cell centres so gives them back
+    within 2 to 4 grey levels on average (bilinearly: 8 to 12). [?] The eight colours are read off them.
+    """
+    from PIL import Image
+
+    bits = Seeds(seed, MOSAIC).value
+    cells = [255 * (bits >> place & 1) for place in range(CELLS * CELLS * 3)]
+    small = np.array(cells, dtype=np.uint8).reshape(CELLS, CELLS, 3)
+    return np.asarray(Image.fromarray(small).resize((MASTER, MASTER), Image.Resampling.BICUBIC))
+
+
+def read_picture(path: Path) -> Pixels:
+    """A PNG's pixels, uint8 (H, H, 3), RGB. Raises BenchError for any file that cannot serve."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as image:
+            image.load()
+    except FileNotFoundError:
+        siblings = [file.name for file in path.parent.glob("*.png")] if path.parent.is_dir() else []
+        raise BenchError(
+            f"no trigger file {str(path)!r}; expected a PNG or {MOSAIC!r}.{nearest(path.name, siblings)}"
+        ) from None
+    except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+        raise BenchError(f"trigger {str(path)!r} cannot be read as an image: {error}.") from None
+    return _rgb(image, path)
+
+
+def _rgb(image: Any, path: Path) -> Pixels:
+    """8-bit RGB, refusing what cannot become it without a choice that belongs to the user."""
+    if image.mode.startswith("I") or image.mode == "F":
+        raise BenchError(
+            f"trigger {str(path)!r} has more than 8 bits per channel ({image.mode}): save it as 8-bit RGB."
+        )
+    if image.width != image.height:
+        size = f"{image.width} x {image.height}"
+        raise BenchError(f"trigger {str(path)!r} is {size} px, expected a square: crop it or pad it.")
+    if image.has_transparency_data and image.convert("RGBA").getextrema()[3][0] < 255:
+        raise BenchError(
+            f"trigger {str(path)!r} is partly transparent, and triggers are pasted opaque: flatten it to RGB."
+        )
+    return np.asarray(image.convert("RGB"))
+
+
+def _stamp(source: str) -> Stamp:
+    """Modification time and size of a PNG, so that an edited file is read again; None without a file."""
+    try:
+        status = None if source == MOSAIC else Path(source).stat()
+    except OSError:
+        return None
+    return status and (status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=64)
+def _picture(source: str, seed: int, stamp: Stamp) -> Pixels:
+    return mosaic(seed) if source == MOSAIC else read_picture(Path(source))
+
+
+@lru_cache(maxsize=256)
+def _resized(source: str, seed: int, stamp: Stamp, width: int) -> Tensor:
+    """[U] resizes its PNGs with Pillow too; bicubic there averages over the source pixels when shrinking."""
+    import torch
+    from PIL import Image
+
+    image = Image.fromarray(_picture(source, seed, stamp))
+    small = np.array(image.resize((width, width), Image.Resampling.BICUBIC))
+    return torch.from_numpy(small).permute(2, 0, 1).contiguous()

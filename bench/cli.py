@@ -1,0 +1,192 @@
+"""The command line. Each command's work is elsewhere; nothing heavy is imported before a command needs it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .errors import BenchError
+
+if TYPE_CHECKING:
+    from .config import Config
+    from .plugins.manager import Plugins
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Benchmark for backdoors in self-supervised learning: attacks, defenses, one threat model, one table.",
+)
+store_app = typer.Typer(no_args_is_help=True, help="What finished stages left on disk: list, prune.")
+app.add_typer(store_app, name="store")
+
+Attack = Annotated[str | None, typer.Option(help="Attack by name (see `bench list`).", show_default="the preset's")]
+Defense = Annotated[str | None, typer.Option(help="Defense by name.", show_default="the preset's")]
+DatasetName = Annotated[str | None, typer.Option("--dataset", help="Dataset by name.", show_default="the preset's")]
+Method = Annotated[str | None, typer.Option("--ssl", help="SSL method by name.", show_default="the preset's")]
+Preset = Annotated[str, typer.Option(help="Preset by name (see `bench presets`) or a TOML file.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="SECTION.OPTION=VALUE", help="Change one option, as in defense.masks=128."),
+]
+Seed = Annotated[int | None, typer.Option(help="Root of every random number.", show_default="the preset's")]
+StoreRoot = Annotated[
+    Path | None, typer.Option("--store", envvar="BENCH_STORE", help="Where stages are kept.", show_default="user cache")
+]
+Devices = Annotated[int, typer.Option(min=1, help="Devices (processes) a training takes.")]
+Accelerator = Annotated[str, typer.Option(help="Lightning Fabric's accelerator: auto, cpu, cuda, mps ...")]
+
+
+def main() -> None:
+    """The console script: user errors are one message and exit code 2, Ctrl-C is 130."""
+    sys.exit(guarded(lambda: app(standalone_mode=False)))
+
+
+def guarded(command: Callable[[], Any]) -> int:
+    """Run `command`; its exit code."""
+    import click
+
+    try:
+        code = command()
+    except BenchError as error:
+        typer.echo(f"bench: {error}", err=True)
+        return 2
+    except click.exceptions.Exit as stop:
+        return int(stop.exit_code)
+    except click.ClickException as error:
+        error.show()
+        return int(error.exit_code)
+    except (KeyboardInterrupt, click.exceptions.Abort):
+        typer.echo("\nbench: stopped. The same command goes on from here.", err=True)
+        return 130
+    return code if isinstance(code, int) else 0
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False) -> None:
+    if version:
+        from . import __version__
+
+        typer.echo(f"bench {__version__}")
+        raise typer.Exit
+
+
+def _load(
+    preset: str, choices: dict[str, str | None], settings: list[str] | None, seed: int | None
+) -> tuple[Config, Plugins]:
+    from .config import load_config
+    from .plugins.manager import Plugins
+
+    plugins = Plugins.load()
+    return load_config(plugins, preset, choices=choices, settings=settings or (), seed=seed), plugins
+
+
+@app.command()
+def run(
+    attack: Attack = None,
+    defense: Defense = None,
+    dataset: DatasetName = None,
+    ssl: Method = None,
+    preset: Preset = "laptop",
+    settings: Set = None,
+    seed: Seed = None,
+    record: Annotated[Path | None, typer.Option(help="Write the record to this file as well.")] = None,
+    store: StoreRoot = None,
+    devices: Devices = 1,
+    accelerator: Accelerator = "auto",
+) -> None:
+    """Attack, train, defend, train again, and print both rows. What is in the store is not computed again."""
+    from .commands import run_command
+
+    choices = {"attack": attack, "defense": defense, "dataset": dataset, "ssl": ssl}
+    config, plugins = _load(preset, choices, settings, seed)
+    run_command(config, plugins, store=store, record=record, devices=devices, accelerator=accelerator)
+
+
+@app.command()
+def plan(
+    attack: Attack = None,
+    defense: Defense = None,
+    dataset: DatasetName = None,
+    ssl: Method = None,
+    preset: Preset = "laptop",
+    settings: Set = None,
+    seed: Seed = None,
+    store: StoreRoot = None,
+    devices: Devices = 1,
+    accelerator: Accelerator = "auto",
+) -> None:
+    """The stages of that run, which of them are in the store, and an estimate of the time for the rest."""
+    from .commands import plan_command
+
+    choices = {"attack": attack, "defense": defense, "dataset": dataset, "ssl": ssl}
+    config, _ = _load(preset, choices, settings, seed)
+    plan_command(config, store=store, devices=devices, accelerator=accelerator)
+
+
+@app.command("list")
+def list_(
+    kind: Annotated[str | None, typer.Argument(help="attack, defense, dataset or ssl; all without it.")] = None,
+) -> None:
+    """Attacks, defenses, datasets and SSL methods: where each comes from, and its options."""
+    from .commands import list_command
+
+    list_command(kind)
+
+
+@app.command()
+def plugins() -> None:
+    """The plugins found, and for each broken one the reason."""
+    from .commands import plugins_command
+
+    plugins_command()
+
+
+@app.command()
+def presets(name: Annotated[str | None, typer.Argument(help="Print this preset whole.")] = None) -> None:
+    """The presets, a line each."""
+    from .commands import presets_command
+
+    presets_command(name)
+
+
+@app.command()
+def leaderboard(
+    records: Annotated[
+        list[Path] | None, typer.Argument(help="Record files, or folders of them.", show_default="the store's")
+    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the markdown to this file.")] = None,
+    store: StoreRoot = None,
+) -> None:
+    """Records as markdown tables: one for each dataset, attack and preset."""
+    from .commands import leaderboard_command
+
+    leaderboard_command(records or [], output, store)
+
+
+@store_app.command("list")
+def store_list(store: StoreRoot = None) -> None:
+    """Every stage kept, its size, and when it was last used."""
+    from .commands import store_list_command
+
+    store_list_command(store)
+
+
+@store_app.command("prune")
+def store_prune(
+    older_than: Annotated[float | None, typer.Option(min=0, help="Only what was not used for so many days.")] = None,
+    max_gib: Annotated[float | None, typer.Option(min=0, help="The least recently used, down to so many GiB.")] = None,
+    stage: Annotated[str | None, typer.Option(help="Only this stage (poison, pretrain, probe, clean).")] = None,
+    partial: Annotated[bool, typer.Option("--partial", help="Only what unfinished stages left.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go; delete nothing.")] = False,
+    store: StoreRoot = None,
+) -> None:
+    """Delete stages. What a running command is making is left alone."""
+    from .commands import store_prune_command
+
+    store_prune_command(store, older_than, max_gib, stage, partial, dry_run)

@@ -1,0 +1,244 @@
+"""What the commands do: everything that prints."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.markup import escape
+from rich.table import Table
+
+from .errors import BenchError, nearest
+from .store import Store, write_bytes
+
+if TYPE_CHECKING:
+    from .config import Config
+    from .pipeline import Pipeline
+    from .plugins.manager import Entry, Plugins
+    from .types import Dataset
+
+out, log_out = Console(), Console(stderr=True)
+
+
+def open_store(root: Path | None) -> Store:
+    """The store at `root`, else in the user's cache folder."""
+    if root is None:
+        from platformdirs import user_cache_path
+
+        root = user_cache_path("ssl-backdoor-bench", appauthor=False) / "store"
+    return Store(root.expanduser().absolute())
+
+
+def run_command(
+    config: Config, plugins: Plugins, *, store: Path | None, record: Path | None, devices: int, accelerator: str
+) -> None:
+    """`bench run`."""
+    from . import outcome
+    from . import record as records
+    from .listen import Everyone, Terminal, Trackers
+    from .run import make_stages
+    from .summary import summary
+
+    _show_log()
+    pipeline = _pipeline(config, store, devices, accelerator)
+    with _library_noise_muted(), Terminal(out) as terminal:
+        make_stages(pipeline, Everyone([terminal, Trackers(plugins)]))
+    built = outcome.build_record(pipeline)
+    kept = _record_path(pipeline)
+    if not kept.exists() or records.fingerprint(records.load(kept)) != records.fingerprint(built):
+        records.save(kept, built)
+    for part in summary(built):
+        out.print(part, highlight=False)
+    if record is not None:
+        records.save(record, built)
+    out.print(f"\nRecord: {record or kept}", highlight=False, soft_wrap=True)
+
+
+def _pipeline(config: Config, store: Path | None, devices: int, accelerator: str) -> Pipeline:
+    from .pipeline import Pipeline
+    from .stages import Machine
+
+    dataset = config.dataset.load()
+    _tell_skipped(dataset)
+    return Pipeline(config, dataset, open_store(store), Machine(accelerator=accelerator, devices=devices))
+
+
+def _tell_skipped(dataset: Dataset) -> None:
+    if dataset.skipped:
+        names = ", ".join(dataset.skipped[:5]) + (" ..." if len(dataset.skipped) > 5 else "")
+        log_out.print(f"bench: {len(dataset.skipped)} files cannot be read and are left out: {names}", markup=False)
+
+
+def _record_path(pipeline: Pipeline) -> Path:
+    run = pipeline.config
+    name = f"{run.dataset.name}-{run.attack.name}-{run.defense.name}-seed{run.seed}-{pipeline.clean.key[:10]}.json"
+    return pipeline.store.root / "records" / name
+
+
+def _show_log() -> None:
+    handler = RichHandler(console=log_out, show_time=False, show_path=False, markup=False)
+    logger = logging.getLogger("bench")
+    if not logger.handlers:
+        logger.addHandler(handler)
+        logger.setLevel(logging.WARNING)
+
+
+@contextmanager
+def _library_noise_muted() -> Iterator[None]:
+    """Fabric announces its devices at INFO and warns of settings that we chose on purpose."""
+    import warnings
+
+    logging.getLogger("lightning_fabric").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="lightning_fabric")
+        yield
+
+
+def plan_command(config: Config, *, store: Path | None, devices: int, accelerator: str) -> None:
+    """`bench plan`."""
+    from .estimate import Estimator
+
+    pipeline = _pipeline(config, store, devices, accelerator)
+    estimator = Estimator(pipeline)
+    table = Table(show_edge=False, pad_edge=False)
+    for heading in ("stage", "in the store", "time", "estimated from"):
+        table.add_column(heading, justify="right" if heading == "time" else "left")
+    rows = estimator.rows()
+    for row in rows:
+        table.add_row(row.title, "yes" if row.cached else "no", row.time, row.basis)
+    out.print(table)
+    out.print(f"\n{estimator.total(rows)}", highlight=False)
+
+
+def list_command(kind: str | None) -> None:
+    """`bench list`."""
+    from .plugins.manager import Plugins
+    from .plugins.offers import KINDS
+
+    if kind is not None and kind not in KINDS:
+        raise BenchError(f"unknown kind {kind!r}.{nearest(kind, KINDS)}")
+    found = Plugins.load()
+    for each in [kind] if kind else list(KINDS):
+        out.print(f"\n[bold]{KINDS[each].word}s[/]")
+        for entry in found.entries(each):
+            _print_entry(entry)
+    _print_broken(found)
+
+
+def _print_entry(entry: Entry) -> None:
+    from .plugins.options import REQUIRED, options
+
+    purpose = (entry.cls.__doc__ or "").strip().splitlines()[0]
+    out.print(f"  [cyan]{entry.name}[/]  {escape(purpose)} [dim]({escape(entry.origin)})[/]", highlight=False)
+    for option in options(entry.cls):
+        default = "(required)" if option.default is REQUIRED else repr(option.default)
+        line = f"      {option.name} = {default}  [dim]{escape(option.doc)}[/]"
+        out.print(line, highlight=False, soft_wrap=True)
+
+
+def plugins_command() -> None:
+    """`bench plugins`."""
+    from .plugins.manager import Plugins
+    from .plugins.offers import KINDS
+
+    found = Plugins.load()
+    table = Table(show_edge=False, pad_edge=False)
+    for heading in ("kind", "name", "from"):
+        table.add_column(heading)
+    for kind in KINDS:
+        for entry in found.entries(kind):
+            table.add_row(KINDS[kind].word, entry.name, escape(entry.origin))
+    out.print(table)
+    _print_broken(found)
+
+
+def _print_broken(found: Plugins) -> None:
+    for broken in found.broken:
+        log_out.print(f"cannot be used: {broken}", style="red", markup=False, highlight=False)
+
+
+def presets_command(name: str | None) -> None:
+    """`bench presets`."""
+    from importlib.resources import files
+
+    from .config import preset_names, read_preset
+
+    if name is not None:
+        read_preset(name)
+        path = Path(name) if name.endswith(".toml") else files("bench.presets") / f"{name}.toml"
+        sys.stdout.write(path.read_text(encoding="utf-8"))
+        return
+    for each in preset_names():
+        out.print(f"  [cyan]{each}[/]  {escape(str(read_preset(each).get('purpose', '')))}", highlight=False)
+
+
+def leaderboard_command(paths: list[Path], output: Path | None, store: Path | None) -> None:
+    """`bench leaderboard`."""
+    from . import leaderboard
+    from . import record as records
+
+    files = _record_files(paths or [open_store(store).root / "records"])
+    if not files:
+        raise BenchError("there is no record yet. `bench run` makes one; or name record files or folders.")
+    text = leaderboard.markdown(leaderboard.tables([records.load(file) for file in files]))
+    if output is None:
+        sys.stdout.write(text)
+        return
+    write_bytes(output, text.encode())
+    out.print(f"{len(files)} records -> {output}", highlight=False, soft_wrap=True)
+
+
+def _record_files(paths: list[Path]) -> list[Path]:
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            found += sorted(path.glob("*.json"))
+        elif path.is_file():
+            found.append(path)
+        elif path.name != "records":
+            raise BenchError(f"no record file or folder {str(path)!r}")
+    return found
+
+
+def store_list_command(root: Path | None) -> None:
+    """`bench store list`."""
+    store = open_store(root)
+    entries = store.entries()
+    table = Table(show_edge=False, pad_edge=False)
+    for heading in ("stage", "key", "size", "seconds", "last used", "state"):
+        table.add_column(heading, justify="right" if heading in ("size", "seconds") else "left")
+    for e in entries:
+        used = e.last_used.astimezone().strftime("%Y-%m-%d %H:%M")
+        table.add_row(e.stage, e.key[:12], size(e.bytes), f"{e.seconds:.0f}", used, "" if e.finished else "unfinished")
+    out.print(table)
+    total = size(sum(e.bytes for e in entries))
+    out.print(f"{len(entries)} stages, {total} in {store.root}", highlight=False, soft_wrap=True)
+
+
+def store_prune_command(
+    root: Path | None, days: float | None, gib: float | None, stage: str | None, partial: bool, dry_run: bool
+) -> None:
+    """`bench store prune`."""
+    freed = open_store(root).prune(
+        older_than=None if days is None else days * 86_400,
+        max_bytes=None if gib is None else int(gib * 2**30),
+        stage=stage,
+        partial=partial,
+        dry_run=dry_run,
+    )
+    out.print(f"{'would free' if dry_run else 'freed'} {size(freed)}", highlight=False)
+
+
+def size(count: float) -> str:
+    """Bytes for people."""
+    for unit in ("B", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}"
+        count /= 1024
+    return f"{count:.1f} GiB"

@@ -1,0 +1,164 @@
+"""What a run is: a preset (TOML), changed by what the user sets, checked, and turned into plugin instances."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import BenchError, nearest
+from .plugins.options import make
+from .probe_settings import ProbeSettings
+from .seeds import Seeds
+from .ssl.settings import EncoderSettings, TrainSettings, ViewSettings
+
+if TYPE_CHECKING:
+    from .plugins.manager import Plugins
+    from .types import Attack, DatasetPlugin, Defense, SSLMethod
+
+DEFAULT_PRESET = "laptop"
+_CHOICES = {"dataset": "dataset", "ssl": "ssl", "attack": "attack", "defense": "defense"}
+"""Section of the configuration -> kind of plugin that its `name` chooses."""
+_SETTINGS = {"encoder": EncoderSettings, "views": ViewSettings, "train": TrainSettings, "probe": ProbeSettings}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """A checked configuration. `resolved` is all of it as JSON-able data: every option, defaults included."""
+
+    preset: str
+    seed: int
+    dataset: DatasetPlugin
+    ssl: SSLMethod
+    attack: Attack
+    defense: Defense
+    encoder: EncoderSettings
+    views: ViewSettings
+    train: TrainSettings
+    probe: ProbeSettings
+
+    @property
+    def seeds(self) -> Seeds:
+        """The root of this run's seeds."""
+        return Seeds(self.seed)
+
+    @property
+    def resolved(self) -> dict[str, Any]:
+        plugins = {name: getattr(self, name).identity() for name in _CHOICES}
+        sections = {name: dataclasses.asdict(getattr(self, name)) for name in _SETTINGS}
+        return {"seed": self.seed, **plugins, **sections}
+
+
+def preset_names() -> list[str]:
+    """The presets that ship with the benchmark."""
+    return sorted(p.name.removesuffix(".toml") for p in files("bench.presets").iterdir() if p.name.endswith(".toml"))
+
+
+def read_preset(name: str) -> dict[str, Any]:
+    """A preset by name, or a TOML file by its path, as plain data. Raises BenchError."""
+    if name.endswith(".toml"):
+        path = Path(name)
+        if not path.is_file():
+            raise BenchError(f"no preset file {name!r}. Presets by name: {', '.join(preset_names())}.")
+        text = path.read_text(encoding="utf-8")
+    elif name in preset_names():
+        text = (files("bench.presets") / f"{name}.toml").read_text(encoding="utf-8")
+    else:
+        raise BenchError(f"unknown preset {name!r}.{nearest(name, preset_names())}")
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise BenchError(f"preset {name!r} is not valid TOML: {error}") from error
+
+
+def parse_setting(text: str) -> tuple[list[str], Any]:
+    """'defense.masks=128' -> (['defense', 'masks'], 128). The value is TOML; anything else is a string."""
+    path, found, value = text.partition("=")
+    keys = path.strip().split(".")
+    if not found or not all(keys) or len(keys) > 3:
+        raise BenchError(f"--set {text!r} cannot be read. Expected SECTION.OPTION=VALUE, as in defense.masks=128.")
+    try:
+        return keys, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return keys, value
+
+
+def load_config(
+    plugins: Plugins,
+    preset: str = DEFAULT_PRESET,
+    *,
+    choices: Mapping[str, str | None] | None = None,
+    settings: Sequence[str] = (),
+    seed: int | None = None,
+) -> Config:
+    """The preset, then the chosen plugins ({"attack": "htba", ...}), then each --set, checked.
+
+    Options that a preset gives for another plugin of the same kind are left out. Raises BenchError naming every
+    bad option of the first bad section.
+    """
+    data = read_preset(preset)
+    chosen = {kind: name for kind, name in (choices or {}).items() if name is not None}
+    sections = {name: _section(data, name, chosen.get(name)) for name in (*_CHOICES, *_SETTINGS)}
+    top = {"seed": data.get("seed", 0) if seed is None else seed}
+    for text in settings:
+        _apply(sections, top, text)
+    _check_sections(data, preset)
+    return Config(
+        preset=preset,
+        seed=_seed(top["seed"]),
+        **{name: _plugin(plugins, kind, sections[name]) for name, kind in _CHOICES.items()},
+        **{name: make(cls, sections[name], f"[{name}]") for name, cls in _SETTINGS.items()},  # type: ignore[type-var]
+    )
+
+
+def _section(data: Mapping[str, Any], name: str, chosen: str | None) -> dict[str, Any]:
+    """One section's options. Plugins: {"name": ..., options of that plugin}; the preset holds them by name."""
+    section = data.get(name, {})
+    if name not in _CHOICES:
+        return dict(section)
+    selected = chosen or section.get("name")
+    if selected is None:
+        raise BenchError(f"no {name} was chosen: give --{name} NAME")
+    return {**section.get(selected, {}), "name": selected}
+
+
+def _apply(sections: dict[str, dict[str, Any]], top: dict[str, Any], text: str) -> None:
+    keys, value = parse_setting(text)
+    if keys == ["seed"]:
+        top["seed"] = value
+        return
+    if keys[0] not in sections:
+        raise BenchError(f"--set {text!r}: unknown section {keys[0]!r}.{nearest(keys[0], [*sections, 'seed'])}")
+    if len(keys) == 1 or keys[1] == "name":
+        raise BenchError(f"--set {text!r}: expected {keys[0]}.OPTION=VALUE" + _choose_instead(keys[0]))
+    target = sections[keys[0]]
+    if len(keys) == 3:
+        inner = target.get(keys[1], {})
+        target[keys[1]] = {**(inner if isinstance(inner, dict) else {}), keys[2]: value}
+    else:
+        target[keys[1]] = value
+
+
+def _choose_instead(section: str) -> str:
+    return f"; another {section} is chosen by --{section} NAME" if section in _CHOICES else ""
+
+
+def _check_sections(data: Mapping[str, Any], preset: str) -> None:
+    known = [*_CHOICES, *_SETTINGS, "purpose", "seed"]
+    for name in data:
+        if name not in known:
+            raise BenchError(f"preset {preset!r}: unknown section {name!r}.{nearest(name, known)}")
+
+
+def _plugin(plugins: Plugins, kind: str, section: Mapping[str, Any]) -> Any:
+    return plugins.make(kind, section["name"], {k: v for k, v in section.items() if k != "name"})
+
+
+def _seed(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise BenchError(f"seed must be a whole number, 0 or more, got {value!r}")
+    return value

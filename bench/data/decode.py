@@ -1,0 +1,93 @@
+"""Decoding one image file: a path or its bytes in, an upright RGB image or a square of it out.
+
+What becomes of modes other than RGB:
+- grey, palette, CMYK, YCbCr: converted by Pillow;
+- anything with transparency: laid over white, which is what a viewer shows (dropping the alpha channel, as
+  torchvision's loader does, would bring out colours that nobody was meant to see);
+- 16-bit grey (modes I;16 and I): scaled by 255/65535 (Pillow alone would clip at 255);
+- 32-bit float: refused, there is no agreed range.
+The EXIF orientation is applied, so that the pixels are as a viewer shows them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp"})
+"""Files with another suffix are no images and are passed over (Thumbs.db, .DS_Store, lists, archives)."""
+
+LAW = 1
+"""Raise it when a file would come out with other pixels than before, or other files would be refused."""
+
+_ALPHA = frozenset({"LA", "PA", "RGBA", "RGBa"})
+
+
+class Unreadable(Exception):
+    """A file that cannot be decoded, and why; the message holds no path."""
+
+
+def open_rgb(file: Path | IO[bytes]) -> Image.Image:
+    """The whole image, decoded, upright, mode RGB, any size. Raises Unreadable."""
+    try:
+        with Image.open(file) as image:
+            image.load()
+            return _rgb(_upright(image))
+    except (MemoryError, Warning):  # a warning made an error by python -W is no fault of the file
+        raise
+    except UnidentifiedImageError:  # its own message holds the address of a buffer
+        raise Unreadable("not an image, or not one that Pillow knows") from None
+    except Exception as error:  # on broken files Pillow raises nearly everything, struct.error to SyntaxError
+        # strerror: an OSError's text without the path, which the caller names anyway
+        raise Unreadable(getattr(error, "strerror", None) or str(error) or type(error).__name__) from None
+
+
+def square(image: Image.Image, size: int) -> NDArray[np.uint8]:
+    """The middle square of an RGB image at `size` pixels: uint8 (3, size, size), bicubic with antialiasing.
+
+    The same as resizing the short side to `size` and cropping the middle, to within the rounding of the long
+    side, at no more memory than the result however long the long side is.
+    """
+    width, height = image.size
+    side = min(width, height)
+    left, top = (width - side) // 2, (height - side) // 2
+    if (width, height) != (size, size):
+        box = (left, top, left + side, top + side)
+        image = image.resize((size, size), Image.Resampling.BICUBIC, box=box)
+    return np.asarray(image).transpose(2, 0, 1)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """`image` turned as its EXIF orientation says; as it is where that is broken (ImageNet has some)."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except (MemoryError, Warning):
+        raise
+    except Exception:  # pixels are fine, only the notes beside them are not
+        return image
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):
+        return _from_16_bit(image)
+    if image.mode == "F":
+        raise ValueError("32-bit float images have no agreed range")
+    if image.mode in _ALPHA or "transparency" in image.info:
+        return _over_white(image.convert("RGBA"))
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _over_white(image: Image.Image) -> Image.Image:
+    white = Image.new("RGBA", image.size, (255, 255, 255, 255))
+    return Image.alpha_composite(white, image).convert("RGB")
+
+
+def _from_16_bit(image: Image.Image) -> Image.Image:
+    values = np.asarray(image).astype(np.int64)
+    if values.min() < 0 or values.max() > 65535:
+        raise ValueError(f"grey values from {values.min()} to {values.max()}, expected 0 to 65535")
+    return Image.fromarray(((values * 255 + 32767) // 65535).astype(np.uint8)).convert("RGB")

@@ -1,0 +1,226 @@
+"""Images by index: of an array, of files, at another size, kept once decoded, poisoned, a part of others."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.errors import BenchError
+from bench.types import Images, Poison
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Indices = Sequence[int] | NDArray[np.int64]
+Apply = Callable[["Tensor", Sequence[Poison]], "Tensor"]
+CacheMode = Literal["auto", "memory", "none"]
+
+CACHE_BYTES = 1 << 30
+"""Decoded images up to this many bytes in all are kept in memory by `cache="auto"`."""
+
+
+def workers() -> int:
+    """How many threads read and decode: one for each core that this process may use, from 2 to 16."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    return max(2, min(16, cores))
+
+
+def rows_of(indices: Indices, count: int) -> NDArray[np.int64]:
+    """`indices` as an int64 array (B,), all in [0, count). Raises IndexError, TypeError (a mask, floats)."""
+    rows = np.asarray(indices)
+    if rows.size == 0:
+        return np.empty(0, np.int64)
+    if rows.ndim != 1 or rows.dtype.kind not in "iu":
+        raise TypeError(f"expected a list of integers, got {rows.dtype} of shape {rows.shape}")
+    if rows.min() < 0 or rows.max() >= count:
+        raise IndexError(f"index {rows.min()} to {rows.max()} asked of {count} images")
+    return rows.astype(np.int64)
+
+
+def keep_in_memory(cache: CacheMode, count: int, size: int) -> bool:
+    """Whether to keep `count` decoded images of `size` pixels: as `cache` says, "auto" up to CACHE_BYTES."""
+    return cache == "memory" or (cache == "auto" and count * 3 * size * size <= CACHE_BYTES)
+
+
+class ArrayImages(Images):
+    """Images in one uint8 array (or memory map): (N, 3, S, S), or (N, S, S, 3) where that does not fit."""
+
+    def __init__(self, array: NDArray[np.uint8]) -> None:
+        if array.dtype != np.uint8 or array.ndim != 4:
+            raise TypeError(f"expected uint8 images of 4 dimensions, got {array.dtype} {array.shape}")
+        if array.shape[1] != 3 and array.shape[3] == 3:
+            array = array.transpose(0, 3, 1, 2)
+        if array.shape[1] != 3 or array.shape[2] != array.shape[3]:
+            raise ValueError(f"expected (N, 3, S, S) or (N, S, S, 3), got {array.shape}")
+        self.size, self._array = int(array.shape[2]), array
+
+    def __len__(self) -> int:
+        return len(self._array)
+
+    def batch(self, indices: Indices) -> Tensor:
+        import torch
+
+        picked = self._array[rows_of(indices, len(self))]
+        return torch.from_numpy(np.ascontiguousarray(picked))
+
+
+class FileImages(Images):
+    """Image files, decoded when asked for by a few threads; the middle square of each, at `size` pixels.
+
+    paths: relative to `root`. Raises BenchError naming the file that cannot be read.
+    """
+
+    def __init__(self, paths: Sequence[str], size: int, *, root: str | Path = "") -> None:
+        self.size, self._paths, self._root = size, paths, Path(root)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def batch(self, indices: Indices) -> Tensor:
+        import torch
+
+        rows = rows_of(indices, len(self))
+        out = np.empty((len(rows), 3, self.size, self.size), np.uint8)
+
+        def fill(part: slice) -> None:
+            for row, image in zip(rows[part], out[part], strict=True):
+                image[:] = self._read(self._root / self._paths[row])
+
+        in_threads(fill, len(rows))
+        return torch.from_numpy(out)
+
+    def _read(self, path: Path) -> NDArray[np.uint8]:
+        from .decode import Unreadable, open_rgb, square
+
+        try:
+            return square(open_rgb(path), self.size)
+        except Unreadable as error:
+            raise BenchError(
+                f"Cannot read the image {path} ({error}). When the dataset was opened, it could: restore it."
+            ) from None
+
+
+class Resized(Images):
+    """`base` at another size, bicubic with antialiasing, when it is read."""
+
+    def __init__(self, base: Images, size: int) -> None:
+        self.size, self._base = size, base
+
+    def __len__(self) -> int:
+        return len(self._base)
+
+    def batch(self, indices: Indices) -> Tensor:
+        import torch
+        from PIL import Image
+
+        from .decode import square
+
+        pixels = self._base.batch(indices).permute(0, 2, 3, 1).contiguous().numpy()
+        out = np.empty((len(pixels), 3, self.size, self.size), np.uint8)
+        for image, target in zip(pixels, out, strict=True):
+            target[:] = square(Image.fromarray(image), self.size)
+        return torch.from_numpy(out)
+
+
+class Decoded(Images):
+    """`base`, each image read from it once and then kept: N x 3 x S x S bytes when all have been asked for.
+
+    Several threads may read at once: at worst an image is decoded twice, to the same bytes.
+    """
+
+    def __init__(self, base: Images) -> None:
+        self.size, self._base = base.size, base
+        self._kept = np.empty((len(base), 3, base.size, base.size), np.uint8)
+        self._known = np.zeros(len(base), np.bool_)
+
+    def __len__(self) -> int:
+        return len(self._base)
+
+    def batch(self, indices: Indices) -> Tensor:
+        import torch
+
+        rows = rows_of(indices, len(self))
+        missing = np.unique(rows[~self._known[rows]])
+        if len(missing):
+            self._kept[missing] = self._base.batch(missing).numpy()
+            self._known[missing] = True
+        return torch.from_numpy(self._kept[rows])
+
+
+class PoisonedImages(Images):
+    """`base` with an attack's pixels, which `apply` puts on the poisoned images of a batch when it is read.
+
+    Nothing but the rows of truth is held: a set of any size is poisoned in no memory. Raises BenchError where
+    an index is named twice, is outside the set, or `apply` returns anything but uint8 images of that shape.
+    """
+
+    def __init__(self, base: Images, poisons: Sequence[Poison], apply: Apply) -> None:
+        self.size, self._base, self._apply = base.size, base, apply
+        self._poisons = {poison.index: poison for poison in poisons}
+        if len(self._poisons) != len(poisons):
+            raise BenchError("The attack poisons an image twice: every index may be named once.")
+        wrong = [index for index in self._poisons if not 0 <= index < len(base)]
+        if wrong:
+            raise BenchError(f"The attack poisons image {wrong[0]} of {len(base)}: indices start at 0.")
+
+    def __len__(self) -> int:
+        return len(self._base)
+
+    def batch(self, indices: Indices) -> Tensor:
+        import torch
+
+        images = self._base.batch(indices)
+        found = [(row, self._poisons.get(int(index))) for row, index in enumerate(indices)]
+        poisoned = [(row, poison) for row, poison in found if poison is not None]
+        if poisoned:
+            rows = torch.tensor([row for row, _ in poisoned])
+            images[rows] = self._changed(images[rows], [poison for _, poison in poisoned])
+        return images
+
+    def _changed(self, images: Tensor, poisons: Sequence[Poison]) -> Tensor:
+        result = self._apply(images, poisons)
+        if result.shape != images.shape or result.dtype != images.dtype:
+            raise BenchError(
+                f"The attack's apply() returned {result.dtype} {tuple(result.shape)}, "
+                f"expected {images.dtype} {tuple(images.shape)}."
+            )
+        return result
+
+
+class Subset(Images):
+    """The images of `base` at `indices`, in that order."""
+
+    def __init__(self, base: Images, indices: Indices) -> None:
+        self.size, self._base = base.size, base
+        self._rows = rows_of(indices, len(base))
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def batch(self, indices: Indices) -> Tensor:
+        return self._base.batch(self._rows[rows_of(indices, len(self))])
+
+
+def in_threads(work: Callable[[slice], None], count: int) -> None:
+    """`work` on every slice of range(count), one slice a thread; the first exception is raised here."""
+    parts = list(_slices(count, workers()))
+    if len(parts) < 2:
+        for part in parts:
+            work(part)
+        return
+    # Not one pool for all: its threads would not survive fork(), and making some takes under a millisecond.
+    with ThreadPoolExecutor(len(parts)) as pool:
+        list(pool.map(work, parts))
+
+
+def _slices(count: int, parts: int) -> Iterator[slice]:
+    step = max(1, -(-count // parts))
+    for start in range(0, count, step):
+        yield slice(start, min(start + step, count))

@@ -1,0 +1,269 @@
+"""The embedded dataset: procedural images, so that a first run needs no download.
+
+One textured, coloured object at a random place and size on a grey, noisy background that says nothing of the
+class. A class is a hue and a texture. Image i of a split depends on (seed, split, i) alone, and only on
+operations that IEEE 754 rounds exactly (+ - * / sqrt floor), so the bytes are the same on every platform.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.errors import BenchError
+from bench.seeds import Seeds
+from bench.types import Dataset, DatasetPlugin, Images, Split
+
+from .fingerprint import fingerprint, image_digests
+from .images import ArrayImages, Subset
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+KEPT = 20_000
+"""Splits up to this size are drawn once and kept; of larger ones only so many images enter the fingerprint (their law
+is in it through the options, and image i never depends on the others)."""
+
+Field = NDArray[np.floating[Any]]
+Rng = np.random.Generator
+
+
+def _wave(u: Field) -> Field:
+    """Triangle wave of period 1 with values in [0, 1]."""
+    folded: Field = np.abs(2.0 * (u - np.floor(u)) - 1.0)
+    return folded
+
+
+def _cell_radius(u: Field, v: Field) -> Field:
+    """Distance from the middle of the unit cell."""
+    radius: Field = np.sqrt((u - np.floor(u) - 0.5) ** 2 + (v - np.floor(v) - 0.5) ** 2)
+    return radius
+
+
+def _stripes(u: Field, v: Field, rng: Rng) -> Field:
+    return (_wave(u) > 0.5) * 1.0
+
+
+def _rings(u: Field, v: Field, rng: Rng) -> Field:
+    return (_wave(np.sqrt(u * u + v * v)) > 0.5) * 1.0
+
+
+def _dots(u: Field, v: Field, rng: Rng) -> Field:
+    return (_cell_radius(u, v) < 0.32) * 1.0
+
+
+def _grid(u: Field, v: Field, rng: Rng) -> Field:
+    return np.maximum(_wave(u) > 0.66, _wave(v) > 0.66) * 1.0
+
+
+def _zigzag(u: Field, v: Field, rng: Rng) -> Field:
+    return (_wave(u + 0.9 * _wave(v * 0.8)) > 0.5) * 1.0
+
+
+def _plain(u: Field, v: Field, rng: Rng) -> Field:
+    return 0.5 + 0.0 * u
+
+
+def _halves(u: Field, v: Field, rng: Rng) -> Field:
+    return (u > 0) * 1.0
+
+
+def _quarters(u: Field, v: Field, rng: Rng) -> Field:
+    return ((u > 0) ^ (v > 0)) * 1.0
+
+
+def _bands(u: Field, v: Field, rng: Rng) -> Field:
+    return (_wave(u * 0.45) > 0.5) * 1.0
+
+
+def _crosses(u: Field, v: Field, rng: Rng) -> Field:
+    du, dv = np.abs(u - np.floor(u) - 0.5), np.abs(v - np.floor(v) - 0.5)
+    return ((np.minimum(du, dv) < 0.14) & (np.maximum(du, dv) < 0.42)) * 1.0
+
+
+TEXTURES: dict[str, Callable[[Field, Field, Rng], Field]] = {
+    "stripes": _stripes,
+    "rings": _rings,
+    "quarters": _quarters,
+    "dots": _dots,
+    "grid": _grid,
+    "zigzag": _zigzag,
+    "plain": _plain,
+    "bands": _bands,
+    "crosses": _crosses,
+    "halves": _halves,
+}
+_HUES = ("red", "orange", "yellow", "lime", "green", "cyan", "azure", "blue", "violet", "pink")
+
+
+def _rgb(hue: float, saturation: float, value: float) -> Field:
+    """HSV -> RGB (3,), all in [0, 1], by the piecewise linear formula."""
+    k = (np.array([5.0, 3.0, 1.0]) + 6.0 * hue) % 6.0
+    ramp = np.minimum(np.minimum(k, 4.0 - k), 1.0)
+    rgb: Field = value - value * saturation * np.maximum(ramp, 0.0)
+    return rgb
+
+
+def _direction(rng: Rng) -> tuple[float, float]:
+    """A unit vector without sin or cos: the rational parametrisation of the circle."""
+    t = 2.0 * rng.random() - 1.0
+    sign = 1.0 if rng.random() < 0.5 else -1.0
+    return sign * (1.0 - t * t) / (1.0 + t * t), sign * 2.0 * t / (1.0 + t * t)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How scenes look; shares are of the image's width."""
+
+    size: int
+    classes: int
+    object_size: tuple[float, float]
+    period: float
+    hue_jitter: float
+
+
+def render(recipe: Recipe, label: int, rng: Rng) -> NDArray[np.uint8]:
+    """One image: uint8 (3, size, size) of class `label`, drawn from `rng` alone."""
+    s = recipe.size
+    axis = (np.arange(s) + 0.5) / s
+    y, x = axis[:, None] + 0.0 * axis[None, :], axis[None, :] + 0.0 * axis[:, None]
+    canvas = _background(s, rng)
+    texture = tuple(TEXTURES.values())[label % len(TEXTURES)]
+    inside, u, v = _object(x, y, recipe, rng)
+    pattern = texture(u, v, rng)
+    jitter = recipe.hue_jitter * (2.0 * rng.random() - 1.0)
+    first, second = ((label + step + jitter) / recipe.classes % 1.0 for step in (0.0, 3.0))
+    light = _rgb(first, 0.3 + 0.2 * rng.random(), 0.6 + 0.15 * rng.random())
+    dark = _rgb(second, 0.4 + 0.2 * rng.random(), 0.35 + 0.15 * rng.random())
+    paint = light[:, None, None] * pattern + dark[:, None, None] * (1.0 - pattern)
+    canvas = paint * inside + canvas * (1.0 - inside)
+    canvas += 0.06 * (rng.random((3, s, s)) - 0.5)
+    return np.floor(np.clip(canvas, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
+
+
+def _background(s: int, rng: Rng) -> Field:
+    """Grey noise (3, s, s) of a random level: nothing in it tells a class, and little tells an image."""
+    level = 0.35 + 0.3 * rng.random()
+    grey = level + 0.25 * (rng.random((s, s)) - 0.5)
+    return np.repeat(grey[None], 3, axis=0)
+
+
+def _object(x: Field, y: Field, recipe: Recipe, rng: Rng) -> tuple[Field, Field, Field]:
+    """The object's mask (s, s) in {0, 1} and its own coordinates (u, v) in texture periods."""
+    low, high = recipe.object_size
+    width = low + (high - low) * rng.random()
+    aspect = 0.8 + 0.4 * rng.random()
+    room = max(0.0, 1.0 - 0.8 * width)
+    cx, cy = (0.5 + room * (rng.random() - 0.5) for _ in range(2))
+    c, n = _direction(rng)
+    a, b = c * (x - cx) + n * (y - cy), c * (y - cy) - n * (x - cx)
+    p, q = a / (0.5 * width * aspect), b / (0.5 * width / aspect)
+    round_ = p * p + q * q < 1.0
+    square = np.maximum(np.abs(p), np.abs(q)) < 0.87
+    inside = (round_ if rng.random() < 0.5 else square) * 1.0
+    zoom = recipe.period * (0.85 + 0.3 * rng.random())
+    return inside, a / zoom, b / zoom
+
+
+class SceneImages(Images):
+    """Scenes of one split, drawn when they are asked for."""
+
+    def __init__(self, recipe: Recipe, count: int, seeds: Seeds) -> None:
+        self.size, self._recipe, self._count, self._seeds = recipe.size, recipe, count, seeds
+
+    def __len__(self) -> int:
+        return self._count
+
+    def batch(self, indices: Sequence[int] | NDArray[np.int64]) -> Tensor:
+        import torch
+
+        out = np.empty((len(indices), 3, self.size, self.size), np.uint8)
+        for row, i in enumerate(indices):
+            index = int(i)
+            out[row] = render(self._recipe, index % self._recipe.classes, self._seeds.child(index).numpy())
+        return torch.from_numpy(out)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenes(DatasetPlugin):
+    """Procedural images drawn from a seed: textured, coloured objects on uninformative backgrounds."""
+
+    name: ClassVar[str] = "scenes"
+    seed: int = field(default=0, metadata={"help": "root of all images; another seed, other images"})
+    size: int = field(default=32, metadata={"help": "width and height in pixels"})
+    classes: int = field(default=10, metadata={"help": "number of classes (2 or more)"})
+    train_per_class: int = field(default=200, metadata={"help": "training images of each class"})
+    val_per_class: int = field(default=100, metadata={"help": "validation images of each class"})
+    object_size: tuple[float, float] = field(
+        default=(0.5, 0.9), metadata={"help": "smallest and largest object, as a share of the width"}
+    )
+    period: float = field(default=0.16, metadata={"help": "texture period, as a share of the width"})
+    hue_jitter: float = field(default=0.5, metadata={"help": "hue spread within a class; 0.5: classes touch"})
+
+    def __post_init__(self) -> None:
+        if self.size < 8:
+            raise BenchError(f"dataset.size must be 8 px or more, got {self.size}")
+        if self.classes < 2:
+            raise BenchError(f"dataset.classes must be 2 or more, got {self.classes}")
+        if min(self.train_per_class, self.val_per_class) < 1:
+            raise BenchError("dataset.train_per_class and dataset.val_per_class must be 1 or more")
+        if not 0 < self.object_size[0] <= self.object_size[1] <= 1 or not self.period > 0:
+            raise BenchError("dataset.object_size must be two shares, 0 < low <= high <= 1, and dataset.period above 0")
+
+    def load(self) -> Dataset:
+        """The scenes; up to KEPT images lie in memory, more are drawn whenever they are asked for."""
+        train, val = self._split("train", self.train_per_class), self._split("val", self.val_per_class)
+        digests = [
+            (name, split.ids[:KEPT], image_digests(Subset(split.images, range(min(KEPT, len(split)))), split.labels))
+            for name, split in (("train", train), ("val", val))
+        ]
+        return Dataset(
+            name=self.name,
+            classes=self.class_names,
+            train=train,
+            val=val,
+            fingerprint=fingerprint(self.class_names, digests, counts=[len(train), len(val)]),
+        )
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Hue and texture of each class; a number is added where they come round again."""
+        textures = tuple(TEXTURES)
+        names = [f"{_HUES[k * 10 // self.classes % 10]} {textures[k % 10]}" for k in range(self.classes)]
+        return tuple(name if names.count(name) == 1 else f"{name} {k}" for k, name in enumerate(names))
+
+    def _split(self, name: str, per_class: int) -> Split:
+        recipe = Recipe(
+            size=self.size,
+            classes=self.classes,
+            object_size=self.object_size,
+            period=self.period,
+            hue_jitter=self.hue_jitter,
+        )
+        count = per_class * self.classes
+        images: Images = SceneImages(recipe, count, Seeds(self.seed).child("scenes", name))
+        if count <= KEPT:
+            images = ArrayImages(images.batch(range(count)).numpy())
+        labels = np.arange(count, dtype=np.int64) % self.classes
+        return Split(images=images, labels=labels, ids=_Numbered(name, count))
+
+
+class _Numbered(Sequence[str]):
+    """The ids "train/0000000", "train/0000001", ... without a list of them."""
+
+    def __init__(self, prefix: str, count: int) -> None:
+        self._prefix, self._count = prefix, count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, at: Any) -> Any:
+        if isinstance(at, slice):
+            return [self[i] for i in range(*at.indices(self._count))]
+        if not -self._count <= at < self._count:
+            raise IndexError(at)
+        return f"{self._prefix}/{at % self._count:07d}"

@@ -1,0 +1,65 @@
+"""A trained backbone, frozen: what the probe measures and what a defense may question."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from .errors import BenchError
+from .ssl.augment import normalise
+from .ssl.backbone import build
+from .ssl.settings import EncoderSettings
+from .types import Images
+
+
+class FrozenEncoder:
+    """An Encoder (see bench.Encoder) in evaluation mode, float32."""
+
+    def __init__(self, module: nn.Module, dim: int, device: torch.device) -> None:
+        self.module = module.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        self.module.requires_grad_(False)
+        self.dim, self.device = dim, device
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """uint8 [0, 255] or float [0, 1] images (B, 3, S, S) -> ImageNet-normalised float32 on the device."""
+        images = images.to(self.device, non_blocking=True)
+        scaled = images.float() / 255 if images.dtype == torch.uint8 else images.float()
+        return normalise(scaled).contiguous(memory_format=torch.channels_last)
+
+    @torch.inference_mode()
+    def __call__(self, images: Tensor) -> Tensor:
+        """Features (B, dim), float32, not normalised."""
+        features: Tensor = self.module(self.prepare(images))
+        return features.float()
+
+
+def load_encoder(path: Path, settings: EncoderSettings, size: int, device: torch.device) -> FrozenEncoder:
+    """The encoder saved at `path` (safetensors). Raises BenchError when it does not fit `settings`."""
+    with torch.random.fork_rng(devices=[]):
+        module, dim = build(settings.backbone, settings.options, size, settings.stem)
+    try:
+        module.load_state_dict(load_file(path))
+    except (RuntimeError, OSError) as error:
+        raise BenchError(f"the encoder {path} does not fit backbone {settings.backbone!r}: {error}") from error
+    return FrozenEncoder(module, dim, device)
+
+
+def normalised_features(encoder: FrozenEncoder, images: Images, batch: int = 256) -> Tensor:
+    """L2-normalised features (N, dim) float32 on the CPU, `batch` images at a time.
+
+    Raises BenchError when any is not finite, with their number.
+    """
+    parts = [
+        F.normalize(encoder(images.batch(np.arange(i, min(i + batch, len(images))))), dim=1).cpu()
+        for i in range(0, len(images), batch)
+    ]
+    features = torch.cat(parts)
+    bad = int((~torch.isfinite(features).all(1)).sum())
+    if bad:
+        raise BenchError(f"{bad} of {len(features)} images have features that are not finite: the encoder is broken")
+    return features

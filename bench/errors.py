@@ -1,0 +1,23 @@
+"""Errors that a user can mend: one message each, no traceback, exit code 2."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class BenchError(Exception):
+    """Something the user gave cannot be used. The message says what was got, what was expected, and the mend."""
+
+
+class UndeclaredNeed(BenchError):
+    """A defense asked its view for something that it does not list in `needs`."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A closing sentence that names the nearest of `known`, or all of them; '' when `known` is empty."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    if close:
+        return f" Did you mean {close[0]!r}?"
+    return f" Known: {', '.join(names)}." if names else ""

@@ -1,0 +1,202 @@
+"""The poison manifest: per image, whether it is poisoned and how. The only truth about a poisoned set.
+
+On disk: JSON lines, one row per image in the order of the images, each with id, poisoned, trigger, target,
+box and seed; the last four are null where the image is clean, and box also where the trigger is not at one
+place.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import BenchError, nearest
+from .store import write_bytes
+from .types import Box, Poison
+
+COLUMNS = ("id", "poisoned", "trigger", "target", "box", "seed")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Ids of all N images, and a Poison for each poisoned one (sorted here by index). Arrays are read-only.
+
+    Raises BenchError for an id that comes twice, an index outside [0, N) or given twice, and negative
+    numbers.
+    """
+
+    ids: Sequence[str]
+    poisons: Sequence[Poison]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ids", tuple(self.ids))
+        plain = sorted(map(_plain, self.poisons), key=lambda poison: poison.index)
+        object.__setattr__(self, "poisons", tuple(plain))
+        _check_ids(self.ids)
+        _check_indices(self.poisons, len(self.ids))
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @functools.cached_property
+    def poisoned(self) -> NDArray[np.bool_]:
+        """(N,) bool: is the image poisoned?"""
+        return _frozen(self._column("index") >= 0)
+
+    @functools.cached_property
+    def trigger(self) -> NDArray[np.int64]:
+        """(N,) int64: number of the trigger, -1 where clean."""
+        return _frozen(self._column("trigger"))
+
+    @functools.cached_property
+    def target(self) -> NDArray[np.int64]:
+        """(N,) int64: target class, -1 where clean."""
+        return _frozen(self._column("target"))
+
+    @functools.cached_property
+    def boxes(self) -> NDArray[np.int64]:
+        """(N, 4) int64: (top, left, height, width) of the trigger in pixels, -1 where clean or not at one
+        place.
+        """
+        boxes = np.full((len(self), 4), -1, np.int64)
+        for poison in self.poisons:
+            if poison.box is not None:
+                boxes[poison.index] = poison.box
+        return _frozen(boxes)
+
+    def _column(self, name: str) -> NDArray[np.int64]:
+        column = np.full(len(self), -1, np.int64)
+        for poison in self.poisons:
+            column[poison.index] = getattr(poison, name)
+        return column
+
+    def to_bytes(self) -> bytes:
+        """The JSON lines, ASCII; equal manifests give equal bytes."""
+        by_index = {poison.index: poison for poison in self.poisons}
+        lines = [_line(name, by_index.get(index)) for index, name in enumerate(self.ids)]
+        return "".join(lines).encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes, source: str = "manifest") -> Manifest:
+        """Read JSON lines. Raises BenchError naming `source`, the line, what was got and expected."""
+        ids, poisons = [], []
+        for index, line in enumerate(data.splitlines()):
+            try:
+                name, poison = _parse(line, index)
+            except BenchError as error:
+                raise BenchError(f"{source}, line {index + 1}: {error}") from None
+            ids.append(name)
+            if poison is not None:
+                poisons.append(poison)
+        try:
+            return cls(ids, poisons)
+        except BenchError as error:
+            raise BenchError(f"{source}: {error}") from None
+
+    def save(self, path: Path) -> None:
+        """Write the JSON lines to `path`, atomically."""
+        write_bytes(path, self.to_bytes())
+
+    @classmethod
+    def load(cls, path: Path) -> Manifest:
+        """Read `path`. Raises BenchError where it cannot be read or is no manifest."""
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise BenchError(f"cannot read the manifest {path}: {error.strerror}") from error
+        return cls.from_bytes(data, str(path))
+
+
+def _frozen(array: NDArray[Any]) -> NDArray[Any]:
+    array.flags.writeable = False
+    return array
+
+
+def _check_ids(ids: Sequence[str]) -> None:
+    seen: dict[str, int] = {}
+    for index, name in enumerate(ids):
+        if not isinstance(name, str):
+            raise BenchError(f"the id of image {index} is {name!r}; expected a string")
+        if seen.setdefault(name, index) != index:
+            raise BenchError(f"images {seen[name]} and {index} have the same id {name!r}; ids must be unique")
+
+
+def _check_indices(poisons: Sequence[Poison], count: int) -> None:
+    """Sorted poisons: every index within range and given once."""
+    before = -1
+    for poison in poisons:
+        if poison.index >= count:
+            raise BenchError(f"poisoned image {poison.index} is not among the {count} images (0 to {count - 1})")
+        if poison.index == before:
+            raise BenchError(f"image {poison.index} is poisoned twice; expected one trigger in an image")
+        before = poison.index
+
+
+def _plain(poison: Poison) -> Poison:
+    """The same truth in plain non-negative ints (generators give NumPy's), else BenchError."""
+    who = f"poisoned image {poison.index!r}"
+    numbers = {name: _count(getattr(poison, name), f"{name} of {who}") for name in ("trigger", "target", "seed")}
+    index = _count(poison.index, f"index of {who}")
+    return Poison(index=index, box=_plain_box(poison.box, f"box of {who}"), **numbers)
+
+
+def _plain_box(box: object, what: str) -> Box | None:
+    if box is None:
+        return None
+    expected = "expected (top, left, height, width) in pixels, or None"
+    if not isinstance(box, tuple | list) or len(box) != 4:
+        raise BenchError(f"{what} is {box!r}; {expected}")
+    top, left, height, width = (_count(value, f"{what}, {box!r}, has a value that") for value in box)
+    if not (height and width):
+        raise BenchError(f"{what} is {box!r}, which is empty; {expected}")
+    return top, left, height, width
+
+
+def _count(value: object, what: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0:
+        raise BenchError(f"{what} is {value!r}; expected an int from 0")
+    return int(value)
+
+
+def _line(name: str, poison: Poison | None) -> str:
+    row: dict[str, Any] = dict.fromkeys(COLUMNS)
+    row |= {"id": name, "poisoned": poison is not None}
+    if poison is not None:
+        box = None if poison.box is None else list(poison.box)
+        row |= {"trigger": poison.trigger, "target": poison.target, "box": box, "seed": poison.seed}
+    return json.dumps(row, separators=(",", ":")) + "\n"
+
+
+def _parse(line: bytes, index: int) -> tuple[str, Poison | None]:
+    """One row. Values are checked when the manifest is made; here, that the row says one thing."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise BenchError(f"not JSON ({error})") from None
+    if not isinstance(row, dict):
+        raise BenchError(f"got {type(row).__name__}, expected an object with {', '.join(COLUMNS)}")
+    _check_columns(row)
+    name, poisoned, trigger, target, box, seed = (row[column] for column in COLUMNS)
+    if not isinstance(poisoned, bool):
+        raise BenchError(f"poisoned is {poisoned!r}; expected true or false")
+    if not poisoned:
+        if (trigger, target, box, seed) != (None,) * 4:
+            raise BenchError("a clean image has a trigger, target, box or seed; expected null in each")
+        return name, None
+    return name, _plain(Poison(index=index, trigger=trigger, target=target, box=box, seed=seed))
+
+
+def _check_columns(row: dict[str, Any]) -> None:
+    for column in row:
+        if column not in COLUMNS:
+            raise BenchError(f"unknown key {column!r}.{nearest(column, COLUMNS)}")
+    missing = [column for column in COLUMNS if column not in row]
+    if missing:
+        raise BenchError(f"missing {', '.join(missing)}")

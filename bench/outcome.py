@@ -1,0 +1,79 @@
+"""From finished stages to a record: every metric is computed from what the stages stored, every time."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from . import __version__, metrics, record
+from .pipeline import Pipeline
+from .stages import Stage
+from .store import read_arrays
+
+
+def build_record(pipeline: Pipeline) -> record.Record:
+    """The schema-checked record of a finished pipeline."""
+    config, dataset = pipeline.config, pipeline.dataset
+    targets = config.attack.targets(dataset.classes)
+    built = {
+        "schema_version": record.SCHEMA_VERSION,
+        "metric_version": metrics.METRIC_VERSION,
+        "bench": __version__,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "run": {
+            "attack": config.attack.name,
+            "defense": config.defense.name,
+            "preset": config.preset,
+            "seed": config.seed,
+        },
+        "config": config.resolved,
+        "dataset": record.dataset_facts(dataset),
+        "poison": record.poison_facts(pipeline.train_manifest, dataset.train.labels, targets, dataset.classes),
+        "metrics": _metrics(pipeline, targets),
+        "facts": dict(pipeline.verdict.facts),
+        "seeds": {"root": config.seed, **{n: config.seeds.child(n).value for n in ("attack", "pretrain", "probe")}},
+        "versions": record.versions(),
+        "hardware": record.hardware(),
+        "stages": _stages(pipeline),
+        "git": record.git_state(),
+    }
+    record.validate(built)
+    return built
+
+
+def _metrics(pipeline: Pipeline, targets: tuple[int, ...]) -> dict[str, Any]:
+    truth, verdict = pipeline.train_manifest, pipeline.verdict
+    found: dict[str, Any] = {
+        "none": _rates(pipeline, pipeline.threat_probe, targets),
+        "defended": _rates(pipeline, pipeline.defended_probe, targets),
+        "detection": metrics.detection(truth.poisoned, verdict.keep, verdict.score),
+        "localisation": {},
+    }
+    if verdict.trigger_score is not None and verdict.boxes is not None:
+        found["localisation"] = metrics.localisation(truth.poisoned, truth.boxes, verdict.trigger_score, verdict.boxes)
+    return found
+
+
+def _rates(pipeline: Pipeline, probe: Stage, targets: tuple[int, ...]) -> dict[str, Any]:
+    found = read_arrays(pipeline.folder(probe) / "predictions.npz")
+    triggered = np.stack([found[f"trigger{number}"] for number in range(len(targets))])
+    return metrics.classification(found["clean"], triggered, found["labels"], targets)
+
+
+def _stages(pipeline: Pipeline) -> dict[str, Any]:
+    named = {
+        "poison": pipeline.poison,
+        "threat_model": pipeline.threat,
+        "threat_probe": pipeline.threat_probe,
+        "defense": pipeline.clean,
+        "retraining": pipeline.retrain,
+        "defended_probe": pipeline.defended_probe,
+    }
+    found = {}
+    for name, stage in named.items():
+        meta = pipeline.store.meta(stage.name, stage.key) or {}
+        cost = {key: round(float(meta.get(key, 0.0)), 2) for key in ("seconds", "peak_memory_mb")}
+        found[name] = {"key": stage.key, **cost}
+    return found

@@ -1,0 +1,122 @@
+"""Which stages a run consists of, and where each one's inputs come from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from .config import Config
+from .data.images import PoisonedImages, Subset
+from .errors import BenchError
+from .manifest import Manifest
+from .stages import (
+    Machine,
+    Stage,
+    clean_stage,
+    kept_digest,
+    poison_stage,
+    pretrain_stage,
+    probe_stage,
+    read_verdict,
+)
+from .store import Store
+from .types import Dataset, Images, Verdict
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """One attack, one defense, on one dataset. Nothing is computed until a stage is made."""
+
+    config: Config
+    dataset: Dataset
+    store: Store
+    machine: Machine
+
+    def stages(self) -> Iterator[Stage]:
+        """In order. The two after the defense follow only when its verdict is in the store: what they are hangs on
+        what it keeps."""
+        yield from (self.poison, self.threat, self.threat_probe, self.clean)
+        if self.store.find(self.clean.name, self.clean.key) is not None:
+            yield from (self.retrain, self.defended_probe)
+
+    def folder(self, stage: Stage) -> Path:
+        """Where a finished stage lies."""
+        found = self.store.find(stage.name, stage.key)
+        if found is None:
+            raise BenchError(f"stage {stage.title!r} has gone from the store {self.store.root}; run the command again")
+        return found
+
+    @cached_property
+    def poison(self) -> Stage:
+        return poison_stage(self.config, self.dataset)
+
+    @cached_property
+    def threat(self) -> Stage:
+        images = lambda: self.poisoned_train  # noqa: E731 - read only when the stage is made
+        count, title = len(self.dataset.train), "train on the poisoned images"
+        return pretrain_stage(self.config, images, count, self.machine, self._training_inputs("all"), title)
+
+    @cached_property
+    def threat_probe(self) -> Stage:
+        return self._probe(self.threat, "measure the encoder")
+
+    @cached_property
+    def clean(self) -> Stage:
+        needs_encoder = "encoder" in self.config.defense.needs
+        inputs = {"dataset": self.dataset.fingerprint, "poison": self.poison.key}
+        return clean_stage(
+            self.config,
+            lambda: self.poisoned_train,
+            len(self.dataset.train),
+            self.machine,
+            lambda: self.folder(self.threat),
+            {**inputs, "encoder": self.threat.key} if needs_encoder else inputs,
+        )
+
+    @cached_property
+    def retrain(self) -> Stage:
+        keep = self.verdict.keep
+        images = lambda: Subset(self.poisoned_train, keep.nonzero()[0])  # noqa: E731 - as above
+        inputs = self._training_inputs(kept_digest(keep))
+        title = "train again on what is kept"
+        return pretrain_stage(self.config, images, int(keep.sum()), self.machine, inputs, title)
+
+    @cached_property
+    def defended_probe(self) -> Stage:
+        return self._probe(self.retrain, "measure the new encoder")
+
+    @cached_property
+    def train_manifest(self) -> Manifest:
+        """The truth about the training images."""
+        return Manifest.load(self.folder(self.poison) / "train.jsonl")
+
+    @cached_property
+    def verdict(self) -> Verdict:
+        """What the defense said."""
+        return read_verdict(self.folder(self.clean))
+
+    @cached_property
+    def poisoned_train(self) -> Images:
+        """The training images as the victim scraped them."""
+        return PoisonedImages(self.dataset.train.images, self.train_manifest.poisons, self.config.attack.apply)
+
+    @cached_property
+    def triggers(self) -> range:
+        """The numbers of the attack's triggers."""
+        return range(len(self.config.attack.targets(self.dataset.classes)))
+
+    def triggered_val(self) -> list[Images]:
+        """The validation images with each trigger in turn."""
+        folder, base = self.folder(self.poison), self.dataset.val.images
+        rows = [Manifest.load(folder / f"val-{trigger}.jsonl").poisons for trigger in self.triggers]
+        return [PoisonedImages(base, poisons, self.config.attack.apply) for poisons in rows]
+
+    def _training_inputs(self, kept: str) -> dict[str, str]:
+        return {"dataset": self.dataset.fingerprint, "poison": self.poison.key, "kept": kept}
+
+    def _probe(self, training: Stage, title: str) -> Stage:
+        inputs = {"dataset": self.dataset.fingerprint, "poison": self.poison.key, "encoder": training.key}
+        find = lambda: self.folder(training)  # noqa: E731 - as above
+        return probe_stage(self.config, self.dataset, self.triggered_val, self.machine, find, inputs, title)

@@ -1,0 +1,51 @@
+"""Backbones by their timm name, and the one change that small images need."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from bench.errors import BenchError
+
+
+def build(name: str, options: Mapping[str, Any], size: int, stem: str = "timm") -> tuple[nn.Module, int]:
+    """A randomly initialised timm backbone without its classifier, and its feature dimension.
+
+    `options` go to timm.create_model. stem "timm" keeps timm's; "small" (timm ResNets) takes the max-pooling out, and
+    makes a 7x7 first convolution 3x3: together they would leave a 32 px image almost no resolution.
+    Raises BenchError for an unknown name or options that timm refuses.
+    """
+    import timm
+
+    if not timm.is_model(name):
+        close = timm.list_models(f"*{name.split('_')[0]}*")[:5]
+        hint = f" Near it: {', '.join(close)}." if close else " timm.list_models() lists them."
+        raise BenchError(f"unknown timm backbone {name!r}.{hint}")
+    try:
+        model = timm.create_model(name, pretrained=False, num_classes=0, **_sized(name, options, size))
+        if stem == "small":
+            _small_stem(model)
+        with torch.no_grad():
+            dim = model.eval()(torch.zeros(1, 3, size, size)).shape[1]
+    except (TypeError, RuntimeError, AssertionError, ValueError) as error:
+        raise BenchError(
+            f"timm backbone {name!r} with {dict(options)} at {size} px cannot be built: {error}"
+        ) from error
+    return model.train(), int(dim)
+
+
+def _sized(name: str, options: Mapping[str, Any], size: int) -> dict[str, Any]:
+    """Transformers fix their image size when they are built; convolutional networks take no such option."""
+    fixed = {"img_size": size, "dynamic_img_size": True} if name.startswith(("vit_", "deit")) else {}
+    return {**fixed, **{key: tuple(v) if isinstance(v, list) else v for key, v in options.items()}}
+
+
+def _small_stem(model: nn.Module) -> None:
+    if not hasattr(model, "conv1") or not hasattr(model, "maxpool"):
+        raise BenchError("stem 'small' is for timm ResNets; this backbone has no conv1 and maxpool. Use stem = 'timm'.")
+    model.maxpool = nn.Identity()
+    if isinstance(model.conv1, nn.Conv2d):
+        model.conv1 = nn.Conv2d(3, model.conv1.out_channels, 3, stride=2, padding=1, bias=False)

@@ -1,0 +1,65 @@
+"""Which images when, and the learning rate at each step: functions of the step alone, so that a resume is exact."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.errors import BenchError
+from bench.seeds import Seeds
+
+from .settings import TrainSettings
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Steps of a training on `count` images; the last, incomplete batch of an epoch is dropped."""
+
+    settings: TrainSettings
+    count: int
+    seeds: Seeds
+
+    def __post_init__(self) -> None:
+        if self.count < self.settings.batch:
+            raise BenchError(
+                f"{self.count} training images are fewer than one batch of {self.settings.batch}. "
+                f"Expected more images or a smaller train.batch (2 to {self.count})."
+            )
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return self.count // self.settings.batch
+
+    @property
+    def steps(self) -> int:
+        """All steps of this run."""
+        full = self.steps_per_epoch * self.settings.epochs
+        return full if self.settings.max_steps is None else min(full, self.settings.max_steps)
+
+    def fraction(self, step: int) -> float:
+        """Share of the whole training done before `step`, in [0, 1)."""
+        return step / (self.steps_per_epoch * self.settings.epochs)
+
+    def lr(self, step: int) -> float:
+        """Linear warm-up, then half a cosine to 0 (MoCo-v3); scaled with the batch."""
+        peak = self.settings.lr * self.settings.batch / 256
+        warm = self.settings.warmup * self.steps_per_epoch
+        if step < warm:
+            return peak * (step + 1) / max(warm, 1)
+        whole = self.steps_per_epoch * self.settings.epochs
+        return peak * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(whole - warm, 1)))
+
+    def indices(self, step: int) -> NDArray[np.int64]:
+        """The global batch of `step`: image indices (batch,)."""
+        epoch, at = divmod(step, self.steps_per_epoch)
+        order = _order(self.seeds.child("order", epoch).value, self.count)
+        return order[at * self.settings.batch : (at + 1) * self.settings.batch]
+
+
+@lru_cache(maxsize=1)
+def _order(seed: int, count: int) -> NDArray[np.int64]:
+    return Seeds(seed).numpy().permutation(count)

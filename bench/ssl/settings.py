@@ -1,0 +1,81 @@
+"""What a training needs to know: the sections [encoder], [views] and [train] of a configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+def _share(name: str, value: float) -> None:
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name} must lie in [0, 1], got {value}")
+
+
+def _scale(name: str, value: tuple[float, float]) -> None:
+    if not 0 < value[0] <= value[1] <= 1:
+        raise ValueError(f"{name} must be two shares of the area, 0 < low <= high <= 1, got {value}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderSettings:
+    """[encoder]: the backbone, by its timm name."""
+
+    backbone: str = "vit_base_patch16_224"
+    options: dict[str, Any] = field(default_factory=dict)
+    stem: Literal["timm", "small"] = "timm"
+    freeze_patch_embed: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewSettings:
+    """[views]: two global views, and any number of local ones. Pairs are (first, second) global view."""
+
+    scale: tuple[float, float] = (0.08, 1.0)
+    flip: float = 0.5
+    jitter: tuple[float, float, float, float] = (0.4, 0.4, 0.2, 0.1)
+    jitter_p: float = 0.8
+    grey_p: float = 0.2
+    blur_p: tuple[float, float] = (1.0, 0.1)
+    solarise_p: tuple[float, float] = (0.0, 0.2)
+    local_count: int = 0
+    local_size: int = 96
+    local_scale: tuple[float, float] = (0.05, 0.25)
+
+    def __post_init__(self) -> None:
+        _scale("views.scale", self.scale)
+        _scale("views.local_scale", self.local_scale)
+        for name in ("flip", "jitter_p", "grey_p"):
+            _share(f"views.{name}", getattr(self, name))
+        for value in (*self.blur_p, *self.solarise_p):
+            _share("views.blur_p and views.solarise_p", value)
+        if self.local_count < 0 or self.local_size < 4:
+            raise ValueError("views.local_count must be 0 or more and views.local_size 4 px or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings:
+    """[train]: the optimisation. `batch` is the number of images a step over all processes; `lr` is for a batch of 256
+    and scales with it; `warmup` counts epochs. `max_steps` ends a run early (a trial of a large preset)."""
+
+    epochs: int = 200
+    batch: int = 1024
+    lr: float = 1.5e-4
+    weight_decay: float = 0.1
+    warmup: float = 40
+    optimiser: str = "adamw"
+    precision: Literal["auto", "32", "bf16"] = "auto"
+    max_steps: int | None = None
+    loader_workers: int = 8
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"train.{name} must be 1 or more, got {getattr(self, name)}")
+        if self.batch < 2:
+            raise ValueError("train.batch must be 2 or more: the other images of a batch are the negatives")
+        if not self.lr > 0 or self.weight_decay < 0:
+            raise ValueError("train.lr must be above 0 and train.weight_decay 0 or more")
+        if not 0 <= self.warmup <= self.epochs:
+            raise ValueError(f"train.warmup must lie in [0, {self.epochs}] epochs, got {self.warmup}")
+        if self.max_steps is not None and self.max_steps < 1:
+            raise ValueError(f"train.max_steps must be 1 or more, got {self.max_steps}")

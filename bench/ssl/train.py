@@ -1,0 +1,227 @@
+"""The one training loop. Devices, processes and precision are Lightning Fabric's business."""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from bench.errors import BenchError
+from bench.seeds import Seeds
+from bench.types import Images, SSLMethod
+
+from . import checkpoint
+from .augment import ViewSpec, draw, render
+from .backbone import build
+from .feed import feed
+from .schedule import Schedule
+from .settings import EncoderSettings, TrainSettings, ViewSettings
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+Report = Callable[[int, int], None]
+CHECKPOINT_SECONDS = 15.0
+ENCODER_FILE = "encoder.safetensors"
+CURVE_FILE = "curve.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One training, whole: everything that decides its outcome, and the folder it works in."""
+
+    images: Images
+    method: SSLMethod
+    encoder: EncoderSettings
+    views: ViewSettings
+    train: TrainSettings
+    seeds: Seeds
+    work: Path
+
+    @property
+    def schedule(self) -> Schedule:
+        return Schedule(self.train, len(self.images), self.seeds)
+
+
+def view_specs(views: ViewSettings, size: int) -> list[ViewSpec]:
+    """Two global views, then the local ones, for images of `size` px."""
+    shared: dict[str, Any] = {name: getattr(views, name) for name in ("flip", "jitter", "jitter_p", "grey_p")}
+    specs = [
+        ViewSpec(size=size, scale=views.scale, blur_p=views.blur_p[i], solarise_p=views.solarise_p[i], **shared)
+        for i in range(2)
+    ]
+    local = ViewSpec(size=views.local_size, scale=views.local_scale, blur_p=views.blur_p[1], **shared)
+    return specs + [local] * views.local_count
+
+
+def resolve_precision(wanted: str, device: torch.device) -> str:
+    """'bf16' where it was asked for, or by 'auto' where the device multiplies bf16 matrices itself; else '32'."""
+    if wanted != "auto":
+        return wanted
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported() else "32"
+    native = device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+    return "bf16" if native else "32"
+
+
+def pretrain(job: Job, report: Report, devices: int = 1, accelerator: str = "auto") -> None:
+    """Train to the end, from where `job.work` left off; writes the encoder and the loss curve there.
+
+    Several devices: one process each on this machine (Fabric's ddp_spawn). Raises BenchError for settings that cannot
+    run and for a loss that is not finite.
+    """
+    if job.train.batch % devices:
+        raise BenchError(f"train.batch {job.train.batch} is not a multiple of the {devices} devices")
+    fabric = make_fabric(job.train, devices, accelerator)
+    if devices == 1:
+        fabric.launch()
+        _train(fabric, job, report)
+        return
+    queue = torch.multiprocessing.get_context("spawn").SimpleQueue()
+    listener = threading.Thread(target=_listen, args=(queue, report), daemon=True)
+    listener.start()
+    try:
+        fabric.launch(_train, job, queue.put)
+    finally:
+        queue.put(None)
+        listener.join()
+
+
+def make_fabric(train: TrainSettings, devices: int, accelerator: str) -> Fabric:
+    """Fabric for this machine, with the precision that its first device is best at."""
+    from lightning_fabric import Fabric
+
+    strategy = "auto" if devices == 1 else "ddp_spawn"
+    probe = Fabric(accelerator=accelerator, devices=1)
+    precision: Any = {"bf16": "bf16-mixed", "32": "32-true"}[resolve_precision(train.precision, probe.device)]
+    return Fabric(accelerator=accelerator, devices=devices, strategy=strategy, precision=precision)
+
+
+def _listen(queue: Any, report: Report) -> None:
+    while (message := queue.get()) is not None:
+        report(*message)
+
+
+def _send(report: Callable[..., None], done: int, total: int) -> None:
+    """Processes of their own get a queue's `put`, which takes one argument."""
+    report((done, total)) if getattr(report, "__name__", "") == "put" else report(done, total)
+
+
+def make_learner(job: Job) -> nn.Module:
+    """The freshly initialised learner; torch's default generator is seeded for it and then put back."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(job.seeds.child("init").value)
+        backbone, dim = build(job.encoder.backbone, job.encoder.options, job.images.size, job.encoder.stem)
+        if job.encoder.freeze_patch_embed:
+            _freeze_patch_embed(backbone)
+        return job.method.learner(backbone, dim).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def _freeze_patch_embed(backbone: nn.Module) -> None:
+    """MoCo-v3, section 4: a frozen random patch projection steadies the training of a ViT."""
+    if not hasattr(backbone, "patch_embed"):
+        raise BenchError("encoder.freeze_patch_embed is for transformers; this backbone has no patch_embed")
+    backbone.patch_embed.requires_grad_(False)
+
+
+def make_optimiser(learner: nn.Module, train: TrainSettings) -> torch.optim.Optimizer:
+    """timm's optimiser of that name over the parameters that learn; weight decay on all of them, as in MoCo-v3."""
+    from timm.optim import create_optimizer_v2
+
+    learning = [p for p in learner.parameters() if p.requires_grad]
+    made: torch.optim.Optimizer
+    try:
+        made = create_optimizer_v2(learning, opt=train.optimiser, lr=train.lr, weight_decay=train.weight_decay)
+    except (ValueError, AssertionError, KeyError) as error:
+        raise BenchError(f"train.optimiser {train.optimiser!r} is not one of timm's optimisers: {error}") from error
+    return made
+
+
+def _train(fabric: Fabric, job: Job, report: Callable[..., None]) -> None:
+    plan, specs = job.schedule, view_specs(job.views, job.images.size)
+    learner = make_learner(job)
+    learner.gather, learner.rank = _gatherer(fabric), fabric.global_rank  # type: ignore[assignment]
+    optimiser = make_optimiser(learner, job.train)
+    saved = job.work / "checkpoint.safetensors"
+    losses = checkpoint.load(saved, learner, optimiser)
+    model, optimiser = fabric.setup(learner, optimiser)
+    batches = _Slices(plan, len(losses), fabric.global_rank, fabric.world_size)
+    kept = time.monotonic()
+    for step, images in enumerate(feed(job.images, batches, fabric.device, job.train.loader_workers), len(losses)):
+        for group in optimiser.param_groups:
+            group["lr"] = plan.lr(step)
+        views = make_views(images, specs, job, step, batches.rows)
+        losses.append(_step(fabric, model, learner, optimiser, views, plan.fraction(step + 1)))
+        if fabric.is_global_zero:
+            _send(report, step + 1, plan.steps)
+            if time.monotonic() - kept > CHECKPOINT_SECONDS:
+                checkpoint.save(saved, learner, optimiser, losses)
+                kept = time.monotonic()
+    if fabric.is_global_zero:
+        _finish(job, learner, losses, plan.steps_per_epoch)
+        saved.unlink(missing_ok=True)
+
+
+def _step(
+    fabric: Fabric, model: nn.Module, learner: nn.Module, optimiser: Any, views: list[Tensor], fraction: float
+) -> float:
+    loss = model(views)
+    fabric.backward(loss)
+    optimiser.step()
+    optimiser.zero_grad()
+    learner.after_step(fraction)  # type: ignore[operator]
+    value = float(fabric.all_reduce(loss.detach()))
+    if not math.isfinite(value):
+        raise BenchError(f"the training loss became {value}; a lower train.lr or train.precision = '32' may help")
+    return value
+
+
+def make_views(images: Tensor, specs: list[ViewSpec], job: Job, step: int, rows: slice) -> list[Tensor]:
+    """The views of this process's rows of the global batch; drawn for all rows, so the split changes nothing."""
+    views = []
+    for number, spec in enumerate(specs):
+        generator = job.seeds.child("views", step, number).torch()
+        draws = {name: value[rows] for name, value in draw(spec, job.train.batch, generator).items()}
+        views.append(render(images, spec, draws).contiguous(memory_format=torch.channels_last))
+    return views
+
+
+class _Slices(Sequence[NDArray[np.int64]]):
+    """This process's rows of every global batch from step `start` on."""
+
+    def __init__(self, plan: Schedule, start: int, rank: int, world: int) -> None:
+        share = plan.settings.batch // world
+        self._plan, self._start, self.rows = plan, start, slice(rank * share, (rank + 1) * share)
+
+    def __len__(self) -> int:
+        return max(0, self._plan.steps - self._start)
+
+    def __getitem__(self, at: Any) -> Any:
+        if not 0 <= at < len(self):
+            raise IndexError(at)
+        return self._plan.indices(self._start + at)[self.rows]
+
+
+def _gatherer(fabric: Fabric) -> Callable[[Tensor], Tensor]:
+    if fabric.world_size == 1:
+        return lambda keys: keys
+    return lambda keys: fabric.all_gather(keys).flatten(0, 1)
+
+
+def _finish(job: Job, learner: nn.Module, losses: list[float], per_epoch: int) -> None:
+    from safetensors.torch import save_file
+
+    backbone: nn.Module = learner.backbone  # type: ignore[assignment]
+    save_file({k: v.detach().cpu().contiguous() for k, v in backbone.state_dict().items()}, job.work / ENCODER_FILE)
+    epochs = [float(np.mean(losses[i : i + per_epoch])) for i in range(0, len(losses), per_epoch)]
+    (job.work / CURVE_FILE).write_text(json.dumps({"loss_per_epoch": epochs}))

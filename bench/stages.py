@@ -1,0 +1,277 @@
+"""The stages of a run: each a pure function of its configuration, its inputs' hashes and its own code version.
+
+poison -> pretrain -> probe                         the attack without defense
+       -> clean -> pretrain -> probe                the same, after a defense
+Raise a stage's version when its code changes what it makes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .config import Config
+from .errors import BenchError
+from .manifest import Manifest
+from .store import Making, Notebook, digest, key_of, read_arrays, write_arrays, write_json
+from .types import Dataset, Images, Poison, Scene, Split, Verdict
+
+if TYPE_CHECKING:
+    import torch
+
+    from .encoder import FrozenEncoder
+
+Report = Callable[[str, int, int], None]
+VERSIONS = {"poison": 1, "pretrain": 1, "probe": 1, "clean": 1}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """Where stages run: Lightning Fabric's accelerator name, and how many devices a training takes."""
+
+    accelerator: str = "auto"
+    devices: int = 1
+
+    @cached_property
+    def device(self) -> torch.device:
+        """The device of everything that is not training."""
+        from lightning_fabric import Fabric
+
+        device: torch.device = Fabric(accelerator=self.accelerator, devices=1).device
+        return device
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One artifact to be: `name` for the store, `title` for people, `make(making, report)` to make it."""
+
+    name: str
+    title: str
+    config: Any
+    inputs: dict[str, str]
+    make: Callable[[Making, Report], None] = field(repr=False)
+    work: int = 0
+    """Its amount of work in its own unit (training: images seen), for estimates."""
+
+    @property
+    def key(self) -> str:
+        return key_of(self.name, VERSIONS[self.name], self.config, self.inputs)
+
+
+# --- poison --------------------------------------------------------------------------------------
+
+
+def poison_stage(config: Config, dataset: Dataset) -> Stage:
+    """Decides which images are poisoned, and how: train.jsonl and val-<trigger>.jsonl."""
+
+    def make(making: Making, report: Report) -> None:
+        seeds = config.seeds.child("attack")
+        attack, classes = config.attack, dataset.classes
+        rows = attack.poison_train(_scene(dataset.train, dataset), seeds.child("train"))
+        _check_rows(rows, dataset.train, attack.targets(classes), attack.name)
+        Manifest(dataset.train.ids, rows).save(making.dir / "train.jsonl")
+        for trigger in range(len(attack.targets(classes))):
+            rows = attack.poison_val(trigger, _scene(dataset.val, dataset), seeds.child("val", trigger))
+            if len(rows) != len(dataset.val):
+                raise BenchError(f"attack {attack.name!r} must trigger every validation image, it did {len(rows)}")
+            Manifest(dataset.val.ids, rows).save(making.dir / f"val-{trigger}.jsonl")
+
+    return Stage(
+        name="poison",
+        title="poison the images",
+        config={"attack": config.attack.identity(), "seed": config.seed},
+        inputs={"dataset": dataset.fingerprint},
+        make=make,
+        work=len(dataset.train),
+    )
+
+
+def _scene(split: Split, dataset: Dataset) -> Scene:
+    return Scene(labels=split.labels.copy(), classes=dataset.classes, size=dataset.size)
+
+
+def _check_rows(rows: Sequence[Poison], split: Split, targets: tuple[int, ...], attack: str) -> None:
+    """What the harness holds an attack to: poisons of its own triggers, only on images of their target class."""
+    if not rows:
+        raise BenchError(f"attack {attack!r} poisoned no image; a larger attack.rate?")
+    for row in rows:
+        if not 0 <= row.trigger < len(targets) or row.target != targets[row.trigger]:
+            raise BenchError(f"attack {attack!r} names trigger {row.trigger} -> class {row.target}, not a pair of its")
+        if split.labels[row.index] != row.target:
+            raise BenchError(f"attack {attack!r} poisoned image {row.index}, which is not of the target class")
+
+
+# --- pretrain ------------------------------------------------------------------------------------
+
+
+def pretrain_stage(
+    config: Config, images: Callable[[], Images], count: int, machine: Machine, inputs: dict[str, str], title: str
+) -> Stage:
+    """Trains an encoder on `count` images; `inputs` name them (their dataset, poisons, kept rows)."""
+
+    def make(making: Making, report: Report) -> None:
+        from .ssl.train import Job, pretrain
+
+        job = Job(
+            images=images(),
+            method=config.ssl,
+            encoder=config.encoder,
+            views=config.views,
+            train=config.train,
+            seeds=config.seeds.child("pretrain"),
+            work=making.dir,
+        )
+        pretrain(job, lambda done, total: report("steps", done, total), machine.devices, machine.accelerator)
+
+    sections = {name: dataclasses.asdict(getattr(config, name)) for name in ("encoder", "views", "train")}
+    sections["train"].pop("loader_workers")
+    return Stage(
+        name="pretrain",
+        title=title,
+        config={"ssl": config.ssl.identity(), "seed": config.seed, **sections},
+        inputs=inputs,
+        make=make,
+        work=(count // config.train.batch) * config.train.batch * config.train.epochs,
+    )
+
+
+def encoder_of(folder: Path, config: Config, size: int, machine: Machine) -> FrozenEncoder:
+    """The encoder that a pretrain stage left in `folder`."""
+    from .encoder import load_encoder
+    from .ssl.train import ENCODER_FILE
+
+    return load_encoder(folder / ENCODER_FILE, config.encoder, size, machine.device)
+
+
+# --- probe ---------------------------------------------------------------------------------------
+
+
+def probe_stage(
+    config: Config,
+    dataset: Dataset,
+    triggered: Callable[[], list[Images]],
+    machine: Machine,
+    encoder: Callable[[], Path],
+    inputs: dict[str, str],
+    title: str,
+) -> Stage:
+    """Linear evaluation: the predictions on the clean and on each triggered validation set."""
+
+    def make(making: Making, report: Report) -> None:
+        from . import probe
+        from .data.images import Subset
+        from .encoder import normalised_features
+
+        frozen = encoder_of(encoder(), config, dataset.size, machine)
+        seeds = config.seeds.child("probe")
+        rows = probe.labelled_subset(dataset.train.labels, config.probe.fraction, seeds.child("subset"))
+        sets = [dataset.val.images, *triggered()]
+        report("feature sets", 0, len(sets) + 1)
+        features = normalised_features(frozen, Subset(dataset.train.images, rows))
+        fitted = probe.fit(features, dataset.train.labels[rows], len(dataset.classes), config.probe, seeds)
+        found = {}
+        for number, images in enumerate(sets):
+            report("feature sets", number + 1, len(sets) + 1)
+            found["clean" if number == 0 else f"trigger{number - 1}"] = fitted.predict(
+                normalised_features(frozen, images)
+            )
+        write_arrays(making.dir / "predictions.npz", {**found, "labels": dataset.val.labels})
+        write_json(making.dir / "probe.json", {"labelled_images": len(rows)})
+
+    return Stage(
+        name="probe",
+        title=title,
+        config={"probe": dataclasses.asdict(config.probe), "seed": config.seed},
+        inputs=inputs,
+        make=make,
+        work=len(dataset.val),
+    )
+
+
+# --- clean ---------------------------------------------------------------------------------------
+
+
+def clean_stage(
+    config: Config,
+    poisoned: Callable[[], Images],
+    count: int,
+    machine: Machine,
+    encoder: Callable[[], Path],
+    inputs: dict[str, str],
+) -> Stage:
+    """Lets the defense judge the poisoned training set through its view: verdict.npz and facts.json."""
+
+    def make(making: Making, report: Report) -> None:
+        from .view import DefenderView
+
+        defense = config.defense
+        images, wanted = poisoned(), "encoder" in defense.needs
+        view = DefenderView(
+            images,
+            name=defense.name,
+            encoder=(lambda: encoder_of(encoder(), config, images.size, machine)) if wanted else None,
+            seeds=config.seeds.child("defense"),
+            step=Notebook(making.scratch).step,
+            report=report,
+            device=machine.device,
+        )
+        verdict = check_verdict(defense.clean(view), count, images.size, defense.name)
+        arrays = {name: getattr(verdict, name) for name in ("keep", "score", "trigger_score", "boxes")}
+        write_arrays(making.dir / "verdict.npz", {k: np.asarray(v) for k, v in arrays.items() if v is not None})
+        write_json(making.dir / "facts.json", dict(verdict.facts))
+
+    return Stage(
+        name="clean",
+        title=f"find the poison ({config.defense.name})",
+        config={"defense": config.defense.identity(), "seed": config.seed},
+        inputs=inputs,
+        make=make,
+        work=count,
+    )
+
+
+def read_verdict(folder: Path) -> Verdict:
+    """What a clean stage left in `folder`."""
+    found = read_arrays(folder / "verdict.npz")
+    facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
+    optional = {name: found.get(name) for name in ("score", "trigger_score", "boxes")}
+    return Verdict(keep=found["keep"], facts=facts, **optional)
+
+
+def check_verdict(verdict: Verdict, count: int, size: int, defense: str) -> Verdict:
+    """The verdict, if it has the promised form; else a BenchError that names what does not fit."""
+
+    def demand(holds: bool, what: str) -> None:
+        if not holds:
+            raise BenchError(f"defense {defense!r} returned a verdict whose {what}")
+
+    keep = np.asarray(verdict.keep)
+    demand(
+        keep.dtype == bool and keep.shape == (count,), f"keep is {keep.dtype} {keep.shape}, expected bool ({count},)"
+    )
+    demand(bool(keep.any()), "keep is all False: it removes the whole training set")
+    for name in ("score", "trigger_score"):
+        value = getattr(verdict, name)
+        if value is not None:
+            demand(np.shape(value) == (count,), f"{name} has shape {np.shape(value)}, expected ({count},)")
+    if verdict.score is not None:
+        demand(bool(np.isfinite(verdict.score).all()), "score holds values that are not finite")
+    if verdict.boxes is not None:
+        boxes = np.asarray(verdict.boxes)
+        demand(boxes.shape == (count, 4), f"boxes have shape {boxes.shape}, expected ({count}, 4)")
+        found = boxes[(boxes != -1).any(1)]
+        demand(bool((found >= 0).all() and (found[:, :2] + found[:, 2:] <= size).all()), "boxes leave the image")
+    return verdict
+
+
+def kept_digest(keep: NDArray[np.bool_]) -> str:
+    """Names a selection by its content; keeping everything is one name, so that it shares the threat model."""
+    return "all" if keep.all() else digest(np.packbits(keep).tobytes().hex())

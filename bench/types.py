@@ -1,0 +1,245 @@
+"""The words that the harness and its plugins share. Third parties reach them as `bench.NAME`.
+
+Conventions: images are uint8 tensors (B, 3, S, S), RGB, square; a box is (top, left, height, width) in pixels;
+class and image indices start at 0; every score is "higher = more suspicious".
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from .seeds import Seeds
+
+Box = tuple[int, int, int, int]
+Arrays = dict[str, NDArray[Any]]
+
+
+class Plugin:
+    """Base of everything that can be plugged in: a frozen keyword-only dataclass whose fields are its options.
+
+    The first docstring line says what it is; the rest names the paper and every deviation from it.
+    """
+
+    name: ClassVar[str]
+
+    def identity(self) -> dict[str, Any]:
+        """JSON-able facts that decide the outcome: the options, and digests of files they point to."""
+        if not dataclasses.is_dataclass(self):
+            raise TypeError(f"{type(self).__name__} must be a dataclass")
+        return {"name": self.name, **dataclasses.asdict(self)}
+
+
+class Images(ABC):
+    """A sequence of square RGB images of one size, read by index; nothing is read before it is asked for."""
+
+    size: int
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def batch(self, indices: Sequence[int] | NDArray[np.int64]) -> Tensor:
+        """The images at `indices`: uint8 (B, 3, size, size) on the CPU, in that order, owned by the caller."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """One split of a dataset: images, their class index (N,) int64, and a stable unique id for each."""
+
+    images: Images
+    labels: NDArray[np.int64]
+    ids: Sequence[str]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """A loaded dataset. `fingerprint` is a SHA-256 over class list, ids and image bytes of both splits.
+
+    `skipped` names files that could not be read and were left out.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    train: Split
+    val: Split
+    fingerprint: str
+    skipped: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Width and height of every image, in pixels."""
+        return self.train.images.size
+
+
+class DatasetPlugin(Plugin, ABC):
+    """A dataset by name; its fields are its options."""
+
+    @abstractmethod
+    def load(self) -> Dataset:
+        """Open the dataset (lazily where it is large). Raises BenchError saying what to do when it is not there."""
+
+
+class Learner(ABC):
+    """Mix-in of the torch module that an SSL method trains; the loop calls these and knows nothing else of it."""
+
+    backbone: nn.Module
+    """The encoder that is kept after training: (B, 3, s, s) float32 -> (B, dim)."""
+    gather: Callable[[Tensor], Tensor]
+    """Set by the loop: (b, d) on this process -> (B, d) over all processes in rank order, without gradients."""
+    rank: int
+    """Set by the loop: this process's place among the processes."""
+
+    @abstractmethod
+    def forward(self, views: Sequence[Tensor]) -> Tensor:
+        """The loss (a scalar) of `views`: each (b, 3, s_v, s_v) float32 normalised; the first two are global."""
+
+    def after_step(self, fraction: float) -> None:  # noqa: B027 - a method without a momentum encoder needs none
+        """Called after each optimiser step with the share of training done, in (0, 1]."""
+
+
+class SSLMethod(Plugin, ABC):
+    """A self-supervised objective on the shared training loop."""
+
+    @abstractmethod
+    def learner(self, backbone: nn.Module, dim: int) -> nn.Module:
+        """A module that is a Learner, around `backbone` with `dim` features. Initialise with torch's default
+        generator: the loop seeds and restores it around this call."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Poison:
+    """The truth about one poisoned image: its index, which trigger, the trigger's target class, where, which seed.
+
+    `box` is None for a trigger that is not at one place (a frequency-domain trigger).
+    """
+
+    index: int
+    trigger: int
+    target: int
+    box: Box | None
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """What an attack may know of a split: labels (N,) int64, class names, image width in pixels."""
+
+    labels: NDArray[np.int64]
+    classes: tuple[str, ...]
+    size: int
+
+
+class Attack(Plugin, ABC):
+    """Poisons a training set and triggers a validation set. Two halves: decide (rows of truth), then apply (pixels)."""
+
+    @abstractmethod
+    def targets(self, classes: tuple[str, ...]) -> tuple[int, ...]:
+        """The target class index of each trigger, in the order of the triggers."""
+
+    @abstractmethod
+    def poison_train(self, scene: Scene, seeds: Seeds) -> list[Poison]:
+        """Which training images are poisoned and how, by increasing index; labels are never changed."""
+
+    @abstractmethod
+    def poison_val(self, trigger: int, scene: Scene, seeds: Seeds) -> list[Poison]:
+        """One row for every validation image, all with `trigger`."""
+
+    @abstractmethod
+    def apply(self, images: Tensor, poisons: Sequence[Poison]) -> Tensor:
+        """`images` (B, 3, S, S) uint8 with poisons[i] applied to image i: a new tensor, same shape and dtype."""
+
+
+class Encoder(Protocol):
+    """A frozen SSL encoder as a defense may use it."""
+
+    dim: int
+    device: torch.device
+    module: nn.Module
+    """The bare backbone: (B, 3, S, S) float32, normalised as by `prepare` -> (B, dim); for gradients (Grad-CAM)."""
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """uint8 [0, 255] or float [0, 1] images, any device -> normalised float32 on the encoder's device."""
+        ...
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Features (B, dim), float32, on the encoder's device, not normalised, without gradients."""
+        ...
+
+
+class View(Protocol):
+    """All that a defense sees: unlabelled images by index, what it declared in `needs`, generators, a notebook.
+
+    Asking for an undeclared need raises UndeclaredNeed.
+    """
+
+    size: int
+    device: torch.device
+
+    def __len__(self) -> int: ...
+
+    def batch(self, indices: Sequence[int] | NDArray[np.int64]) -> Tensor:
+        """The images at `indices`: uint8 (B, 3, size, size) on the CPU."""
+        ...
+
+    @property
+    def encoder(self) -> Encoder:
+        """The threat model. Needs "encoder"."""
+        ...
+
+    def seeds(self, *names: str | int) -> Seeds:
+        """The seed node under these names: the only source of randomness a defense may use."""
+        ...
+
+    def step(self, name: str, compute: Callable[[], Arrays]) -> Arrays:
+        """`compute()`, kept on disk: a killed run does not compute it again. No object arrays."""
+        ...
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        """Tell the user: `done` of `total` units of `what`."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Verdict:
+    """What a defense says of N training images.
+
+    keep: (N,) bool. score: (N,) float, the detector's suspicion of every image (None where there is none).
+    trigger_score: (N,) float, how strongly the image's candidate trigger acts, NaN where not scored;
+    boxes: (N, 4) int64 candidate trigger windows, -1 where not scored (both None for a defense that locates nothing).
+    facts: JSON-able facts worth keeping in the record (numbers of clusters, rounds, images scored ...).
+    """
+
+    keep: NDArray[np.bool_]
+    score: NDArray[np.float64] | None = None
+    trigger_score: NDArray[np.float64] | None = None
+    boxes: NDArray[np.int64] | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Defense(Plugin, ABC):
+    """Finds poisoned images. Declares in `needs` what its view must hold besides the images: {"encoder"}."""
+
+    needs: ClassVar[frozenset[str]] = frozenset()
+
+    @abstractmethod
+    def clean(self, view: View) -> Verdict:
+        """Judge every image of the view."""
+
+    def forwards(self, count: int, size: int) -> int:
+        """About how many images `clean` puts through the encoder for `count` training images of `size` px: what
+        `bench plan` estimates its time from."""
+        return count if "encoder" in self.needs else 0

@@ -1,0 +1,78 @@
+"""The harness's side of `bench.View`: what a defense is handed, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import UndeclaredNeed
+from .seeds import Seeds
+from .ssl.feed import resident
+from .types import Arrays, Encoder, Images
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+Report = Callable[[str, int, int], None]
+Step = Callable[[str, Callable[[], Arrays]], Arrays]
+
+
+class DefenderView:
+    """Unlabelled images by index, the declared needs, generators, a notebook.
+
+    Closures hold the rest, so that no attribute leads to labels, file names or the manifest by accident.
+    """
+
+    def __init__(
+        self,
+        images: Images,
+        *,
+        name: str,
+        encoder: Callable[[], Encoder] | None,
+        seeds: Seeds,
+        step: Step,
+        report: Report,
+        device: torch.device,
+    ) -> None:
+        self.size, self.device = images.size, device
+        self._length, self._read = len(images), _reader(images)
+        self._name, self._load = name, encoder
+        self._encoder: Encoder | None = None
+        self._seeds, self.step, self.progress = seeds, step, report
+
+    def __len__(self) -> int:
+        return self._length
+
+    def batch(self, indices: Sequence[int] | NDArray[np.int64]) -> Tensor:
+        """uint8 (B, 3, size, size) on the CPU."""
+        return self._read(np.asarray(indices, np.int64))
+
+    @property
+    def encoder(self) -> Encoder:
+        """The threat model; UndeclaredNeed where the defense does not declare it."""
+        if self._load is None:
+            raise UndeclaredNeed(
+                f"defense {self._name!r} asked for the encoder without declaring it: "
+                "add needs: ClassVar[frozenset[str]] = frozenset({'encoder'})"
+            )
+        if self._encoder is None:
+            self._encoder = self._load()
+        return self._encoder
+
+    def seeds(self, *names: str | int) -> Seeds:
+        """The seed node under these names."""
+        return self._seeds.child(*names)
+
+
+def _reader(images: Images) -> Callable[[NDArray[np.int64]], Tensor]:
+    """Reads batches; from one tensor where the set is small."""
+    kept = resident(images, "cpu")
+    if kept is None:
+        return images.batch
+    import torch
+
+    return lambda indices: kept[torch.from_numpy(indices)]

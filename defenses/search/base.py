@@ -1,0 +1,173 @@
+"""What PoisonCAM and PatchSearch share: one search with a locator, a poison score and a cluster score."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench import BenchError, Defense, Seeds, Verdict, View, nearest
+
+from .scale import Scale, scale
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+    from .classifier import Opinion, Split
+    from .clusters import Clustering
+    from .iterate import Scored
+
+    Locator = Callable[[Tensor, Tensor, Seeds], Tensor]
+    """Images (B, 3, S, S) uint8 on the device, their clusters (B,), seeds -> windows (B, 4) int64."""
+
+GROUP = 32  # images located and flip-tested with one seed; part of the outcome, hence no option
+
+
+def option(default: Any, text: str) -> Any:
+    """A dataclass field with a help text."""
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass(frozen=True, kw_only=True)
+class TriggerSearch(Defense):
+    """Clusters, candidate triggers, flip test, search, classifier. None = by the rule of search/scale.py."""
+
+    needs = frozenset({"encoder"})
+    flip_kind: ClassVar[str]
+    cluster_score: ClassVar[str]
+
+    clusters: int | None = option(None, "k-means clusters; by the rule N/127, at least 32")
+    window: int | None = option(None, "candidate trigger width, px; by the rule 60/224 of the width")
+    flip_set: int | None = option(None, "images of the flip test; by the rule 4 per cluster, at most 1000")
+    samples: int = option(2, "images scored per live cluster and round")
+    drop: float = option(0.25, "share of live clusters dropped per round, in (0, 1]")
+    top_k: int | None = option(None, "top-scored patches the classifier learns from; by the rule 5 to 20")
+    leave_out: float = option(0.1, "share of scored images, the highest, kept out of training, in [0, 1)")
+    members: int = option(5, "networks in the poison classifier")
+    iterations: int | None = option(None, "most batches per network; by the rule N/10 in 400..2000")
+    patch_min: int | None = option(None, "smallest pasted patch, px; by the rule window/3")
+    patch_max: int | None = option(None, "largest pasted patch, px; by the rule 4/3 window")
+    margin: int | None = option(None, "pasted patches stay this far from the edges, px; by the rule 10/224")
+    batch: int | None = option(None, "images encoded at once; speed and memory only")
+
+    def __post_init__(self) -> None:
+        in_range(self, "samples", 1, None)
+        in_range(self, "members", 1, None)
+        if not 0 < self.drop <= 1:
+            raise BenchError(f"drop={self.drop}: expected a share in (0, 1]")
+        if not 0 <= self.leave_out < 1:
+            raise BenchError(f"leave_out={self.leave_out}: expected a share in [0, 1)")
+
+    @abstractmethod
+    def locator(self, clustering: Clustering, settings: Scale) -> Locator:
+        """The part that finds each image's candidate trigger."""
+
+    def clean(self, view: View) -> Verdict:
+        """Remove every image that the poison classifier gives a mean probability over 0.5."""
+        from .clusters import learn
+        from .iterate import Search
+        from .order import Ordered
+
+        settings = self._settings(view)
+        view = ordered = Ordered(view, settings.batch)
+        clustering = learn(view, settings.clusters, settings.batch)
+        search = Search(samples=self.samples, drop=self.drop, cluster_score=self.cluster_score)
+        scored = search(view, clustering.labels, self._scorer(view, clustering, settings))
+        return ordered.restore(self._verdict(ordered, clustering, scored, settings))
+
+    def _settings(self, view: View) -> Scale:
+        names = {item.name for item in fields(Scale)} | {"samples", "drop"}
+        return scale(view.size, len(view), **{name: getattr(self, name) for name in names})
+
+    def _scorer(self, view: View, clustering: Clustering, settings: Scale) -> Callable[..., Any]:
+        """Indices -> poison scores and boxes, GROUP images at a time (see iterate.ScoreImages)."""
+        import torch
+
+        from .flip import FlipTest, cut, flip_set
+
+        locate = self.locator(clustering, settings)
+        chosen = flip_set(clustering.labels, clustering.distances, settings.flip_set, view.seeds("flip set"))
+        flip = FlipTest(clustering.clusters, view.batch(chosen).to(view.device), self.flip_kind)
+
+        def score(
+            indices: NDArray[np.int64], seeds: Seeds, tell: Callable[[int], None]
+        ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+            scores = np.empty(len(indices), dtype=np.int64)
+            boxes = np.empty((len(indices), 4), dtype=np.int64)
+            for start in range(0, len(indices), GROUP):
+                part = slice(start, start + GROUP)
+                images = view.batch(indices[part]).to(view.device)
+                own = torch.tensor(clustering.labels[indices[part]], device=view.device)
+                found = locate(images, own, seeds.child("locate", start))
+                scores[part] = flip(cut(images, found), own, seeds.child("flip", start)).cpu().numpy()
+                boxes[part] = found.cpu().numpy()
+                tell(min(start + GROUP, len(indices)))
+            return scores, boxes
+
+        return score
+
+    def _verdict(self, view: Any, clustering: Clustering, scored: Scored, settings: Scale) -> Verdict:
+        from .classifier import split
+
+        parts = split(len(view), scored.indices, scored.scores, settings.top_k, self.leave_out)
+        opinion = self._classify(view, scored, parts, settings)
+        trigger_score, boxes = np.full(len(view), np.nan), np.full((len(view), 4), -1, dtype=np.int64)
+        trigger_score[scored.indices], boxes[scored.indices] = scored.scores, scored.boxes
+        facts = {
+            **{item.name: getattr(settings, item.name) for item in fields(settings)},
+            "clusters_filled": len(np.unique(clustering.labels)),
+            "images_scored": len(scored.indices),
+            "rounds": scored.rounds,
+            "top_indices": view.order[parts.top].tolist(),
+            "classifier_images": len(parts.pool),
+            "classifier_f1": [history[-1] for history in opinion.f1],
+            "classifier_checks": [len(history) for history in opinion.f1],
+        }
+        return Verdict(
+            keep=opinion.probability <= 0.5,
+            score=opinion.probability,
+            trigger_score=trigger_score,
+            boxes=boxes,
+            facts=facts,
+        )
+
+    def _classify(self, view: View, scored: Scored, parts: Split, settings: Scale) -> Opinion:
+        import torch
+
+        from .classifier import Lesson, Training, ensemble
+        from .flip import cut
+
+        box = {int(index): row for index, row in zip(scored.indices, scored.boxes, strict=True)}
+        boxes = torch.tensor(np.stack([box[int(index)] for index in parts.top]))
+        lesson = Lesson(
+            patches=cut(view.batch(parts.top), boxes),
+            pool=parts.pool,
+            held_out=view.batch(np.concatenate([parts.top, parts.bottom])),
+            truth=np.arange(2 * settings.top_k) < settings.top_k,
+        )
+        training = Training(
+            iterations=settings.iterations,
+            patches=(settings.patch_min, settings.patch_max),
+            margin=settings.margin,
+        )
+        return ensemble(view, lesson, training, self.members, settings.batch)
+
+
+def in_range(options: Any, name: str, low: int, high: int | None) -> None:
+    """Raises BenchError when the option `name` is not a whole number from low to high (None = no limit)."""
+    value = getattr(options, name)
+    if value < low or (high is not None and value > high):
+        span = f"from {low} to {high}" if high is not None else f"{low} or more"
+        raise BenchError(f"{name}={value}: expected {span}")
+
+
+def one_of(options: Any, name: str, known: tuple[str, ...]) -> None:
+    """Raises BenchError when the option `name` is none of `known`."""
+    value = getattr(options, name)
+    if value not in known:
+        raise BenchError(f"{name}={value!r} is not known.{nearest(str(value), known)}")

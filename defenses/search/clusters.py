@@ -1,0 +1,116 @@
+"""The clustering model: k-means on normalised features (paper IV-A, eq. 1), and assignment to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from bench import BenchError, Encoder, View
+
+ITERATIONS = 20  # PatchSearch
+
+
+@dataclass(frozen=True, eq=False)
+class Clusters:
+    """Fixed centres (l, dim) float32 on the encoder's device; `batch` images are encoded at once."""
+
+    encoder: Encoder
+    centres: Tensor
+    batch: int
+
+    def assign(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """uint8 (B, 3, S, S) -> nearest centre (B,) int64, Euclidean distance (B,) float32, on the device."""
+        starts = range(0, len(images), self.batch)
+        parts = [self.nearest(self.encoder(images[start : start + self.batch])) for start in starts]
+        return torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
+
+    def nearest(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Features (B, dim), normalised here -> nearest centre (B,) and distance (B,), as `assign`."""
+        return nearest(normalize(features.float()), self.centres)
+
+
+@dataclass(frozen=True, eq=False)
+class Clustering:
+    """Clusters, and of each of the N images its cluster (N,) int64 and distance to it (N,) float32."""
+
+    clusters: Clusters
+    labels: NDArray[np.int64]
+    distances: NDArray[np.float32]
+
+
+def nearest(features: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
+    """For each row of features (B, dim) the nearest row of centres (l, dim): index (B,) and distance (B,)."""
+    labels = (centres.square().sum(1) - 2 * features @ centres.T).argmin(1)
+    return labels, (features - centres[labels]).norm(dim=1)  # exact: equation 2 stretches small differences
+
+
+def learn(view: View, clusters: int, batch: int) -> Clustering:
+    """k-means over all images of the view. One saved step: centres, labels, distances.
+
+    Raises BenchError for fewer images than clusters and for features that are not finite.
+    """
+    if len(view) < clusters:
+        raise BenchError(f"{len(view)} images cannot fill {clusters} clusters: lower `clusters`")
+    found = view.step("clusters", lambda: _learn(view, clusters, batch))
+    centres = torch.tensor(found["centres"], device=view.device)
+    return Clustering(Clusters(view.encoder, centres, batch), found["labels"], found["distances"])
+
+
+def _learn(view: View, clusters: int, batch: int) -> dict[str, NDArray[np.generic]]:
+    features = all_features(view, batch)
+    seed = view.seeds("clusters").value % 2**31
+    centres = k_means(features, clusters, seed, gpu=view.device.type == "cuda")
+    goal = torch.tensor(centres, device=view.device)
+    parts = [nearest(torch.tensor(part, device=view.device), goal) for part in _chunks(features, batch)]
+    labels = torch.cat([part[0] for part in parts]).cpu().numpy()
+    distances = torch.cat([part[1] for part in parts]).cpu().numpy()
+    return {"centres": centres, "labels": labels, "distances": distances}
+
+
+def all_features(view: View, batch: int) -> NDArray[np.float32]:
+    """L2-normalised features of all images, (N, dim) float32; `batch` images in memory at once."""
+    features = np.empty((len(view), view.encoder.dim), dtype=np.float32)
+    for start in range(0, len(view), batch):
+        stop = min(start + batch, len(view))
+        part = normalize(view.encoder(view.batch(np.arange(start, stop))).float())
+        features[start:stop] = part.cpu().numpy()
+        view.progress("features", stop, len(view))
+    bad = int((~np.isfinite(features)).any(axis=1).sum())
+    if bad:
+        raise BenchError(
+            f"The encoder gives NaN or infinite features for {bad} of {len(view)} images: its training has "
+            "diverged. Train it again with a lower learning rate, or without mixed precision."
+        )
+    return features
+
+
+def k_means(
+    features: NDArray[np.float32], clusters: int, seed: int, *, gpu: bool = False
+) -> NDArray[np.float32]:
+    """Centres (clusters, dim) float32 by faiss, Euclidean, 20 iterations, all points, `seed` in [0, 2**31).
+
+    Threads share out whole rows, so the number of cores does not change the result (a test holds this).
+    """
+    import faiss
+
+    gpu = gpu and faiss.get_num_gpus() > 0  # only with the faiss-gpu extra
+    model = faiss.Kmeans(
+        features.shape[1],
+        clusters,
+        niter=ITERATIONS,
+        seed=seed,
+        gpu=gpu,
+        min_points_per_centroid=1,  # silences a warning on small sets; changes nothing else
+        max_points_per_centroid=len(features),
+    )
+    model.train(np.ascontiguousarray(features))
+    return np.array(model.centroids, dtype=np.float32)
+
+
+def _chunks(rows: NDArray[np.float32], size: int) -> list[NDArray[np.float32]]:
+    return [rows[start : start + size] for start in range(0, len(rows), size)]

@@ -1,0 +1,101 @@
+"""The options of a plugin class: dataclass fields, their meaning, and instances from checked values."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from bench.errors import BenchError, nearest
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+P = TypeVar("P")
+REQUIRED = dataclasses.MISSING
+"""Stands in `Option.default` for an option that must be given."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option: its type as written in the class, its default (or REQUIRED), and what it does."""
+
+    name: str
+    type: str
+    default: Any
+    doc: str
+
+
+def options(cls: type) -> list[Option]:
+    """The options of a plugin class, or of any dataclass, in the order of its fields."""
+    return [
+        Option(field.name, _type_text(field), _default(field), _doc(cls, field))
+        for field in dataclasses.fields(cls)
+        if field.init
+    ]
+
+
+def _type_text(field: dataclasses.Field[Any]) -> str:
+    return field.type if isinstance(field.type, str) else inspect.formatannotation(field.type)
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+
+
+def _doc(cls: type, field: dataclasses.Field[Any]) -> str:
+    """The field's metadata "help", else the class docstring's line "name: text", else ''."""
+    if "help" in field.metadata:
+        return str(field.metadata["help"])
+    line = re.compile(rf"^\s*{field.name}(?: \([^)]*\))?:\s+(.+)$", re.MULTILINE)
+    found = (line.search(base.__doc__ or "") for base in cls.__mro__)
+    return next((match.group(1).strip() for match in found if match), "")
+
+
+def make(cls: type[P], values: Mapping[str, Any], what: str) -> P:
+    """An instance of the dataclass `cls` with `values` as options, converted to their types where that loses nothing.
+
+    Raises BenchError, opening with "bad options for {what}", that names every bad option: what was got, what
+    was expected, and for an unknown one the nearest known. A ValueError of the class's own checks, too.
+    """
+    known = {option.name: option.type for option in options(cls)}
+    problems = [f"unknown option {key!r}.{nearest(key, known)}" for key in values if key not in known]
+    made, more = _validated(cls, {key: value for key, value in values.items() if key in known}, known)
+    if made is None or problems:
+        raise BenchError("\n- ".join([f"bad options for {what}:", *problems, *more]))
+    return made
+
+
+def _validated(cls: type[P], values: dict[str, Any], known: Mapping[str, str]) -> tuple[P | None, list[str]]:
+    """The instance, or None and a sentence for every bad option."""
+    import pydantic
+    from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
+
+    try:
+        return pydantic.TypeAdapter(cls).validate_python(values), []
+    except pydantic.ValidationError as error:
+        return None, _sentences(error.errors(include_url=False), known)
+    except (PydanticUserError, PydanticUndefinedAnnotation) as error:
+        return None, [f"the types of its options cannot be checked: {str(error).splitlines()[0]}"]
+
+
+def _sentences(errors: list[ErrorDetails], known: Mapping[str, str]) -> list[str]:
+    """One sentence for every bad option; of the several errors of a union or tuple the first is told."""
+    told: dict[str, str] = {}
+    for error in errors:
+        name = str(error["loc"][0]) if error["loc"] else ""
+        reason = error["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+        if not name:
+            told.setdefault(name, reason)
+        elif error["type"] == "missing" and len(error["loc"]) == 1:
+            told.setdefault(name, f"option {name!r} must be given: {known[name]}")
+        else:
+            told.setdefault(name, f"option {name!r}: expected {known[name]}, {_got(error)} ({reason})")
+    return list(told.values())
+
+
+def _got(error: ErrorDetails) -> str:
+    return f"got {error['input']!r}" + (f" at {error['loc'][1:]}" if len(error["loc"]) > 1 else "")

@@ -1,0 +1,132 @@
+import hashlib
+import json
+import os
+import time
+
+import pytest
+from PIL import Image
+
+from bench.data import checked
+from bench.data.checked import Checked, Ledger
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(checked, "SETTLED_NS", -(10**18))  # files just written are to be remembered
+    return tmp_path / "cache" / "checked-files"
+
+
+@pytest.fixture
+def root(tmp_path):
+    root = tmp_path / "set"
+    root.mkdir()
+    Image.new("RGB", (4, 4), (1, 2, 3)).save(root / "good.png")
+    (root / "bad.png").write_bytes(b"nothing")
+    return root
+
+
+@pytest.fixture
+def decoded(monkeypatch):
+    """The files' bytes that were decoded, in order."""
+    seen, inner = [], checked.check_bytes
+    monkeypatch.setattr(checked, "check_bytes", lambda data: (seen.append(data), inner(data))[1])
+    return seen
+
+
+def look(root, *names):
+    with Ledger(root, "cat") as ledger:
+        return ledger.check(names)
+
+
+def test_what_is_found(root):
+    good = hashlib.sha256((root / "good.png").read_bytes()).hexdigest()
+    bad = hashlib.sha256(b"nothing").hexdigest()
+    fault = "not an image, or not one that Pillow knows"
+    assert look(root, "good.png", "bad.png") == [Checked(good, ""), Checked(bad, fault)]
+
+
+def test_the_second_time_no_file_is_read(root, decoded):
+    first = look(root, "good.png", "bad.png")
+    assert len(decoded) == 2
+    assert look(root, "good.png", "bad.png") == first
+    assert len(decoded) == 2
+
+
+def test_a_changed_file_is_read_again(root, decoded):
+    look(root, "bad.png")
+    before = (root / "bad.png").stat()
+    (root / "bad.png").write_bytes(b"NOTHING")  # the same length, and below the same modification time
+    os.utime(root / "bad.png", ns=(before.st_atime_ns, before.st_mtime_ns))
+    while (root / "bad.png").stat().st_ctime_ns == before.st_ctime_ns:  # the clock of a file system is coarse
+        time.sleep(0.002)
+        os.utime(root / "bad.png", ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert look(root, "bad.png")[0].digest == hashlib.sha256(b"NOTHING").hexdigest()
+    assert len(decoded) == 2
+
+
+def test_a_file_just_written_is_not_remembered(root, decoded, home, monkeypatch):
+    monkeypatch.setattr(checked, "SETTLED_NS", 10**12)
+    look(root, "good.png")
+    look(root, "good.png")
+    assert len(decoded) == 2
+    assert not home.exists()
+
+
+def test_a_file_that_cannot_be_opened_is_named_and_not_remembered(root, home):
+    assert look(root, "gone.png") == [Checked("", "No such file or directory")]
+    assert look(root, "good.png", "gone.png")[0].fault == ""
+    (ledger,) = home.iterdir()
+    assert list(json.loads(ledger.read_text())["files"]) == ["good.png"]
+
+
+def test_what_was_found_is_kept_when_a_later_step_fails(root, decoded):
+    def interrupted():
+        with Ledger(root, "cat") as ledger:
+            ledger.check(["good.png"])
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    look(root, "good.png")
+    assert len(decoded) == 1
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"law": [0, "0"], "files": {}}', '{"law": 1}'])
+def test_a_ledger_that_cannot_be_used_is_made_anew(root, decoded, home, text):
+    expected = look(root, "good.png")
+    (ledger,) = home.iterdir()
+    ledger.write_text(text)
+    assert look(root, "good.png") == expected
+    assert len(decoded) == 2
+    assert json.loads(ledger.read_text())["files"]
+
+
+def test_another_pillow_looks_again(root, decoded, monkeypatch):
+    look(root, "good.png")
+    monkeypatch.setattr(checked, "_law", lambda: [1, "another"])
+    look(root, "good.png")
+    assert len(decoded) == 2
+
+
+def test_a_home_that_cannot_be_written_only_costs_time(root, home):
+    home.parent.write_text("a file where the folder should be")
+    assert look(root, "good.png")[0].fault == ""
+
+
+def test_a_full_disk_leaves_nothing_behind(root, home, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checked.json, "dump", full)
+    assert look(root, "good.png")[0].fault == ""
+    assert list(home.iterdir()) == []
+
+
+def test_classes_and_roots_have_ledgers_of_their_own(root, tmp_path, home):
+    look(root, "good.png")
+    with Ledger(root, "dog") as ledger:
+        ledger.check(["good.png"])
+    (tmp_path / "link").symlink_to(root)
+    look(tmp_path / "link", "good.png")  # the same folder by another name
+    assert len(list(home.iterdir())) == 2

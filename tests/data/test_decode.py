@@ -1,0 +1,148 @@
+import io
+import warnings
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bench.data.decode import Unreadable, open_rgb, square
+
+
+def packed(image, kind="png", **options):
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    buffer.seek(0)
+    return buffer
+
+
+def pixels(image, kind="png", **options):
+    result = open_rgb(packed(image, kind, **options))
+    assert result.mode == "RGB"
+    return np.asarray(result)
+
+
+def test_rgb_is_left_alone():
+    array = np.random.default_rng(0).integers(0, 256, (5, 6, 3), dtype=np.uint8)
+    assert np.array_equal(pixels(Image.fromarray(array)), array)
+
+
+def test_grey_and_bilevel():
+    assert pixels(Image.new("L", (2, 2), 77)).tolist() == [[[77] * 3] * 2] * 2
+    assert pixels(Image.new("1", (2, 2), 1)).tolist() == [[[255] * 3] * 2] * 2
+
+
+def test_transparency_is_laid_over_white():
+    assert pixels(Image.new("RGBA", (1, 1), (200, 0, 0, 0))).tolist() == [[[255, 255, 255]]]
+    assert pixels(Image.new("RGBA", (1, 1), (200, 0, 0, 255))).tolist() == [[[200, 0, 0]]]
+    # 0.2 x 100 + 0.8 x 255 = 224
+    assert pixels(Image.new("LA", (1, 1), (100, 51))).tolist() == [[[224, 224, 224]]]
+
+
+def test_palette_with_and_without_transparency():
+    image = Image.new("P", (2, 1))
+    image.putpalette([10, 20, 30, 40, 50, 60])
+    image.putpixel((1, 0), 1)
+    assert pixels(image).tolist() == [[[10, 20, 30], [40, 50, 60]]]
+    assert pixels(image, transparency=0).tolist() == [[[255, 255, 255], [40, 50, 60]]]
+    assert pixels(image, transparency=b"\xff\x00").tolist() == [[[10, 20, 30], [255, 255, 255]]]
+
+
+def test_a_transparent_colour_of_an_rgb_image():
+    image = Image.new("RGB", (2, 1), (1, 2, 3))
+    image.putpixel((1, 0), (9, 9, 9))
+    assert pixels(image, transparency=(1, 2, 3)).tolist() == [[[255] * 3, [9, 9, 9]]]
+
+
+def test_16_bit_grey_is_scaled_not_clipped():
+    values = np.array([[0, 257, 25700, 65535]], np.uint16)
+    assert pixels(Image.fromarray(values))[0, :, 0].tolist() == [0, 1, 100, 255]
+
+
+def test_integers_that_are_no_16_bit_grey_are_refused():
+    with pytest.raises(Unreadable, match="from -1 to 0"):
+        open_rgb(packed(Image.fromarray(np.array([[0, -1]], np.int32)), "tiff"))
+
+
+def test_float_is_refused():
+    with pytest.raises(Unreadable, match="32-bit float"):
+        open_rgb(packed(Image.fromarray(np.zeros((2, 2), np.float32)), "tiff"))
+
+
+def test_cmyk_jpeg():
+    red = pixels(Image.new("CMYK", (8, 8), (0, 255, 255, 0)), "jpeg", quality=95)
+    assert np.abs(red.astype(int) - [255, 0, 0]).max() < 12
+
+
+def test_exif_orientation_is_applied():
+    array = np.zeros((2, 4, 3), np.uint8)
+    array[0, 0] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned: rotate by 90 degrees clockwise
+    turned = pixels(Image.fromarray(array), exif=exif)
+    assert turned.shape == (4, 2, 3)
+    assert turned[0, 1].tolist() == [255] * 3
+    assert turned.sum() == 3 * 255
+
+
+@pytest.mark.filterwarnings("ignore:.*:UserWarning")
+def test_a_broken_exif_block_costs_no_image():
+    buffer = packed(Image.new("RGB", (8, 8), (0, 90, 0)), "jpeg", exif=b"Exif\x00\x00II*\x00\xff\xff\xff\xff")
+    assert open_rgb(buffer).size == (8, 8)
+
+
+@pytest.mark.parametrize("kind", ["png", "jpeg", "bmp", "webp"])
+def test_truncated_files_are_refused(kind):
+    noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    data = packed(Image.fromarray(noise), kind).getvalue()
+    open_rgb(io.BytesIO(data))
+    with pytest.raises(Unreadable):
+        open_rgb(io.BytesIO(data[: len(data) // 2]))
+
+
+@pytest.mark.parametrize("data", [b"", b"not an image", b"\x89PNG\r\n\x1a\n"])
+def test_what_is_no_image_is_refused_with_one_reason(data):
+    with pytest.raises(Unreadable) as error:
+        open_rgb(io.BytesIO(data))
+    assert "0x" not in str(error.value)
+
+
+def test_random_damage_is_refused_or_read_never_another_error():
+    rng = np.random.default_rng(0)
+    good = {}
+    for kind in ("png", "jpeg", "tiff", "webp", "bmp", "ppm"):
+        image = Image.fromarray(rng.integers(0, 256, (16, 16, 3), dtype=np.uint8))
+        good[kind] = np.frombuffer(packed(image, kind).getvalue(), np.uint8)
+    refused = 0
+    for round_ in range(120):
+        data = list(good.values())[round_ % len(good)].copy()
+        where = rng.integers(0, len(data), 8)
+        data[where] = rng.integers(0, 256, 8)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                open_rgb(io.BytesIO(data.tobytes()))
+            except Unreadable:
+                refused += 1
+    assert 10 < refused < 120
+
+
+def test_a_warning_made_an_error_is_not_the_files_fault(monkeypatch):
+    def warn(image):
+        raise UserWarning("as under python -W error")
+
+    monkeypatch.setattr("bench.data.decode.ImageOps.exif_transpose", warn)
+    with pytest.raises(UserWarning):
+        open_rgb(packed(Image.new("RGB", (2, 2))))
+
+
+def test_square_of_a_very_long_image_takes_its_middle():
+    image = Image.new("RGB", (60_001, 3), (0, 0, 0))
+    image.paste((250, 0, 0), (29_990, 0, 30_011, 3))
+    result = square(image, 16)
+    assert result.shape == (3, 16, 16)
+    assert (result[0] == 250).all()
+
+
+def test_square_leaves_an_image_of_the_size_alone():
+    array = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    assert np.array_equal(square(Image.fromarray(array), 8), array.transpose(2, 0, 1))

@@ -1,0 +1,366 @@
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bench.data.fingerprint import fingerprint
+from bench.data.folder import Folder
+from bench.data.images import Decoded, FileImages
+from bench.data.layout import split_by_ratio
+from bench.errors import BenchError
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+def picture(path, seed, size=(6, 6)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    array = np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
+    Image.fromarray(array).save(path)
+    return array.transpose(2, 0, 1)
+
+
+def fill(root, splits=("train", "val"), classes=("cat", "dog"), count=3):
+    for s, split in enumerate(splits):
+        for c, name in enumerate(classes):
+            for i in range(count):
+                picture(root / split / name / f"{i}.png", 100 * s + 10 * c + i)
+    return root
+
+
+def load(root, **options):
+    return Folder(root=str(root), **{"size": 6, **options}).load()
+
+
+def test_train_and_val_folders(tmp_path):
+    data = load(fill(tmp_path))
+    assert (data.name, data.classes, data.size, data.skipped) == ("folder", ("cat", "dog"), 6, ())
+    assert list(data.train.ids) == [f"train/{c}/{i}.png" for c in ("cat", "dog") for i in range(3)]
+    assert list(data.val.ids) == [f"val/{c}/{i}.png" for c in ("cat", "dog") for i in range(3)]
+    assert data.train.labels.tolist() == data.val.labels.tolist() == [0, 0, 0, 1, 1, 1]
+    assert data.train.labels.dtype == np.int64
+    expected = picture(tmp_path / "copy.png", 112)
+    assert np.array_equal(data.val.images.batch([5])[0].numpy(), expected)
+
+
+@pytest.mark.parametrize("name", ["valid", "validation", "test"])
+def test_other_names_of_the_validation_folder(tmp_path, name):
+    data = load(fill(tmp_path, ("train", name)))
+    assert data.val.ids[0] == f"{name}/cat/0.png"
+
+
+def test_val_goes_before_test_unless_told(tmp_path):
+    fill(tmp_path, ("train", "val", "test"))
+    assert load(tmp_path).val.ids[0] == "val/cat/0.png"
+    assert load(tmp_path, val_dir="test").val.ids[0] == "test/cat/0.png"
+    assert load(tmp_path, train_dir="test").train.ids[0] == "test/cat/0.png"
+
+
+def test_without_a_validation_folder_each_class_is_split(tmp_path):
+    fill(tmp_path, ("",), count=10)
+    data = load(tmp_path, val_ratio=0.3)
+    assert (len(data.train), len(data.val)) == (14, 6)
+    assert data.train.labels.tolist() == [0] * 7 + [1] * 7
+    assert not set(data.train.ids) & set(data.val.ids)
+    assert {one.split("/")[0] for one in data.val.ids[:3]} == {"cat"}
+    assert list(load(tmp_path, val_ratio=0.3).val.ids) == list(data.val.ids)
+    assert list(load(tmp_path, val_ratio=0.3, split_seed=1).val.ids) != list(data.val.ids)
+    # a cap on training images leaves the validation images alone
+    assert list(load(tmp_path, val_ratio=0.3, max_per_class=2).val.ids) == list(data.val.ids)
+
+
+def test_a_lone_train_folder_is_split(tmp_path):
+    data = load(fill(tmp_path, ("train",)))
+    assert (len(data.train), len(data.val)) == (4, 2)
+    assert data.train.ids[0].startswith("train/cat/")
+
+
+def test_the_drawn_share_is_the_same_on_every_machine():
+    ids = [f"cat/{i}.png" for i in range(10)]
+    train, val = split_by_ratio({"cat": ids}, 0.25, 0)
+    assert val == {"cat": ["cat/6.png", "cat/9.png"]}
+    assert train == {"cat": [one for one in ids if one not in val["cat"]]}
+
+
+def test_a_share_leaves_one_image_on_each_side():
+    for ratio in (0.001, 0.999):
+        train, val = split_by_ratio({"cat": ["a", "b"]}, ratio, 0)
+        assert (len(train["cat"]), len(val["cat"])) == (1, 1)
+    with pytest.raises(BenchError, match="'cat' has one image"):
+        split_by_ratio({"cat": ["a"]}, 0.5, 0)
+
+
+def test_classes_called_train_and_test_are_no_splits(tmp_path):
+    data = load(fill(tmp_path, ("",), classes=("test", "train")))
+    assert data.classes == ("test", "train")
+
+
+def test_other_files_and_hidden_ones_are_passed_over(tmp_path):
+    fill(tmp_path)
+    for name in ("Thumbs.db", ".DS_Store", "list.txt", "._0.png"):
+        (tmp_path / "train/cat" / name).write_bytes(b"x")
+    for name in (".git", "__MACOSX"):
+        (tmp_path / "train" / name).mkdir()
+    data = load(tmp_path)
+    assert (len(data.train), data.classes, data.skipped) == (6, ("cat", "dog"), ())
+
+
+def test_images_may_lie_deeper_and_behind_links(tmp_path):
+    fill(tmp_path)
+    picture(tmp_path / "train/cat/more/x.PNG", 1)
+    picture(tmp_path / "elsewhere/y.png", 2)
+    (tmp_path / "train/cat/linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "train/cat/loop").symlink_to(tmp_path / "train/cat")
+    ids = [one for one in load(tmp_path, train_dir="train", val_dir="val").train.ids if "/cat/" in one]
+    assert ids == [f"train/cat/{x}" for x in ("0.png", "1.png", "2.png", "linked/y.png", "more/x.PNG")]
+
+
+def test_chosen_classes_are_sorted(tmp_path):
+    fill(tmp_path, classes=("ant", "bee", "cat"))
+    assert load(tmp_path, classes=("cat", "ant")).classes == ("ant", "cat")
+    with pytest.raises(BenchError, match=r"no class 'cta'\. Did you mean 'cat'"):
+        load(tmp_path, classes=("cta", "ant"))
+
+
+def test_caps_take_the_first_of_each_class(tmp_path):
+    fill(tmp_path)
+    data = load(tmp_path, max_per_class=2, max_val_per_class=1)
+    assert list(data.train.ids) == [f"train/{c}/{i}.png" for c in ("cat", "dog") for i in range(2)]
+    assert list(data.val.ids) == ["val/cat/0.png", "val/dog/0.png"]
+    assert len(load(tmp_path, max_per_class=99).train) == 6
+
+
+def damage(path):
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+
+
+def test_broken_images_are_skipped_and_named(tmp_path):
+    fill(tmp_path)
+    damage(tmp_path / "train/cat/1.png")
+    (tmp_path / "val/dog/2.png").write_bytes(b"")
+    data = load(tmp_path)
+    assert data.skipped == ("train/cat/1.png", "val/dog/2.png")
+    assert (len(data.train), len(data.val)) == (5, 5)
+    assert data.train.labels.tolist() == [0, 0, 1, 1, 1]
+    assert data.train.images.batch(range(5)).shape == (5, 3, 6, 6)
+
+
+def test_a_skipped_image_gives_the_fingerprint_of_a_set_without_it(tmp_path):
+    fill(tmp_path)
+    damage(tmp_path / "train/cat/1.png")
+    skipped = load(tmp_path).fingerprint
+    (tmp_path / "train/cat/1.png").unlink()
+    assert load(tmp_path).fingerprint == skipped
+
+
+def test_a_cap_counts_sound_images(tmp_path):
+    fill(tmp_path, count=5)
+    damage(tmp_path / "train/cat/0.png")
+    data = load(tmp_path, max_per_class=2)
+    assert list(data.train.ids) == [f"train/{x}.png" for x in ("cat/1", "cat/2", "dog/0", "dog/1")]
+    assert data.skipped == ("train/cat/0.png",)
+
+
+def test_broken_images_are_refused_with_names_and_reasons(tmp_path):
+    fill(tmp_path)
+    damage(tmp_path / "train/cat/1.png")
+    (tmp_path / "val/dog/2.png").write_bytes(b"")
+    with pytest.raises(BenchError) as error:
+        load(tmp_path, on_bad="refuse")
+    text = str(error.value)
+    assert text.startswith("2 images below")
+    assert "train/cat/1.png: " in text
+    assert "val/dog/2.png: not an image" in text
+    assert "on_bad=skip" in text
+
+
+def test_many_broken_images_are_counted(tmp_path):
+    fill(tmp_path, count=8)
+    for path in tmp_path.glob("train/*/[1-7].png"):
+        path.write_bytes(b"")
+    with pytest.raises(BenchError, match=r"(?s)14 images .* and 4 more"):
+        load(tmp_path, on_bad="refuse")
+
+
+def test_a_class_of_broken_images_is_named(tmp_path):
+    fill(tmp_path)
+    for path in (tmp_path / "val/dog").iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(BenchError, match="'dog' has no readable validation image"):
+        load(tmp_path)
+
+
+def test_layouts_that_cannot_be_used(tmp_path):
+    def refuses(message, **options):
+        with pytest.raises(BenchError, match=message):
+            load(tmp_path / "set", **options)
+
+    refuses("not there.*DIR/train/CLASS")
+    (tmp_path / "set").write_text("")
+    refuses("no directory")
+    (tmp_path / "set").unlink()
+    (tmp_path / "set").mkdir()
+    refuses("no class folder, expected two or more")
+    picture(tmp_path / "set/x.png", 0)
+    refuses("images lie in it directly")
+    picture(tmp_path / "set/cat/0.png", 0)
+    refuses(r"one class \(cat\)")
+    (tmp_path / "set/dog").mkdir()
+    refuses(r"set/dog holds no image\. Fill")
+    (tmp_path / "set/dog/list.npy").write_text("")
+    refuses(r"1 other files: \.npy; known are \.bmp")
+    refuses("no folder 'dgo'. Did you mean 'dog'", train_dir="dgo")
+
+
+def test_the_root_must_be_given():
+    with pytest.raises(BenchError, match=r"dataset\.root=DIR"):
+        Folder().load()
+
+
+def test_validation_without_training(tmp_path):
+    fill(tmp_path, ("val",))
+    with pytest.raises(BenchError, match="holds val/ but no train/"):
+        load(tmp_path)
+
+
+def test_one_folder_for_both(tmp_path):
+    fill(tmp_path, ("a",))
+    with pytest.raises(BenchError, match="the same folder"):
+        load(tmp_path, train_dir="a", val_dir="a")
+
+
+def test_splits_of_different_classes(tmp_path):
+    fill(tmp_path)
+    picture(tmp_path / "train/ant/0.png", 0)
+    picture(tmp_path / "val/bee/0.png", 0)
+    with pytest.raises(BenchError, match=r"only in .*train: ant; only in .*val: bee"):
+        load(tmp_path)
+    assert load(tmp_path, classes=("cat", "dog")).classes == ("cat", "dog")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_name_in_another_encoding(tmp_path):
+    fill(tmp_path)
+    os.rename(tmp_path / "val/cat/0.png", os.fsencode(tmp_path) + b"/val/cat/\xff.png")  # noqa: PTH104
+    with pytest.raises(BenchError, match="not valid UTF-8"):
+        load(tmp_path)
+
+
+def test_a_folder_that_cannot_be_listed(tmp_path, monkeypatch):
+    fill(tmp_path)
+    inner = os.scandir
+
+    def scandir(path):
+        if str(path).endswith("val/dog"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return inner(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(BenchError, match=r"Cannot list .*val/dog: Permission denied"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"size": 0},
+        {"val_ratio": 0.0},
+        {"val_ratio": 1.0},
+        {"val_ratio": float("nan")},
+        {"max_per_class": 0},
+        {"max_val_per_class": -1},
+        {"on_bad": "ignore"},
+        {"cache": "disk"},
+    ],
+)
+def test_options_out_of_range(options):
+    with pytest.raises(BenchError, match=f"dataset.{next(iter(options))} is"):
+        Folder(root=".", **options)
+
+
+def test_the_fingerprint_is_of_content_and_not_of_place_time_or_cache(tmp_path):
+    first = load(fill(tmp_path / "a"))
+    shutil.copytree(tmp_path / "a", tmp_path / "b/c", copy_function=shutil.copyfile)
+    for cache in ("auto", "memory", "none"):
+        assert load(tmp_path / "b/c", cache=cache).fingerprint == first.fingerprint
+    script = (
+        "import sys; from bench.data.folder import Folder; "
+        "print(Folder(root=sys.argv[1], size=6).load().fingerprint)"
+    )
+    other = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "a")], capture_output=True, text=True, check=True
+    )
+    assert other.stdout.strip() == first.fingerprint
+
+
+def test_the_fingerprint_is_over_ids_and_file_bytes(tmp_path):
+    content = {}
+    for i, one in enumerate(("train/cat/x.ppm", "train/dog/x.ppm", "val/cat/x.ppm", "val/dog/x.ppm")):
+        content[one] = b"P6 1 1 255\n" + bytes([i, i, i])
+        (tmp_path / one).parent.mkdir(parents=True)
+        (tmp_path / one).write_bytes(content[one])
+    digests = [hashlib.sha256(data).digest() for data in content.values()]
+    ids = list(content)
+    parts = [("train", ids[:2], digests[:2]), ("val", ids[2:], digests[2:])]
+    expected = fingerprint(["cat", "dog"], parts, of="files", law=1, size=2)
+    assert load(tmp_path, size=2).fingerprint == expected
+
+
+def test_the_fingerprint_sees_every_change(tmp_path):
+    fill(tmp_path)
+    seen = {load(tmp_path).fingerprint, load(tmp_path, size=7).fingerprint}
+    seen.add(load(tmp_path, max_per_class=2).fingerprint)
+    picture(tmp_path / "val/dog/2.png", 999)
+    seen.add(load(tmp_path).fingerprint)
+    (tmp_path / "val/dog/2.png").rename(tmp_path / "val/dog/3.png")
+    seen.add(load(tmp_path).fingerprint)
+    for split in ("train", "val"):
+        (tmp_path / split / "dog").rename(tmp_path / split / "hog")
+    seen.add(load(tmp_path).fingerprint)
+    assert len(seen) == 6
+
+
+def test_cache_option(tmp_path, monkeypatch):
+    fill(tmp_path)
+    assert isinstance(load(tmp_path).train.images, Decoded)
+    assert isinstance(load(tmp_path, cache="none").train.images, FileImages)
+    monkeypatch.setattr("bench.data.images.CACHE_BYTES", 12 * 3 * 6 * 6 - 1)
+    assert isinstance(load(tmp_path).train.images, FileImages)
+    assert isinstance(load(tmp_path, cache="memory").val.images, Decoded)
+
+
+def test_loading_reads_no_pixels_a_second_time(tmp_path, monkeypatch):
+    fill(tmp_path)
+    monkeypatch.setattr("bench.data.checked.SETTLED_NS", -(10**18))
+    first = load(tmp_path)
+
+    def never(data):
+        raise AssertionError("a file was decoded again")
+
+    monkeypatch.setattr("bench.data.checked.check_bytes", never)
+    assert load(tmp_path).fingerprint == first.fingerprint
+
+
+def test_progress_ends_at_the_total(tmp_path, monkeypatch):
+    fill(tmp_path)
+    monkeypatch.setattr("bench.data.folder.CHUNK", 2)
+    heard = []
+    Folder(root=str(tmp_path), size=6).load(lambda *report: heard.append(report))
+    assert [done for _, done, _ in heard] == [2, 3, 5, 6, 8, 9, 11, 12]
+    assert {(what, total) for what, _, total in heard} == {("checking images", 12)}
+
+
+def test_identity_is_json_and_holds_all_but_the_cache():
+    one, two = Folder(root="x", cache="none"), Folder(root="x", cache="memory")
+    assert one.identity() == two.identity()
+    assert json.loads(json.dumps(one.identity()))["name"] == "folder"
+    assert one.identity() != Folder(root="x", split_seed=1).identity()

@@ -1,0 +1,250 @@
+import threading
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from torchvision.transforms import v2
+
+from bench.data import images as module
+from bench.data.images import (
+    ArrayImages,
+    Decoded,
+    FileImages,
+    PoisonedImages,
+    Resized,
+    Subset,
+    keep_in_memory,
+    rows_of,
+)
+from bench.errors import BenchError
+from bench.types import Images, Poison
+
+
+def noise(*shape, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def row(index, target=0):
+    return Poison(index=index, trigger=0, target=target, box=(0, 0, 1, 1), seed=0)
+
+
+class Counting(Images):
+    """Images that say which of them were read."""
+
+    def __init__(self, array):
+        self.base, self.size, self.read = ArrayImages(array), array.shape[2], []
+
+    def __len__(self):
+        return len(self.base)
+
+    def batch(self, indices):
+        self.read.extend(int(i) for i in indices)
+        return self.base.batch(indices)
+
+
+def test_array_images_reads_both_layouts_alike():
+    chw = noise(4, 3, 5, 5)
+    hwc = np.ascontiguousarray(chw.transpose(0, 2, 3, 1))
+    for array in (chw, hwc):
+        images = ArrayImages(array)
+        batch = images.batch([3, 0, 3])
+        assert (len(images), images.size) == (4, 5)
+        assert batch.dtype == torch.uint8
+        assert batch.is_contiguous()
+        assert np.array_equal(batch.numpy(), chw[[3, 0, 3]])
+
+
+def test_array_images_takes_channels_first_where_both_fit():
+    array = noise(2, 3, 3, 3)
+    assert np.array_equal(ArrayImages(array).batch([1]).numpy(), array[[1]])
+
+
+def test_array_images_reads_a_memory_map_and_leaves_it_alone(tmp_path):
+    array = noise(4, 3, 5, 5)
+    np.save(tmp_path / "a.npy", array)
+    images = ArrayImages(np.load(tmp_path / "a.npy", mmap_mode="r"))
+    images.batch([2]).zero_()
+    assert np.array_equal(images.batch([2]).numpy(), array[[2]])
+
+
+@pytest.mark.parametrize("array", [np.zeros((2, 3, 4, 4), np.float32), np.zeros((3, 4, 4), np.uint8)])
+def test_array_images_refuses_other_types(array):
+    with pytest.raises(TypeError, match="uint8"):
+        ArrayImages(array)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4, 5), (2, 4, 4, 1), (2, 1, 4, 4)])
+def test_array_images_refuses_other_shapes(shape):
+    with pytest.raises(ValueError, match="expected"):
+        ArrayImages(np.zeros(shape, np.uint8))
+
+
+def test_rows_of_refuses_what_would_be_read_wrongly():
+    assert rows_of([], 3).tolist() == []
+    assert rows_of(range(1, 3), 3).tolist() == [1, 2]
+    assert rows_of(torch.tensor([2, 0]), 3).tolist() == [2, 0]
+    for mask in ([True, False, True], [0.0, 1.0], [[0, 1]]):
+        with pytest.raises(TypeError):
+            rows_of(np.array(mask), 3)
+    for outside in ([-1], [0, 3]):
+        with pytest.raises(IndexError, match="3 images"):
+            rows_of(outside, 3)
+
+
+def save(folder, count, shape=(9, 7)):
+    names = []
+    for i in range(count):
+        Image.fromarray(noise(*shape, 3, seed=i)).save(folder / f"{i}.png")
+        names.append(f"{i}.png")
+    return names
+
+
+def test_file_images_come_in_the_order_asked_for(tmp_path):
+    names = save(tmp_path, 12, (6, 6))
+    expected = np.stack([noise(6, 6, 3, seed=i).transpose(2, 0, 1) for i in range(12)])
+    images = FileImages(names, 6, root=tmp_path)
+    order = [11, 0, 5, 5, 3, 2, 10]
+    assert np.array_equal(images.batch(order).numpy(), expected[order])
+    assert images.batch([]).shape == (0, 3, 6, 6)
+
+
+def test_file_images_decode_in_several_threads(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "workers", lambda: 3)
+    names = save(tmp_path, 6)
+    images, seen = FileImages(names, 4, root=tmp_path), set()
+    meet = threading.Barrier(3, timeout=10)
+    inner = images._read
+
+    def read(path):
+        if threading.get_ident() not in seen:
+            seen.add(threading.get_ident())
+            meet.wait()  # passes only when three threads are here at once
+        return inner(path)
+
+    images._read = read
+    images.batch(range(6))
+    assert len(seen) == 3
+
+
+def test_file_images_equal_resize_and_centre_crop(tmp_path):
+    picture = Image.fromarray(noise(6, 8, 3)).resize((300, 200), Image.Resampling.BICUBIC)
+    picture.save(tmp_path / "a.png")
+    reference = v2.Compose(
+        [v2.Resize(64, interpolation=v2.InterpolationMode.BICUBIC, antialias=True), v2.CenterCrop(64)]
+    )(picture)
+    ours = FileImages(["a.png"], 64, root=tmp_path).batch([0])[0].permute(1, 2, 0).numpy().astype(int)
+    assert np.abs(ours - np.asarray(reference).astype(int)).max() <= 1
+
+
+def test_a_wide_image_loses_its_sides_only(tmp_path):
+    array = noise(4, 10, 3)
+    Image.fromarray(array).save(tmp_path / "a.png")
+    ours = FileImages(["a.png"], 4, root=tmp_path).batch([0])[0].numpy()
+    assert np.array_equal(ours, array[:, 3:7].transpose(2, 0, 1))
+
+
+def test_a_file_that_broke_later_is_named(tmp_path):
+    names = save(tmp_path, 3)
+    images = FileImages(names, 4, root=tmp_path)
+    (tmp_path / "1.png").write_bytes(b"\x89PNG")
+    with pytest.raises(BenchError, match=r"1\.png \(not an image"):
+        images.batch([0, 1, 2])
+    (tmp_path / "1.png").unlink()
+    with pytest.raises(BenchError, match=r"1\.png \(No such file or directory\)"):
+        images.batch([1])
+
+
+def test_decoded_reads_every_image_once():
+    array = noise(5, 3, 4, 4)
+    base = Counting(array)
+    images = Decoded(base)
+    for order in ([1, 3, 1], [3, 0], [4, 2, 1, 0, 3]):
+        batch = images.batch(order)
+        assert np.array_equal(batch.numpy(), array[order])
+        batch.zero_()
+    assert sorted(base.read) == [0, 1, 2, 3, 4]
+    assert np.array_equal(images.batch(range(5)).numpy(), array)
+
+
+def test_cache_modes():
+    assert keep_in_memory("memory", 10**9, 224)
+    assert not keep_in_memory("none", 1, 8)
+    most = (1 << 30) // (3 * 224 * 224)
+    assert keep_in_memory("auto", most, 224)
+    assert not keep_in_memory("auto", most + 1, 224)
+
+
+def test_resized_doubles_a_flat_image_and_keeps_order():
+    array = np.zeros((2, 3, 4, 4), np.uint8)
+    array[0], array[1, 0] = 10, 200
+    batch = Resized(ArrayImages(array), 8).batch([1, 0])
+    assert batch.shape == (2, 3, 8, 8)
+    assert (batch[0, 0] == 200).all()
+    assert (batch[0, 1:] == 0).all()
+    assert (batch[1] == 10).all()
+
+
+def paint(images, poisons):
+    out = images.clone()
+    for image, poison in zip(out, poisons, strict=True):
+        image[:, 0, 0] = poison.target
+    return out
+
+
+def test_poisoned_images_change_their_rows_only():
+    array = noise(6, 3, 4, 4)
+    images = PoisonedImages(ArrayImages(array), [row(1, 7), row(4, 9)], paint)
+    expected = array.copy()
+    expected[1, :, 0, 0], expected[4, :, 0, 0] = 7, 9
+    order = [4, 0, 1, 4, 5]
+    assert np.array_equal(images.batch(order).numpy(), expected[order])
+    assert np.array_equal(images.batch([0, 2]).numpy(), array[[0, 2]])
+    assert (len(images), images.size) == (6, 4)
+
+
+def test_poisoned_images_apply_nothing_to_a_clean_batch():
+    def never(images, poisons):
+        raise AssertionError("apply was called")
+
+    images = PoisonedImages(ArrayImages(noise(3, 3, 4, 4)), [row(1)], never)
+    assert images.batch([0, 2]).shape == (2, 3, 4, 4)
+
+
+@pytest.mark.parametrize(("rows", "message"), [([1, 1], "twice"), ([3], "image 3 of 3"), ([-1], "image -1")])
+def test_poisoned_images_refuse_wrong_rows(rows, message):
+    with pytest.raises(BenchError, match=message):
+        PoisonedImages(ArrayImages(noise(3, 3, 4, 4)), [row(i) for i in rows], paint)
+
+
+@pytest.mark.parametrize("apply", [lambda x, p: x.float(), lambda x, p: x[:, :1], lambda x, p: x[:1]])
+def test_poisoned_images_refuse_what_is_no_image(apply):
+    images = PoisonedImages(ArrayImages(noise(3, 3, 4, 4)), [row(0), row(1)], apply)
+    with pytest.raises(BenchError, match=r"expected torch.uint8 \(2, 3, 4, 4\)"):
+        images.batch([0, 1])
+
+
+def test_subset_of_a_subset():
+    array = noise(6, 3, 4, 4)
+    inner = Subset(ArrayImages(array), [5, 3, 1])
+    outer = Subset(inner, np.array([2, 0]))
+    assert (len(outer), outer.size) == (2, 4)
+    assert np.array_equal(outer.batch([1, 0, 1]).numpy(), array[[5, 1, 5]])
+    with pytest.raises(IndexError):
+        Subset(ArrayImages(array), [6])
+    with pytest.raises(IndexError):
+        outer.batch([2])
+
+
+@given(st.lists(st.integers(0, 9), max_size=20), st.sets(st.integers(0, 9)))
+def test_a_batch_is_the_same_as_its_images_one_by_one(order, poisoned):
+    base = ArrayImages(noise(10, 3, 4, 4))
+    stack = PoisonedImages(Decoded(base), [row(i, i) for i in sorted(poisoned)], paint)
+    images = Subset(stack, np.arange(9, -1, -1))
+    batch = images.batch(order)
+    assert batch.shape == (len(order), 3, 4, 4)
+    for one, i in zip(batch, order, strict=True):
+        assert torch.equal(one, images.batch([i])[0])
+        assert torch.equal(one, stack.batch([9 - i])[0])

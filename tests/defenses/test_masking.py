@@ -1,0 +1,244 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench import Seeds
+from bench.defenses.search.clusters import Clusters
+from bench.defenses.search.masking import (
+    ActivationMasking,
+    Draws,
+    attention,
+    best_window,
+    cyclic_masks,
+    draw,
+    hide,
+    outlier_scores,
+)
+
+
+def _everywhere(size):
+    """Every corner of the image once, as the draws of one image."""
+    tops, lefts = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")
+    return Draws(tops.reshape(1, -1), lefts.reshape(1, -1))
+
+
+class TestEquations:
+    def test_equation_2_by_hand(self):
+        # Cluster 2 is the most frequent; its distances 1, 3, 2 are scaled over ALL masks: min 1, max 9.
+        labels = torch.tensor([[2, 2, 2, 5]])
+        distances = torch.tensor([[1.0, 3.0, 2.0, 9.0]])
+        assert outlier_scores(labels, distances).tolist() == [[0.0, 0.25, 0.125, 1.0]]
+
+    def test_equation_2_when_an_outlier_is_nearest(self):
+        scores = outlier_scores(torch.tensor([[1, 0, 1]]), torch.tensor([[4.0, 2.0, 3.0]]))
+        assert scores.tolist() == [[1.0, 1.0, 0.5]]
+
+    def test_equal_distances_scale_to_0(self):
+        scores = outlier_scores(torch.tensor([[1, 1, 0]]), torch.tensor([[4.0, 4.0, 4.0]]))
+        assert scores.tolist() == [[0.0, 0.0, 1.0]]
+
+    def test_of_equally_frequent_clusters_the_lowest_counts(self):
+        scores = outlier_scores(torch.tensor([[3, 1, 3, 1]]), torch.tensor([[0.0, 1.0, 2.0, 4.0]]))
+        assert scores.tolist() == [[1.0, 0.25, 1.0, 1.0]]
+
+    def test_equation_3_by_hand(self):
+        masks = torch.tensor(
+            [[[[1, 0], [0, 0]], [[1, 1], [0, 0]], [[0, 0], [1, 1]], [[0, 1], [0, 1]]]]
+        ).bool()
+        scores = torch.tensor([[0.0, 0.25, 0.125, 1.0]])
+        assert attention(scores, masks).tolist() == [[[0.25, 1.25], [0.125, 1.125]]]
+        # the pixels are covered by 2, 2, 1 and 2 masks
+        assert attention(scores, masks, normalise=True).tolist() == [[[0.125, 0.625], [0.125, 0.5625]]]
+
+    def test_a_pixel_that_no_mask_covers_has_attention_0(self):
+        masks = torch.tensor([[[[1, 0], [0, 0]]]]).bool()
+        assert attention(torch.tensor([[0.5]]), masks, normalise=True).tolist() == [[[0.5, 0.0], [0.0, 0.0]]]
+
+
+class TestMasks:
+    def test_a_window_wraps_around_both_edges(self):
+        mask = cyclic_masks(Draws(torch.tensor([[3]]), torch.tensor([[2]])), 4, 3)[0, 0].int().tolist()
+        assert mask == [[1, 0, 1, 1], [1, 0, 1, 1], [0, 0, 0, 0], [1, 0, 1, 1]]
+
+    @given(st.integers(2, 12), st.data())
+    def test_every_mask_covers_w_squared_pixels_and_agrees_with_the_paper(self, size, data):
+        window = data.draw(st.integers(1, size - 1))
+        top, left = data.draw(st.integers(0, size - 1)), data.draw(st.integers(0, size - 1))
+        mask = cyclic_masks(Draws(torch.tensor([[top]]), torch.tensor([[left]])), size, window)[0, 0]
+        expected = {((top + i) % size, (left + j) % size) for i in range(window) for j in range(window)}
+        assert {tuple(pixel) for pixel in mask.nonzero().tolist()} == expected
+        assert mask.sum() == window**2
+
+    @pytest.mark.parametrize(("size", "window"), [(5, 2), (8, 3), (7, 6)])
+    def test_all_positions_together_cover_every_pixel_equally(self, size, window):
+        coverage = cyclic_masks(_everywhere(size), size, window)[0].sum(0)
+        assert (coverage == window**2).all()  # of size**2 masks: exactly the share w w / (H W)
+
+    def test_random_positions_are_uniform(self):
+        draws = draw(1, 40_000, 8, Seeds(1), strategy="full", blocks=4)
+        counts = torch.bincount((draws.tops * 8 + draws.lefts).flatten(), minlength=64).double()
+        chi_square = float(((counts - 625) ** 2 / 625).sum())
+        assert 30 < chi_square < 107  # 63 degrees of freedom: outside by chance less than once in 1,000
+
+    def test_random_masks_cover_the_edges_as_much_as_the_middle(self):
+        masks = cyclic_masks(draw(1, 20_000, 8, Seeds(2), strategy="full", blocks=4), 8, 3)
+        share = masks[0].double().mean(0)
+        assert (share - 9 / 64).abs().max() < 0.011  # 4.5 standard errors of 0.00246
+
+    def test_interval_is_a_chessboard(self):
+        draws = draw(1, 1, 6, Seeds(0), strategy="interval", blocks=2)
+        at_origin = Draws(torch.tensor([[0]]), torch.tensor([[0]]), draws.blocks)
+        mask = cyclic_masks(at_origin, 6, 4)[0, 0].int().tolist()
+        assert mask[:4] == [[1, 1, 0, 0, 0, 0]] * 2 + [[0, 0, 1, 1, 0, 0]] * 2
+        assert mask[4:] == [[0] * 6] * 2
+
+    def test_interval_wraps_too(self):
+        draws = draw(1, 1, 6, Seeds(0), strategy="interval", blocks=2)
+        board = cyclic_masks(Draws(torch.tensor([[0]]), torch.tensor([[0]]), draws.blocks), 6, 4)
+        moved = cyclic_masks(Draws(torch.tensor([[5]]), torch.tensor([[4]]), draws.blocks), 6, 4)
+        assert torch.equal(board.roll((5, 4), (2, 3)), moved)
+
+    @given(st.integers(2, 10), st.integers(2, 5), st.integers(0, 99))
+    @settings(max_examples=30)
+    def test_blocks_never_reach_outside_the_window(self, window, blocks, seed):
+        full = draw(2, 5, 11, Seeds(seed), strategy="full", blocks=blocks)
+        part = draw(2, 5, 11, Seeds(seed), strategy="random", blocks=blocks)
+        assert torch.equal(full.tops, part.tops)
+        outside = cyclic_masks(part, 11, window) & ~cyclic_masks(full, 11, window)
+        assert not outside.any()
+
+    def test_random_blocks_hide_half_the_window_on_average(self):
+        draws = draw(1, 4000, 9, Seeds(3), strategy="random", blocks=4)
+        share = cyclic_masks(draws, 9, 8)[0].double().mean() * 81 / 64
+        assert float(share) == pytest.approx(0.5, abs=0.01)
+
+    def test_hidden_pixels_are_black_or_the_mean_colour(self):
+        image = torch.tensor([[[10, 20], [30, 41]], [[0, 0], [0, 8]], [[9, 9], [9, 9]]], dtype=torch.uint8)[
+            None
+        ]
+        masks = torch.tensor([[[[1, 0], [0, 0]], [[0, 0], [0, 1]]]]).bool()
+        black = hide(image, masks, "black")
+        assert black.shape == (1, 2, 3, 2, 2)
+        assert black.dtype == torch.uint8
+        assert black[0, 0].tolist() == [[[0, 20], [30, 41]], [[0, 0], [0, 8]], [[0, 9], [9, 9]]]
+        mean = hide(image, masks, "mean")  # red 25.25, green 2, blue 9
+        assert mean[0, 1].tolist() == [[[10, 20], [30, 25]], [[0, 0], [0, 2]], [[9, 9], [9, 9]]]
+
+
+class TestBestWindow:
+    def test_by_hand(self):
+        heat = torch.tensor([[[0.0, 1.0, 0.0], [0.0, 2.0, 5.0], [0.0, 0.0, 4.0]]])
+        assert best_window(heat, 2).tolist() == [[1, 1, 2, 2]]  # 2 + 5 + 0 + 4 = 11
+        assert best_window(heat, 1).tolist() == [[1, 2, 1, 1]]
+
+    def test_of_equal_windows_the_first_by_rows(self):
+        assert best_window(torch.zeros(1, 4, 4), 2).tolist() == [[0, 0, 2, 2]]
+        heat = torch.zeros(1, 4, 4)
+        heat[0, 3, 3] = heat[0, 0, 3] = 0.1
+        assert best_window(heat, 2).tolist() == [[0, 2, 2, 2]]
+
+    @given(st.integers(3, 9), st.integers(0, 10_000), st.data())
+    def test_as_a_plain_search(self, size, seed, data):
+        window = data.draw(st.integers(1, size - 1))
+        heat = np.random.default_rng(seed).integers(0, 4, (size, size))
+        places = [(i, j) for i in range(size - window + 1) for j in range(size - window + 1)]
+        sums = [heat[i : i + window, j : j + window].sum() for i, j in places]
+        top, left = places[int(np.argmax(sums))]
+        assert best_window(torch.tensor(heat)[None].float(), window).tolist() == [[top, left, window, window]]
+
+
+def _planted_clusters(toy_view, top, left, batch=64):
+    """A linear encoder that sees a trigger only at (top, left): (mean of green, 4 x mean of red in the 4 x 4 box)."""
+
+    def linear(images):
+        red = images[:, 0, top : top + 4, left : left + 4].mean((1, 2))
+        return torch.stack([images[:, 1].mean((1, 2)), 4 * red], dim=1)
+
+    encoder = toy_view(torch.zeros(1, 3, 16, 16), linear, 2).encoder
+    centres = torch.tensor([[1.0, 0.0], [0.2425, 0.9701]])  # without the trigger; with it: (1, 4), normalised
+    return Clusters(encoder, centres, batch)
+
+
+def _triggered():
+    images = torch.zeros(3, 3, 16, 16, dtype=torch.uint8)
+    images[:, :2] = 255
+    return images
+
+
+class TestPlantedTrigger:
+    @pytest.mark.parametrize(("top", "left"), [(0, 0), (5, 9), (12, 12), (0, 12), (7, 1)])
+    @pytest.mark.parametrize("normalise", [False, True])
+    def test_all_positions_find_the_box_exactly(self, toy_view, top, left, normalise):
+        finder = ActivationMasking(
+            clusters=_planted_clusters(toy_view, top, left), window=4, normalise=normalise
+        )
+        masks = cyclic_masks(_everywhere(16), 16, 4)
+        heat = finder.attention(_triggered()[:1], masks)
+        assert best_window(heat, 4).tolist() == [[top, left, 4, 4]]
+
+    def test_random_masks_find_the_box_exactly(self, toy_view):
+        finder = ActivationMasking(
+            clusters=_planted_clusters(toy_view, 5, 9), window=4, masks=4000, normalise=True
+        )
+        found = finder(_triggered(), torch.zeros(3, dtype=torch.long), Seeds(0))
+        assert found.tolist() == [[5, 9, 4, 4]] * 3
+
+    @pytest.mark.parametrize("strategy", ["full", "interval", "random"])
+    @pytest.mark.parametrize("fill", ["black", "mean"])
+    def test_vectorised_as_a_plain_loop(self, toy_view, planted, strategy, fill):
+        clusters = Clusters(
+            toy_view(planted.images, planted.features, 4).encoder, torch.eye(4) * 0.7 + 0.1, 32
+        )
+        finder = ActivationMasking(
+            clusters=clusters, window=5, masks=24, strategy=strategy, fill=fill, blocks=3
+        )
+        images, seeds = planted.images[:5], Seeds(4, "oracle")
+        draws = draw(5, 24, 16, seeds, strategy=strategy, blocks=3)
+        boxes = finder(images, torch.zeros(5, dtype=torch.long), seeds)
+        maps = finder.attention(images, cyclic_masks(draws, 16, 5))
+        for i in range(5):
+            heat, box = _oracle(images[i], draws, i, clusters, fill)
+            np.testing.assert_allclose(maps[i], heat, atol=1e-5)
+            assert boxes[i].tolist() == box
+
+    def test_the_batch_budget_does_not_change_the_result(self, toy_view):
+        boxes = []
+        for batch in (1, 50, 1024):
+            clusters = _planted_clusters(toy_view, 3, 4, batch)
+            finder = ActivationMasking(clusters=clusters, window=4, masks=40)
+            boxes.append(finder(_triggered(), torch.zeros(3, dtype=torch.long), Seeds(7)).tolist())
+        assert boxes[0] == boxes[1] == boxes[2]
+
+
+def _oracle(image, draws, i, clusters, fill):
+    """Equations 2 and 3 and the best window for image i, in loops over masks and pixels."""
+    size, window, parts = 16, 5, 3
+    colour = image.float().mean((1, 2)).round().to(torch.uint8) if fill == "mean" else torch.zeros(3)
+    masks, found = [], []
+    for m in range(draws.tops.shape[1]):
+        mask = np.zeros((size, size))
+        for a in range(window):
+            for b in range(window):
+                y, x = int(draws.tops[i, m] + a) % size, int(draws.lefts[i, m] + b) % size
+                part = (i, m, a * parts // window, b * parts // window)
+                on = True if draws.blocks is None else draws.blocks[part]
+                mask[y, x] = float(on)
+        hidden = image.clone()
+        for y, x in zip(*mask.nonzero(), strict=True):
+            hidden[:, y, x] = colour
+        label, distance = clusters.assign(hidden[None])
+        masks.append(mask)
+        found.append((int(label), float(distance)))
+    labels, distances = np.array([f[0] for f in found]), np.array([f[1] for f in found])
+    common = np.bincount(labels).argmax()
+    spread = np.ptp(distances)
+    heat = np.zeros((size, size))
+    for mask, label, distance in zip(masks, labels, distances, strict=True):
+        scaled = (distance - distances.min()) / spread if spread else 0.0
+        heat += mask * (1.0 if label != common else scaled)
+    places = [(y, x) for y in range(size - window + 1) for x in range(size - window + 1)]
+    sums = np.array([heat[y : y + window, x : x + window].sum() for y, x in places])
+    y, x = places[int(np.flatnonzero(sums >= sums.max() * (1 - 1e-6))[0])]
+    return heat, [y, x, window, window]

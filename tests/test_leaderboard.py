@@ -1,0 +1,364 @@
+"""Tables: what meets in one, what is averaged, what is counted once, and that no name breaks the markdown."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import statistics
+from html import unescape
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+
+from bench.leaderboard import Group, escape, group_of, markdown, rows, tables
+from bench.record import validate
+
+LAPTOP = Group("scenes", "a" * 64, "htba", "laptop", 1)
+
+
+def rates(acc, asr, acc_triggered, asr_triggered):
+    return {"clean": {"acc": acc, "asr": asr}, "poisoned": {"acc": acc_triggered, "asr": asr_triggered}}
+
+
+def key(*parts):
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+def make(
+    defense="poisoncam",
+    seed=0,
+    *,
+    attack="htba",
+    preset="laptop",
+    fingerprint="a" * 64,
+    metric_version=1,
+    none=(70.0, 2.0, 40.0, 90.0),
+    defended=(69.0, 1.0, 66.0, 3.0),
+    detection=(100, 90.0, 95.0, 92.4),
+    localisation=None,
+    options=None,
+    attack_options=None,
+):
+    """A record that the schema accepts. The threat model depends on the attack's options and the seed."""
+    threat = key(attack, preset, fingerprint, seed, attack_options)
+    names = ("removed", "precision", "recall", "f1")
+    found = {"10": {"accuracy": 100.0, "iou": 60.0, "cr": 80.0}} if localisation is None else localisation
+    record = {
+        "schema_version": 1,
+        "metric_version": metric_version,
+        "bench": "0.1.0",
+        "created": "2025-01-31T12:00:00+00:00",
+        "run": {"attack": attack, "defense": defense, "preset": preset, "seed": seed},
+        "config": {
+            "seed": seed,
+            "dataset": {"name": "scenes"},
+            "attack": {"name": attack, "rate": 0.5, **(attack_options or {})},
+            "defense": {"name": defense, **(options or {})},
+            "train": {"epochs": 20, "loader_workers": 0},
+        },
+        "dataset": {
+            "name": "scenes",
+            "fingerprint": fingerprint,
+            "classes_sha256": "c" * 64,
+            "counts": {"train": 5000, "val": 1000},
+            "image_size": 32,
+            "skipped": 0,
+        },
+        "poison": {
+            "count": 1,
+            "rate_of_target": 50,
+            "rate_of_dataset": 5,
+            "targets": ["ring"],
+            "triggers": [],
+        },
+        "metrics": {
+            "none": rates(*none),
+            "defended": rates(*defended),
+            "detection": {
+                **dict(zip(names, detection, strict=True)),
+                "auroc": 99.0,
+                "average_precision": 98.0,
+            },
+            "localisation": found,
+        },
+        "seeds": {"root": seed},
+        "versions": {"python": "3", "numpy": "2", "torch": "2"},
+        "hardware": {},
+        "stages": {
+            "threat_model": {"key": threat, "seconds": 100.0, "peak_memory_mb": None},
+            "threat_probe": {"key": key("probe", threat), "seconds": 10.0, "peak_memory_mb": None},
+            "defense": {"key": key(defense, options, threat), "seconds": 30.0, "peak_memory_mb": None},
+            "retraining": {
+                "key": key("again", defense, options, threat),
+                "seconds": 90.0,
+                "peak_memory_mb": None,
+            },
+        },
+        "git": None,
+    }
+    record = json.loads(json.dumps(record))
+    validate(record)
+    return record
+
+
+def only(records):
+    (table,) = tables(records).values()
+    return table.set_index("defense")
+
+
+# --- rows -------------------------------------------------------------------------------------------------
+
+
+def test_a_record_gives_a_row_for_its_defense_and_one_for_none():
+    frame = rows([make()])
+    assert list(frame["defense"]) == ["none", "poisoncam"]
+    none, defended = frame.to_dict("records")
+    assert (none["ACC"], none["ASR"], none["ACC triggered"], none["ASR triggered"]) == (70, 2, 40, 90)
+    assert (defended["ACC"], defended["ASR triggered"], defended["removed"], defended["F1"]) == (
+        69,
+        3,
+        100,
+        92.4,
+    )
+    assert (defended["10.accuracy"], defended["10.iou"], defended["10.cr"]) == (100, 60, 80)
+    assert math.isnan(none["removed"])
+    assert (none["seconds"], defended["seconds"]) == (110, 230)
+    assert (none["attack"], none["preset"], none["seed"]) == ("htba", "laptop", 0)
+
+
+def test_a_stage_that_both_lines_share_counts_once():
+    record = make()
+    record["stages"]["retraining"] = record["stages"]["threat_model"]
+    assert list(rows([record])["seconds"]) == [110, 140]
+
+
+def test_one_threat_model_gives_one_none_row_however_many_defenses_rest_on_it():
+    frame = rows([make("poisoncam"), make("patchsearch"), make("none"), make("poisoncam", seed=1)])
+    assert list(frame[frame["defense"] == "none"]["seed"]) == [0, 1]
+    assert len(frame) == 5
+
+
+def test_the_same_record_twice_counts_once_even_from_another_machine():
+    again = make()
+    again["created"], again["hardware"] = "2026-01-01T00:00:00Z", {"cores": 64}
+    again["stages"]["defense"]["seconds"] = 1.0
+    assert len(rows([make(), again])) == 2
+
+
+def test_no_records_no_rows():
+    assert len(rows([])) == 0
+    assert "ASR triggered" in rows([]).columns
+    assert tables([]) == {}
+    assert markdown({}) == "No records.\n"
+
+
+# --- tables -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"attack": "ctrl"},
+        {"preset": "smoke"},
+        {"fingerprint": "b" * 64},
+        {"metric_version": 2},
+    ],
+)
+def test_what_cannot_be_compared_never_meets(other):
+    found = tables([make(), make(**other)])
+    assert len(found) == 2
+    assert LAPTOP in found
+    assert [list(table["defense"]) for table in found.values()] == [["none", "poisoncam"]] * 2
+    assert all(set(table["seeds"]) == {"1"} for table in found.values())
+
+
+def test_group_of_a_record():
+    assert group_of(make()) == LAPTOP
+
+
+def test_mean_and_sample_deviation_over_seeds():
+    table = only([make(seed=seed, defended=(60 + seed, 1, 50, asr)) for seed, asr in enumerate((2.0, 3.0, 7.0))])
+    assert table.loc["poisoncam", "seeds"] == "3"
+    assert table.loc["poisoncam", "ASR triggered"] == f"4.0 ± {statistics.stdev((2, 3, 7)):.1f}"
+    assert table.loc["poisoncam", "ACC"] == "61.0 ± 1.0"
+    assert table.loc["none", "seeds"] == "3"
+    assert table.loc["none", "ASR triggered"] == "90.0 ± 0.0"
+
+
+def test_one_seed_has_no_deviation():
+    table = only([make()])
+    assert table.loc["poisoncam"].to_dict() == {
+        "seeds": "1",
+        "ACC": "69.0",
+        "ASR": "1.0",
+        "ACC triggered": "66.0",
+        "ASR triggered": "3.0",
+        "removed": "100",
+        "precision": "90.0",
+        "recall": "95.0",
+        "F1": "92.4",
+        "top-10": "100.0",
+        "IoU@10": "60.0",
+        "CR@10": "80.0",
+        "seconds": "230",
+    }
+    assert set(table.loc["none", "removed":"CR@10"]) == {"–"}  # noqa: RUF001
+
+
+def test_two_results_of_one_seed_are_one_seed():
+    table = only(
+        [
+            make(defended=(60, 1, 50, 2)),
+            make(defended=(60, 1, 50, 4)),
+            make(seed=1, defended=(60, 1, 50, 6)),
+        ]
+    )
+    assert table.loc["poisoncam", "seeds"] == "2"
+    assert table.loc["poisoncam", "ASR triggered"] == f"4.5 ± {statistics.stdev((3, 6)):.1f}"
+
+
+def test_undefined_values_are_passed_over():
+    table = only([make(detection=(0, None, 0, 0)), make(seed=1, detection=(10, 50, 5, 9))])
+    assert table.loc["poisoncam", "precision"] == "50.0"
+    assert table.loc["poisoncam", "recall"] == "2.5 ± 3.5"
+    assert table.loc["poisoncam", "removed"] == "5.0 ± 7.1"
+
+
+def test_none_comes_first_then_the_lowest_asr():
+    records = [make("a", defended=(60, 1, 50, 30)), make("b", defended=(60, 1, 50, 20)), make("none")]
+    assert list(only([*records, make("c", defended=(60, 1, 50, None))]).index) == ["none", "b", "a", "c"]
+
+
+def test_other_settings_make_another_row_named_after_them():
+    table = only([make(), make(options={"masks": 64}), make(seed=1, options={"masks": 64})])
+    assert dict(table["seeds"]) == {
+        "none": "2",
+        "poisoncam (defense.masks=–)": "1",  # noqa: RUF001
+        "poisoncam (defense.masks=64)": "2",
+    }
+
+
+def test_another_strength_of_the_attack_is_never_averaged_in():
+    weak, strong = make(none=(70, 2, 40, 60)), make(attack_options={"rate": 1.0}, none=(70, 2, 40, 90))
+    table = only([weak, strong])
+    assert dict(table["ASR triggered"]) == {
+        "none (attack.rate=0.5)": "60.0",
+        "none (attack.rate=1.0)": "90.0",
+        "poisoncam (attack.rate=0.5)": "3.0",
+        "poisoncam (attack.rate=1.0)": "3.0",
+    }
+
+
+def test_many_differing_settings_are_cut_short_yet_kept_apart():
+    some = [make(options=dict.fromkeys("abcde", value)) for value in (1, 2)]
+    names = [name for name in only(some).index if name != "none"]
+    assert len(set(names)) == 2
+    assert all(name.startswith("poisoncam (defense.a=") and len(name) < 60 for name in names)
+
+
+def test_workers_and_where_the_data_lay_make_no_difference():
+    other = make(seed=1)
+    other["config"]["train"]["loader_workers"] = 8
+    other["config"]["dataset"]["root"] = "/elsewhere"
+    assert list(only([make(), other]).index) == ["none", "poisoncam"]
+
+
+def placed(*ks):
+    return {str(k): {"accuracy": float(k), "iou": 1.0, "cr": 2.0} for k in ks}
+
+
+@pytest.mark.parametrize(
+    ("localisations", "expected"),
+    [
+        ([placed(5, 10, 20)], {"top-10": "10.0"}),
+        ([placed(5)], {"top-5": "5.0"}),
+        ([placed(5, 10), placed(5)], {"top-5": "5.0 ± 0.0"}),
+        ([placed(5, 10), {}], {"top-10": "10.0"}),
+        ([{}], {"top-10": "–"}),  # noqa: RUF001
+        ([placed(20)], {"top-10": "–"}),  # noqa: RUF001
+    ],
+)
+def test_one_k_for_the_whole_table(localisations, expected):
+    table = only([make(seed=seed, localisation=found) for seed, found in enumerate(localisations)])
+    tops = {name: value for name, value in table.loc["poisoncam"].items() if name.startswith("top-")}
+    assert tops == expected
+
+
+# --- markdown ---------------------------------------------------------------------------------------------
+
+
+def test_the_markdown_of_one_table():
+    text = markdown(tables([make(), make(seed=1, defended=(71.0, 1, 66, 5))]))
+    lines = text.splitlines()
+    assert lines[0] == "## htba on scenes, preset laptop"
+    assert lines[2] == "Dataset fingerprint aaaaaaaaaaaa, metric version 1."
+    assert [cell.strip() for cell in lines[4].strip("|").split("|")] == [
+        "defense",
+        "seeds",
+        *("ACC", "ASR", "ACC triggered", "ASR triggered"),
+        *("removed", "precision", "recall", "F1", "top-10", "IoU@10", "CR@10", "seconds"),
+    ]
+    assert len({len(line) for line in lines[4:8]}) == 1, "columns are aligned"
+    assert lines[5].startswith("|:--")
+    assert lines[5].endswith("--:|")
+    assert [cell.strip() for cell in lines[7].split("|")[1:4]] == ["poisoncam", "2", "70.0 ± 1.4"]
+    assert lines[9].startswith("ACC and ASR: percent")
+    assert text.endswith(".\n")
+
+
+def render(text):
+    return MarkdownIt("commonmark", {"html": True}).enable("table").render(text)
+
+
+EVIL = [
+    "a|b",
+    "a\\|b",
+    "a\\",
+    "x\n| y | z |",
+    "x\r\ny",
+    "<script>alert(1)</script>",
+    "&lt;b&gt;",
+    "[l](javascript:alert(1))",
+    "![i](http://x)",
+    "`code`",
+    "**bold** _em_ ~~gone~~",
+    "https://x.org www.x.org a@b.c",
+    "\u202eevil\u2028line",
+    "| --- |",
+    "# heading",
+    "$x$",
+]
+
+
+@pytest.mark.parametrize("evil", EVIL)
+def test_no_name_breaks_the_table_or_becomes_markup(evil):
+    text = markdown(tables([make(evil, attack=evil, preset=evil)]))
+    html = render(text)
+    tags = {part.split(">")[0].split()[0].strip("/") for part in html.split("<")[1:]}
+    assert tags <= {"h2", "p", "table", "thead", "tbody", "tr", "th", "td"}
+    assert html.count("<tr>") == 3
+    assert html.count("<td") == 2 * html.count("<th ")
+    assert html.count("<h2>") == 1
+
+
+@pytest.mark.parametrize("name", ["multi_target", "poisoncam+icutmix", "a b (c=0.5, d=1)", "x-1.2", "größe"])
+def test_plain_names_stay_readable(name):
+    assert escape(name) == name
+
+
+def test_a_name_of_nothing():
+    assert escape(" \n\t") == "(no name)"
+
+
+@settings(deadline=None, max_examples=80)
+@given(st.text(max_size=30))
+def test_any_name_is_one_cell_that_reads_as_that_name(name):
+    html = render(f"| h |\n|---|\n| {escape(name)} |\n")
+    assert html.count("<td>") == 1
+    assert html.count("<tr>") == 2
+    inner = html.split("<td>")[1].split("</td>")[0]
+    assert "<" not in inner
+    assert unescape(inner) == unescape(escape(name))

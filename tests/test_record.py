@@ -1,0 +1,441 @@
+"""The record: the schema keeps its promises, errors name the place, the fingerprint is the outcome's."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pytest
+
+from bench import metrics
+from bench import record as module
+from bench.errors import BenchError
+from bench.manifest import Manifest
+from bench.record import (
+    dataset_facts,
+    fingerprint,
+    git_state,
+    hardware,
+    load,
+    poison_facts,
+    save,
+    schema,
+    validate,
+    versions,
+)
+from bench.types import Dataset, Poison
+
+RATES = {"acc": 71.5, "asr": 3, "asr_all": 9.25, "asr_correct": None, "false_positives": 4.5}
+PREDICTIONS = {
+    "clean": RATES,
+    "poisoned": RATES,
+    "per_trigger": [{"target": 2, "clean": RATES, "poisoned": RATES}],
+}
+STAGE = {"key": "a" * 64, "seconds": 1.25, "peak_memory_mb": 512.0}
+
+
+@pytest.fixture
+def record():
+    whole = {
+        "schema_version": 1,
+        "metric_version": 1,
+        "bench": "0.1.0",
+        "created": "2025-01-31T12:00:00+00:00",
+        "run": {"attack": "htba", "defense": "poisoncam", "preset": "laptop", "seed": 0},
+        "config": {"seed": 0, "attack": {"name": "htba", "rate": 0.5}, "defense": {"name": "poisoncam"}},
+        "dataset": {
+            "name": "scenes",
+            "fingerprint": "b" * 64,
+            "classes_sha256": "c" * 64,
+            "classes": 10,
+            "counts": {"train": 5000, "val": 1000},
+            "image_size": 32,
+            "skipped": 0,
+        },
+        "poison": {
+            "count": 250,
+            "rate_of_target": 50.0,
+            "rate_of_dataset": 5.0,
+            "targets": ["ring"],
+            "triggers": [{"target": "ring", "count": 250, "rate_of_target": 50.0, "width": 8}],
+        },
+        "metrics": {
+            "none": PREDICTIONS,
+            "defended": PREDICTIONS,
+            "detection": {
+                "removed": 260,
+                "precision": 96.1,
+                "recall": 100,
+                "f1": 98.0,
+                "auroc": 99.9,
+                "average_precision": None,
+            },
+            "localisation": {"5": {"accuracy": 100, "iou": 60.5, "cr": None}},
+        },
+        "facts": {"clusters": 40},
+        "seeds": {"root": 0, "attack": 2**62},
+        "versions": {"python": "3.11.4", "numpy": "2.0.0", "torch": "2.6.0", "faiss": None},
+        "hardware": {"cores": 2},
+        "stages": {"threat_model": STAGE, "defense": STAGE},
+        "git": {"hash": "d" * 40, "dirty": False},
+    }
+    return json.loads(json.dumps(whole))
+
+
+def put(record, path, value):
+    *parents, last = path.split("/")
+    for name in parents:
+        record = record[int(name) if isinstance(record, list) else name]
+    record[last] = value
+
+
+def drop(record, path):
+    *parents, last = path.split("/")
+    for name in parents:
+        record = record[name]
+    del record[last]
+
+
+# --- the schema -------------------------------------------------------------------------------------------
+
+
+def test_the_schema_itself_is_valid():
+    jsonschema.Draft202012Validator.check_schema(schema())
+
+
+def test_a_whole_record_passes(record):
+    validate(record)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("git", None),
+        ("metrics/localisation", {}),
+        ("metrics/none/clean/asr", None),
+        ("metrics/none/clean/acc", 0),
+        ("metrics/none/clean/acc", 100),
+        ("metrics/none/clean/balanced_acc", 51.2),
+        ("metrics/localisation/500", {"accuracy": 1, "iou": None, "cr": 100}),
+        ("stages/threat_model/peak_memory_mb", None),
+        ("created", "2025-01-31T12:00:00.123Z"),
+    ],
+)
+def test_what_is_allowed(record, path, value):
+    put(record, path, value)
+    validate(record)
+
+
+REQUIRED = [
+    *[f"metrics/{who}/{which}/{rate}"
+      for who in ("none", "defended") for which in ("clean", "poisoned") for rate in ("acc", "asr")],
+    *[f"metrics/detection/{m}"
+      for m in ("removed", "precision", "recall", "f1", "auroc", "average_precision")],
+    *[f"metrics/localisation/5/{m}" for m in ("accuracy", "iou", "cr")],
+    "schema_version", "metric_version", "bench", "created", "config", "seeds", "versions", "hardware",
+    "stages",
+    "git", "run/attack", "run/defense", "run/preset", "run/seed", "dataset/name", "dataset/fingerprint",
+    "dataset/classes_sha256", "dataset/counts", "dataset/counts/train", "dataset/image_size",
+    "dataset/skipped",
+    "poison/count", "poison/rate_of_target", "poison/rate_of_dataset", "poison/targets", "poison/triggers",
+    "seeds/root", "versions/torch", "stages/defense/key", "stages/defense/seconds", "git/hash", "git/dirty",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", REQUIRED)
+def test_what_is_required_is_missed_by_name(record, path):
+    drop(record, path)
+    *parents, last = path.split("/")
+    place = re.escape(".".join(parents) or "the record")
+    with pytest.raises(BenchError, match=rf"^record: {place} is without {last}$"):
+        validate(record)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "complaint"),
+    [
+        ("metrics/none/clean/acc", 100.5, r"metrics\.none\.clean\.acc is 100\.5; expected at most 100"),
+        ("metrics/none/clean/acc", -1, r"metrics\.none\.clean\.acc is -1; expected at least 0"),
+        ("metrics/none/clean/acc", "71", r'metrics\.none\.clean\.acc is "71"; expected number or null'),
+        ("metrics/none/clean/acc", True, r"metrics\.none\.clean\.acc is true; expected number or null"),
+        (
+            "metrics/none/clean/acc",
+            float("nan"),
+            r"metrics\.none\.clean\.acc is nan; expected a finite number",
+        ),
+        ("metrics/detection/removed", 2.5, r"metrics\.detection\.removed is 2\.5; expected integer"),
+        ("metrics/detection/removed", None, r"metrics\.detection\.removed is null; expected integer"),
+        ("metrics/localisation/05", {}, r"metrics\.localisation has the unknown key '05'"),
+        ("metrics/detektion", {}, r"metrics has the unknown key 'detektion'\. Did you mean 'detection'"),
+        ("run/sede", 1, r"run has the unknown key 'sede'\. Did you mean 'seed'"),
+        ("typo", 1, "the record has the unknown key 'typo'"),
+        ("stages/defense/cached", True, r"stages\.defense has the unknown key 'cached'"),
+        (
+            "dataset/fingerprint",
+            "xyz",
+            r'dataset\.fingerprint is "xyz"; expected text like .* \(SHA-256 in hex\)',
+        ),
+        ("run/seed", -1, r"run\.seed is -1; expected at least 0"),
+        ("run/attack", "", r'run\.attack is ""; expected a length of at least 1'),
+        ("schema_version", 2, "schema_version is 2; expected just 1"),
+        ("created", "yesterday", 'created is "yesterday"; expected text like .*ISO 8601'),
+        ("seeds/attack", 0.5, r"seeds\.attack is 0\.5; expected integer"),
+        ("poison/triggers", ["x"], r'poison\.triggers\[0\] is "x"; expected object'),
+        ("config", {"a": {1, 2}}, r"config\.a is a builtins\.set; expected JSON"),
+    ],
+)
+def test_what_is_wrong_is_named_with_what_was_expected(record, path, value, complaint):
+    put(record, path, value)
+    with pytest.raises(BenchError, match=complaint):
+        validate(record)
+
+
+def test_something_else_is_no_record():
+    with pytest.raises(BenchError, match=r"the record is \[\]; expected object"):
+        validate([])
+
+
+def test_more_errors_are_counted(record):
+    record["run"]["seed"] = -1
+    record["metrics"]["none"]["clean"]["acc"] = 200
+    with pytest.raises(BenchError, match=r"run\.seed is -1; expected at least 0 \(and 1 more\)"):
+        validate(record)
+
+
+def test_what_the_metrics_give_fits_the_schema(record):
+    labels = np.array([0, 1, 2, 1])
+    poisoned = np.array([1, 0, 0, 1], bool)
+    boxes = np.array([[0, 0, 2, 2]] * 4)
+    score = np.array([4.0, 3, 2, 1])
+    rates = metrics.classification(labels, np.stack([labels, labels]), labels, [0, 1])
+    record["metrics"] = {
+        "none": rates,
+        "defended": metrics.classification(labels, labels, labels, 2),
+        "detection": metrics.detection(poisoned, ~poisoned, score),
+        "localisation": metrics.localisation(poisoned, boxes, score, boxes, ks=(1, 2)),
+    }
+    validate(record)
+    record["metrics"]["detection"] = metrics.detection(poisoned, ~poisoned, None)
+    validate(record)
+
+
+# --- files ------------------------------------------------------------------------------------------------
+
+
+def test_a_record_comes_back_from_its_file(tmp_path, record):
+    path = tmp_path / "sub" / "r.json"
+    save(path, record)
+    text = path.read_text()
+    assert text.endswith("}\n")
+    assert list(json.loads(text)) == sorted(record)
+    assert load(path) == record
+    save(path, dict(reversed(record.items())))
+    assert path.read_text() == text
+
+
+def test_a_bad_record_is_not_written_and_not_read(tmp_path, record):
+    path = tmp_path / "r.json"
+    save(path, record)
+    bad = {**record, "typo": 1}
+    with pytest.raises(BenchError, match="unknown key 'typo'"):
+        save(path, bad)
+    assert load(path) == record
+    path.write_text(json.dumps(bad))
+    with pytest.raises(BenchError, match=r"r\.json: the record has the unknown key 'typo'"):
+        load(path)
+    path.write_text("NaN")
+    with pytest.raises(BenchError, match=r"cannot read .*r\.json as JSON"):
+        load(path)
+    with pytest.raises(BenchError, match=r"cannot read .*none\.json as JSON: .*No such file"):
+        load(tmp_path / "none.json")
+
+
+# --- fingerprint ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("created", "2026-01-01T00:00:00Z"),
+        ("hardware", {"cores": 64}),
+        ("versions/torch", "9.9"),
+        ("stages/defense/seconds", 99),
+        ("stages/defense/peak_memory_mb", None),
+    ],
+)
+def test_times_and_machines_do_not_change_the_fingerprint(record, path, value):
+    text = json.dumps(record)
+    before = fingerprint(record)
+    assert json.dumps(record) == text, "the record itself is left alone"
+    put(record, path, value)
+    assert fingerprint(record) == before
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("metrics/defended/poisoned/asr", 3.0001),
+        ("run/seed", 1),
+        ("stages/defense/key", "e" * 64),
+        ("config/attack/rate", 1.0),
+        ("poison/count", 251),
+        ("dataset/fingerprint", "0" * 64),
+    ],
+)
+def test_every_outcome_changes_the_fingerprint(record, path, value):
+    before = fingerprint(record)
+    put(record, path, value)
+    assert fingerprint(record) != before
+    assert re.fullmatch("[0-9a-f]{64}", before)
+
+
+def test_a_fingerprint_survives_the_file(tmp_path, record):
+    save(tmp_path / "r.json", record)
+    assert fingerprint(load(tmp_path / "r.json")) == fingerprint(record)
+
+
+# --- facts ------------------------------------------------------------------------------------------------
+
+
+def manifest(triggers):
+    """Ten images; `triggers[i]` is the trigger of image i, None where it is clean."""
+    rows = [
+        Poison(index=index, trigger=trigger, target=0, box=None, seed=1)
+        for index, trigger in enumerate(triggers)
+        if trigger is not None
+    ]
+    return Manifest([str(index) for index in range(len(triggers))], rows)
+
+
+def test_poison_is_counted_on_both_bases_and_by_trigger():
+    """Classes: 4 of 0, 4 of 1, 2 of 2. Trigger 0 (class 0) is on 2 of 4, trigger 1 (class 2) on 2 of 2."""
+    labels = np.array([0, 0, 0, 0, 1, 1, 1, 1, 2, 2])
+    found = poison_facts(manifest([0, 0, None, None, None, None, None, None, 1, 1]), labels, (0, 2), ("a", "b", "c"))
+    assert found == {
+        "count": 4,
+        "rate_of_target": pytest.approx(400 / 6),
+        "rate_of_dataset": 40,
+        "targets": ["a", "c"],
+        "triggers": [
+            {"target": "a", "count": 2, "rate_of_target": 50},
+            {"target": "c", "count": 2, "rate_of_target": 100},
+        ],
+    }
+
+
+def test_poison_facts_of_a_clean_set_and_an_empty_class(record):
+    found = poison_facts(manifest([None] * 2), np.array([0, 0]), (1,), ("a", "b"))
+    assert (found["count"], found["rate_of_target"], found["rate_of_dataset"]) == (0, None, 0)
+    validate({**record, "poison": found})
+
+
+def test_dataset_facts(record):
+    class Pictures(list):
+        size = 32
+
+    class Half:
+        images = Pictures()
+
+        def __init__(self, count):
+            self.count = count
+
+        def __len__(self):
+            return self.count
+
+    found = dataset_facts(
+        Dataset(
+            name="folder",
+            classes=("a", "b"),
+            train=Half(3),
+            val=Half(2),
+            fingerprint="0" * 64,
+            skipped=("x.png",),
+        )
+    )
+    assert found.pop("classes_sha256") == hashlib.sha256(b'["a","b"]').hexdigest()
+    assert found == {
+        "name": "folder",
+        "fingerprint": "0" * 64,
+        "classes": 2,
+        "counts": {"train": 3, "val": 2},
+        "image_size": 32,
+        "skipped": 1,
+    }
+
+
+def test_versions_and_hardware_fit_a_record(record):
+    record["versions"], record["hardware"] = versions(), hardware()
+    validate(record)
+    assert record["versions"]["numpy"] == np.__version__
+    assert record["versions"]["faiss"]
+    assert record["hardware"]["cores"] >= 1
+    assert record["hardware"]["memory_mb"] > 100
+    assert isinstance(record["hardware"]["accelerators"], list)
+
+
+def test_a_library_that_is_not_there_has_no_version(monkeypatch):
+    monkeypatch.setattr(module, "_PACKAGES", ("no-such-library",))
+    monkeypatch.setattr(module, "_FAISS", ("nor-this",))
+    found = versions()
+    assert (found["no-such-library"], found["faiss"]) == (None, None)
+
+
+# --- git --------------------------------------------------------------------------------------------------
+
+
+def git(folder, *arguments):
+    who = ["-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false"]
+    subprocess.run(["git", "-C", str(folder), *who, *arguments], check=True, capture_output=True)
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    (tmp_path / "bench").mkdir()
+    (tmp_path / "bench" / "record.py").write_text("1")
+    git(tmp_path, "init", "-q")
+    return tmp_path
+
+
+def test_git_state_of_a_checkout(checkout, record):
+    package = checkout / "bench"
+    assert git_state(package) is None, "nothing is tracked yet"
+    git(checkout, "add", ".")
+    assert git_state(package) is None, "no commit yet"
+    git(checkout, "commit", "-qm", "x")
+    state = git_state(package)
+    assert re.fullmatch("[0-9a-f]{40,64}", state["hash"])
+    assert state["dirty"] is False
+    (checkout / "new-record.json").write_text("{}")
+    assert git_state(package) == state, "untracked files are no change"
+    (package / "record.py").write_text("2")
+    assert git_state(package) == {**state, "dirty": True}
+    validate({**record, "git": git_state(package)})
+
+
+def test_a_package_installed_inside_somebody_elses_repository_has_no_git_state(checkout):
+    git(checkout, "add", ".")
+    git(checkout, "commit", "-qm", "x")
+    installed = checkout / ".venv" / "bench"
+    installed.mkdir(parents=True)
+    (installed / "record.py").write_text("1")
+    assert git_state(installed) is None
+
+
+def test_git_variables_of_the_caller_do_not_count(checkout, monkeypatch):
+    git(checkout, "add", ".")
+    git(checkout, "commit", "-qm", "x")
+    state = git_state(checkout / "bench")
+    monkeypatch.setenv("GIT_DIR", "/nowhere")
+    assert git_state(checkout / "bench") == state
+    assert state is not None
+
+
+def test_without_git_there_is_no_git_state(tmp_path, monkeypatch):
+    assert git_state(tmp_path) is None
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert git_state(Path(module.__file__).parent) is None

@@ -1,0 +1,625 @@
+"""The store: keys, atomic files, making under a lock, resuming after a kill, pruning, errors with a mend."""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import os
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench import store as module
+from bench.errors import BenchError
+from bench.store import (
+    Notebook,
+    Store,
+    canonical,
+    key_of,
+    read_arrays,
+    read_json,
+    read_tensors,
+    write_arrays,
+    write_bytes,
+    write_json,
+    write_tensors,
+    writing,
+)
+
+KEY, OTHER = "0" * 64, "f" * 64
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "store")
+
+
+def fill(store, key=KEY, stage="pretrain", size=10):
+    return store.make(stage, key, lambda making: write_bytes(making.dir / "data.bin", b"x" * size))
+
+
+def age(folder, seconds):
+    then = time.time() - seconds
+    for path in folder.rglob("*"):
+        os.utime(path, (then, then))
+
+
+def python(code, *arguments, **options):
+    command = [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **options)
+
+
+def no_space(*_):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def give_up(store, error, *, stage="pretrain", key=KEY, before=lambda making: None):
+    """Start to make an artifact, write a checkpoint, then fail."""
+    with store.open(stage, key) as making:
+        write_bytes(making.scratch / "checkpoint", b"half")
+        before(making)
+        raise error
+
+
+# --- keys -------------------------------------------------------------------------------------------------
+
+
+def test_a_key_is_the_hash_of_the_canonical_json():
+    import hashlib
+
+    text = '{"config":{"a":1,"b":[true,null]},"inputs":{"data":"aa"},"stage":"probe","version":2}'
+    key = key_of("probe", 2, {"b": (True, None), "a": 1}, {"data": "aa"})
+    assert key == hashlib.sha256(text.encode()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        ("probe", 2, {"a": 1}, {"data": "aa"}),
+        ("pretrain", 1, {"a": 1}, {"data": "aa"}),
+        ("probe", 1, {"a": 2}, {"data": "aa"}),
+        ("probe", 1, {"a": "1"}, {"data": "aa"}),
+        ("probe", 1, {"a": 1}, {"data": "ab"}),
+        ("probe", 1, {"a": 1}, {}),
+    ],
+)
+def test_everything_that_decides_the_outcome_changes_the_key(other):
+    assert key_of(*other) != key_of("probe", 1, {"a": 1}, {"data": "aa"})
+
+
+@settings(deadline=None, max_examples=60)
+@given(JSON)
+def test_canonical_text_is_read_back_and_does_not_depend_on_the_order_of_keys(value):
+    assert json.loads(canonical(value)) == value
+    if isinstance(value, dict):
+        assert canonical(dict(reversed(value.items()))) == canonical(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "complaint"),
+    [
+        ({"rate": float("nan")}, r"\.rate is nan"),
+        ({"a": [1, float("inf")]}, r"\.a\[1\] is inf"),
+        ({"path": Path("x")}, r"\.path is a pathlib\.PosixPath; expected JSON"),
+        ({1: "one"}, r"has the key 1 \(int\); expected a string"),
+        ({"n": np.int64(1)}, r"\.n is a numpy\.int64"),
+    ],
+)
+def test_what_is_not_json_is_named(value, complaint):
+    with pytest.raises(BenchError, match=complaint):
+        key_of("probe", 1, value, {})
+
+
+@pytest.mark.parametrize(("stage", "key"), [("../up", KEY), ("", KEY), ("Probe", KEY), ("probe", "12"), ("a/b", KEY)])
+def test_names_that_could_leave_the_store_are_refused(store, stage, key):
+    with pytest.raises(ValueError, match="no artifact can be named"):
+        store.find(stage, key)
+
+
+# --- files ------------------------------------------------------------------------------------------------
+
+
+def test_json_files_are_sorted_and_end_with_a_newline(tmp_path):
+    write_json(tmp_path / "sub" / "a.json", {"b": 1, "a": [0.5]})
+    assert (tmp_path / "sub" / "a.json").read_text() == '{\n  "a": [\n    0.5\n  ],\n  "b": 1\n}\n'
+    assert read_json(tmp_path / "sub" / "a.json") == {"a": [0.5], "b": 1}
+
+
+@pytest.mark.parametrize("text", ["", "{", "[NaN]", "\xff", "[" * 100_000])
+def test_a_file_that_is_no_json_is_an_error_a_user_can_read(tmp_path, text):
+    (tmp_path / "a.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(BenchError, match=r"cannot read .*a\.json as JSON"):
+        read_json(tmp_path / "a.json")
+
+
+def test_arrays_come_back_as_they_were_in_the_same_bytes(tmp_path):
+    arrays = {
+        "file": np.arange(6).reshape(2, 3),
+        "a": np.float32(2.5) * np.ones((), np.float32),
+        "names": np.array(["x", "yy"]),
+        "fortran": np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+        "none": np.zeros((0, 4), bool),
+    }
+    write_arrays(tmp_path / "1.npz", arrays)
+    time.sleep(0.01)
+    write_arrays(tmp_path / "2.npz", dict(reversed(arrays.items())))
+    back = read_arrays(tmp_path / "1.npz")
+    assert (tmp_path / "1.npz").read_bytes() == (tmp_path / "2.npz").read_bytes()
+    assert back.keys() == arrays.keys()
+    for name, array in arrays.items():
+        assert back[name].dtype == array.dtype
+        np.testing.assert_array_equal(back[name], array)
+
+
+def test_no_objects_go_into_arrays_and_none_come_out(tmp_path):
+    with pytest.raises(BenchError, match=r"'a' of x\.npz is object; expected"):
+        write_arrays(tmp_path / "x.npz", {"a": np.array([{}])})
+    with pytest.raises(BenchError, match=r"'a' of x\.npz is list; expected"):
+        write_arrays(tmp_path / "x.npz", {"a": [1]})
+    assert list(tmp_path.iterdir()) == []
+    np.savez(tmp_path / "evil.npz", a=np.array([{}], object))
+    with pytest.raises(BenchError, match="cannot read the arrays"):
+        read_arrays(tmp_path / "evil.npz")
+
+
+@pytest.mark.parametrize("keep", [0, 10, 200, -1])
+def test_damaged_arrays_are_an_error_a_user_can_read(tmp_path, keep):
+    write_arrays(tmp_path / "a.npz", {"a": np.arange(100)})
+    (tmp_path / "a.npz").write_bytes((tmp_path / "a.npz").read_bytes()[:keep])
+    with pytest.raises(BenchError, match="cannot read the arrays"):
+        read_arrays(tmp_path / "a.npz")
+
+
+def test_a_flipped_bit_in_an_array_is_seen(tmp_path):
+    write_arrays(tmp_path / "a.npz", {"a": np.zeros(100)})
+    data = bytearray((tmp_path / "a.npz").read_bytes())
+    data[500] ^= 1
+    (tmp_path / "a.npz").write_bytes(data)
+    with pytest.raises(BenchError, match="CRC"):
+        read_arrays(tmp_path / "a.npz")
+
+
+def test_tensors_come_back_even_tied_ones_and_views(tmp_path):
+    import torch
+
+    base = torch.arange(6, dtype=torch.bfloat16).reshape(2, 3)
+    tensors = {"w": base, "tied": base, "turned": base.T, "step": torch.tensor(7), "none": torch.zeros(0)}
+    write_tensors(tmp_path / "1.safetensors", tensors)
+    write_tensors(tmp_path / "2.safetensors", tensors)
+    back = read_tensors(tmp_path / "1.safetensors")
+    assert back.keys() == tensors.keys()
+    assert all(torch.equal(back[name], tensors[name]) for name in tensors)
+    assert (tmp_path / "1.safetensors").read_bytes() == (tmp_path / "2.safetensors").read_bytes()
+    (tmp_path / "1.safetensors").write_bytes(b"\x10")
+    with pytest.raises(BenchError, match="cannot read the tensors"):
+        read_tensors(tmp_path / "1.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.ENOSPC, "the disk .* is full"),
+        (errno.EROFS, "read-only file system"),
+        (errno.EACCES, "permission denied"),
+    ],
+)
+def test_a_failed_write_says_what_to_do_and_leaves_the_old_file(tmp_path, monkeypatch, number, words):
+    path = tmp_path / "a.json"
+    write_json(path, 1)
+
+    def fail(_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(module, "_sync", fail)
+    with pytest.raises(BenchError, match=f"cannot write .*a.json: .*{words}"):
+        write_json(path, 2)
+    assert read_json(path) == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_other_system_errors_are_not_dressed_up(tmp_path):
+    with pytest.raises(OSError, match="I/O"), writing(tmp_path):
+        raise OSError(errno.EIO, "I/O error")
+
+
+def test_real_write_limit_in_every_writer(tmp_path):
+    """A file size limit set by the system stands for a full disk: each writer says so and leaves nothing."""
+    child = python(
+        """
+        import resource, sys
+        from pathlib import Path
+        import numpy as np, torch
+        from bench.errors import BenchError
+        from bench.store import write_arrays, write_bytes, write_json, write_tensors
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+        root, big = Path(sys.argv[1]), 1_000_000
+        for name, write in {
+            "b": lambda p: write_bytes(p, b"x" * big), "j": lambda p: write_json(p, "x" * big),
+            "a": lambda p: write_arrays(p, {"a": np.zeros(big)}),
+            "t": lambda p: write_tensors(p, {"a": torch.zeros(big)}),
+        }.items():
+            try:
+                write(root / name)
+            except BenchError as error:
+                print(name, "file size limit" in str(error))
+        print(len(list(root.iterdir())), "left")
+        """,
+        tmp_path,
+    )
+    assert child.communicate()[0].splitlines() == ["b True", "j True", "a True", "t True", "0 left"]
+
+
+# --- notebook ---------------------------------------------------------------------------------------------
+
+
+def test_a_step_is_computed_once_even_by_another_notebook(tmp_path):
+    calls = []
+
+    def compute():
+        calls.append(1)
+        return {"x": np.asfortranarray(np.arange(4.0).reshape(2, 2))}
+
+    first = Notebook(tmp_path / "notes").step("round-1", compute)
+    second = Notebook(tmp_path / "notes").step("round-1", compute)
+    assert len(calls) == 1
+    assert first["x"].flags.c_contiguous
+    assert second["x"].flags.c_contiguous
+    np.testing.assert_array_equal(first["x"], second["x"])
+
+
+def test_a_damaged_step_is_computed_again(tmp_path, caplog):
+    notes = Notebook(tmp_path)
+    (tmp_path / "a.npz").write_bytes(b"PK")
+    assert notes.step("a", lambda: {"x": np.ones(1)})["x"] == 1
+    assert "step a is computed again" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["", "../a", "a/b", ".hidden", "a b"])
+def test_a_step_name_must_fit_a_file_name(tmp_path, name):
+    with pytest.raises(BenchError, match="a step is named"):
+        Notebook(tmp_path).step(name, dict)
+
+
+# --- making -----------------------------------------------------------------------------------------------
+
+
+def test_making_then_finding(store):
+    assert store.find("pretrain", KEY) is None
+    assert not store.root.exists()
+    with store.open("pretrain", KEY, version=3, config={"lr": 0.5}, inputs={"data": OTHER}) as making:
+        assert not making.finished
+        assert making.dir == store.root / "pretrain" / f"{KEY}.partial"
+        assert store.find("pretrain", KEY) is None
+        write_bytes(making.dir / "sub" / "weights", b"abc")
+    folder = store.find("pretrain", KEY)
+    assert folder == store.root / "pretrain" / KEY
+    assert sorted(p.name for p in folder.iterdir()) == ["meta.json", "sub"]
+    meta = store.meta("pretrain", KEY)
+    assert (meta["stage"], meta["key"], meta["version"]) == ("pretrain", KEY, 3)
+    assert (meta["config"], meta["inputs"], meta["files"]) == (
+        {"lr": 0.5},
+        {"data": OTHER},
+        {"sub/weights": 3},
+    )
+    assert 0 <= meta["seconds"] < 5
+    assert 1 < meta["peak_memory_mb"] < 100_000
+    assert abs((datetime.now(UTC) - datetime.fromisoformat(meta["created"])).total_seconds()) < 60
+
+
+def test_make_calls_the_producer_once(store):
+    first = fill(store)
+    again = store.make("pretrain", KEY, lambda making: pytest.fail("made twice"))
+    assert first == again == store.find("pretrain", KEY)
+    with store.open("pretrain", KEY) as making:
+        assert making.finished
+        assert making.dir == first
+        making.tick()
+    assert sorted(p.name for p in first.iterdir()) == ["data.bin", "meta.json"]
+
+
+def test_an_exception_keeps_the_work_folder_and_its_time(store, monkeypatch):
+    clock = [100.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: clock[0])
+
+    def seven_seconds(_):
+        clock[0] += 7
+
+    with pytest.raises(KeyboardInterrupt):
+        give_up(store, KeyboardInterrupt(), before=seven_seconds)
+    assert store.find("pretrain", KEY) is None
+    with store.open("pretrain", KEY) as making:
+        assert (making.scratch / "checkpoint").read_bytes() == b"half"
+        assert making.seconds == 7
+        write_bytes(making.dir / "weights", b"whole")
+        clock[0] += 5
+        assert making.seconds == 12
+    assert store.meta("pretrain", KEY)["seconds"] == 12
+    assert sorted(p.name for p in store.find("pretrain", KEY).iterdir()) == ["meta.json", "weights"]
+
+
+def test_what_a_killed_writer_left_is_no_part_of_the_artifact(store):
+    work = store.root / "pretrain" / f"{KEY}.partial"
+    work.mkdir(parents=True)
+    (work / ".weights.1-1.tmp").write_bytes(b"half")
+    (work / "time.json").write_text('{"seconds": "?", "peak_memory_mb": -1}')
+    with store.open("pretrain", KEY) as making:
+        assert list(making.dir.glob(".*")) == []
+        assert making.seconds < 5
+    assert store.meta("pretrain", KEY)["files"] == {}
+
+
+def test_an_artifact_killed_before_its_last_step_is_not_made_again(store, monkeypatch):
+    def killed(*_):
+        raise SystemExit
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_publish", killed)
+        with pytest.raises(SystemExit):
+            fill(store)
+    assert store.find("pretrain", KEY) is None
+    with store.open("pretrain", KEY) as making:
+        assert making.finished
+        assert (making.dir / "data.bin").read_bytes() == b"x" * 10
+
+
+def damage_meta(folder, **change):
+    meta = json.loads((folder / "meta.json").read_text())
+    (folder / "meta.json").write_text(json.dumps({**meta, **change}))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda folder: (folder / "meta.json").unlink(), "cannot read .*meta.json"),
+        (lambda folder: (folder / "meta.json").write_bytes(b"{"), "cannot read .*meta.json"),
+        (lambda folder: (folder / "meta.json").write_bytes(b"[]"), "does not describe it"),
+        (lambda folder: damage_meta(folder, key=OTHER), "does not describe it"),
+        (lambda folder: damage_meta(folder, created=None), "meta.json is damaged"),
+        (lambda folder: (folder / "data.bin").unlink(), "data.bin is missing"),
+        (lambda folder: (folder / "data.bin").write_bytes(b"x"), "data.bin has 1 bytes, expected 10"),
+    ],
+)
+def test_a_damaged_artifact_is_made_again_and_the_log_says_why(store, caplog, spoil, reason):
+    folder = fill(store)
+    spoil(folder)
+    assert store.find("pretrain", KEY) is None
+    assert [entry.finished for entry in store.entries()] == [False]
+    assert fill(store) == folder
+    assert (folder / "data.bin").read_bytes() == b"x" * 10
+    lines = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert any(re.search(reason, line) for line in lines)
+
+
+def test_a_full_disk_while_making_is_told_and_the_work_is_kept(store):
+    with pytest.raises(BenchError, match=r"is full: free some space"):
+        give_up(store, OSError(errno.ENOSPC, "No space left on device"))
+    assert (store.root / "pretrain" / f"{KEY}.partial" / "scratch" / "checkpoint").exists()
+    assert fill(store).exists()
+
+
+def test_a_full_disk_that_safetensors_met_is_told_too(store):
+    from safetensors import SafetensorError
+
+    with pytest.raises(BenchError, match=r"is full: free some space"):
+        give_up(store, SafetensorError("I/O error: No space left on device (os error 28)"))
+    with pytest.raises(SafetensorError):
+        give_up(store, SafetensorError("header too large"))
+
+
+def test_a_full_disk_at_the_last_step_is_told_and_nothing_is_published(store, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_sync", no_space)
+        with pytest.raises(BenchError, match="is full"):
+            store.make("pretrain", KEY, lambda making: None)
+    assert store.find("pretrain", KEY) is None
+
+
+def test_errors_of_reading_elsewhere_stay_what_they_are(store):
+    with pytest.raises(PermissionError), store.open("pretrain", KEY):
+        raise PermissionError(errno.EACCES, "Permission denied", "/data/secret.png")
+    with pytest.raises(BenchError, match="permission denied"), store.open("pretrain", KEY) as making:
+        raise PermissionError(errno.EACCES, "Permission denied", str(making.dir / "x"))
+
+
+def test_a_tick_writes_the_clock_now_and_then(store, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: clock[0])
+    with store.open("pretrain", KEY) as making:
+        making.tick()
+        assert not (making.dir / "time.json").exists()
+        clock[0] = 3.0
+        making.tick()
+        assert read_json(making.dir / "time.json")["seconds"] == 3.0
+        clock[0] = 3.5
+        making.tick()
+        assert read_json(making.dir / "time.json")["seconds"] == 3.0
+
+
+def test_the_memory_peak_is_seen_even_after_it_is_gone(store):
+    before = module._highest_mb()
+    with store.open("pretrain", KEY):
+        block = np.ones(int(before - module._resident_mb() + 60) * 2**20, np.uint8)
+        del block
+    assert before + 30 < store.meta("pretrain", KEY)["peak_memory_mb"] < before + 150
+
+
+SLOW_MAKER = """
+import sys, time
+from pathlib import Path
+from bench.store import Store, write_bytes
+with Store(Path(sys.argv[1])).open("pretrain", "0" * 64) as making:
+    print("waited" if making.finished else "making", flush=True)
+    if not making.finished:
+        write_bytes(making.scratch / "checkpoint", b"step 1")
+        for _ in range(int(sys.argv[2])):
+            time.sleep(0.05); making.tick()
+        write_bytes(making.dir / "by", sys.argv[3].encode())
+"""
+
+
+def test_a_second_process_waits_for_the_first_and_finds_it_done(store):
+    first = python(SLOW_MAKER, store.root, 10, "first")
+    assert first.stdout.readline() == "making\n"
+    second = python(SLOW_MAKER, store.root, 0, "second")
+    assert second.communicate()[0] == "waited\n"
+    first.communicate()
+    assert (first.returncode, second.returncode) == (0, 0)
+    assert (store.find("pretrain", KEY) / "by").read_text() == "first"
+
+
+def test_a_killed_maker_frees_the_lock_and_leaves_checkpoint_and_time(store):
+    child = python(SLOW_MAKER, store.root, 1000, "killed")
+    child.stdout.readline()
+    clock = store.root / "pretrain" / f"{KEY}.partial" / "time.json"
+    deadline = time.monotonic() + 20
+    while not clock.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert store.prune(older_than=0) == 0, "what is being made must not be pruned"
+    child.send_signal(signal.SIGKILL)
+    child.communicate()
+    with store.open("pretrain", KEY) as making:
+        assert not making.finished
+        assert (making.scratch / "checkpoint").read_bytes() == b"step 1"
+        assert making.seconds >= 1
+
+
+def test_threads_share_one_making(store):
+    made = []
+
+    def produce(making):
+        made.append(making)
+        time.sleep(0.1)
+
+    threads = [threading.Thread(target=store.make, args=("probe", KEY, produce)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(made) == 1
+
+
+# --- listing and pruning ----------------------------------------------------------------------------------
+
+
+def test_entries_tell_size_age_and_state(store):
+    assert store.entries() == []
+    fill(store, size=1000)
+    with pytest.raises(RuntimeError):
+        give_up(store, RuntimeError(), stage="probe", key=OTHER)
+    (store.root / "probe" / "stray").mkdir()
+    done, half = store.entries()
+    assert (done.stage, done.key, done.finished) == ("pretrain", KEY, True)
+    assert (half.stage, half.key, half.finished) == ("probe", OTHER, False)
+    assert done.bytes == 1000 + (done.path / "meta.json").stat().st_size
+    assert half.bytes == 4 + (half.path / "time.json").stat().st_size
+    assert 0 <= (datetime.now(UTC) - half.created).total_seconds() < 60
+
+
+def test_finding_marks_as_used_unless_told_not_to(store):
+    folder = fill(store)
+    age(folder, 1000)
+    store.find("pretrain", KEY, touch=False)
+    store.meta("pretrain", KEY)
+    assert (datetime.now(UTC) - store.entries()[0].last_used).total_seconds() > 900
+    store.find("pretrain", KEY)
+    assert (datetime.now(UTC) - store.entries()[0].last_used).total_seconds() < 60
+
+
+def test_prune_by_age_stage_and_state(store):
+    old, young = fill(store, KEY), fill(store, OTHER)
+    probe = fill(store, KEY, stage="probe")
+    age(old, 1000)
+    age(probe, 1000)
+    with pytest.raises(RuntimeError):
+        give_up(store, RuntimeError(), stage="probe", key=OTHER)
+    size = next(entry.bytes for entry in store.entries() if entry.path == old)
+    assert store.prune(older_than=500, stage="pretrain", dry_run=True) == size
+    assert old.exists()
+    assert store.prune(older_than=500, stage="pretrain") == size
+    assert (old.exists(), young.exists(), probe.exists()) == (False, True, True)
+    assert store.prune(partial=True) > 0
+    assert [entry.path for entry in store.entries()] == [young, probe]
+    assert list(store.root.glob(".trash*")) == []
+    store.prune(older_than=0)
+    assert store.entries() == []
+
+
+def test_prune_to_a_size_drops_the_longest_unused_first(store):
+    folders = [fill(store, digit * 64, size=1000) for digit in "abc"]
+    for seconds, folder in zip((100, 300, 200), folders, strict=True):
+        age(folder, seconds)
+    total = sum(entry.bytes for entry in store.entries())
+    assert store.prune(max_bytes=total) == 0
+    store.prune(max_bytes=total - 1)
+    assert [folder.exists() for folder in folders] == [True, False, True]
+    store.prune(max_bytes=1500)
+    assert [folder.exists() for folder in folders] == [True, False, False]
+
+
+def test_prune_leaves_what_is_locked_here_and_asks_for_a_condition(store):
+    with store.open("pretrain", KEY) as making:
+        assert store.prune(older_than=0) == 0
+        assert making.dir.exists()
+    with pytest.raises(BenchError, match="say what to prune"):
+        store.prune()
+
+
+# --- where it cannot be written ---------------------------------------------------------------------------
+
+
+def test_check_writable_leaves_nothing_behind(store):
+    store.check_writable()
+    assert list(store.root.iterdir()) == []
+    with pytest.raises(BenchError, match=r"MiB left, this run needs about \d+"):
+        store.check_writable(need_bytes=2**62)
+
+
+def test_a_file_in_the_place_of_the_store(tmp_path):
+    (tmp_path / "file").write_text("")
+    for root in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(BenchError, match="part of the path is a file, not a folder"):
+            Store(root).check_writable()
+        with (
+            pytest.raises(BenchError, match="part of the path is a file, not a folder"),
+            Store(root).open("a", KEY),
+        ):
+            pytest.fail("must not be entered")
+
+
+def test_a_read_only_store_can_be_read_but_not_made_in(store, monkeypatch):
+    folder = fill(store)
+
+    def read_only(path, *_, **__):
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    monkeypatch.setattr(os, "utime", read_only)
+    monkeypatch.setattr(Path, "mkdir", read_only)
+    assert store.find("pretrain", KEY) == folder
+    assert store.make("pretrain", KEY, lambda making: pytest.fail("made")) == folder
+    with pytest.raises(BenchError, match="read-only file system: choose a folder"):
+        fill(store, OTHER)
+    with pytest.raises(BenchError, match="read-only file system: choose a folder"):
+        store.check_writable()
+
+
+def test_importing_the_store_costs_no_torch():
+    code = "import sys, bench.store, bench.manifest, bench.metrics, bench.record, bench.leaderboard\n"
+    child = python(code + "print([name for name in ('torch', 'pandas', 'jsonschema') if name in sys.modules])")
+    assert child.communicate()[0] == "[]\n"
