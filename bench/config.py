@@ -108,7 +108,7 @@ def load_config(
         _apply(sections, top, text)
     _check_sections(data, preset)
     return Config(
-        preset=preset,
+        preset=Path(preset).stem if preset.endswith(".toml") else preset,
         seed=_seed(top["seed"]),
         **{name: _plugin(plugins, kind, sections[name]) for name, kind in _CHOICES.items()},
         **{name: make(cls, sections[name], f"[{name}]") for name, cls in _SETTINGS.items()},  # type: ignore[type-var]

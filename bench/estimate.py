@@ -135,6 +135,7 @@ def measure_pace(pipeline: Pipeline) -> Pace:
             train=settings,
             seeds=config.seeds.child("trial"),
             work=Path(folder),
+            scratch=Path(folder),
         )
         pretrain(job, lambda done, total: ticks.append(time.monotonic()), 1, pipeline.machine.accelerator)
         encoder = encoder_of(Path(folder), config, images.size, pipeline.machine)

@@ -128,6 +128,7 @@ def pretrain_stage(
             train=config.train,
             seeds=config.seeds.child("pretrain"),
             work=making.dir,
+            scratch=making.scratch,
         )
         pretrain(job, lambda done, total: report("steps", done, total), machine.devices, machine.accelerator)
 

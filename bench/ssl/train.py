@@ -38,7 +38,7 @@ CURVE_FILE = "curve.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One training, whole: everything that decides its outcome, and the folder it works in."""
+    """One training, whole: all that decides its outcome, the folder for what it makes, and one for its checkpoint."""
 
     images: Images
     method: SSLMethod
@@ -47,6 +47,7 @@ class Job:
     train: TrainSettings
     seeds: Seeds
     work: Path
+    scratch: Path
 
     @property
     def schedule(self) -> Schedule:
@@ -75,7 +76,7 @@ def resolve_precision(wanted: str, device: torch.device) -> str:
 
 
 def pretrain(job: Job, report: Report, devices: int = 1, accelerator: str = "auto") -> None:
-    """Train to the end, from where `job.work` left off; writes the encoder and the loss curve there.
+    """Train to the end, from the checkpoint in `job.scratch` if there is one; writes the encoder and the loss curve to `job.work`.
 
     Several devices: one process each on this machine (Fabric's ddp_spawn). Raises BenchError for settings that cannot
     run and for a loss that is not finite.
@@ -91,7 +92,7 @@ def pretrain(job: Job, report: Report, devices: int = 1, accelerator: str = "aut
     listener = threading.Thread(target=_listen, args=(queue, report), daemon=True)
     listener.start()
     try:
-        fabric.launch(_train, job, queue.put)
+        fabric.launch(_train, job, _Post(queue))
     finally:
         queue.put(None)
         listener.join()
@@ -112,9 +113,14 @@ def _listen(queue: Any, report: Report) -> None:
         report(*message)
 
 
-def _send(report: Callable[..., None], done: int, total: int) -> None:
-    """Processes of their own get a queue's `put`, which takes one argument."""
-    report((done, total)) if getattr(report, "__name__", "") == "put" else report(done, total)
+@dataclass(frozen=True)
+class _Post:
+    """A report that crosses to another process."""
+
+    queue: Any
+
+    def __call__(self, done: int, total: int) -> None:
+        self.queue.put((done, total))
 
 
 def make_learner(job: Job) -> nn.Module:
@@ -147,12 +153,12 @@ def make_optimiser(learner: nn.Module, train: TrainSettings) -> torch.optim.Opti
     return made
 
 
-def _train(fabric: Fabric, job: Job, report: Callable[..., None]) -> None:
+def _train(fabric: Fabric, job: Job, report: Report) -> None:
     plan, specs = job.schedule, view_specs(job.views, job.images.size)
     learner = make_learner(job)
     learner.gather, learner.rank = _gatherer(fabric), fabric.global_rank  # type: ignore[assignment]
     optimiser = make_optimiser(learner, job.train)
-    saved = job.work / "checkpoint.safetensors"
+    saved = job.scratch / "checkpoint.safetensors"
     losses = checkpoint.load(saved, learner, optimiser)
     model, optimiser = fabric.setup(learner, optimiser)
     batches = _Slices(plan, len(losses), fabric.global_rank, fabric.world_size)
@@ -163,13 +169,12 @@ def _train(fabric: Fabric, job: Job, report: Callable[..., None]) -> None:
         views = make_views(images, specs, job, step, batches.rows)
         losses.append(_step(fabric, model, learner, optimiser, views, plan.fraction(step + 1)))
         if fabric.is_global_zero:
-            _send(report, step + 1, plan.steps)
+            report(step + 1, plan.steps)
             if time.monotonic() - kept > CHECKPOINT_SECONDS:
                 checkpoint.save(saved, learner, optimiser, losses)
                 kept = time.monotonic()
     if fabric.is_global_zero:
         _finish(job, learner, losses, plan.steps_per_epoch)
-        saved.unlink(missing_ok=True)
 
 
 def _step(

@@ -50,7 +50,10 @@ class TriggerSearch(Defense):
     leave_out: float = option(0.1, "share of scored images, the highest, kept out of training, in [0, 1)")
     members: int = option(5, "networks in the poison classifier")
     iterations: int | None = option(None, "most batches per network; by the rule N/10 in 400..2000")
-    patch_min: int | None = option(None, "smallest pasted patch, px; by the rule window/3")
+    learning_rate: float | None = option(None, "of the networks; by the rule 20/iterations in 0.01..0.03")
+    crops: float | None = option(None, "share of training images cropped; by the rule 1/2 under 128 px, else 1")
+    decoys: float | None = option(None, "share of negatives with a benign patch; 1/2 under 128 px, else 0")
+    patch_min: int | None = option(None, "smallest pasted patch, px; by the rule window/3, from 8")
     patch_max: int | None = option(None, "largest pasted patch, px; by the rule 4/3 window")
     margin: int | None = option(None, "pasted patches stay this far from the edges, px; by the rule 10/224")
     batch: int | None = option(None, "images encoded at once; speed and memory only")
@@ -152,6 +155,9 @@ class TriggerSearch(Defense):
         )
         training = Training(
             iterations=settings.iterations,
+            learning_rate=settings.learning_rate,
+            crops=settings.crops,
+            decoys=settings.decoys,
             patches=(settings.patch_min, settings.patch_max),
             margin=settings.margin,
         )

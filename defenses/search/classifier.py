@@ -14,20 +14,28 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from bench import Arrays, BenchError, Seeds, View
 
 from .augment import colour_jitter, paste_resized, random_flip, random_grey, random_resized_crop
+from .flip import cut
+from .scale import SMALL
 
 BATCH = 32
 CHECK_EVERY = 20  # iterations
 FLAT_CHECKS = 10
-SMALL = 128  # px: images under this width get the small network
 
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """At most `iterations` batches; patches of `patches` (least, most) px, `margin` px off the edges."""
+    """At most `iterations` batches; patches of `patches` (least, most) px, `margin` px off the edges.
+
+    `crops` is the share of images that is cropped, `decoys` the share of negatives with a benign patch; see
+    search/scale.py.
+    """
 
     iterations: int
     patches: tuple[int, int]
     margin: int
+    learning_rate: float = 0.01
+    crops: float = 1.0
+    decoys: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -105,12 +113,12 @@ def _member(view: View, lesson: Lesson, training: Training, number: int, members
 def train(view: View, lesson: Lesson, training: Training, seeds: Seeds, name: str) -> Arrays:
     """One member: its weights by name, and "f1", the held-out F1 at every check (every 20 batches).
 
-    SGD 0.01, momentum 0.9, weight decay 1e-4, cosine to 0 [PS]. Half of each batch of 32 is positive. Stops
+    SGD (0.01), momentum 0.9, weight decay 1e-4, cosine to 0 [PS]. Half of each batch of 32 is positive. Stops
     early when F1 has been the same, and not 0, at 10 checks in a row ([?] "flat"; a member that has found
     nothing yet goes on).
     """
     network = build(view.size, seeds.child("weights").value).to(view.device)
-    optimiser = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
+    optimiser = torch.optim.SGD(network.parameters(), lr=training.learning_rate, momentum=0.9, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, training.iterations)
     truth = (torch.arange(BATCH, device=view.device) < BATCH // 2).float()
     patches = lesson.patches.to(view.device).float() / 255
@@ -146,14 +154,27 @@ def _batches(
 
 
 def _augment(images: Tensor, patches: Tensor, training: Training, generator: Generator) -> Tensor:
-    images = random_resized_crop(images, generator)
     half = len(images) // 2
+    cropped = random_resized_crop(images, generator)
     chosen = torch.randint(len(patches), (half,), generator=generator).to(patches.device)
-    pasted = paste_resized(
-        images[:half], patches[chosen], generator, sizes=training.patches, margin=training.margin
-    )
-    images = colour_jitter(torch.cat([pasted, images[half:]]), generator)
-    return random_flip(random_grey(images, generator), generator)
+    pasted = torch.cat([patches[chosen], _random_windows(images[:half], patches.shape[-1], generator)])
+    whole = torch.where(_some(images, training.crops, generator), cropped, images)
+    marked = paste_resized(whole, pasted, generator, sizes=training.patches, margin=training.margin)
+    decoy = _some(images[half:], training.decoys, generator)
+    negatives = torch.where(decoy, marked[half:], whole[half:])
+    jittered = colour_jitter(torch.cat([marked[:half], negatives]), generator)
+    return random_flip(random_grey(jittered, generator), generator)
+
+
+def _some(images: Tensor, share: float, generator: Generator) -> Tensor:
+    """True for `share` of the images, at random: (B, 1, 1, 1) bool."""
+    return (torch.rand(len(images), generator=generator) < share).to(images.device)[:, None, None, None]
+
+
+def _random_windows(images: Tensor, window: int, generator: Generator) -> Tensor:
+    """One window from anywhere in each image: (B, 3, window, window)."""
+    corners = torch.randint(images.shape[-1] - window + 1, (len(images), 2), generator=generator)
+    return cut(images, torch.cat([corners, torch.full_like(corners, window)], dim=1).to(images.device))
 
 
 def build(size: int, seed: int) -> nn.Module:

@@ -2,36 +2,50 @@
 
 S = image width in px, N = number of images. Every value can be set by the user; None means "by the rule".
 
-| parameter  | 224 px, 127k (paper) | rule                                          | 32 px, 2,000 |
-|------------|----------------------|-----------------------------------------------|--------------|
-| window     | 60 px                | round(60/224 S)                               | 9            |
-| clusters   | 1000 (mean size 127) | round(N / 127), from 32, at most N // 16      | 32           |
-| flip_set   | 1000                 | 4 per cluster, at most 1000 and N             | 128          |
-| top_k      | 20 of about 8,000    | 4 % of the images to be scored, 5 to 20       | 10           |
-| patch_min  | 20 px                | window / 3                                    | 3            |
-| patch_max  | 80 px                | 4/3 window, must fit between the margins      | 12           |
-| margin     | 10 px                | round(10/224 S)                               | 1            |
-| iterations | 2000                 | N // 10, 400 to 2000                          | 400          |
-| batch      | not given            | 2**24 pixels at once, 64 to 1024 images       | 1024         |
+| parameter     | 224 px, 127k (paper) | rule                                       | 32 px, 2,000 |
+|---------------|----------------------|--------------------------------------------|--------------|
+| window        | 60 px                | round(60/224 S)                            | 9            |
+| clusters      | 1000 (mean size 127) | round(N / 127), from 32, at most N // 16   | 32           |
+| flip_set      | 1000                 | 4 per cluster, at most 1000 and N          | 128          |
+| top_k         | 20 of about 8,000    | 4 % of the images to be scored, 5 to 20    | 10           |
+| patch_min     | 20 px                | window / 3, from 8 px, at most window      | 8            |
+| patch_max     | 80 px                | 4/3 window, must fit between the margins   | 12           |
+| margin        | 10 px                | round(10/224 S)                            | 1            |
+| iterations    | 2000                 | N // 10, 400 to 2000                       | 400          |
+| learning_rate | 0.01                 | 20 / iterations, 0.01 to 0.03              | 0.03         |
+| crops         | 1                    | 1/2 under 128 px                           | 0.5          |
+| decoys        | 0                    | 1/2 under 128 px                           | 0.5          |
+| batch         | not given            | 2**24 pixels at once, 64 to 1024 images    | 1024         |
 
 Not scaled: masks 256, samples 2, drop 25 %, the share left out of the classifier's training 10 %.
 
-[?] Why these floors. The search scores about samples / drop = 8 images per cluster, so 32 clusters give about
-260 scored images, of which the top 10 must be poisoned; and a cluster should be smaller than the poisoned set
-(650 images at mean size 127 in the paper). N // 16 keeps enough unseen images in each cluster. patch_min and
-patch_max follow the window, not the width (the same numbers at the paper's size), so that a user who enlarges
-the window for a larger trigger gets a classifier that has seen triggers of that size. Iterations: 2000
-batches of 32 see half of ImageNet-100 once; 400 see 2,000 images six times.
+[?] Why so. Search: it scores about samples / drop = 8 images per cluster, so 32 clusters give about 260 scored
+images, of which the top 10 must be poisoned; and a cluster should be smaller than the poisoned set (650 images at
+mean size 127 in the paper). N // 16 keeps enough unseen images in each cluster.
+
+Classifier: patch_min and patch_max follow the window, not the width (the same numbers at the paper's size), so
+that a user who enlarges the window for a larger trigger gets a classifier that has seen triggers of that size.
+2000 batches of 32 see half of ImageNet-100 once, 400 see 2,000 images six times; many more, and the classifier
+learns the poisoned images left among its negatives by heart. Small images need three departures, each measured (32 px
+real images, real trigger of 10 px, true patches; CLASSIFIER_NUMBERS): a patch too small to be told apart makes
+every texture suspicious (patch_min from 8 px); crops enlarged by interpolation are smoother than the images to be
+judged, which all look pasted on then (crops: the share of training images that is cropped at all); and a sharp
+square edge must not be what gives a positive away (decoys: the share of negatives on which a window of another
+training image is pasted).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 from bench import BenchError
 
 PAPER_WIDTH = 224
 MEAN_CLUSTER = 127
+SMALL = 128  # px: under this width the poison classifier works on small images (see the notes above)
+TELLABLE = 8  # px: a 4 x 4 mosaic in fewer has cells under 2 px
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +60,9 @@ class Scale:
     patch_max: int
     margin: int
     iterations: int
+    learning_rate: float
+    crops: float
+    decoys: float
     batch: int
 
 
@@ -63,6 +80,9 @@ def scale(
     patch_max: int | None = None,
     margin: int | None = None,
     iterations: int | None = None,
+    learning_rate: float | None = None,
+    crops: float | None = None,
+    decoys: float | None = None,
     batch: int | None = None,
 ) -> Scale:
     """The table above for `count` images of `size` px; a value that is not None replaces the rule's.
@@ -72,16 +92,21 @@ def scale(
     window = _either(window, max(2, _share(60, size)))
     clusters = _either(clusters, min(max(round(count / MEAN_CLUSTER), 32), max(2, count // 16)))
     margin = _either(margin, _share(10, size))
+    iterations = _either(iterations, min(2000, max(400, count // 10)))
     plan = sum(samples * live for live in live_counts(clusters, drop))
+    room = size - 2 * margin
     found = Scale(
         window=window,
         clusters=clusters,
         flip_set=_either(flip_set, min(1000, 4 * clusters, count)),
         top_k=_either(top_k, min(20, max(5, plan // 25))),
-        patch_min=_either(patch_min, max(1, round(window / 3))),
-        patch_max=_either(patch_max, max(1, min(round(4 * window / 3), size - 2 * margin))),
+        patch_min=_either(patch_min, max(1, min(max(round(window / 3), TELLABLE), window, room))),
+        patch_max=_either(patch_max, max(1, min(round(4 * window / 3), room))),
         margin=margin,
-        iterations=_either(iterations, min(2000, max(400, count // 10))),
+        iterations=iterations,
+        learning_rate=_either(learning_rate, min(0.03, max(0.01, 20 / max(1, iterations)))),
+        crops=_either(crops, 0.5 if size < SMALL else 1.0),
+        decoys=_either(decoys, 0.5 if size < SMALL else 0.0),
         batch=_either(batch, min(1024, max(64, 2**24 // size**2))),
     )
     _check(found, size, count)
@@ -101,7 +126,7 @@ def live_counts(clusters: int, drop: float) -> list[int]:
     return counts
 
 
-def _either(given: int | None, rule: int) -> int:
+def _either(given: T | None, rule: T) -> T:
     return rule if given is None else given
 
 
@@ -124,6 +149,8 @@ def _check(found: Scale, size: int, count: int) -> None:
         "patch_min": (1, room),
         "patch_max": (found.patch_min, room),
         "iterations": (1, None),
+        "crops": (0, 1),
+        "decoys": (0, 1),
         "batch": (1, None),
     }
     for name, (low, high) in limits.items():
@@ -131,3 +158,5 @@ def _check(found: Scale, size: int, count: int) -> None:
         if value < low or (high is not None and value > high):
             span = f"from {low} to {high}" if high is not None else f"{low} or more"
             raise BenchError(f"{name}={value} does not fit {count} images of {size} px: expected {span}")
+    if not found.learning_rate > 0:
+        raise BenchError(f"learning_rate={found.learning_rate}: expected a number over 0")
