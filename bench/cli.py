@@ -25,6 +25,10 @@ app = typer.Typer(
 store_app = typer.Typer(no_args_is_help=True, help="What finished stages left on disk: list, prune.")
 app.add_typer(store_app, name="store")
 
+STOPPED = 130
+_USAGE_ERROR: Any = typer.BadParameter.__mro__[1]
+"""click's UsageError, or that of typer's own copy of click: typer exports neither."""
+
 Attack = Annotated[str | None, typer.Option(help="Attack by name (see `bench list`).", show_default="the preset's")]
 Defense = Annotated[str | None, typer.Option(help="Defense by name.", show_default="the preset's")]
 DatasetName = Annotated[str | None, typer.Option("--dataset", help="Dataset by name.", show_default="the preset's")]
@@ -49,21 +53,20 @@ def main() -> None:
 
 def guarded(command: Callable[[], Any]) -> int:
     """Run `command`; its exit code."""
-    import click
-
     try:
         code = command()
     except BenchError as error:
         typer.echo(f"bench: {error}", err=True)
         return 2
-    except click.exceptions.Exit as stop:
-        return int(stop.exit_code)
-    except click.ClickException as error:
+    except typer.Exit as stop:
+        code = stop.exit_code
+    except _USAGE_ERROR as error:
         error.show()
         return int(error.exit_code)
-    except (KeyboardInterrupt, click.exceptions.Abort):
+    except (KeyboardInterrupt, typer.Abort):
+        code = STOPPED
+    if code == STOPPED:  # newer versions of typer turn Ctrl-C into this code themselves
         typer.echo("\nbench: stopped. The same command goes on from here.", err=True)
-        return 130
     return code if isinstance(code, int) else 0
 
 

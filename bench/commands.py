@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from .errors import BenchError, nearest
-from .store import Store, write_bytes
+from .store import Store, digest, write_bytes
 
 if TYPE_CHECKING:
     from .config import Config
@@ -77,7 +77,8 @@ def _tell_skipped(dataset: Dataset) -> None:
 
 def _record_path(pipeline: Pipeline) -> Path:
     run = pipeline.config
-    name = f"{run.dataset.name}-{run.attack.name}-{run.defense.name}-seed{run.seed}-{pipeline.clean.key[:10]}.json"
+    keys = [stage.key for stage in (pipeline.clean, pipeline.threat_probe, pipeline.defended_probe)]
+    name = f"{run.dataset.name}-{run.attack.name}-{run.defense.name}-seed{run.seed}-{digest(keys)[:10]}.json"
     return pipeline.store.root / "records" / name
 
 
@@ -91,10 +92,9 @@ def _show_log() -> None:
 
 @contextmanager
 def _library_noise_muted() -> Iterator[None]:
-    """Fabric announces its devices at INFO and warns of settings that we chose on purpose."""
+    """Fabric warns of settings that we chose on purpose."""
     import warnings
 
-    logging.getLogger("lightning_fabric").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning_fabric")
         yield

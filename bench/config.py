@@ -101,12 +101,12 @@ def load_config(
     bad option of the first bad section.
     """
     data = read_preset(preset)
+    _check_sections(data, preset)
     chosen = {kind: name for kind, name in (choices or {}).items() if name is not None}
     sections = {name: _section(data, name, chosen.get(name)) for name in (*_CHOICES, *_SETTINGS)}
     top = {"seed": data.get("seed", 0) if seed is None else seed}
     for text in settings:
         _apply(sections, top, text)
-    _check_sections(data, preset)
     return Config(
         preset=Path(preset).stem if preset.endswith(".toml") else preset,
         seed=_seed(top["seed"]),
@@ -148,10 +148,18 @@ def _choose_instead(section: str) -> str:
 
 
 def _check_sections(data: Mapping[str, Any], preset: str) -> None:
-    known = [*_CHOICES, *_SETTINGS, "purpose", "seed"]
-    for name in data:
+    tables, known = [*_CHOICES, *_SETTINGS], [*_CHOICES, *_SETTINGS, "purpose", "seed"]
+    for name, section in data.items():
         if name not in known:
             raise BenchError(f"preset {preset!r}: unknown section {name!r}.{nearest(name, known)}")
+        if name in tables and not isinstance(section, dict):
+            raise BenchError(f"preset {preset!r}: {name} is {section!r}, expected a section [{name}]")
+        for key, inner in section.items() if name in _CHOICES else ():
+            if (key == "name") == isinstance(inner, dict):
+                raise BenchError(
+                    f"preset {preset!r}: cannot use {key} = {inner!r} in [{name}]. "
+                    f'Expected name = "NAME", and the options of each {name} in a section [{name}.NAME]'
+                )
 
 
 def _plugin(plugins: Plugins, kind: str, section: Mapping[str, Any]) -> Any:

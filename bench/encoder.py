@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -44,7 +45,7 @@ def load_encoder(path: Path, settings: EncoderSettings, size: int, device: torch
         module, dim = build(settings.backbone, settings.options, size, settings.stem)
     try:
         module.load_state_dict(load_file(path))
-    except (RuntimeError, OSError) as error:
+    except (RuntimeError, OSError, SafetensorError) as error:
         raise BenchError(f"the encoder {path} does not fit backbone {settings.backbone!r}: {error}") from error
     return FrozenEncoder(module, dim, device)
 

@@ -77,12 +77,13 @@ class Estimator:
         return self._trial(stage)
 
     def _history(self, stage: Stage) -> float | None:
-        """Seconds of the latest finished stage with the same settings (another seed, attack or selection)."""
+        """Seconds of the latest finished stage of the same dataset and settings (another seed, attack or selection)."""
         store = self._pipeline.store
         like = [e for e in store.entries() if e.stage == stage.name and e.finished]
         for entry in sorted(like, key=lambda e: e.created, reverse=True):
             meta = store.meta(entry.stage, entry.key)
-            if meta and _same_kind(meta["config"], stage.config):
+            same_data = meta is not None and meta["inputs"].get("dataset") == stage.inputs["dataset"]
+            if meta and same_data and _same_kind(meta["config"], stage.config):
                 return float(meta["seconds"])
         return None
 

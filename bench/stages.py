@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from .config import Config
 from .errors import BenchError
 from .manifest import Manifest
+from .ssl.schedule import Schedule
 from .store import Making, Notebook, digest, key_of, read_arrays, write_arrays, write_json
 from .types import Dataset, Images, Poison, Scene, Split, Verdict
 
@@ -43,9 +44,9 @@ class Machine:
     @cached_property
     def device(self) -> torch.device:
         """The device of everything that is not training."""
-        from lightning_fabric import Fabric
+        from .ssl.train import open_fabric
 
-        device: torch.device = Fabric(accelerator=self.accelerator, devices=1).device
+        device: torch.device = open_fabric(accelerator=self.accelerator, devices=1).device
         return device
 
 
@@ -140,7 +141,7 @@ def pretrain_stage(
         config={"ssl": config.ssl.identity(), "seed": config.seed, **sections},
         inputs=inputs,
         make=make,
-        work=(count // config.train.batch) * config.train.batch * config.train.epochs,
+        work=Schedule(config.train, count, config.seeds).steps * config.train.batch,
     )
 
 

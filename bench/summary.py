@@ -28,7 +28,8 @@ def _heading(record: Record) -> str:
     return (
         f"\n[bold]{run['attack']}[/] on {data['name']}, target {targets}: "
         f"{poison['count']} of {data['counts']['train']} training images carry the trigger\n"
-        f"({share(poison['rate_of_target'])} of the target class, {share(poison['rate_of_dataset'])} of the training set). Seed {run['seed']}, preset {run['preset']}."
+        f"({share(poison['rate_of_target'])} of the target class, {share(poison['rate_of_dataset'])} of the training "
+        f"set). Seed {run['seed']}, preset {run['preset']}."
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from .search.base import TriggerSearch, in_range, one_of, option
 from .search.scale import Scale
@@ -27,17 +27,17 @@ class PoisonCAM(TriggerSearch):
     data than the paper's; images are taken in an order of their content, not of the dataset; masked pixels
     are black before normalisation; blocks of the two other masking strategies are 4 x 4; the 10 % left out
     are of the scored images; at least one cluster is dropped a round; F1 flat at 0 does not stop a
-    classifier.
+    classifier; under 128 px the classifier crops half of its images and half of its negatives bear a benign
+    patch.
     """
 
     name = "poisoncam"
     flip_kind = "any"
     cluster_score = "sum"
+    toy_options: ClassVar[dict[str, int]] = {"clusters": 8, "masks": 8, "members": 1, "iterations": 10}
 
     masks: int = option(256, "random masks per image")
-    strategy: Literal["full", "interval", "random"] = option(
-        "full", "masking: full window, chessboard, random blocks"
-    )
+    strategy: Literal["full", "interval", "random"] = option("full", "masking: full window, chessboard, random blocks")
     blocks: int = option(4, "blocks per window side, for interval and random")
     fill: Literal["black", "mean"] = option("black", "masked pixels: black, or the image's mean colour")
     normalise: bool = option(False, "divide the attention by each pixel's mask count (the paper does not)")
@@ -48,6 +48,11 @@ class PoisonCAM(TriggerSearch):
         in_range(self, "blocks", 2, None)
         one_of(self, "strategy", ("full", "interval", "random"))
         one_of(self, "fill", ("black", "mean"))
+
+    @property
+    def passes(self) -> int:
+        """One per mask."""
+        return self.masks
 
     def locator(self, clustering: Clustering, settings: Scale) -> ActivationMasking:
         """Cluster activation masking."""

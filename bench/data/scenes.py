@@ -28,6 +28,9 @@ KEPT = 20_000
 """Splits up to this size are drawn once and kept; of larger ones only so many images enter the fingerprint (their law
 is in it through the options, and image i never depends on the others)."""
 
+OFF_CENTRE = 0.5
+"""How far objects keep out of the middle, as a share of the room they have."""
+
 Field = NDArray[np.floating[Any]]
 Rng = np.random.Generator
 
@@ -158,7 +161,11 @@ def _object(x: Field, y: Field, recipe: Recipe, rng: Rng) -> tuple[Field, Field,
     width = low + (high - low) * rng.random()
     aspect = 0.8 + 0.4 * rng.random()
     room = max(0.0, 1.0 - 0.8 * width)
-    cx, cy = (0.5 + room * (rng.random() - 0.5) for _ in range(2))
+    dx, dy = 2.0 * rng.random() - 1.0, 2.0 * rng.random() - 1.0
+    reach = max(abs(dx), abs(dy), 1e-9)
+    # Out of the middle, uniformly over the ring from OFF_CENTRE to the edge.
+    push = (OFF_CENTRE + (1.0 - OFF_CENTRE) * reach) / reach
+    cx, cy = 0.5 + 0.5 * room * dx * push, 0.5 + 0.5 * room * dy * push
     c, n = _direction(rng)
     a, b = c * (x - cx) + n * (y - cy), c * (y - cy) - n * (x - cx)
     p, q = a / (0.5 * width * aspect), b / (0.5 * width / aspect)
@@ -199,10 +206,10 @@ class Scenes(DatasetPlugin):
     train_per_class: int = field(default=200, metadata={"help": "training images of each class"})
     val_per_class: int = field(default=100, metadata={"help": "validation images of each class"})
     object_size: tuple[float, float] = field(
-        default=(0.5, 0.9), metadata={"help": "smallest and largest object, as a share of the width"}
+        default=(0.3, 0.5), metadata={"help": "smallest and largest object, as a share of the width"}
     )
     period: float = field(default=0.16, metadata={"help": "texture period, as a share of the width"})
-    hue_jitter: float = field(default=0.5, metadata={"help": "hue spread within a class; 0.5: classes touch"})
+    hue_jitter: float = field(default=0.3, metadata={"help": "hue spread within a class; 0.5: classes touch"})
 
     def __post_init__(self) -> None:
         if self.size < 8:

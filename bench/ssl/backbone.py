@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,9 +22,9 @@ def build(name: str, options: Mapping[str, Any], size: int, stem: str = "timm") 
     import timm
 
     if not timm.is_model(name):
-        close = timm.list_models(f"*{name.split('_')[0]}*")[:5]
-        hint = f" Near it: {', '.join(close)}." if close else " timm.list_models() lists them."
-        raise BenchError(f"unknown timm backbone {name!r}.{hint}")
+        close = difflib.get_close_matches(name, timm.list_models(), n=3, cutoff=0.5)
+        hint = f"Did you mean {' or '.join(map(repr, close))}?" if close else "timm.list_models() lists them."
+        raise BenchError(f"unknown timm backbone {name!r}. {hint}")
     try:
         model = timm.create_model(name, pretrained=False, num_classes=0, **_sized(name, options, size))
         if stem == "small":

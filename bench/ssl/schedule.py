@@ -49,7 +49,7 @@ class Schedule:
         peak = self.settings.lr * self.settings.batch / 256
         warm = self.settings.warmup * self.steps_per_epoch
         if step < warm:
-            return peak * (step + 1) / max(warm, 1)
+            return peak * min(1.0, (step + 1) / warm)  # a fractional warm-up must not overshoot
         whole = self.steps_per_epoch * self.settings.epochs
         return peak * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(whole - warm, 1)))
 

@@ -28,8 +28,12 @@ class EncoderSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class ViewSettings:
-    """[views]: two global views, and any number of local ones. Pairs are (first, second) global view."""
+    """[views]: two global views, and any number of local ones. Pairs are (first, second) global view.
 
+    `size` and `local_size` are in pixels; a `size` of None is that of the images.
+    """
+
+    size: int | None = None
     scale: tuple[float, float] = (0.08, 1.0)
     flip: float = 0.5
     jitter: tuple[float, float, float, float] = (0.4, 0.4, 0.2, 0.1)
@@ -48,8 +52,10 @@ class ViewSettings:
             _share(f"views.{name}", getattr(self, name))
         for value in (*self.blur_p, *self.solarise_p):
             _share("views.blur_p and views.solarise_p", value)
-        if self.local_count < 0 or self.local_size < 4:
-            raise ValueError("views.local_count must be 0 or more and views.local_size 4 px or more")
+        if self.local_count < 0:
+            raise ValueError(f"views.local_count must be 0 or more, got {self.local_count}")
+        if min(self.local_size, self.size or self.local_size) < 4:
+            raise ValueError("views.size and views.local_size must be 4 px or more")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,11 +69,12 @@ class TrainSettings:
     weight_decay: float = 0.1
     warmup: float = 40
     optimiser: str = "adamw"
-    precision: Literal["auto", "32", "bf16"] = "auto"
+    precision: Literal["auto", "32", 32, "bf16"] = "auto"
     max_steps: int | None = None
     loader_workers: int = 8
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "precision", str(self.precision))  # --set train.precision=32 is a number
         for name in ("epochs", "batch"):
             if getattr(self, name) < 1:
                 raise ValueError(f"train.{name} must be 1 or more, got {getattr(self, name)}")

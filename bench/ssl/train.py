@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bench.errors import BenchError
+from bench.errors import BenchError, nearest
 from bench.seeds import Seeds
 from bench.types import Images, SSLMethod
 
@@ -58,7 +60,7 @@ def view_specs(views: ViewSettings, size: int) -> list[ViewSpec]:
     """Two global views, then the local ones, for images of `size` px."""
     shared: dict[str, Any] = {name: getattr(views, name) for name in ("flip", "jitter", "jitter_p", "grey_p")}
     specs = [
-        ViewSpec(size=size, scale=views.scale, blur_p=views.blur_p[i], solarise_p=views.solarise_p[i], **shared)
+        ViewSpec(size=views.size or size, scale=views.scale, blur_p=views.blur_p[i], solarise_p=views.solarise_p[i], **shared)
         for i in range(2)
     ]
     local = ViewSpec(size=views.local_size, scale=views.local_scale, blur_p=views.blur_p[1], **shared)
@@ -76,7 +78,7 @@ def resolve_precision(wanted: str, device: torch.device) -> str:
 
 
 def pretrain(job: Job, report: Report, devices: int = 1, accelerator: str = "auto") -> None:
-    """Train to the end, from the checkpoint in `job.scratch` if there is one; writes the encoder and the loss curve to `job.work`.
+    """Train to the end, from the checkpoint in `job.scratch` if there is one; writes encoder and loss curve to `job.work`.
 
     Several devices: one process each on this machine (Fabric's ddp_spawn). Raises BenchError for settings that cannot
     run and for a loss that is not finite.
@@ -89,28 +91,48 @@ def pretrain(job: Job, report: Report, devices: int = 1, accelerator: str = "aut
         _train(fabric, job, report)
         return
     queue = torch.multiprocessing.get_context("spawn").SimpleQueue()
-    listener = threading.Thread(target=_listen, args=(queue, report), daemon=True)
+    failures: list[BenchError] = []
+    listener = threading.Thread(target=_listen, args=(queue, report, failures), daemon=True)
     listener.start()
     try:
-        fabric.launch(_train, job, _Post(queue))
-    finally:
-        queue.put(None)
-        listener.join()
+        try:
+            # As an argument of its own, Fabric would try to walk through the job, and refuse a frozen dataclass.
+            fabric.launch(partial(_train_apart, job=job, post=_Post(queue)))
+        finally:
+            queue.put(None)
+            listener.join()
+    except Exception as error:
+        if failures:
+            raise failures[0] from error
+        raise
 
 
 def make_fabric(train: TrainSettings, devices: int, accelerator: str) -> Fabric:
-    """Fabric for this machine, with the precision that its first device is best at."""
-    from lightning_fabric import Fabric
-
+    """Fabric for this machine, with the precision that its first device is best at. Raises as `open_fabric` does."""
     strategy = "auto" if devices == 1 else "ddp_spawn"
-    probe = Fabric(accelerator=accelerator, devices=1)
-    precision: Any = {"bf16": "bf16-mixed", "32": "32-true"}[resolve_precision(train.precision, probe.device)]
-    return Fabric(accelerator=accelerator, devices=devices, strategy=strategy, precision=precision)
+    probe = open_fabric(accelerator=accelerator, devices=1)
+    precision: Any = {"bf16": "bf16-mixed", "32": "32-true"}[resolve_precision(str(train.precision), probe.device)]
+    return open_fabric(accelerator=accelerator, devices=devices, strategy=strategy, precision=precision)
 
 
-def _listen(queue: Any, report: Report) -> None:
+def open_fabric(**options: Any) -> Fabric:
+    """Fabric with these options. Raises BenchError for an accelerator or a number of devices that is not here."""
+    from lightning_fabric import Fabric
+    from lightning_fabric.utilities.exceptions import MisconfigurationException
+
+    logging.getLogger("lightning_fabric").setLevel(logging.ERROR)  # it announces every precision that it is given
+    try:
+        return Fabric(**options)
+    except (ValueError, RuntimeError, MisconfigurationException) as error:
+        raise BenchError(f"cannot train on accelerator {options['accelerator']!r}: {error}") from error
+
+
+def _listen(queue: Any, report: Report, failures: list[BenchError]) -> None:
     while (message := queue.get()) is not None:
-        report(*message)
+        if isinstance(message, BenchError):
+            failures.append(message)
+        else:
+            report(*message)
 
 
 @dataclass(frozen=True)
@@ -121,6 +143,15 @@ class _Post:
 
     def __call__(self, done: int, total: int) -> None:
         self.queue.put((done, total))
+
+
+def _train_apart(fabric: Fabric, job: Job, post: _Post) -> None:
+    """In a process of its own: torch hands the parent only the text of an exception, so ours is posted."""
+    try:
+        _train(fabric, job, post)
+    except BenchError as error:
+        post.queue.put(error)
+        raise
 
 
 def make_learner(job: Job) -> nn.Module:
@@ -142,14 +173,15 @@ def _freeze_patch_embed(backbone: nn.Module) -> None:
 
 def make_optimiser(learner: nn.Module, train: TrainSettings) -> torch.optim.Optimizer:
     """timm's optimiser of that name over the parameters that learn; weight decay on all of them, as in MoCo-v3."""
-    from timm.optim import create_optimizer_v2
+    from timm.optim import create_optimizer_v2, list_optimizers
 
     learning = [p for p in learner.parameters() if p.requires_grad]
     made: torch.optim.Optimizer
     try:
         made = create_optimizer_v2(learning, opt=train.optimiser, lr=train.lr, weight_decay=train.weight_decay)
     except (ValueError, AssertionError, KeyError) as error:
-        raise BenchError(f"train.optimiser {train.optimiser!r} is not one of timm's optimisers: {error}") from error
+        hint = nearest(train.optimiser, list_optimizers())
+        raise BenchError(f"timm cannot make the optimiser {train.optimiser!r} ({error}).{hint}") from error
     return made
 
 

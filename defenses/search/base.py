@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bench import BenchError, Defense, Seeds, Verdict, View, nearest
 
-from .scale import Scale, scale
+from .scale import Scale, planned, scale
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,7 +49,7 @@ class TriggerSearch(Defense):
     top_k: int | None = option(None, "top-scored patches the classifier learns from; by the rule 5 to 20")
     leave_out: float = option(0.1, "share of scored images, the highest, kept out of training, in [0, 1)")
     members: int = option(5, "networks in the poison classifier")
-    iterations: int | None = option(None, "most batches per network; by the rule N/10 in 400..2000")
+    iterations: int | None = option(None, "most batches per network; by the rule N/10 in 300..2000")
     learning_rate: float | None = option(None, "of the networks; by the rule 20/iterations in 0.01..0.03")
     crops: float | None = option(None, "share of training images cropped; by the rule 1/2 under 128 px, else 1")
     decoys: float | None = option(None, "share of negatives with a benign patch; 1/2 under 128 px, else 0")
@@ -66,6 +66,11 @@ class TriggerSearch(Defense):
         if not 0 <= self.leave_out < 1:
             raise BenchError(f"leave_out={self.leave_out}: expected a share in [0, 1)")
 
+    @property
+    @abstractmethod
+    def passes(self) -> int:
+        """How many images the locator encodes for each image that it looks at."""
+
     @abstractmethod
     def locator(self, clustering: Clustering, settings: Scale) -> Locator:
         """The part that finds each image's candidate trigger."""
@@ -76,16 +81,22 @@ class TriggerSearch(Defense):
         from .iterate import Search
         from .order import Ordered
 
-        settings = self._settings(view)
+        settings = self._settings(view.size, len(view))
         view = ordered = Ordered(view, settings.batch)
         clustering = learn(view, settings.clusters, settings.batch)
         search = Search(samples=self.samples, drop=self.drop, cluster_score=self.cluster_score)
         scored = search(view, clustering.labels, self._scorer(view, clustering, settings))
         return ordered.restore(self._verdict(ordered, clustering, scored, settings))
 
-    def _settings(self, view: View) -> Scale:
+    def forwards(self, count: int, size: int) -> int:
+        """All images once, and for every image scored the locator's passes and the flip set."""
+        settings = self._settings(size, count)
+        scored = min(count, planned(settings.clusters, self.samples, self.drop))
+        return count + settings.flip_set + scored * (self.passes + settings.flip_set)
+
+    def _settings(self, size: int, count: int) -> Scale:
         names = {item.name for item in fields(Scale)} | {"samples", "drop"}
-        return scale(view.size, len(view), **{name: getattr(self, name) for name in names})
+        return scale(size, count, **{name: getattr(self, name) for name in names})
 
     def _scorer(self, view: View, clustering: Clustering, settings: Scale) -> Callable[..., Any]:
         """Indices -> poison scores and boxes, GROUP images at a time (see iterate.ScoreImages)."""
@@ -124,6 +135,7 @@ class TriggerSearch(Defense):
         facts = {
             **{item.name: getattr(settings, item.name) for item in fields(settings)},
             "clusters_filled": len(np.unique(clustering.labels)),
+            "passes_per_image": self.passes,
             "images_scored": len(scored.indices),
             "rounds": scored.rounds,
             "top_indices": view.order[parts.top].tolist(),

@@ -69,9 +69,7 @@ class Split:
     pool: NDArray[np.int64]
 
 
-def split(
-    count: int, indices: NDArray[np.int64], scores: NDArray[np.int64], top_k: int, leave_out: float
-) -> Split:
+def split(count: int, indices: NDArray[np.int64], scores: NDArray[np.int64], top_k: int, leave_out: float) -> Split:
     """Rank the scored images (of equal scores the lower index first) and divide the `count` images.
 
     pool = all but the highest `leave_out` share of the SCORED images ([?] of them, not of all: at the paper's
@@ -80,9 +78,9 @@ def split(
     """
     if len(indices) < 2 * top_k:
         raise BenchError(
-            f"The search scored only {len(indices)} of {count} images, but top_k={top_k} takes the top and the "
-            f"bottom {top_k} of them: lower `top_k`, raise `clusters` or `samples`, or see whether the encoder "
-            "gives all images nearly the same features"
+            f"The search scored only {len(indices)} of {count} images, but top_k={top_k} takes the top and "
+            f"the bottom {top_k} of them: lower `top_k`, raise `clusters` or `samples`, or see whether the "
+            "encoder gives all images nearly the same features"
         )
     ranked = indices[np.lexsort((indices, -scores))]
     top, bottom = ranked[:top_k], ranked[-top_k:]
@@ -142,9 +140,7 @@ def train(view: View, lesson: Lesson, training: Training, seeds: Seeds, name: st
     return {**weights, "f1": np.array(history)}
 
 
-def _batches(
-    view: View, lesson: Lesson, training: Training, patches: Tensor, seeds: Seeds
-) -> Iterator[Tensor]:
+def _batches(view: View, lesson: Lesson, training: Training, patches: Tensor, seeds: Seeds) -> Iterator[Tensor]:
     """Training batches (32, 3, S, S), normalised; batch i hangs on `seeds` and i alone. Half is pasted on."""
     for iteration in range(training.iterations):
         generator = seeds.child(iteration).torch()

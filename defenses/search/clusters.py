@@ -89,9 +89,7 @@ def all_features(view: View, batch: int) -> NDArray[np.float32]:
     return features
 
 
-def k_means(
-    features: NDArray[np.float32], clusters: int, seed: int, *, gpu: bool = False
-) -> NDArray[np.float32]:
+def k_means(features: NDArray[np.float32], clusters: int, seed: int, *, gpu: bool = False) -> NDArray[np.float32]:
     """Centres (clusters, dim) float32 by faiss, Euclidean, 20 iterations, all points, `seed` in [0, 2**31).
 
     Threads share out whole rows, so the number of cores does not change the result (a test holds this).

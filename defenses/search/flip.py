@@ -36,9 +36,7 @@ class FlipTest:
         spots = self._spots(len(patches), patches.shape[-1], seeds).to(self.images.device)
         step = max(1, self.clusters.batch // len(self.images))
         parts = [
-            self._score(
-                patches[start : start + step], own[start : start + step], spots[:, start : start + step]
-            )
+            self._score(patches[start : start + step], own[start : start + step], spots[:, start : start + step])
             for start in range(0, len(patches), step)
         ]
         return torch.cat(parts)
@@ -86,9 +84,7 @@ def cut(images: Tensor, boxes: Tensor) -> Tensor:
     return images[image, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()
 
 
-def flip_set(
-    labels: NDArray[np.int64], distances: NDArray[np.float32], size: int, seeds: Seeds
-) -> NDArray[np.int64]:
+def flip_set(labels: NDArray[np.int64], distances: NDArray[np.float32], size: int, seeds: Seeds) -> NDArray[np.int64]:
     """Indices of the flip set: of every cluster the size // l images nearest to its centre, or all it has.
 
     With more clusters than `size`, one image each of a random sample of `size` clusters. Empty clusters give

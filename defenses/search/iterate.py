@@ -10,11 +10,9 @@ from numpy.typing import NDArray
 
 from bench import Arrays, Seeds, View
 
-from .scale import live_counts
+from .scale import planned
 
-ScoreImages = Callable[
-    [NDArray[np.int64], Seeds, Callable[[int], None]], tuple[NDArray[np.int64], NDArray[np.int64]]
-]
+ScoreImages = Callable[[NDArray[np.int64], Seeds, Callable[[int], None]], tuple[NDArray[np.int64], NDArray[np.int64]]]
 """(indices (n,), seeds of the round, tell(number done)) -> poison scores (n,) and boxes (n, 4)."""
 
 
@@ -46,7 +44,7 @@ class Search:
         """Run over all images; labels (N,) are their clusters."""
         queue = Queue(labels, view.seeds("search", "order").numpy())
         live = np.unique(labels)
-        plan = sum(self.samples * count for count in live_counts(len(live), self.drop))
+        plan = planned(len(live), self.samples, self.drop)
         totals = np.full(labels.max() + 1, 0 if self.cluster_score == "sum" else np.iinfo(np.int64).min)
         add = np.add if self.cluster_score == "sum" else np.maximum
         found: list[Arrays] = []
@@ -59,9 +57,7 @@ class Search:
             live = survivors(live, totals[live], self.drop)
             number, done = number + 1, done + len(picked)
         view.progress("search", plan, plan)
-        joined = [
-            np.concatenate([arrays[name] for arrays in found]) for name in ("indices", "scores", "boxes")
-        ]
+        joined = [np.concatenate([arrays[name] for arrays in found]) for name in ("indices", "scores", "boxes")]
         return Scored(joined[0], joined[1], joined[2], number)
 
 

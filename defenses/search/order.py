@@ -29,9 +29,7 @@ class Ordered:
         self._view = view
         self.size: int = view.size
         self.device: torch.device = view.device
-        self.order: NDArray[np.int64] = view.step("order", lambda: {"order": content_order(view, batch)})[
-            "order"
-        ]
+        self.order: NDArray[np.int64] = view.step("order", lambda: {"order": content_order(view, batch)})["order"]
 
     def __len__(self) -> int:
         return len(self._view)

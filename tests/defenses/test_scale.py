@@ -1,32 +1,34 @@
 import pytest
+from bench.defenses.search.scale import live_counts, planned, scale
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bench import BenchError
-from bench.defenses.search.scale import live_counts, scale
 
 
 def test_the_papers_own_numbers():
     found = scale(224, 127_000)
     assert (found.window, found.clusters, found.flip_set, found.top_k) == (60, 1000, 1000, 20)
     assert (found.patch_min, found.patch_max, found.margin, found.iterations) == (20, 80, 10, 2000)
+    assert (found.learning_rate, found.crops, found.decoys) == (0.01, 1.0, 0.0)
 
 
 def test_the_papers_search_scores_about_8000_images():
-    assert sum(2 * live for live in live_counts(1000, 0.25)) == pytest.approx(8000, rel=0.02)
+    assert planned(1000, 2, 0.25) == pytest.approx(8000, rel=0.02)
 
 
 def test_the_table_at_laptop_size():
     found = scale(32, 2000)
     assert (found.window, found.clusters, found.flip_set, found.top_k) == (9, 32, 128, 10)
-    assert (found.patch_min, found.patch_max, found.margin) == (3, 12, 1)
-    assert (found.iterations, found.batch) == (400, 1024)
+    assert (found.patch_min, found.patch_max, found.margin) == (8, 12, 1)
+    assert (found.iterations, found.learning_rate, found.batch) == (300, 0.03, 1024)
+    assert (found.crops, found.decoys) == (0.5, 0.5)
 
 
 def test_options_replace_the_rule_and_others_follow():
     found = scale(32, 2000, window=12, clusters=40, batch=7)
     assert (found.window, found.clusters, found.flip_set, found.batch) == (12, 40, 160, 7)
-    assert (found.patch_min, found.patch_max) == (4, 16)
+    assert (found.patch_min, found.patch_max) == (8, 16)
 
 
 @pytest.mark.parametrize(
@@ -41,6 +43,8 @@ def test_options_replace_the_rule_and_others_follow():
         ({"patch_min": 5, "patch_max": 4}, "patch_max=4 .* from 5 to 30"),
         ({"iterations": 0}, "iterations=0 .* 1 or more"),
         ({"batch": 0}, "batch=0"),
+        ({"decoys": 1.5}, "decoys=1.5 .* from 0 to 1"),
+        ({"learning_rate": 0.0}, "learning_rate=0.0: expected a number over 0"),
     ],
 )
 def test_values_that_cannot_work(options, said):
@@ -62,4 +66,5 @@ def test_the_rule_always_gives_usable_values(size, count):
     assert 2 <= found.clusters <= count // 16
     assert found.flip_set <= min(1000, count)
     assert 5 <= found.top_k <= 20
+    assert 1 <= found.patch_min <= found.patch_max
     assert found.patch_max + 2 * found.margin <= size

@@ -1,0 +1,287 @@
+"""The loop: the same bytes from the same seed, after any kill, and in two processes.
+
+Run as a script (`python test_train.py FOLDER`), it trains with a checkpoint at every step, for a test to kill.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from bench.data.images import ArrayImages
+from bench.errors import BenchError
+from bench.seeds import Seeds
+from bench.ssl import train as module
+from bench.ssl.moco_v3 import MoCoV3
+from bench.ssl.settings import EncoderSettings, TrainSettings, ViewSettings
+from bench.ssl.train import Job, make_learner, make_views, pretrain, resolve_precision, view_specs
+
+RESNET = EncoderSettings(
+    backbone="resnet18", options={"layers": [1, 1, 1, 1], "channels": [8, 8, 16, 16]}, stem="small"
+)
+VIT = EncoderSettings(
+    backbone="vit_tiny_patch16_224", options={"depth": 1, "embed_dim": 48, "num_heads": 3, "patch_size": 8}
+)
+VIEWS = ViewSettings(scale=(0.3, 1.0), blur_p=(0.0, 0.0), solarise_p=(0.0, 0.2), local_count=1, local_size=16)
+TRAIN = TrainSettings(epochs=8, batch=16, lr=0.02, weight_decay=0.05, warmup=1, precision="32")
+
+
+def pixels(count=16):
+    """Every image has its colour, under noise: something to learn."""
+    draw = np.random.default_rng(0)
+    colours = draw.integers(40, 216, (count, 3))[:, :, None, None]
+    return (colours + draw.integers(-40, 40, (count, 3, 32, 32))).astype(np.uint8)
+
+
+def job(folder, seed=0, encoder=RESNET, views=VIEWS, count=16, **train):
+    """Sixteen images in one batch: every step is an epoch, so that the curve holds every loss."""
+    work, scratch = Path(folder) / "work", Path(folder) / "scratch"
+    for each in (work, scratch):
+        each.mkdir(parents=True, exist_ok=True)
+    return Job(
+        images=ArrayImages(pixels(count)),
+        method=MoCoV3(projector=0, predictor=0, momentum=0.9),
+        encoder=encoder,
+        views=views,
+        train=dataclasses.replace(TRAIN, **train),
+        seeds=Seeds(seed),
+        work=work,
+        scratch=scratch,
+    )
+
+
+def nobody(done, total):
+    """A report that nobody reads."""
+
+
+def outcome(one):
+    return (one.work / "encoder.safetensors").read_bytes(), losses(one)
+
+
+def losses(one):
+    return json.loads((one.work / "curve.json").read_text())["loss_per_epoch"]
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    """The outcome of the job, trained without a stop."""
+    one = job(tmp_path_factory.mktemp("unbroken"))
+    pretrain(one, nobody)
+    return outcome(one)
+
+
+@pytest.fixture
+def every_step(monkeypatch):
+    monkeypatch.setattr(module, "CHECKPOINT_SECONDS", -1.0)
+
+
+@pytest.mark.usefixtures("global_rng")
+def test_the_same_seed_gives_the_same_bytes(tmp_path, unbroken):
+    told = []
+    again = job(tmp_path / "again")
+    pretrain(again, lambda done, total: told.append((done, total)))
+    assert outcome(again) == unbroken
+    assert told == [(step, 8) for step in range(1, 9)]
+    other = job(tmp_path / "other", seed=1)
+    pretrain(other, nobody)
+    assert outcome(other)[0] != unbroken[0]
+    assert losses(other) != unbroken[1]
+
+
+def test_the_loss_falls(tmp_path):
+    """Chance is 4T ln 16 = 2.2; the images are told apart by their colours, which nothing changes here."""
+    easy = dataclasses.replace(VIEWS, scale=(0.5, 1.0), jitter_p=0.0, grey_p=0.0)
+    one = job(tmp_path, views=easy, epochs=16, lr=0.2)
+    pretrain(one, nobody)
+    found = losses(one)
+    assert np.mean(found[-4:]) < 0.75 * found[0], found
+
+
+class Killed(BaseException):
+    """What no handler of errors catches."""
+
+
+@pytest.mark.usefixtures("every_step", "global_rng")
+@pytest.mark.parametrize("step", [1, 5, 8])
+def test_killed_at_a_step_and_resumed_it_is_the_unbroken_run(tmp_path, unbroken, step):
+    def die(done, total):
+        if done == step:
+            raise Killed
+
+    one, told = job(tmp_path), []
+    with pytest.raises(Killed):
+        pretrain(one, die)
+    assert not list(one.work.iterdir())
+    pretrain(one, lambda done, total: told.append(done))
+    assert outcome(one) == unbroken
+    assert told == list(range(step, 9))  # the checkpoint of a step is written after its report
+
+
+def test_killed_by_the_system_and_resumed_it_is_the_unbroken_run(tmp_path, unbroken):
+    child = subprocess.Popen([sys.executable, "-u", __file__, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    with child:
+        for line in child.stdout:
+            if line == "4\n":
+                child.send_signal(signal.SIGKILL)
+                break
+    assert child.returncode == -signal.SIGKILL
+    one, told = job(tmp_path), []
+    pretrain(one, lambda done, total: told.append(done))
+    assert told[0] > 1
+    assert outcome(one) == unbroken
+
+
+@pytest.mark.usefixtures("every_step")
+def test_a_finished_training_is_not_trained_again(tmp_path, unbroken):
+    one, told = job(tmp_path), []
+    pretrain(one, nobody)
+    pretrain(one, lambda done, total: told.append(done))
+    assert told == []
+    assert outcome(one) == unbroken
+
+
+def test_two_processes_train_as_one(tmp_path):
+    """In float tolerance: sums are taken in another order. Without batch normalisation, which sees only its own half."""
+    one, two = (job(tmp_path / name, encoder=VIT, epochs=3, lr=0.005) for name in ("one", "two"))
+    told = []
+    pretrain(one, nobody, accelerator="cpu")
+    pretrain(two, lambda done, total: told.append((done, total)), devices=2, accelerator="cpu")
+    assert told == [(1, 3), (2, 3), (3, 3)]
+    assert losses(two) == pytest.approx(losses(one), abs=1e-5)
+    assert len(set(losses(one))) == 3
+    alone, together = (load_file(each.work / "encoder.safetensors") for each in (one, two))
+    assert alone.keys() == together.keys()
+    for name, value in alone.items():
+        torch.testing.assert_close(together[name], value, atol=2e-4, rtol=0)
+
+
+def test_batches_that_do_not_divide_among_the_processes(tmp_path):
+    with pytest.raises(BenchError, match=r"train\.batch 16 is not a multiple of the 3 devices"):
+        pretrain(job(tmp_path), nobody, devices=3, accelerator="cpu")
+
+
+class FakeFabric:
+    """Starts nothing: runs the function here, and loses the kind of its error as torch's spawn does."""
+
+    def launch(self, function, *arguments):
+        try:
+            function(self, *arguments)
+        except Exception as error:
+            raise RuntimeError("process 0 terminated with the following error") from error
+
+
+@pytest.mark.parametrize("error", [BenchError("the loss became nan"), ValueError("a bug")])
+def test_an_error_in_another_process_arrives_as_itself(tmp_path, monkeypatch, error):
+    told = []
+
+    def fails(fabric, one, report):
+        report(1, 8)
+        raise error
+
+    monkeypatch.setattr(module, "make_fabric", lambda *_: FakeFabric())
+    monkeypatch.setattr(module, "_train", fails)
+    expected = (BenchError, "the loss became nan") if isinstance(error, BenchError) else (RuntimeError, "process 0")
+    with pytest.raises(expected[0], match=expected[1]):
+        pretrain(job(tmp_path), lambda *at: told.append(at), devices=2, accelerator="cpu")
+    assert told == [(1, 8)]
+
+
+def test_a_loss_that_is_not_finite(tmp_path):
+    with pytest.raises(BenchError, match=r"training loss became nan; a lower train\.lr"):
+        pretrain(job(tmp_path, lr=1e30, optimiser="sgd", warmup=0), nobody)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"encoder": EncoderSettings(backbone="resnt18")}, r"unknown timm backbone 'resnt18'.*'resnet18'"),
+        ({"optimiser": "lambo"}, r"optimiser 'lambo' .*Did you mean 'lamb'\?"),
+        ({"encoder": dataclasses.replace(RESNET, freeze_patch_embed=True)}, "no patch_embed"),
+        ({"count": 15}, "15 training images are fewer than one batch of 16"),
+    ],
+)
+def test_settings_that_cannot_run(tmp_path, change, said):
+    with pytest.raises(BenchError, match=said):
+        pretrain(job(tmp_path, **change), nobody)
+
+
+@pytest.mark.parametrize("accelerator", ["bogus", "cuda", "mps"])
+def test_an_accelerator_that_is_not_here(tmp_path, accelerator, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(BenchError, match=f"accelerator '{accelerator}'"):
+        pretrain(job(tmp_path), nobody, accelerator=accelerator)
+
+
+@pytest.mark.usefixtures("global_rng")
+def test_the_learner_follows_from_the_seed(tmp_path):
+    first, same, other = (make_learner(job(tmp_path, seed)).state_dict() for seed in (0, 0, 1))
+    assert all(torch.equal(value, same[name]) for name, value in first.items())
+    assert not torch.equal(first["backbone.conv1.weight"], other["backbone.conv1.weight"])
+
+
+def test_a_frozen_patch_embedding_does_not_learn(tmp_path):
+    one = job(tmp_path, encoder=dataclasses.replace(VIT, freeze_patch_embed=True), epochs=2)
+    fresh = make_learner(one).backbone.state_dict()
+    pretrain(one, nobody)
+    trained = load_file(one.work / "encoder.safetensors")
+    moved = {name for name, value in trained.items() if not torch.equal(value, fresh[name])}
+    assert "blocks.0.attn.qkv.weight" in moved
+    assert not {name for name in moved if name.startswith("patch_embed")}
+
+
+def test_max_steps_ends_a_run_early(tmp_path, unbroken):
+    one = job(tmp_path, max_steps=2)
+    pretrain(one, nobody)
+    assert losses(one) == unbroken[1][:2]
+
+
+def test_views_of_a_part_of_the_batch_are_those_of_the_whole(tmp_path):
+    one = job(tmp_path)
+    specs, images = view_specs(VIEWS, 32), torch.from_numpy(pixels()).float() / 255
+    whole = make_views(images, specs, one, 3, slice(0, 16))
+    assert [tuple(view.shape) for view in whole] == [(16, 3, 32, 32)] * 2 + [(16, 3, 16, 16)]
+    part = make_views(images[8:], specs, one, 3, slice(8, 16))
+    for mine, all_ in zip(part, whole, strict=True):
+        torch.testing.assert_close(mine, all_[8:], atol=1e-5, rtol=0)
+    later = make_views(images, specs, one, 4, slice(0, 16))
+    assert not any(torch.allclose(now, then) for now, then in zip(whole, later, strict=True))
+    assert not torch.allclose(whole[0], whole[1])
+
+
+def test_view_specs_name_each_view():
+    first, second, local = view_specs(VIEWS, 32)
+    assert (first.size, first.scale, first.solarise_p) == (32, (0.3, 1.0), 0.0)
+    assert (second.size, second.solarise_p) == (32, 0.2)
+    assert (local.size, local.scale, local.solarise_p) == (16, (0.05, 0.25), 0.0)
+    assert view_specs(dataclasses.replace(VIEWS, size=24), 32)[0].size == 24
+
+
+@pytest.mark.parametrize(
+    ("wanted", "native", "expected"), [("auto", True, "bf16"), ("auto", False, "32"), ("32", True, "32"), ("bf16", False, "bf16")]
+)
+def test_auto_precision_is_bf16_where_the_processor_has_it(monkeypatch, wanted, native, expected):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: native)
+    assert resolve_precision(wanted, torch.device("cpu")) == expected
+
+
+def test_bf16_trains(tmp_path):
+    one = job(tmp_path, precision="bf16", epochs=2)
+    pretrain(one, nobody)
+    saved = load_file(one.work / "encoder.safetensors")
+    assert {value.dtype for value in saved.values()} <= {torch.float32, torch.int64}
+    assert all(np.isfinite(losses(one)))
+
+
+if __name__ == "__main__":
+    module.CHECKPOINT_SECONDS = -1.0
+    pretrain(job(sys.argv[1]), lambda done, total: print(done, flush=True))  # noqa: T201 - read by the test
