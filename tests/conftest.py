@@ -8,6 +8,8 @@ import os
 os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
 
 import random
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -34,3 +36,65 @@ def global_rng():
     before = state()
     yield
     assert state() == before
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """Pipelines of the preset `smoke` with changes, all in one store."""
+
+    root: Path
+
+    def pipeline(self, *settings, store=None, seed=None, **choices):
+        """`settings` as for --set; choices such as defense="none"."""
+        from bench.config import load_config
+        from bench.pipeline import Pipeline
+        from bench.plugins.manager import Plugins
+        from bench.stages import Machine
+        from bench.store import Store
+
+        config = load_config(Plugins.load(), "smoke", choices=choices, settings=settings, seed=seed)
+        machine = Machine(accelerator="cpu")
+        return Pipeline(config, config.dataset.load(), Store(store or self.root), machine)
+
+
+@dataclass
+class Ear:
+    """A listener that remembers: ("started", title, cached), ("progressed", title, what, done, total) ..."""
+
+    heard: list[tuple] = field(default_factory=list)
+
+    def started(self, stage, cached):
+        self.heard.append(("started", stage.title, cached))
+
+    def progressed(self, stage, what, done, total):
+        self.heard.append(("progressed", stage.title, what, done, total))
+
+    def finished(self, stage, seconds):
+        self.heard.append(("finished", stage.title, seconds))
+
+    @property
+    def made(self):
+        """The titles of the stages that were not there."""
+        return [event[1] for event in self.heard if event[0] == "started" and not event[2]]
+
+
+@pytest.fixture(scope="session")
+def workshop(tmp_path_factory):
+    """See Workshop."""
+    return Workshop(tmp_path_factory.mktemp("workshop"))
+
+
+@pytest.fixture(scope="session")
+def smoke(workshop):
+    """The preset `smoke`, run once for all tests: (pipeline, what a listener heard). Read only."""
+    from bench.run import make_stages
+
+    pipeline, ear = workshop.pipeline(), Ear()
+    make_stages(pipeline, ear)
+    return pipeline, ear
+
+
+@pytest.fixture
+def ear():
+    """See Ear."""
+    return Ear()

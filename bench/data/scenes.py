@@ -19,7 +19,7 @@ from bench.seeds import Seeds
 from bench.types import Dataset, DatasetPlugin, Images, Split
 
 from .fingerprint import fingerprint, image_digests
-from .images import ArrayImages, Subset
+from .images import ArrayImages, Subset, rows_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
 KEPT = 20_000
 """Splits up to this size are drawn once and kept; of larger ones only so many images enter the fingerprint (their law
 is in it through the options, and image i never depends on the others)."""
-
-OFF_CENTRE = 0.5
-"""How far objects keep out of the middle, as a share of the room they have."""
 
 Field = NDArray[np.floating[Any]]
 Rng = np.random.Generator
@@ -161,11 +158,7 @@ def _object(x: Field, y: Field, recipe: Recipe, rng: Rng) -> tuple[Field, Field,
     width = low + (high - low) * rng.random()
     aspect = 0.8 + 0.4 * rng.random()
     room = max(0.0, 1.0 - 0.8 * width)
-    dx, dy = 2.0 * rng.random() - 1.0, 2.0 * rng.random() - 1.0
-    reach = max(abs(dx), abs(dy), 1e-9)
-    # Out of the middle, uniformly over the ring from OFF_CENTRE to the edge.
-    push = (OFF_CENTRE + (1.0 - OFF_CENTRE) * reach) / reach
-    cx, cy = 0.5 + 0.5 * room * dx * push, 0.5 + 0.5 * room * dy * push
+    cx, cy = (0.5 + room * (rng.random() - 0.5) for _ in range(2))
     c, n = _direction(rng)
     a, b = c * (x - cx) + n * (y - cy), c * (y - cy) - n * (x - cx)
     p, q = a / (0.5 * width * aspect), b / (0.5 * width / aspect)
@@ -188,9 +181,9 @@ class SceneImages(Images):
     def batch(self, indices: Sequence[int] | NDArray[np.int64]) -> Tensor:
         import torch
 
-        out = np.empty((len(indices), 3, self.size, self.size), np.uint8)
-        for row, i in enumerate(indices):
-            index = int(i)
+        rows = rows_of(indices, self._count)
+        out = np.empty((len(rows), 3, self.size, self.size), np.uint8)
+        for row, index in enumerate(rows.tolist()):
             out[row] = render(self._recipe, index % self._recipe.classes, self._seeds.child(index).numpy())
         return torch.from_numpy(out)
 

@@ -60,7 +60,9 @@ def view_specs(views: ViewSettings, size: int) -> list[ViewSpec]:
     """Two global views, then the local ones, for images of `size` px."""
     shared: dict[str, Any] = {name: getattr(views, name) for name in ("flip", "jitter", "jitter_p", "grey_p")}
     specs = [
-        ViewSpec(size=views.size or size, scale=views.scale, blur_p=views.blur_p[i], solarise_p=views.solarise_p[i], **shared)
+        ViewSpec(
+            size=views.size or size, scale=views.scale, blur_p=views.blur_p[i], solarise_p=views.solarise_p[i], **shared
+        )
         for i in range(2)
     ]
     local = ViewSpec(size=views.local_size, scale=views.local_scale, blur_p=views.blur_p[1], **shared)
@@ -78,7 +80,7 @@ def resolve_precision(wanted: str, device: torch.device) -> str:
 
 
 def pretrain(job: Job, report: Report, devices: int = 1, accelerator: str = "auto") -> None:
-    """Train to the end, from the checkpoint in `job.scratch` if there is one; writes encoder and loss curve to `job.work`.
+    """Train to the end, from the checkpoint in `job.scratch` if there is one; encoder and loss curve go to `job.work`.
 
     Several devices: one process each on this machine (Fabric's ddp_spawn). Raises BenchError for settings that cannot
     run and for a loss that is not finite.

@@ -9,12 +9,12 @@ import sys
 import numpy as np
 import pytest
 import torch
-from bench.attacks.htba import HTBA
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
 from bench import BenchError, Scene, Seeds
+from bench.attacks.htba import HTBA
 
 CLASSES = ("cat", "dog", "owl")
 

@@ -5,10 +5,10 @@ import os
 import numpy as np
 import pytest
 import torch
-from bench.attacks.triggers import Trigger, mosaic, read_picture
 from PIL import Image
 
 from bench import BenchError
+from bench.attacks.triggers import Trigger, mosaic, read_picture
 
 
 def png(path, mode="RGB", size=(8, 8), colour=0):

@@ -144,9 +144,7 @@ def test_a_failed_download_is_a_clear_error(tmp_path, monkeypatch):
         raise OSError("no route to host")
 
     monkeypatch.setattr(datasets.CIFAR10, "download", fails)
-    with pytest.raises(
-        BenchError, match=r"could not be fetched into .* \(no route to host\)\. Unpack https://"
-    ):
+    with pytest.raises(BenchError, match=r"could not be fetched into .* \(no route to host\)\. Unpack https://"):
         load(tmp_path, download=True)
 
 

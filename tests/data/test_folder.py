@@ -293,8 +293,7 @@ def test_the_fingerprint_is_of_content_and_not_of_place_time_or_cache(tmp_path):
     for cache in ("auto", "memory", "none"):
         assert load(tmp_path / "b/c", cache=cache).fingerprint == first.fingerprint
     script = (
-        "import sys; from bench.data.folder import Folder; "
-        "print(Folder(root=sys.argv[1], size=6).load().fingerprint)"
+        "import sys; from bench.data.folder import Folder; print(Folder(root=sys.argv[1], size=6).load().fingerprint)"
     )
     other = subprocess.run(
         [sys.executable, "-c", script, str(tmp_path / "a")], capture_output=True, text=True, check=True

@@ -1,10 +1,10 @@
 import pytest
 import torch
-from bench.defenses.search import augment
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench import Seeds
+from bench.defenses.search import augment
 
 
 def _random(count=6, size=12, seed=0):

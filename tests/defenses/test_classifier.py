@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 import torch
-from bench.defenses.search import classifier
-from bench.defenses.search.classifier import Lesson, Training, build, ensemble, f1_score, split, train
 from sklearn.metrics import f1_score as sklearn_f1
 from sklearn.metrics import roc_auc_score
 
 from bench import BenchError, Seeds
+from bench.defenses.search import classifier
+from bench.defenses.search.classifier import Lesson, Training, build, ensemble, f1_score, split, train
 
 
 class TestSplit:

@@ -2,10 +2,10 @@ import faiss
 import numpy as np
 import pytest
 import torch
-from bench.defenses.search.clusters import all_features, k_means, learn, nearest
 from sklearn.metrics import pairwise_distances
 
 from bench import BenchError
+from bench.defenses.search.clusters import all_features, k_means, learn, nearest
 
 
 def _points(seed=0, count=300, dim=8):

@@ -4,11 +4,11 @@ import json
 import numpy as np
 import pytest
 import torch
-from bench.defenses import NoDefense, PoisonCAM, bench_defenses
-from bench.defenses.search.order import Ordered
 from sklearn.metrics import roc_auc_score
 
 from bench import BenchError
+from bench.defenses import NoDefense, PoisonCAM, bench_defenses
+from bench.defenses.search.order import Ordered
 
 QUICK = {"window": 6, "clusters": 10, "masks": 64, "top_k": 8, "members": 1, "batch": 256}
 LEARN = {"iterations": 120, "learning_rate": 0.04, "patch_min": 6, "patch_max": 7, "crops": 0.0, "decoys": 0.0}

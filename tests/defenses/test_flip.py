@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 import torch
-from bench.defenses.search.clusters import Clusters
-from bench.defenses.search.flip import FlipTest, cut, flip_set, flips, paste
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench import Seeds
+from bench.defenses.search.clusters import Clusters
+from bench.defenses.search.flip import FlipTest, cut, flip_set, flips, paste
 
 
 class TestScores:

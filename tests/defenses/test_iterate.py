@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+
 from bench.defenses.search.iterate import Queue, Search, survivors
 
 

@@ -1,6 +1,10 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench import Seeds
 from bench.defenses.search.clusters import Clusters
 from bench.defenses.search.masking import (
     ActivationMasking,
@@ -12,10 +16,6 @@ from bench.defenses.search.masking import (
     hide,
     outlier_scores,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
-from bench import Seeds
 
 
 def _everywhere(size):

@@ -1,9 +1,9 @@
 import pytest
-from bench.defenses.search.scale import live_counts, planned, scale
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bench import BenchError
+from bench.defenses.search.scale import live_counts, planned, scale
 
 
 def test_the_papers_own_numbers():

@@ -8,9 +8,9 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
-from bench.plugins.checks import CHECKS, assert_contract, contract, run_checks
 
 from bench import Attack, BenchError, Poison
+from bench.plugins.checks import CHECKS, assert_contract, contract, run_checks
 
 
 @dataclass(frozen=True, kw_only=True)

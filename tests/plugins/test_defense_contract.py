@@ -7,10 +7,10 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
-from bench.plugins.checks import CHECKS, ToyView, assert_contract, contract, kind_of, run_checks
-from bench.plugins.kit import COMMON
 
 from bench import BenchError, Defense, Verdict
+from bench.plugins.checks import CHECKS, ToyView, assert_contract, contract, kind_of, run_checks
+from bench.plugins.kit import COMMON
 
 
 @dataclass(frozen=True, kw_only=True)

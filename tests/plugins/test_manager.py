@@ -8,9 +8,9 @@ from types import ModuleType
 from typing import ClassVar
 
 import pytest
-from bench.plugins.manager import Plugins, Source
 
 from bench import BenchError, Defense, Verdict, hookimpl
+from bench.plugins.manager import Plugins, Source
 
 
 @dataclass(frozen=True, kw_only=True)

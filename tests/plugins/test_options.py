@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 import pytest
-from bench.plugins.options import REQUIRED, Option, make, options
 
 from bench import BenchError, Plugin
+from bench.plugins.options import REQUIRED, Option, make, options
 
 
 @dataclass(frozen=True, kw_only=True)

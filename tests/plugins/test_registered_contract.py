@@ -1,6 +1,7 @@
 """Every registered plugin keeps the contract of its kind."""
 
 import pytest
+
 from bench.plugins.checks import contract, run_checks, toy_instance
 from bench.plugins.manager import Plugins
 from bench.plugins.options import REQUIRED, options

@@ -18,7 +18,9 @@ def make(optimiser):
     """A network with all that a checkpoint meets: maps in channels_last order, vectors, buffers."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Conv2d(8, 8, 1), nn.Flatten(), nn.Linear(128, 4))
+        network = nn.Sequential(
+            nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Conv2d(8, 8, 1), nn.Flatten(), nn.Linear(128, 4)
+        )
     network = network.to(memory_format=torch.channels_last)
     return network, create_optimizer_v2(network.parameters(), opt=optimiser, lr=0.01, weight_decay=0.1)
 

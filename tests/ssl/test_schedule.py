@@ -15,7 +15,9 @@ from bench.ssl.settings import TrainSettings
 
 def plan(count=10, seed=0, **settings):
     """Ten images in batches of 4: 2 steps an epoch; a peak rate of 4."""
-    return Schedule(TrainSettings(**{"epochs": 3, "batch": 4, "lr": 256.0, "warmup": 1, **settings}), count, Seeds(seed))
+    return Schedule(
+        TrainSettings(**{"epochs": 3, "batch": 4, "lr": 256.0, "warmup": 1, **settings}), count, Seeds(seed)
+    )
 
 
 def rates(schedule):

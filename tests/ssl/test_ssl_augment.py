@@ -89,7 +89,10 @@ def test_grey_makes_the_channels_equal_to_the_luma():
         ([1, 1, 0.3, 0], lambda x: tv.adjust_saturation(x, 0.3)),
         ([1, 1, 1.4, 0], lambda x: tv.adjust_saturation(x, 1.4)),
         ([0.9, 1.3, 1, 0], lambda x: tv.adjust_contrast(tv.adjust_brightness(x, 0.9), 1.3)),
-        ([0.9, 1.3, 0.5, 0], lambda x: tv.adjust_saturation(tv.adjust_contrast(tv.adjust_brightness(x, 0.9), 1.3), 0.5)),
+        (
+            [0.9, 1.3, 0.5, 0],
+            lambda x: tv.adjust_saturation(tv.adjust_contrast(tv.adjust_brightness(x, 0.9), 1.3), 0.5),
+        ),
     ],
 )
 def test_jitter_is_torchvisions_where_nothing_is_clipped(jitter, function):

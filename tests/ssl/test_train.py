@@ -150,7 +150,7 @@ def test_a_finished_training_is_not_trained_again(tmp_path, unbroken):
 
 
 def test_two_processes_train_as_one(tmp_path):
-    """In float tolerance: sums are taken in another order. Without batch normalisation, which sees only its own half."""
+    """Within float tolerance: sums are in another order. No batch normalisation: it would see its own half only."""
     one, two = (job(tmp_path / name, encoder=VIT, epochs=3, lr=0.005) for name in ("one", "two"))
     told = []
     pretrain(one, nobody, accelerator="cpu")
@@ -267,7 +267,8 @@ def test_view_specs_name_each_view():
 
 
 @pytest.mark.parametrize(
-    ("wanted", "native", "expected"), [("auto", True, "bf16"), ("auto", False, "32"), ("32", True, "32"), ("bf16", False, "bf16")]
+    ("wanted", "native", "expected"),
+    [("auto", True, "bf16"), ("auto", False, "32"), ("32", True, "32"), ("bf16", False, "bf16")],
 )
 def test_auto_precision_is_bf16_where_the_processor_has_it(monkeypatch, wanted, native, expected):
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: native)

@@ -1,0 +1,164 @@
+"""The laws of the embedded dataset. How its images look is tuned elsewhere: nothing here depends on a colour."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench.data import scenes as module
+from bench.data.scenes import SceneImages, Scenes
+from bench.errors import BenchError
+
+SMALL = {"size": 16, "classes": 3, "train_per_class": 8, "val_per_class": 4}
+
+
+def scenes(**options):
+    return Scenes(**{**SMALL, **options})
+
+
+def streamed(**options):
+    """The images of the training split, each drawn when it is asked for."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "KEPT", 0)
+        images = scenes(**options).load().train.images
+    assert isinstance(images, SceneImages)
+    return images
+
+
+ALL = scenes().load().train.images.batch(range(24))
+
+
+def test_shapes_counts_and_names():
+    data = scenes().load()
+    assert (data.name, data.size, len(data.train), len(data.val)) == ("scenes", 16, 24, 12)
+    batch = data.train.images.batch([0, 5])
+    assert batch.shape == (2, 3, 16, 16)
+    assert batch.dtype == torch.uint8
+    assert len(set(data.classes)) == len(data.classes) == 3
+    assert data.skipped == ()
+
+
+def test_labels_go_round_the_classes():
+    data = scenes().load()
+    assert data.train.labels.tolist() == [0, 1, 2] * 8
+    assert data.train.labels.dtype == np.int64
+
+
+def test_ids_are_stable_and_unique():
+    data = scenes().load()
+    assert data.train.ids[0] == "train/0000000"
+    assert data.train.ids[23] == data.train.ids[-1] == "train/0000023"
+    assert data.val.ids[:2] == ["val/0000000", "val/0000001"]
+    assert len({*data.train.ids, *data.val.ids}) == 36
+    for outside in (24, -25):
+        with pytest.raises(IndexError):
+            data.train.ids[outside]
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.integers(0, 23), max_size=6))
+def test_an_image_depends_on_its_index_alone_not_on_the_order(indices):
+    assert torch.equal(streamed().batch(indices), ALL[indices])
+
+
+def test_streaming_and_keeping_give_the_same_images_and_fingerprint(monkeypatch):
+    whole = scenes().load()
+    monkeypatch.setattr(module, "KEPT", 1 << 40)
+    assert scenes().load().fingerprint == whole.fingerprint
+    assert torch.equal(streamed().batch(range(24)), ALL)
+
+
+def test_more_images_leave_the_first_ones_as_they_are():
+    more = scenes(train_per_class=100).load()
+    assert torch.equal(more.train.images.batch(range(24)), ALL)
+
+
+def test_another_process_draws_the_same_bytes():
+    code = (
+        "import hashlib; from bench.data.scenes import Scenes; d = Scenes(size=16, classes=3, train_per_class=8,"
+        " val_per_class=4).load();"
+        "print(hashlib.sha256(d.train.images.batch(range(24)).numpy().tobytes()).hexdigest(), d.fingerprint)"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert told == [hashlib.sha256(ALL.numpy().tobytes()).hexdigest(), scenes().load().fingerprint]
+
+
+def test_images_differ_among_each_other_seeds_and_splits():
+    data, other = scenes().load(), scenes(seed=1).load()
+    assert len({image.numpy().tobytes() for image in ALL}) == 24
+    assert not (other.train.images.batch(range(24)) == ALL).flatten(1).all(1).any()
+    assert not torch.equal(data.val.images.batch(range(12)), ALL[:12])
+    assert (ALL.float().std((1, 2, 3)) > 1).all()  # none is a plain surface
+
+
+def test_the_fingerprint_changes_with_every_option():
+    options = {
+        "seed": 1,
+        "size": 18,
+        "classes": 4,
+        "train_per_class": 9,
+        "val_per_class": 5,
+        "object_size": (0.2, 0.3),
+        "period": 0.5,
+        "hue_jitter": 0.01,
+    }
+    assert options.keys() == {field.name for field in dataclasses.fields(Scenes)}
+    prints = [
+        scenes().load().fingerprint,
+        *(scenes(**{name: value}).load().fingerprint for name, value in options.items()),
+    ]
+    assert len(set(prints)) == len(prints)
+    assert scenes().load().fingerprint == prints[0]
+
+
+def test_a_split_too_large_to_keep_is_told_apart_by_its_size(monkeypatch):
+    monkeypatch.setattr(module, "KEPT", 6)
+    assert scenes().load().fingerprint != scenes(train_per_class=9).load().fingerprint
+
+
+def test_class_names_stay_unique_where_hues_and_textures_come_round():
+    names = scenes(classes=100).class_names
+    assert len(names) == len(set(names)) == 100
+
+
+@pytest.mark.usefixtures("global_rng")
+def test_drawing_moves_no_global_generator():
+    scenes().load()
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        ({"size": 7}, "size must be 8 px or more, got 7"),
+        ({"classes": 1}, "classes must be 2 or more, got 1"),
+        ({"train_per_class": 0}, "train_per_class"),
+        ({"val_per_class": 0}, "val_per_class"),
+        ({"object_size": (0.0, 0.5)}, "object_size"),
+        ({"object_size": (0.6, 0.5)}, "object_size"),
+        ({"object_size": (0.6, 1.5)}, "object_size"),
+        ({"period": 0.0}, "period"),
+    ],
+)
+def test_options_out_of_range(bad, said):
+    with pytest.raises(BenchError, match=said):
+        scenes(**bad)
+
+
+@pytest.mark.parametrize("size", [8, 9, 33])
+def test_every_width_works(size):
+    assert scenes(size=size, train_per_class=2).load().train.images.batch([5]).shape == (1, 3, size, size)
+
+
+def test_an_index_outside_is_an_error():
+    for images in (scenes().load().train.images, streamed()):
+        for outside in (24, -1):
+            with pytest.raises(IndexError):
+                images.batch([0, outside])

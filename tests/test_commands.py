@@ -1,0 +1,207 @@
+"""What the commands print and write."""
+
+from __future__ import annotations
+
+import pytest
+from rich.console import Console
+
+from bench import cli, commands, record
+from bench.commands import size
+from bench.errors import BenchError
+from bench.store import Store
+
+
+@pytest.fixture
+def bench(monkeypatch, capsys):
+    """bench(*arguments) -> what it prints, wide enough that no line is folded; a BenchError goes through."""
+    monkeypatch.setattr(commands, "out", Console(width=250))
+
+    def run(*arguments):
+        cli.app([str(each) for each in arguments], standalone_mode=False)
+        said = capsys.readouterr()
+        assert said.err == ""
+        return said.out
+
+    return run
+
+
+@pytest.fixture
+def smoke_run(bench, workshop, smoke):
+    """`bench COMMAND --preset smoke`, changed, in the store where its stages lie."""
+    return lambda command, *arguments: bench(command, "--preset", "smoke", "--store", workshop.root, *arguments)
+
+
+def rows(table):
+    """The cells of a printed table, without its heading."""
+    return [[cell.strip() for cell in line.split("│")] for line in table.splitlines() if "│" in line]
+
+
+def test_run_prints_the_table_and_keeps_the_record(smoke_run, smoke, tmp_path):
+    pipeline, _ = smoke
+    out = smoke_run("run", "--record", tmp_path / "mine" / "r.json")
+    assert out.count("(from the store)") == 6
+    assert "classified rightly (ACC)" in out
+    assert "poisoncam removed" in out
+    assert out.endswith(f"Record: {tmp_path / 'mine' / 'r.json'}\n")
+    (kept,) = (pipeline.store.root / "records").glob("scenes-htba-poisoncam-seed0-*.json")
+    one, other = record.load(tmp_path / "mine" / "r.json"), record.load(kept)
+    assert record.fingerprint({**one, "git": None}) == record.fingerprint({**other, "git": None})
+    shown = rows(out)
+    assert shown[0][1] == f"{one['metrics']['none']['clean']['acc']:.1f} %"
+    assert shown[3][2] == f"{one['metrics']['defended']['poisoned']['asr']:.1f} %"
+
+
+def test_runs_that_measure_otherwise_keep_records_of_their_own(smoke_run, workshop):
+    before = set((workshop.root / "records").glob("*.json"))
+    for epochs in (2, 3):
+        smoke_run("run", "--set", f"probe.epochs={epochs}", "--defense", "none")
+    assert len(set((workshop.root / "records").glob("*.json")) - before) == 2
+
+
+def test_running_again_leaves_the_first_record(smoke_run, workshop):
+    smoke_run("run", "--defense", "none")
+    (kept,) = [
+        p for p in (workshop.root / "records").glob("*none*.json") if record.load(p)["config"]["probe"]["epochs"] == 20
+    ]
+    before = kept.stat().st_mtime_ns
+    smoke_run("run", "--defense", "none")
+    assert kept.stat().st_mtime_ns == before
+
+
+def test_plan_of_a_finished_run(smoke_run):
+    out = smoke_run("plan")
+    assert [row[1] for row in rows(out)] == ["yes"] * 6
+    assert out.endswith("Everything is in the store: nothing will be computed.\n")
+
+
+def test_plan_of_another_seed(smoke_run):
+    out = smoke_run("plan", "--seed", "3")
+    assert [row[1] for row in rows(out)] == ["no"] * 6
+    assert rows(out)[1][3] == "an earlier stage of the same kind"
+    assert "To do: 6 of 6 stages, about" in out
+
+
+def test_list_shows_every_kind_with_origin_and_options(bench):
+    out = bench("list")
+    for heading in ("attacks", "defenses", "datasets", "SSL methods"):
+        assert f"\n{heading}\n" in out
+    for line in ("  htba  ", "  none  ", "  poisoncam  ", "  scenes  ", "  folder  ", "  cifar10  ", "  moco_v3  "):
+        assert line in out
+    assert "(ssl-backdoor-bench 0.1.0)" in out
+    assert "      rate = 0.5  poisoned share of the TARGET class, in (0, 1]" in out
+    assert "      temperature = 0.2  temperature of InfoNCE" in out
+
+
+def test_list_of_one_kind(bench):
+    out = bench("list", "defense")
+    assert "poisoncam" in out
+    assert "htba" not in out
+    with pytest.raises(BenchError, match=r"unknown kind 'defence'\. Did you mean 'defense'\?"):
+        bench("list", "defence")
+
+
+def test_plugins(bench):
+    found = {tuple(row) for row in rows(bench("plugins"))}
+    origin = "ssl-backdoor-bench 0.1.0"
+    assert {("attack", "htba", origin), ("defense", "none", origin), ("SSL method", "moco_v3", origin)} <= found
+
+
+def test_broken_plugins_are_told_of(monkeypatch, capsys):
+    from bench.plugins.manager import Plugins
+
+    class Nothing:
+        """It implements no hook."""
+
+    broken = Plugins.load([Nothing()])
+    monkeypatch.setattr(Plugins, "load", classmethod(lambda cls: broken))
+    cli.app(["plugins"], standalone_mode=False)
+    assert "cannot be used: Nothing" in capsys.readouterr().err.replace("\n", " ")
+
+
+def test_presets(bench):
+    out = bench("presets")
+    assert "  smoke  Seconds: every stage at its smallest" in out
+    assert bench("presets", "smoke").startswith('purpose = "Seconds')
+    with pytest.raises(BenchError, match=r"unknown preset 'smok'\. Did you mean 'smoke'\?"):
+        bench("presets", "smok")
+
+
+def test_leaderboard(smoke_run, bench, workshop, tmp_path):
+    smoke_run("run")
+    out = bench("leaderboard", "--store", workshop.root)
+    assert "## htba on scenes, preset smoke" in out
+    named = [line.split("|")[1].split()[0] for line in out.splitlines() if line.startswith("| ")]
+    assert {"none", "poisoncam"} <= set(named)
+    written = tmp_path / "board.md"
+    bench("leaderboard", workshop.root / "records", "-o", written)
+    assert written.read_text() == out
+
+
+def test_a_leaderboard_of_nothing(bench, tmp_path):
+    with pytest.raises(BenchError, match="there is no record yet"):
+        bench("leaderboard", "--store", tmp_path)
+    with pytest.raises(BenchError, match="no record file or folder"):
+        bench("leaderboard", tmp_path / "absent.json")
+    (tmp_path / "bad.json").write_text("{}")
+    with pytest.raises(BenchError, match=r"bad\.json"):
+        bench("leaderboard", tmp_path / "bad.json")
+
+
+@pytest.fixture
+def store(tmp_path):
+    """A finished stage of 2,000 bytes and an unfinished one."""
+    made = Store(tmp_path / "store")
+    made.make("probe", "a" * 64, lambda making: (making.dir / "x").write_bytes(b"x" * 2000))
+    with pytest.raises(ValueError, match="stop"), made.open("pretrain", "b" * 64):
+        raise ValueError("stop")
+    return made
+
+
+def test_store_list(bench, store):
+    out = bench("store", "list", "--store", store.root)
+    found = [[row[0], row[1], row[-1]] for row in rows(out)]
+    assert found == [["pretrain", "b" * 12, "unfinished"], ["probe", "a" * 12, ""]]
+    assert "2 KiB" in out
+    assert f"2 stages, 2 KiB in {store.root}" in out
+
+
+def test_store_prune(bench, store):
+    where = ("--store", store.root)
+    with pytest.raises(BenchError, match="say what to prune"):
+        bench("store", "prune", *where)
+    assert bench("store", "prune", "--stage", "probe", "--dry-run", *where).startswith("would free 2 KiB")
+    assert len(store.entries()) == 2
+    bench("store", "prune", "--partial", *where)
+    assert [entry.stage for entry in store.entries()] == ["probe"]
+    assert bench("store", "prune", "--older-than", "1", *where) == "freed 0 B\n"
+    assert bench("store", "prune", "--max-gib", "0", *where).startswith("freed 2 KiB")
+    assert store.entries() == []
+
+
+def test_the_store_may_be_named_by_the_environment(bench, store, monkeypatch):
+    monkeypatch.setenv("BENCH_STORE", str(store.root))
+    assert f"2 stages, 2 KiB in {store.root}" in bench("store", "list")
+
+
+def test_files_that_cannot_be_read_are_named(bench, capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(commands, "log_out", Console(stderr=True, width=250))
+    data = type("Data", (), {"skipped": tuple(f"{i}.png" for i in range(7))})()
+    commands._tell_skipped(data)
+    assert capsys.readouterr().err == (
+        "bench: 7 files cannot be read and are left out: 0.png, 1.png, 2.png, 3.png, 4.png ...\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1536, "2 KiB"),
+        (5 * 2**20, "5 MiB"),
+        (3 * 2**30, "3.0 GiB"),
+        (2**41, "2048.0 GiB"),
+    ],
+)
+def test_sizes_for_people(count, text):
+    assert size(count) == text

@@ -1,0 +1,198 @@
+"""From presets and --set to a checked configuration."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from bench.config import load_config, parse_setting, preset_names, read_preset
+from bench.errors import BenchError
+from bench.plugins.manager import Plugins
+from bench.seeds import Seeds
+
+PLUGINS = Plugins.load()
+
+
+def load(preset="smoke", **more):
+    return load_config(PLUGINS, preset, **more)
+
+
+def with_settings(*settings, **more):
+    return load(settings=settings, **more)
+
+
+@pytest.fixture
+def preset(tmp_path):
+    """preset(text) -> the path of a preset that is `smoke`'s choices and then `text`."""
+
+    def write(
+        text, choices='dataset.name = "scenes"\nattack.name = "htba"\ndefense.name = "none"\nssl.name = "moco_v3"\n'
+    ):
+        path = tmp_path / "mine.toml"
+        path.write_text(choices + text)
+        return str(path)
+
+    return write
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_every_shipped_preset_loads_and_tells_its_purpose(name):
+    purpose = read_preset(name)["purpose"]
+    assert purpose.endswith(".")
+    assert "\n" not in purpose
+    config = load(name)
+    assert config.preset == name
+    json.dumps(config.resolved, allow_nan=False)
+
+
+@pytest.mark.parametrize("name", [name for name in preset_names() if name.startswith("paper")])
+def test_the_papers_presets_are_its_own_setting_and_can_be_tried_without_data(name):
+    config = load(name, choices={"dataset": "scenes"}, settings=["train.batch=8", "train.max_steps=2"])
+    assert (config.encoder.backbone, config.dataset.size) == ("vit_base_patch16_224", 224)
+    assert (config.defense.masks, config.defense.window, config.train.epochs) == (256, 60, 200)
+    assert (config.train.batch, config.train.max_steps) == (8, 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("defense.masks=128", (["defense", "masks"], 128)),
+        ("train.lr = 1.5e-3", (["train", "lr"], 0.0015)),
+        ("attack.target=cat", (["attack", "target"], "cat")),
+        ("attack.target='7'", (["attack", "target"], "7")),
+        ("dataset.root=/a=b", (["dataset", "root"], "/a=b")),
+        ("views.scale=[0.2, 1.0]", (["views", "scale"], [0.2, 1.0])),
+        ("encoder.freeze_patch_embed=true", (["encoder", "freeze_patch_embed"], True)),
+        ("encoder.options.depth=2", (["encoder", "options", "depth"], 2)),
+        ("attack.trigger=", (["attack", "trigger"], "")),
+        ("seed=5", (["seed"], 5)),
+    ],
+)
+def test_settings_are_toml_and_else_strings(text, expected):
+    assert parse_setting(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "=3", "defense.masks", "defense..masks=3", ".=1", "a.b.c.d=1"])
+def test_settings_that_cannot_be_read(text):
+    with pytest.raises(BenchError, match=r"SECTION\.OPTION=VALUE"):
+        parse_setting(text)
+
+
+def test_settings_reach_plugins_and_sections():
+    config = with_settings("attack.rate=0.25", "train.epochs=7", "views.blur_p=[0.5, 0]", "probe.lr=1", "seed=9")
+    assert (config.attack.rate, config.train.epochs, config.views.blur_p, config.probe.lr) == (0.25, 7, (0.5, 0.0), 1.0)
+    assert config.seeds.value == Seeds(9).value
+
+
+def test_a_nested_setting_changes_one_key_and_the_last_one_wins():
+    config = with_settings("encoder.options.depth=2", "encoder.options.depth=3")
+    assert config.encoder.options == {"layers": [1, 1, 1, 1], "channels": [8, 16, 32, 64], "depth": 3}
+
+
+def test_the_seed_argument_beats_the_preset_and_a_setting_beats_both(preset):
+    path = preset("seed = 4\n")
+    assert load(path).seed == 4
+    assert load(path, seed=3).seed == 3
+    assert with_settings("seed=8", preset=path, seed=3).seed == 8
+
+
+@pytest.mark.parametrize("seed", ["-1", "1.5", "true", "many"])
+def test_a_seed_that_is_none(seed):
+    with pytest.raises(BenchError, match="seed must be a whole number"):
+        with_settings(f"seed={seed}")
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("trian.lr=1", r"unknown section 'trian'\. Did you mean 'train'\?"),
+        ("train.leaning=1", r"unknown option 'leaning'"),
+        ("defense.mask=1", r"unknown option 'mask'\. Did you mean 'masks'\?"),
+        ("attack.rat=1", r"unknown option 'rat'\. Did you mean 'rate'\?"),
+        ("train.epochs=many", r"option 'epochs': expected int, got 'many'"),
+        ("train.epochs=2.5", r"option 'epochs': expected int, got 2\.5"),
+        ("train.precision=half", r"option 'precision'.*got 'half'"),
+        ("views.scale=[1]", r"option 'scale'"),
+        ("views.scale=[0.5, 0.2]", r"views\.scale must be two shares"),
+        ("probe.fraction=0", r"probe\.fraction must lie in \(0, 1\]"),
+        ("attack.rate=1.5", r"rate is 1\.5"),
+        ("defense.name=none", r"another defense is chosen by --defense NAME"),
+        ("train=3", r"expected train\.OPTION=VALUE"),
+        ("dataset.size=4", r"dataset\.size must be 8 px or more"),
+    ],
+)
+def test_bad_settings_name_what_is_wrong_and_the_mend(setting, said):
+    with pytest.raises(BenchError, match=said):
+        with_settings(setting)
+
+
+def test_every_bad_option_of_a_section_is_named_at_once():
+    with pytest.raises(BenchError, match=r"(?s)\[train\].*'epoks'.*'batch'"):
+        with_settings("train.epoks=3", "train.batch=x")
+
+
+def test_unknown_names():
+    with pytest.raises(BenchError, match=r"unknown preset 'smok'\. Did you mean 'smoke'\?"):
+        load("smok")
+    with pytest.raises(BenchError, match=r"no preset file 'smoke2\.toml'.*smoke"):
+        load("smoke2.toml")
+    with pytest.raises(BenchError, match=r"unknown attack 'htbaa'\. Did you mean 'htba'\?"):
+        load(choices={"attack": "htbaa"})
+    with pytest.raises(BenchError, match=r"unknown dataset 'scene'\. Did you mean 'scenes'\?"):
+        load(choices={"dataset": "scene"})
+
+
+def test_another_plugin_takes_its_own_options_and_drops_the_others():
+    """The smoke preset makes scenes of 4 classes; a folder knows no `classes`."""
+    config = load(choices={"dataset": "cifar10", "defense": "none", "attack": None})
+    assert config.dataset.name == "cifar10"
+    assert not hasattr(config.dataset, "classes")
+    assert config.defense.identity() == {"name": "none"}
+    assert config.attack.trigger_size == 10
+    assert load(choices={"dataset": "scenes"}) == load()
+
+
+def test_a_presets_options_for_a_plugin_that_is_not_chosen_wait_there(preset):
+    path = preset('[dataset.folder]\nroot = "data"\nsize = 48\n')
+    assert load(path).dataset.name == "scenes"
+    switched = with_settings("dataset.cache=none", preset=path, choices={"dataset": "folder"})
+    assert (switched.dataset.name, switched.dataset.size, switched.dataset.cache) == ("folder", 48, "none")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[trian]\nlr = 1\n", r"unknown section 'trian'\. Did you mean 'train'\?"),
+        ("train = 3\n", r"train is 3, expected a section \[train\]"),
+        ("[attack.htba]\nrat = 1\n", "unknown option 'rat'"),
+        ("attack.htba = 3\n", r"htba = 3 in \[attack\].*\[attack\.NAME\]"),
+        ("[views\n", "not valid TOML"),
+    ],
+)
+def test_bad_presets(preset, text, said):
+    with pytest.raises(BenchError, match=said):
+        load(preset(text))
+
+
+def test_bad_choices_in_a_preset(preset):
+    with pytest.raises(BenchError, match=r"dataset is \'scenes\', expected a section \[dataset\]"):
+        load(preset("", choices='dataset = "scenes"\n'))
+    with pytest.raises(BenchError, match=r"name = \{\} in \[dataset\]"):
+        load(preset("", choices="[dataset.name]\n"))
+    with pytest.raises(BenchError, match="no dataset was chosen: give --dataset NAME"):
+        load(preset("", choices="seed = 1\n"))
+
+
+def test_a_preset_file_is_named_by_its_stem_and_needs_only_choices(preset):
+    config = load(preset(""))
+    assert config.preset == "mine"
+    assert config.train.epochs == 200
+
+
+def test_resolved_holds_every_option_and_its_default():
+    resolved = json.loads(json.dumps(load().resolved))
+    assert resolved.keys() == {"seed", "dataset", "ssl", "attack", "defense", "encoder", "views", "train", "probe"}
+    assert resolved["attack"]["name"] == "htba"
+    assert resolved["train"]["optimiser"] == "adamw"
+    assert resolved["ssl"]["temperature"] == 0.2
