@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 
-from bench.errors import BenchError
+from bench import encoder, probe
+from bench.errors import BenchError, UndeclaredNeed
+from bench.ssl import train
+from bench.store import Store
+from bench.types import Defense, Verdict
 
 FIRST = ("poison", "threat", "threat_probe", "clean")
 
@@ -92,8 +98,68 @@ def test_every_validation_image_carries_the_trigger(smoke):
     assert torch.equal(triggered.batch([3]), triggered.batch([3]))
 
 
-def test_the_second_training_sees_what_is_kept(smoke):
+def everything(images):
+    return images.batch(range(len(images)))
+
+
+def make_aside(stage, folder):
+    """Make a stage anew, in a store of its own."""
+    Store(folder).make(stage.name, stage.key, lambda making: stage.make(making, lambda *_: None))
+
+
+def test_trainings_see_the_poisoned_images_and_the_second_only_those_kept(smoke, tmp_path, monkeypatch):
     pipeline, _ = smoke
-    kept = int(pipeline.verdict.keep.sum())
+    jobs = []
+    monkeypatch.setattr(train, "pretrain", lambda job, *_: jobs.append(job))
+    make_aside(pipeline.threat, tmp_path)
+    make_aside(pipeline.retrain, tmp_path)
+    keep = pipeline.verdict.keep
+    assert torch.equal(everything(jobs[0].images), everything(pipeline.poisoned_train))
+    assert torch.equal(everything(jobs[1].images), everything(pipeline.poisoned_train)[keep])
+    assert jobs[0].seeds.value == jobs[1].seeds.value
     assert pipeline.retrain.inputs["kept"] != pipeline.threat.inputs["kept"] == "all"
-    assert pipeline.retrain.work == kept // 32 * 32 * 2
+    assert pipeline.retrain.work == keep.sum() // 32 * 32 * 2
+
+
+def test_the_probe_learns_from_clean_images_and_is_asked_about_both_kinds(smoke, tmp_path, monkeypatch):
+    pipeline, _ = smoke
+    sets = []
+    features = encoder.normalised_features
+    monkeypatch.setattr(encoder, "normalised_features", lambda e, images: (sets.append(images), features(e, images))[1])
+    make_aside(pipeline.threat_probe, tmp_path)
+    learnt, clean, triggered = map(everything, sets)
+    rows = probe.labelled_subset(pipeline.dataset.train.labels, 0.5, pipeline.config.seeds.child("probe", "subset"))
+    assert len(rows) == 80
+    assert torch.equal(learnt, pipeline.dataset.train.images.batch(rows))
+    assert torch.equal(clean, everything(pipeline.dataset.val.images))
+    assert torch.equal(triggered, everything(pipeline.triggered_val()[0]))
+
+
+def watcher(needs):
+    """A defense that keeps its view."""
+
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Watcher(Defense):
+        name = "watcher"
+        seen = []
+
+        def clean(self, view):
+            self.seen.append(view)
+            return Verdict(keep=np.ones(len(view), bool))
+
+    Watcher.needs = frozenset(needs)
+    return Watcher()
+
+
+def test_a_defense_sees_the_poisoned_images_and_what_it_declares(smoke, tmp_path):
+    pipeline, _ = smoke
+    for needs in ([], ["encoder"]):
+        config = dataclasses.replace(pipeline.config, defense=watcher(needs))
+        make_aside(dataclasses.replace(pipeline, config=config).clean, tmp_path)
+        (view,) = config.defense.seen
+        assert torch.equal(view.batch(range(160)), everything(pipeline.poisoned_train))
+        if needs:
+            assert view.encoder(view.batch([0, 1])).shape == (2, view.encoder.dim)
+        else:
+            with pytest.raises(UndeclaredNeed):
+                view.encoder  # noqa: B018 - asking is the point

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import os
@@ -80,6 +81,16 @@ def test_a_stage_that_fails_leaves_its_work_and_no_artifact(tmp_path, ear):
 
     make_stage(Stage(name="probe", title="t", config={}, inputs={}, make=whole), store, ear)
     assert store.find("probe", stage.key) is not None
+
+
+def test_what_another_process_made_while_we_waited_is_not_made_again(tmp_path, ear, monkeypatch):
+    store = Store(tmp_path)
+    stage = Stage(name="probe", title="t", config={}, inputs={}, make=lambda *_: None)
+    make_stage(stage, store, ear)
+    find = Store.find
+    monkeypatch.setattr(Store, "find", lambda *_, **__: None)  # it was not there when we looked
+    make_stage(dataclasses.replace(stage, make=lambda *_: pytest.fail("made again")), store, ear)
+    assert find(store, "probe", stage.key) is not None
 
 
 def test_a_store_that_cannot_be_written_is_found_out_at_once(workshop, tmp_path, ear):

@@ -82,7 +82,8 @@ def _bands(u: Field, v: Field, rng: Rng) -> Field:
 
 def _crosses(u: Field, v: Field, rng: Rng) -> Field:
     du, dv = np.abs(u - np.floor(u) - 0.5), np.abs(v - np.floor(v) - 0.5)
-    return ((np.minimum(du, dv) < 0.14) & (np.maximum(du, dv) < 0.42)) * 1.0
+    arms: Field = ((np.minimum(du, dv) < 0.14) & (np.maximum(du, dv) < 0.42)) * 1.0
+    return arms
 
 
 TEXTURES: dict[str, Callable[[Field, Field, Rng], Field]] = {
