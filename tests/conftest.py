@@ -8,6 +8,7 @@ import os
 os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
 
 import random
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -40,7 +41,7 @@ def global_rng():
 
 @dataclass(frozen=True)
 class Workshop:
-    """Pipelines of the preset `smoke` with changes, all in one store."""
+    """Pipelines of the preset `smoke` with changes. Its store holds that preset's run and stays as it is."""
 
     root: Path
 
@@ -92,6 +93,12 @@ def smoke(workshop):
     pipeline, ear = workshop.pipeline(), Ear()
     make_stages(pipeline, ear)
     return pipeline, ear
+
+
+@pytest.fixture
+def copied(smoke, tmp_path):
+    """A copy of the store of `smoke`, to write into."""
+    return Path(shutil.copytree(smoke[0].store.root, tmp_path / "copied"))
 
 
 @pytest.fixture

@@ -29,9 +29,9 @@ def bench(monkeypatch, capsys):
 
 
 @pytest.fixture
-def smoke_run(bench, workshop, smoke):
-    """`bench run --preset smoke`, changed, in the store where its stages lie."""
-    return lambda *arguments: bench("run", "--preset", "smoke", "--store", workshop.root, *arguments)
+def smoke_run(bench, copied):
+    """`bench run --preset smoke`, changed, in a store where its stages lie."""
+    return lambda *arguments: bench("run", "--preset", "smoke", "--store", copied, *arguments)
 
 
 def light(*arguments):

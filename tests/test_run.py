@@ -41,13 +41,13 @@ def test_a_run_makes_every_stage_in_order_and_tells_of_it(smoke):
     assert ("progressed", STAGES[1], "steps", 10, 10) in by_stage[STAGES[1]]
 
 
-def test_a_second_run_makes_nothing(workshop, smoke, ear):
-    make_stages(workshop.pipeline(), ear)
+def test_a_second_run_makes_nothing(workshop, copied, ear):
+    make_stages(workshop.pipeline(store=copied), ear)
     assert ear.heard == [("started", title, True) for title in STAGES]
 
 
-def test_no_defense_takes_no_training_of_its_own(workshop, smoke, ear):
-    pipeline = workshop.pipeline(defense="none")
+def test_no_defense_takes_no_training_of_its_own(workshop, smoke, copied, ear):
+    pipeline = workshop.pipeline(store=copied, defense="none")
     make_stages(pipeline, ear)
     assert ear.made == ["find the poison (none)"]
     assert pipeline.retrain.key == pipeline.threat.key == smoke[0].threat.key
@@ -56,8 +56,8 @@ def test_no_defense_takes_no_training_of_its_own(workshop, smoke, ear):
     assert metrics["detection"]["removed"] == 0
 
 
-def test_another_measurement_trains_nothing(workshop, smoke, ear):
-    make_stages(workshop.pipeline("probe.epochs=5"), ear)
+def test_another_measurement_trains_nothing(workshop, copied, ear):
+    make_stages(workshop.pipeline("probe.epochs=5", store=copied), ear)
     assert ear.made == [STAGES[2], STAGES[5]]
 
 

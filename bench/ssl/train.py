@@ -7,6 +7,7 @@ import logging
 import math
 import threading
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -149,6 +150,7 @@ class _Post:
 
 def _train_apart(fabric: Fabric, job: Job, post: _Post) -> None:
     """In a process of its own: torch hands the parent only the text of an exception, so ours is posted."""
+    warnings.filterwarnings("ignore", message=".*all_gather is deprecated")  # by torch, to Fabric
     try:
         _train(fabric, job, post)
     except BenchError as error:
