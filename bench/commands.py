@@ -54,7 +54,7 @@ def run_command(
     if not kept.exists() or records.fingerprint(records.load(kept)) != records.fingerprint(built):
         records.save(kept, built)
     for part in summary(built):
-        out.print(part, highlight=False)
+        out.print(part, highlight=False, soft_wrap=True)
     if record is not None:
         records.save(record, built)
     out.print(f"\nRecord: {record or kept}", highlight=False, soft_wrap=True)
@@ -135,7 +135,7 @@ def _print_entry(entry: Entry) -> None:
     from .plugins.options import REQUIRED, options
 
     purpose = (entry.cls.__doc__ or "").strip().splitlines()[0]
-    out.print(f"  [cyan]{entry.name}[/]  {escape(purpose)} [dim]({escape(entry.origin)})[/]", highlight=False)
+    out.print(f"  [cyan]{entry.name}[/]  {escape(purpose)} [dim]({escape(entry.origin)})[/]", highlight=False, soft_wrap=True)
     for option in options(entry.cls):
         default = "(required)" if option.default is REQUIRED else repr(option.default)
         line = f"      {option.name} = {default}  [dim]{escape(option.doc)}[/]"
@@ -175,7 +175,7 @@ def presets_command(name: str | None) -> None:
         sys.stdout.write(path.read_text(encoding="utf-8"))
         return
     for each in preset_names():
-        out.print(f"  [cyan]{each}[/]  {escape(str(read_preset(each).get('purpose', '')))}", highlight=False)
+        out.print(f"  [cyan]{each}[/]  {escape(str(read_preset(each).get('purpose', '')))}", highlight=False, soft_wrap=True)
 
 
 def leaderboard_command(paths: list[Path], output: Path | None, store: Path | None) -> None:

@@ -7,7 +7,7 @@ import pytest
 from bench import cli, record
 
 PRESET = "laptop"
-SETTINGS = ["attack.rate=1.0", "train.epochs=12", "train.warmup=1", "defense.members=2"]
+SETTINGS = ["attack.rate=1.0", "train.epochs=14", "train.warmup=1", "defense.members=2"]
 """--set options: fewer epochs and a smaller ensemble for time, the whole target class so that few epochs are enough."""
 
 
