@@ -135,7 +135,9 @@ def _print_entry(entry: Entry) -> None:
     from .plugins.options import REQUIRED, options
 
     purpose = (entry.cls.__doc__ or "").strip().splitlines()[0]
-    out.print(f"  [cyan]{entry.name}[/]  {escape(purpose)} [dim]({escape(entry.origin)})[/]", highlight=False, soft_wrap=True)
+    out.print(
+        f"  [cyan]{entry.name}[/]  {escape(purpose)} [dim]({escape(entry.origin)})[/]", highlight=False, soft_wrap=True
+    )
     for option in options(entry.cls):
         default = "(required)" if option.default is REQUIRED else repr(option.default)
         line = f"      {option.name} = {default}  [dim]{escape(option.doc)}[/]"
@@ -175,7 +177,9 @@ def presets_command(name: str | None) -> None:
         sys.stdout.write(path.read_text(encoding="utf-8"))
         return
     for each in preset_names():
-        out.print(f"  [cyan]{each}[/]  {escape(str(read_preset(each).get('purpose', '')))}", highlight=False, soft_wrap=True)
+        out.print(
+            f"  [cyan]{each}[/]  {escape(str(read_preset(each).get('purpose', '')))}", highlight=False, soft_wrap=True
+        )
 
 
 def leaderboard_command(paths: list[Path], output: Path | None, store: Path | None) -> None:
