@@ -3,8 +3,9 @@
 Drawing and rendering are apart: `draw` makes small vectors for the whole batch on the CPU from one generator, `render`
 applies a slice of them. So the views of image i do not depend on how many processes share the batch.
 
-Measured against kornia 0.9 and torchvision v2 (`tests/benchmarks/`): batched crops by grid_sample and colour changes
-as one 3x3 matrix per image keep augmentation under a quarter of a training step on the CPU, which neither does.
+Ours for speed: two global views of 32 px and four local ones of 16 px of 64 images took 12 ms on two CPU cores,
+kornia 0.9 50 ms, torchvision v2 (one image at a time) 288 ms, beside a training step of 90 ms. Crops are one
+grid_sample, colour changes one 3x3 matrix per image. `tests/benchmarks/` times ours.
 """
 
 from __future__ import annotations
