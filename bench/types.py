@@ -93,6 +93,19 @@ class DatasetPlugin(Plugin, ABC):
         """Open the dataset (lazily where it is large). Raises BenchError saying what to do when it is not there."""
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Mixed:
+    """What a training change made of the views: query views, each showing another image of the batch in part.
+
+    views: V tensors of the shapes of the loop's. partners: V tensors (b,) int64, the row of the batch whose image was
+    mixed in. weights: V numbers in [0, 1], the share of the view that still shows its own image.
+    """
+
+    views: Sequence[Tensor]
+    partners: Sequence[Tensor]
+    weights: Sequence[float]
+
+
 class Learner(ABC):
     """Mix-in of the torch module that an SSL method trains; the loop calls these and knows nothing else of it."""
 
@@ -104,8 +117,12 @@ class Learner(ABC):
     """Set by the loop: this process's place among the processes."""
 
     @abstractmethod
-    def forward(self, views: Sequence[Tensor]) -> Tensor:
-        """The loss (a scalar) of `views`: each (b, 3, s_v, s_v) float32 normalised; the first two are global."""
+    def forward(self, views: Sequence[Tensor], mixed: Mixed | None = None) -> Tensor:
+        """The loss (a scalar) of `views`: each (b, 3, s_v, s_v) float32 normalised; the first two are global.
+
+        With `mixed`, the queries are its views and the keys (targets) remain `views`: query i of view v has its own
+        key with weight w_v and the key of image partners[v][i] with weight 1 - w_v.
+        """
 
     def after_step(self, fraction: float) -> None:  # noqa: B027 - a method without a momentum encoder needs none
         """Called after each optimiser step with the share of training done, in (0, 1]."""

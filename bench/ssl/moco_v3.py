@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.types import Learner, SSLMethod
+from bench.types import Learner, Mixed, SSLMethod
 
 
 def mlp(layers: int, width_in: int, hidden: int, width_out: int, last_norm: bool) -> nn.Module:
@@ -33,8 +33,12 @@ def info_nce(queries: Tensor, keys: Tensor, temperature: float, offset: int = 0)
 
     Times 2T, as in MoCo-v3 (algorithm 1). A scalar.
     """
+    return matched(queries, keys, torch.arange(offset, offset + len(queries), device=queries.device), temperature)
+
+
+def matched(queries: Tensor, keys: Tensor, own: Tensor, temperature: float) -> Tensor:
+    """`info_nce` where query i's key is keys[own[i]]; own (b,) int64."""
     logits = F.normalize(queries, dim=1) @ F.normalize(keys, dim=1).T / temperature
-    own = torch.arange(offset, offset + len(queries), device=queries.device)
     return F.cross_entropy(logits, own) * 2 * temperature
 
 
@@ -52,21 +56,30 @@ class MoCoLearner(nn.Module, Learner):
         self.gather = lambda keys: keys
         self.rank = 0
 
-    def forward(self, views: Sequence[Tensor]) -> Tensor:
+    def forward(self, views: Sequence[Tensor], mixed: Mixed | None = None) -> Tensor:
         """The mean over every (query view, other global key view) pair; the first two views are global."""
-        queries = [self.predictor(self.projector(x)) for x in self._encode(self.backbone, views)]
+        asked = mixed.views if mixed else views
+        queries = [self.predictor(self.projector(x)) for x in self._encode(self.backbone, asked)]
         with torch.no_grad():
             encoder, projector = self.momentum
             keys = [self.gather(projector(x)) for x in self._encode(encoder, views[:2])]
-        offset = self.rank * len(views[0])
         losses = [
-            info_nce(query.float(), key.float(), self.options.temperature, offset)
+            self._pair(q, query.float(), key.float(), mixed)
             for q, query in enumerate(queries)
             for k, key in enumerate(keys)
             if q != k
         ]
         # Two global views alone: MoCo-v3's symmetric sum. Local views add no weight, only more pairs.
         return torch.stack(losses).mean() * 2
+
+    def _pair(self, view: int, query: Tensor, key: Tensor, mixed: Mixed | None) -> Tensor:
+        """One view's queries against one view's keys; a mixed view's against the keys of both of its images."""
+        offset, temperature = self.rank * len(query), self.options.temperature
+        own = info_nce(query, key, temperature, offset)
+        if mixed is None:
+            return own
+        other = matched(query, key, offset + mixed.partners[view], temperature)
+        return mixed.weights[view] * own + (1 - mixed.weights[view]) * other
 
     @staticmethod
     def _encode(encoder: nn.Module, views: Sequence[Tensor]) -> list[Tensor]:
