@@ -10,6 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .combination import Combination, assign, combine
 from .errors import BenchError, nearest
 from .plugins.options import make
 from .probe_settings import ProbeSettings
@@ -18,7 +19,7 @@ from .ssl.settings import EncoderSettings, TrainSettings, ViewSettings
 
 if TYPE_CHECKING:
     from .plugins.manager import Plugins
-    from .types import Attack, DatasetPlugin, Defense, SSLMethod
+    from .types import Attack, DatasetPlugin, SSLMethod
 
 DEFAULT_PRESET = "laptop"
 _CHOICES = {"dataset": "dataset", "ssl": "ssl", "attack": "attack", "defense": "defense"}
@@ -35,7 +36,7 @@ class Config:
     dataset: DatasetPlugin
     ssl: SSLMethod
     attack: Attack
-    defense: Defense
+    defense: Combination
     encoder: EncoderSettings
     views: ViewSettings
     train: TrainSettings
@@ -105,12 +106,18 @@ def load_config(
     chosen = {kind: name for kind, name in (choices or {}).items() if name is not None}
     sections = {name: _section(data, name, chosen.get(name)) for name in (*_CHOICES, *_SETTINGS)}
     top = {"seed": data.get("seed", 0) if seed is None else seed}
+    defense, changes = sections.pop("defense"), []
     for text in settings:
-        _apply(sections, top, text)
+        keys, value = parse_setting(text)
+        if keys[0] == "defense":
+            changes.append((_option_keys(keys, text), value))
+        else:
+            _apply(sections, top, keys, value, text)
     return Config(
         preset=Path(preset).stem if preset.endswith(".toml") else preset,
         seed=_seed(top["seed"]),
-        **{name: _plugin(plugins, kind, sections[name]) for name, kind in _CHOICES.items()},
+        defense=combine(plugins, defense["name"], data.get("defense", {}), changes),
+        **{name: _plugin(plugins, kind, sections[name]) for name, kind in _CHOICES.items() if name in sections},
         **{name: make(cls, sections[name], f"[{name}]") for name, cls in _SETTINGS.items()},  # type: ignore[type-var]
     )
 
@@ -126,21 +133,21 @@ def _section(data: Mapping[str, Any], name: str, chosen: str | None) -> dict[str
     return {**section.get(selected, {}), "name": selected}
 
 
-def _apply(sections: dict[str, dict[str, Any]], top: dict[str, Any], text: str) -> None:
-    keys, value = parse_setting(text)
+def _option_keys(keys: list[str], text: str) -> list[str]:
+    """What follows the section in a --set. Raises BenchError where nothing does, or the plugin's name."""
+    if len(keys) == 1 or keys[1] == "name":
+        raise BenchError(f"--set {text!r}: expected {keys[0]}.OPTION=VALUE" + _choose_instead(keys[0]))
+    return keys[1:]
+
+
+def _apply(sections: dict[str, dict[str, Any]], top: dict[str, Any], keys: list[str], value: Any, text: str) -> None:
     if keys == ["seed"]:
         top["seed"] = value
         return
     if keys[0] not in sections:
-        raise BenchError(f"--set {text!r}: unknown section {keys[0]!r}.{nearest(keys[0], [*sections, 'seed'])}")
-    if len(keys) == 1 or keys[1] == "name":
-        raise BenchError(f"--set {text!r}: expected {keys[0]}.OPTION=VALUE" + _choose_instead(keys[0]))
-    target = sections[keys[0]]
-    if len(keys) == 3:
-        inner = target.get(keys[1], {})
-        target[keys[1]] = {**(inner if isinstance(inner, dict) else {}), keys[2]: value}
-    else:
-        target[keys[1]] = value
+        known = [*sections, "defense", "seed"]
+        raise BenchError(f"--set {text!r}: unknown section {keys[0]!r}.{nearest(keys[0], known)}")
+    assign(sections[keys[0]], _option_keys(keys, text), value)
 
 
 def _choose_instead(section: str) -> str:

@@ -15,6 +15,8 @@ import numpy as np
 from .data.images import Subset
 from .pipeline import Pipeline
 from .stages import Stage
+from .store import canonical
+from .types import Defense
 
 TRIAL_PIXELS = 256 * 32 * 32
 """A trial step takes so many pixels in all: enough to fill two cores, and within memory for any backbone."""
@@ -53,7 +55,7 @@ class Estimator:
         """Every stage of the run; those behind an unfinished defense as if it removed nothing."""
         known = list(self._pipeline.stages())
         rows = [self._row(stage) for stage in known]
-        if len(known) == 4:
+        if not self._pipeline.found(self._pipeline.clean):
             threat, probe = self._row(self._pipeline.threat), self._row(self._pipeline.threat_probe)
             rows.append(Row("train again on what is kept", False, threat.seconds, "as long as the first at most"))
             rows.append(Row("measure the new encoder", False, probe.seconds, "as the first"))
@@ -89,7 +91,7 @@ class Estimator:
 
     def _trial(self, stage: Stage) -> Row:
         config, title = self._pipeline.config, stage.title
-        if stage.name == "poison":
+        if stage.name in ("poison", "control"):
             return Row(title, False, 1.0, "a guess: no training")
         basis = f"a trial of {self._pace.batch} images"
         if stage.name == "pretrain":
@@ -98,9 +100,17 @@ class Estimator:
             labelled = len(self._pipeline.dataset.train) * config.probe.fraction
             images = stage.work * (1 + len(self._pipeline.triggers)) + labelled
             return Row(title, False, images * self._pace.encoding, basis)
-        forwards = config.defense.forwards(stage.work, self._pipeline.dataset.size)
+        forwards = self._searcher(stage).forwards(stage.work, self._pipeline.dataset.size)
         seconds = forwards * self._pace.encoding
         return Row(title, False, seconds, f"{forwards:,} encoder passes; {basis}; its own training not counted")
+
+    def _searcher(self, stage: Stage) -> Defense:
+        """The defense that a clean stage asks: the run's own, or its control's rival."""
+        defense = self._pipeline.config.defense
+        asked = (defense.chooser, defense.rival)
+        return next(
+            d for d in asked if isinstance(d, Defense) and canonical(d.identity()) == canonical(stage.config["defense"])
+        )
 
     @cached_property
     def _pace(self) -> Pace:
@@ -112,8 +122,6 @@ def _same_kind(one: object, other: object) -> bool:
     if not isinstance(one, dict) or not isinstance(other, dict):
         return False
     # Through JSON a tuple becomes a list: compare what the store would hold.
-    from .store import canonical
-
     return canonical({**one, "seed": 0}) == canonical({**other, "seed": 0})
 
 

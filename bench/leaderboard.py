@@ -18,7 +18,9 @@ from .store import canonical, digest
 if TYPE_CHECKING:
     import pandas as pd
 
-NONE = "none"
+NONE, ORACLE = "none", "oracle"
+LEAST_GAP = 1.0
+"""Points of ASR that the oracle must gain: of less, no share can be told."""
 K = 10  # the k shown, or the largest below it that every locating record of a table has
 _DEFENSE_STAGES = {
     "defense",
@@ -29,15 +31,16 @@ _RATES = {"ACC": ("clean", "acc"), "ASR": ("clean", "asr")}
 _RATES |= {"ACC triggered": ("poisoned", "acc"), "ASR triggered": ("poisoned", "asr")}
 _FOUND = {"removed": "removed", "precision": "precision", "recall": "recall", "F1": "f1"}
 _PLACED = {"top-{}": "accuracy", "IoU@{}": "iou", "CR@{}": "cr"}
-_SEED = "seed"
+_GAP, _SEED = "gap closed", "seed"
 _MARKUP = re.compile(r"[&<>|`*\[\]\\~$@:^]|(?<![a-z0-9])_|_(?![a-z0-9])|(?<=www)\.", re.IGNORECASE)
 _GONE = "–"  # noqa: RUF001 - an en dash, for what is undefined or does not apply
 LEGEND = (
     "ACC and ASR: percent of clean validation images classified rightly, and of those of other classes taken "
-    "for the target; triggered: the same with the trigger in each image. Removed: number of training images; "
-    "precision, recall, F1 of the removal. top-k, IoU@k, CR@k: percent of the k most suspicious images that "
-    "are poisoned, and how well their triggers are located. Seconds: all stages that the row rests on. "
-    "Mean ± standard deviation over the seeds."
+    "for the target; triggered: the same with the trigger in each image. Gap closed: of what removing exactly "
+    "the poisoned images (the oracle) takes off the triggered ASR, the percent that this row takes off. Removed: "
+    "number of training images; precision, recall, F1 of the removal. top-k, IoU@k, CR@k: percent of the k most "
+    "suspicious images that are poisoned, and how well their triggers are located. Seconds: all stages that the "
+    "row rests on. A control sees the truth and is no defense. Mean ± standard deviation over the seeds."
 )
 
 
@@ -63,8 +66,8 @@ def group_of(record: Mapping[str, Any]) -> Group:
 def rows(records: Iterable[Record]) -> pd.DataFrame:
     """One row per record for its defense, one per threat model for "none"; equal results count once.
 
-    Columns: those of Group, defense, settings (how it differs from other rows of that table and defense,
-    else ""), seed, then the metrics (float, NaN where undefined), localisation as "<k>.accuracy",
+    Columns: those of Group, defense, control, settings (how it differs from other rows of that table and
+    defense, else ""), seed, then the metrics (float, NaN where undefined), localisation as "<k>.accuracy",
     "<k>.iou", "<k>.cr".
     """
     import pandas as pd
@@ -75,7 +78,8 @@ def rows(records: Iterable[Record]) -> pd.DataFrame:
             found.setdefault(row.pop("identity"), row)
     table = list(found.values())
     _name_settings(table)
-    columns = [*Group._fields, "defense", "settings", _SEED, *_RATES, *_FOUND, "seconds"]
+    _close_gaps(table)
+    columns = [*Group._fields, "defense", "control", "settings", _SEED, *_RATES, _GAP, *_FOUND, "seconds"]
     return pd.DataFrame(table, columns=[*columns, *_placed_columns(table)])
 
 
@@ -104,10 +108,21 @@ def _row(record: Record, defense: str, rates: Mapping[str, Any], stages: Mapping
     return {
         **group_of(record)._asdict(),
         "defense": defense,
+        "control": defense != NONE and record["run"].get("control", False),
+        "threat": record["stages"].get("threat_model", {}).get("key"),
         _SEED: record["run"]["seed"],
         **{name: rates[which][rate] for name, (which, rate) in _RATES.items()},
         "seconds": float(sum(seconds.values())),
     }
+
+
+def _close_gaps(table: Sequence[dict[str, Any]]) -> None:
+    """(ASR none - ASR row) / (ASR none - ASR oracle), percent, among rows that rest on the same threat model."""
+    asr: dict[tuple[str, str], float] = {(row["defense"], row["threat"]): row["ASR triggered"] for row in table}
+    for row in table:
+        none, oracle = (asr.get((name, row["threat"])) for name in (NONE, ORACLE))
+        if row["defense"] != NONE and none is not None and oracle is not None and none - oracle >= LEAST_GAP:
+            row[_GAP] = 100 * (none - row["ASR triggered"]) / (none - oracle)
 
 
 def _placed_columns(table: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -161,8 +176,8 @@ def _told(settings: Mapping[str, str]) -> str:
 def tables(records: Iterable[Record]) -> dict[Group, pd.DataFrame]:
     """One table of texts per group, in the order of the groups; "none" first, then by ASR under the trigger.
 
-    A cell is the mean over the seeds (of each seed's mean), from two seeds on with the sample standard
-    deviation.
+    Controls come last. A cell is the mean over the seeds (of each seed's mean), from two seeds on with the
+    sample standard deviation.
     """
     every = rows(records)
     grouped = every.groupby(list(Group._fields), sort=True)
@@ -173,27 +188,29 @@ def _table(part: pd.DataFrame) -> pd.DataFrame:
     import pandas as pd
 
     k = _common_k(part)
-    shown = {name: name for name in (*_RATES, *_FOUND)}
+    shown = {name: name for name in (*_RATES, _GAP, *_FOUND)}
     shown |= {title.format(k): f"{k}.{name}" for title, name in _PLACED.items()} | {"seconds": "seconds"}
     numbers = part.reindex(columns=list(shown.values())).astype(float)
     by_seed = numbers.groupby([part[name] for name in ("defense", "settings", _SEED)]).mean()
     lines = by_seed.groupby(level=["defense", "settings"])
     mean, spread = (frame.to_dict("index") for frame in (lines.mean(), lines.std()))
     seeds = lines.size().to_dict()
-    keys: list[Any] = sorted(mean, key=lambda key: _rank(key, mean[key]["ASR triggered"]))
+    controls = set(part.loc[part["control"].astype(bool), "defense"])
+    keys: list[Any] = sorted(mean, key=lambda key: _rank(key, mean[key]["ASR triggered"], key[0] in controls))
     table = []
     for key in keys:
         defense, settings = key
         cells = {title: _cell(name, mean[key][name], spread[key][name]) for title, name in shown.items()}
-        label = f"{defense} ({settings})" if settings else defense
+        remarks = [*(["control"] if defense in controls else []), *([settings] if settings else [])]
+        label = f"{defense} ({'; '.join(remarks)})" if remarks else defense
         table.append({"defense": label, "seeds": str(seeds[key]), **cells})
     return pd.DataFrame(table)
 
 
-def _rank(key: Any, asr: float) -> tuple[Any, ...]:
-    """No defense first, then by rising ASR, rows without one last."""
+def _rank(key: Any, asr: float, control: bool) -> tuple[Any, ...]:
+    """No defense first, then by rising ASR, rows without one last; controls behind all."""
     undefined = math.isnan(asr)
-    return key[0] != NONE, undefined, 0.0 if undefined else asr, key
+    return key[0] != NONE, control, undefined, 0.0 if undefined else asr, key
 
 
 def _common_k(part: pd.DataFrame) -> int:

@@ -27,6 +27,7 @@ def build_record(pipeline: Pipeline) -> record.Record:
             "defense": config.defense.name,
             "preset": config.preset,
             "seed": config.seed,
+            "control": config.defense.control,
         },
         "config": config.resolved,
         "dataset": record.dataset_facts(dataset),

@@ -15,6 +15,7 @@ from .stages import (
     Machine,
     Stage,
     clean_stage,
+    control_stage,
     kept_digest,
     poison_stage,
     pretrain_stage,
@@ -22,7 +23,7 @@ from .stages import (
     read_verdict,
 )
 from .store import Store
-from .types import Dataset, Images, Verdict
+from .types import Control, Dataset, Defense, Images, Verdict
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,16 @@ class Pipeline:
     def stages(self) -> Iterator[Stage]:
         """In order. The two after the defense follow only when its verdict is in the store: what they are hangs on
         what it keeps."""
-        yield from (self.poison, self.threat, self.threat_probe, self.clean)
-        if self.store.find(self.clean.name, self.clean.key) is not None:
+        yield from (self.poison, self.threat, self.threat_probe)
+        if self.config.defense.rival is not None:
+            yield self.rival
+        yield self.clean
+        if self.found(self.clean):
             yield from (self.retrain, self.defended_probe)
+
+    def found(self, stage: Stage) -> bool:
+        """Whether it is in the store."""
+        return self.store.find(stage.name, stage.key) is not None
 
     def folder(self, stage: Stage) -> Path:
         """Where a finished stage lies."""
@@ -64,24 +72,54 @@ class Pipeline:
 
     @cached_property
     def clean(self) -> Stage:
-        needs_encoder = "encoder" in self.config.defense.needs
+        """What chooses the images to keep: a defense by its view, or a control by the truth."""
+        chooser = self.config.defense.chooser
+        return self._control(chooser) if isinstance(chooser, Control) else self._filter(chooser)
+
+    @cached_property
+    def rival(self) -> Stage:
+        """The defense that the control is measured against."""
+        if self.config.defense.rival is None:
+            raise ValueError("this run's control names no defense")
+        return self._filter(self.config.defense.rival)
+
+    def _filter(self, defense: Defense) -> Stage:
         inputs = {"dataset": self.dataset.fingerprint, "poison": self.poison.key}
         return clean_stage(
             self.config,
+            defense,
             lambda: self.poisoned_train,
             len(self.dataset.train),
             self.machine,
             lambda: self.folder(self.threat),
-            {**inputs, "encoder": self.threat.key} if needs_encoder else inputs,
+            {**inputs, "encoder": self.threat.key} if "encoder" in defense.needs else inputs,
         )
+
+    def _control(self, control: Control) -> Stage:
+        inputs = {"dataset": self.dataset.fingerprint, "poison": self.poison.key}
+        if self.config.defense.rival is None:
+            return control_stage(self.config, control, lambda: self.train_manifest, None, inputs)
+        rival = lambda: read_verdict(self.folder(self.rival))  # noqa: E731 - as above
+        inputs["rival"] = self.rival.key
+        return control_stage(self.config, control, lambda: self.train_manifest, rival, inputs)
 
     @cached_property
     def retrain(self) -> Stage:
-        keep = self.verdict.keep
-        images = lambda: Subset(self.poisoned_train, keep.nonzero()[0])  # noqa: E731 - as above
-        inputs = self._training_inputs(kept_digest(keep))
-        title = "train again on what is kept"
-        return pretrain_stage(self.config, images, int(keep.sum()), self.machine, inputs, title)
+        keep, images = self.verdict.keep, lambda: self.kept_images
+        inputs = self._training_inputs(kept_digest(keep), self._unpoisoned)
+        title, change = "train again on what is kept", self.config.defense.change
+        return pretrain_stage(self.config, images, int(keep.sum()), self.machine, inputs, title, change)
+
+    @property
+    def kept_images(self) -> Images:
+        """What the new encoder is trained on."""
+        images = self.dataset.train.images if self._unpoisoned else self.poisoned_train
+        return Subset(images, self.verdict.keep.nonzero()[0])
+
+    @property
+    def _unpoisoned(self) -> bool:
+        chooser = self.config.defense.chooser
+        return isinstance(chooser, Control) and chooser.unpoisoned
 
     @cached_property
     def defended_probe(self) -> Stage:
@@ -113,8 +151,9 @@ class Pipeline:
         rows = [Manifest.load(folder / f"val-{trigger}.jsonl").poisons for trigger in self.triggers]
         return [PoisonedImages(base, poisons, self.config.attack.apply) for poisons in rows]
 
-    def _training_inputs(self, kept: str) -> dict[str, str]:
-        return {"dataset": self.dataset.fingerprint, "poison": self.poison.key, "kept": kept}
+    def _training_inputs(self, kept: str, unpoisoned: bool = False) -> dict[str, str]:
+        poison = "none" if unpoisoned else self.poison.key
+        return {"dataset": self.dataset.fingerprint, "poison": poison, "kept": kept}
 
     def _probe(self, training: Stage, title: str) -> Stage:
         inputs = {"dataset": self.dataset.fingerprint, "poison": self.poison.key, "encoder": training.key}

@@ -23,7 +23,7 @@ from .errors import BenchError
 from .manifest import Manifest
 from .ssl.schedule import Schedule
 from .store import Making, Notebook, digest, key_of, read_arrays, write_arrays, write_json
-from .types import Dataset, Images, Poison, Scene, Split, Verdict
+from .types import Control, Dataset, Defense, Images, Poison, Scene, Split, TrainingDefense, Truth, Verdict
 
 if TYPE_CHECKING:
     import torch
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from .encoder import FrozenEncoder
 
 Report = Callable[[str, int, int], None]
-VERSIONS = {"poison": 1, "pretrain": 1, "probe": 1, "clean": 1}
+VERSIONS = {"poison": 1, "pretrain": 1, "probe": 1, "clean": 1, "control": 1}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +114,13 @@ def _check_rows(rows: Sequence[Poison], split: Split, targets: tuple[int, ...], 
 
 
 def pretrain_stage(
-    config: Config, images: Callable[[], Images], count: int, machine: Machine, inputs: dict[str, str], title: str
+    config: Config,
+    images: Callable[[], Images],
+    count: int,
+    machine: Machine,
+    inputs: dict[str, str],
+    title: str,
+    change: TrainingDefense | None = None,
 ) -> Stage:
     """Trains an encoder on `count` images; `inputs` name them (their dataset, poisons, kept rows)."""
 
@@ -127,6 +133,7 @@ def pretrain_stage(
             encoder=config.encoder,
             views=config.views,
             train=config.train,
+            change=change,
             seeds=config.seeds.child("pretrain"),
             work=making.dir,
             scratch=making.scratch,
@@ -135,6 +142,8 @@ def pretrain_stage(
 
     sections = {name: dataclasses.asdict(getattr(config, name)) for name in ("encoder", "views", "train")}
     sections["train"].pop("loader_workers")
+    if change is not None:
+        sections["change"] = change.identity()
     return Stage(
         name="pretrain",
         title=title,
@@ -203,6 +212,7 @@ def probe_stage(
 
 def clean_stage(
     config: Config,
+    defense: Defense,
     poisoned: Callable[[], Images],
     count: int,
     machine: Machine,
@@ -214,7 +224,6 @@ def clean_stage(
     def make(making: Making, report: Report) -> None:
         from .view import DefenderView
 
-        defense = config.defense
         images, wanted = poisoned(), "encoder" in defense.needs
         view = DefenderView(
             images,
@@ -226,18 +235,46 @@ def clean_stage(
             device=machine.device,
         )
         verdict = check_verdict(defense.clean(view), count, images.size, defense.name)
-        arrays = {name: getattr(verdict, name) for name in ("keep", "score", "trigger_score", "boxes")}
-        write_arrays(making.dir / "verdict.npz", {k: np.asarray(v) for k, v in arrays.items() if v is not None})
-        write_json(making.dir / "facts.json", dict(verdict.facts))
+        _write_verdict(verdict, making.dir)
 
     return Stage(
         name="clean",
-        title=f"find the poison ({config.defense.name})",
-        config={"defense": config.defense.identity(), "seed": config.seed},
+        title=f"find the poison ({defense.name})",
+        config={"defense": defense.identity(), "seed": config.seed},
         inputs=inputs,
         make=make,
         work=count,
     )
+
+
+def control_stage(
+    config: Config,
+    control: Control,
+    manifest: Callable[[], Manifest],
+    rival: Callable[[], Verdict] | None,
+    inputs: dict[str, str],
+) -> Stage:
+    """What a control keeps, in the form of a verdict. Nothing else between poison and metrics sees the truth."""
+
+    def make(making: Making, report: Report) -> None:
+        poisoned = manifest().poisoned
+        truth = Truth(poisoned=poisoned, rival_keep=rival().keep if rival else None)
+        keep = control.keep(truth, config.seeds.child("control"))
+        _write_verdict(check_verdict(Verdict(keep=keep), len(poisoned), 0, control.name), making.dir)
+
+    return Stage(
+        name="control",
+        title=f"choose the images ({control.name}, a control)",
+        config={"control": control.identity(), "seed": config.seed},
+        inputs=inputs,
+        make=make,
+    )
+
+
+def _write_verdict(verdict: Verdict, folder: Path) -> None:
+    arrays = {name: getattr(verdict, name) for name in ("keep", "score", "trigger_score", "boxes")}
+    write_arrays(folder / "verdict.npz", {k: np.asarray(v) for k, v in arrays.items() if v is not None})
+    write_json(folder / "facts.json", dict(verdict.facts))
 
 
 def read_verdict(folder: Path) -> Verdict:

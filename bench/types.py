@@ -260,3 +260,36 @@ class Defense(Plugin, ABC):
         """About how many images `clean` puts through the encoder for `count` training images of `size` px: what
         `bench plan` estimates its time from."""
         return count if "encoder" in self.needs else 0
+
+
+class TrainingDefense(Plugin, ABC):
+    """Changes how the new encoder is trained and removes nothing; "filter+change" combines it with a Defense."""
+
+    @abstractmethod
+    def mix(self, views: Sequence[Tensor], seeds: Seeds) -> Mixed:
+        """The query views of one step, from its views (b, 3, s_v, s_v) float32 normalised, which are not changed.
+
+        Called on each process with its own rows and with seeds of its own.
+        """
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Truth:
+    """What a control may know and a defense never can: poisoned (N,) bool, and what the control's rival kept, (N,)
+    bool, where it names one."""
+
+    poisoned: NDArray[np.bool_]
+    rival_keep: NDArray[np.bool_] | None
+
+
+class Control(Plugin, ABC):
+    """A row to compare defenses with. It sees the truth, so it is no Defense, and every table says so."""
+
+    rival: ClassVar[str] = ""
+    """The option that names the defense whose verdict `keep` needs; "" for none."""
+    unpoisoned: ClassVar[bool] = False
+    """True: the new encoder sees every image as it was before it was poisoned."""
+
+    @abstractmethod
+    def keep(self, truth: Truth, seeds: Seeds) -> NDArray[np.bool_]:
+        """Which images the new encoder is trained on: (N,) bool."""

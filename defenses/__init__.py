@@ -1,16 +1,18 @@
-"""The built-in defenses; they arrive through an entry point, as anybody's do."""
+"""The built-in defenses and controls; they arrive through an entry point, as anybody's do."""
 
 from __future__ import annotations
 
-from bench import Defense, hookimpl
+from bench import Control, Defense, TrainingDefense, hookimpl
 
+from .controls import CleanSet, Oracle, RandomRemoval
+from .icutmix import ICutMix
 from .none import NoDefense
 from .poisoncam import PoisonCAM
 
-__all__ = ["NoDefense", "PoisonCAM"]
+__all__ = ["CleanSet", "ICutMix", "NoDefense", "Oracle", "PoisonCAM", "RandomRemoval"]
 
 
 @hookimpl
-def bench_defenses() -> list[type[Defense]]:
-    """The built-in defenses."""
-    return [NoDefense, PoisonCAM]
+def bench_defenses() -> list[type[Defense] | type[TrainingDefense] | type[Control]]:
+    """The built-in defenses, and the controls to compare them with."""
+    return [NoDefense, PoisonCAM, ICutMix, Oracle, RandomRemoval, CleanSet]

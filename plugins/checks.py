@@ -18,9 +18,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from bench.errors import BenchError, nearest
-from bench.types import Plugin
+from bench.types import Control, Plugin, TrainingDefense
 
-from . import attack_checks, defense_checks
+from . import attack_checks, change_checks, defense_checks
 from .kit import COMMON, Check, CheckResult, Trial, Violation
 from .offers import KINDS, told
 from .options import make
@@ -34,6 +34,7 @@ __all__ = [
     "ToyImages",
     "ToyView",
     "assert_contract",
+    "checks_of",
     "contract",
     "kind_of",
     "run_checks",
@@ -48,12 +49,24 @@ CHECKS: dict[str, tuple[Check[Any], ...]] = {
     "dataset": COMMON,
     "ssl": COMMON,
 }
-"""Kind -> its checks. [?] Datasets and SSL methods have only the common ones so far."""
+"""Kind -> its checks; of a defense that is a training change or a control, `checks_of` knows the right ones.
+
+[?] Datasets and SSL methods have only the common ones so far.
+"""
 
 
 def kind_of(plugin: Plugin) -> str:
     """One of "attack", "defense", "dataset" or "ssl", by the base of its class."""
-    return next(kind for kind, found in KINDS.items() if isinstance(plugin, found.base))
+    return next(kind for kind, found in KINDS.items() if isinstance(plugin, found.bases))
+
+
+def checks_of(kind: str, instance: Plugin) -> tuple[Check[Any], ...]:
+    """The checks that `instance` must hold. Raises BenchError for an unknown kind."""
+    if kind not in CHECKS:
+        raise BenchError(f"unknown kind of plugin {kind!r}.{nearest(kind, CHECKS)}")
+    if isinstance(instance, TrainingDefense):
+        return (*COMMON, *change_checks.CHANGE_CHECKS)
+    return (*COMMON, *change_checks.CONTROL_CHECKS) if isinstance(instance, Control) else CHECKS[kind]
 
 
 def toy_instance(cls: type[P]) -> P:
@@ -68,18 +81,21 @@ def run_checks(
 
     Raises BenchError for an unknown kind, and for an expectation without a reason or of an unknown check.
     """
-    if kind not in CHECKS:
-        raise BenchError(f"unknown kind of plugin {kind!r}.{nearest(kind, CHECKS)}")
+    checks = checks_of(kind, instance)
     reasons = {**getattr(type(instance), "expected_failures", {}), **(expected or {})}
-    _refuse_bad(reasons, [check.name for check in CHECKS[kind]])
+    _refuse_bad(reasons, [check.name for check in checks])
     trial = _trial(kind, instance, toy)
     told_of: dict[Violation, str] = {}
-    return [_expected(_result(check, trial, told_of), reasons.get(check.name)) for check in CHECKS[kind]]
+    return [_expected(_result(check, trial, told_of), reasons.get(check.name)) for check in checks]
 
 
 def _trial(kind: str, instance: Any, toy: Toy | None) -> Trial[Any]:
     if kind == "attack":
         return attack_checks.AttackTrial(instance, toy)
+    if isinstance(instance, TrainingDefense):
+        return change_checks.ChangeTrial(instance)
+    if isinstance(instance, Control):
+        return change_checks.ControlTrial(instance)
     if kind == "defense":
         return defense_checks.DefenseTrial(instance, toy)
     trial: Trial[Any] = Trial(instance)
@@ -133,7 +149,7 @@ def contract(
     """Decorator for pytest: the empty test under it becomes one test for each property of each instance."""
     import pytest
 
-    cases = [(one, check.name) for one in instances for check in CHECKS[kind_of(one)]]
+    cases = [(one, check.name) for one in instances for check in checks_of(kind_of(one), one)]
     results: dict[int, dict[str, CheckResult]] = {}
 
     def result_of(instance: Plugin, name: str) -> CheckResult:

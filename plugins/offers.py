@@ -12,18 +12,18 @@ from bench import types
 
 
 class Kind(NamedTuple):
-    """A kind of plugin: the hook that offers it, its word in messages, the base of its classes."""
+    """A kind of plugin: the hook that offers it, its word in messages, the bases that its classes may have."""
 
     hook: str
     word: str
-    base: type[types.Plugin]
+    bases: tuple[type[types.Plugin], ...]
 
 
 KINDS = {
-    "attack": Kind("bench_attacks", "attack", types.Attack),
-    "defense": Kind("bench_defenses", "defense", types.Defense),
-    "dataset": Kind("bench_datasets", "dataset", types.DatasetPlugin),
-    "ssl": Kind("bench_ssl_methods", "SSL method", types.SSLMethod),
+    "attack": Kind("bench_attacks", "attack", (types.Attack,)),
+    "defense": Kind("bench_defenses", "defense", (types.Defense, types.TrainingDefense, types.Control)),
+    "dataset": Kind("bench_datasets", "dataset", (types.DatasetPlugin,)),
+    "ssl": Kind("bench_ssl_methods", "SSL method", (types.SSLMethod,)),
 }
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 """Names go into command lines, file names and combinations ("a+b"): no space, no '/', no '+'."""
@@ -61,17 +61,17 @@ def offers(hook: Callable[[], Any], kind: str, origin: str) -> Iterator[Entry | 
         yield Broken(KINDS[kind].hook, origin, told(error))
         return
     for cls in offered:
-        problem = class_problem(cls, KINDS[kind].base)
+        problem = class_problem(cls, KINDS[kind].bases)
         if problem is None:
             yield Entry(cls.name, kind, origin, cls)
         else:
             yield Broken(path(cls), origin, problem)
 
 
-def class_problem(cls: object, base: type[types.Plugin]) -> str | None:
-    """Why `cls` cannot be used as a kind of `base`, or None."""
-    if not (inspect.isclass(cls) and issubclass(cls, base)):
-        return f"it is not a subclass of bench.{base.__name__}"
+def class_problem(cls: object, bases: tuple[type[types.Plugin], ...]) -> str | None:
+    """Why `cls` cannot be used as a kind of one of `bases`, or None."""
+    if not (inspect.isclass(cls) and issubclass(cls, bases)):
+        return f"it is not a subclass of {' or '.join(f'bench.{base.__name__}' for base in bases)}"
     if inspect.isabstract(cls):
         return f"it does not implement {', '.join(sorted(getattr(cls, '__abstractmethods__', ())))}"
     # Not dataclasses.is_dataclass: with only a parent decorated, its own options would be lost silently.

@@ -50,7 +50,7 @@ def test_every_shipped_preset_loads_and_tells_its_purpose(name):
 def test_the_papers_presets_are_its_own_setting_and_can_be_tried_without_data(name):
     config = load(name, choices={"dataset": "scenes"}, settings=["train.batch=8", "train.max_steps=2"])
     assert (config.encoder.backbone, config.dataset.size) == ("vit_base_patch16_224", 224)
-    assert (config.defense.masks, config.defense.window, config.train.epochs) == (256, 60, 200)
+    assert (config.defense.chooser.masks, config.defense.chooser.window, config.train.epochs) == (256, 60, 200)
     assert (config.train.batch, config.train.max_steps) == (8, 2)
 
 

@@ -57,8 +57,8 @@ def test_another_dataset_or_setting_is_not_of_the_same_kind(workshop, smoke, mon
         rows = Estimator(pipeline).rows()
         assert (rows[1].seconds, rows[1].basis) == (160.0, "a trial of 8 images")
         assert rows[2].seconds == 60.0
-        assert rows[3].seconds == 0.25 * pipeline.config.defense.forwards(160, 32)
-        assert f"{pipeline.config.defense.forwards(160, 32):,} encoder passes" in rows[3].basis
+        assert rows[3].seconds == 0.25 * pipeline.config.defense.chooser.forwards(160, 32)
+        assert f"{pipeline.config.defense.chooser.forwards(160, 32):,} encoder passes" in rows[3].basis
 
 
 def test_a_run_that_ends_early_is_estimated_so(workshop, smoke, monkeypatch):

@@ -15,7 +15,7 @@ LAYERS = (
     {"manifest", "data"},
     {"ssl"},
     {"encoder", "features", "probe", "metrics", "view"},
-    {"config"},
+    {"config", "combination"},
     {"record"},
     {"stages", "pipeline", "run", "listen", "outcome", "estimate", "leaderboard", "summary", "report"},
     {"commands", "cli"},

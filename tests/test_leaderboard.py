@@ -41,6 +41,7 @@ def make(
     localisation=None,
     options=None,
     attack_options=None,
+    control=False,
 ):
     """A record that the schema accepts. The threat model depends on the attack's options and the seed."""
     threat = key(attack, preset, fingerprint, seed, attack_options)
@@ -51,7 +52,7 @@ def make(
         "metric_version": metric_version,
         "bench": "0.1.0",
         "created": "2025-01-31T12:00:00+00:00",
-        "run": {"attack": attack, "defense": defense, "preset": preset, "seed": seed},
+        "run": {"attack": attack, "defense": defense, "preset": preset, "seed": seed, "control": control},
         "config": {
             "seed": seed,
             "dataset": {"name": "scenes"},
@@ -188,6 +189,33 @@ def test_mean_and_sample_deviation_over_seeds():
     assert table.loc["none", "ASR triggered"] == "90.0 ± 0.0"
 
 
+def test_the_gap_that_a_defense_closes_is_measured_on_its_own_threat_model():
+    """Seed 0: (90 - 30) / (90 - 10) = 75 %; seed 1: (50 - 40) / (50 - 30) = 50 %; seed 2 has no oracle."""
+    records = [
+        make(none=(70, 2, 40, 90), defended=(69, 1, 66, 30)),
+        make("oracle", none=(70, 2, 40, 90), defended=(69, 1, 66, 10), control=True),
+        make(seed=1, none=(70, 2, 40, 50), defended=(69, 1, 66, 40)),
+        make("oracle", seed=1, none=(70, 2, 40, 50), defended=(69, 1, 66, 30), control=True),
+        make(seed=2),
+    ]
+    frame = rows(records).set_index(["defense", "seed"])["gap closed"]
+    assert frame["poisoncam"].tolist()[:2] == [75, 50]
+    assert math.isnan(frame["poisoncam", 2])
+    assert frame["oracle"].tolist() == [100, 100]
+    assert frame["none"].isna().all()
+    assert only(records).loc["poisoncam", "gap closed"] == f"62.5 ± {statistics.stdev((75, 50)):.1f}"
+
+
+def test_no_gap_where_the_oracle_gains_nothing():
+    records = [make(), make("oracle", defended=(69, 1, 66, 89.5), control=True)]
+    assert rows(records)["gap closed"].isna().all()
+
+
+def test_controls_stand_last_and_say_what_they_are():
+    records = [make("oracle", defended=(69, 1, 66, 0.0), control=True), make(), make("other", defended=(69, 1, 66, 9))]
+    assert list(only(records).index) == ["none", "poisoncam", "other", "oracle (control)"]
+
+
 def test_one_seed_has_no_deviation():
     table = only([make()])
     assert table.loc["poisoncam"].to_dict() == {
@@ -196,6 +224,7 @@ def test_one_seed_has_no_deviation():
         "ASR": "1.0",
         "ACC triggered": "66.0",
         "ASR triggered": "3.0",
+        "gap closed": "–",  # noqa: RUF001 - no oracle to compare with
         "removed": "100",
         "precision": "90.0",
         "recall": "95.0",
@@ -299,7 +328,7 @@ def test_the_markdown_of_one_table():
         "defense",
         "seeds",
         *("ACC", "ASR", "ACC triggered", "ASR triggered"),
-        *("removed", "precision", "recall", "F1", "top-10", "IoU@10", "CR@10", "seconds"),
+        *("gap closed", "removed", "precision", "recall", "F1", "top-10", "IoU@10", "CR@10", "seconds"),
     ]
     assert len({len(line) for line in lines[4:8]}) == 1, "columns are aligned"
     assert lines[5].startswith("|:--")

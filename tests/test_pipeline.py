@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from bench import encoder, probe
+from bench.combination import Combination
 from bench.errors import BenchError, UndeclaredNeed
 from bench.ssl import train
 from bench.store import Store
@@ -154,12 +155,51 @@ def watcher(needs):
 def test_a_defense_sees_the_poisoned_images_and_what_it_declares(smoke, tmp_path):
     pipeline, _ = smoke
     for needs in ([], ["encoder"]):
-        config = dataclasses.replace(pipeline.config, defense=watcher(needs))
+        config = dataclasses.replace(pipeline.config, defense=Combination(chooser=watcher(needs)))
         make_aside(dataclasses.replace(pipeline, config=config).clean, tmp_path)
-        (view,) = config.defense.seen
+        (view,) = config.defense.chooser.seen
         assert torch.equal(view.batch(range(160)), everything(pipeline.poisoned_train))
         if needs:
             assert view.encoder(view.batch([0, 1])).shape == (2, view.encoder.dim)
         else:
             with pytest.raises(UndeclaredNeed):
                 view.encoder  # noqa: B018 - asking is the point
+
+
+def test_a_combination_shares_its_filters_search(workshop):
+    alone, both = (workshop.pipeline(defense=name) for name in ("poisoncam", "poisoncam+icutmix"))
+    assert alone.clean.key == both.clean.key
+    assert alone.threat.key == both.threat.key
+
+
+def test_a_training_change_is_another_training(smoke, workshop):
+    """The same images are kept, so only the change tells the two trainings apart."""
+    pipeline, _ = smoke
+    both = workshop.pipeline(defense="poisoncam+icutmix", store=pipeline.store.root)
+    assert both.verdict.keep.tolist() == pipeline.verdict.keep.tolist()
+    assert both.retrain.key != pipeline.retrain.key
+    assert both.retrain.config["change"]["name"] == "icutmix"
+    assert "change" not in pipeline.retrain.config
+
+
+def test_random_removal_waits_for_its_rivals_verdict(smoke, copied, workshop):
+    control = workshop.pipeline(defense="random", store=copied)
+    assert [stage.name for stage in control.stages()] == ["poison", "pretrain", "probe", "clean", "control"]
+    assert control.rival.key == smoke[0].clean.key
+    make_aside(control.clean, copied)
+    assert control.verdict.keep.sum() == smoke[0].verdict.keep.sum()
+
+
+def test_the_oracle_and_the_clean_set(copied, workshop):
+    oracle, clean = (workshop.pipeline(defense=name, store=copied) for name in ("oracle", "clean-set"))
+    for each in (oracle, clean):
+        make_aside(each.clean, copied)
+    assert oracle.verdict.keep.tolist() == (~oracle.train_manifest.poisoned).tolist()
+    assert clean.verdict.keep.all()
+    assert clean.retrain.key != clean.threat.key
+    assert torch.equal(everything(clean.kept_images), everything(clean.dataset.train.images))
+    assert not torch.equal(everything(clean.kept_images), everything(clean.poisoned_train))
+    other = workshop.pipeline("attack.rate=0.6", defense="clean-set", store=copied)
+    for stage in (other.poison, other.clean):
+        make_aside(stage, copied)
+    assert other.retrain.key == clean.retrain.key, "one clean training serves every attack"

@@ -64,8 +64,8 @@ def _zigzag(u: Field, v: Field, rng: Rng) -> Field:
     return (_wave(u + 0.9 * _wave(v * 0.8)) > 0.5) * 1.0
 
 
-def _plain(u: Field, v: Field, rng: Rng) -> Field:
-    return 0.5 + 0.0 * u
+def _core(u: Field, v: Field, rng: Rng) -> Field:
+    return (u * u + v * v < 0.6) * 1.0
 
 
 def _halves(u: Field, v: Field, rng: Rng) -> Field:
@@ -93,7 +93,7 @@ TEXTURES: dict[str, Callable[[Field, Field, Rng], Field]] = {
     "dots": _dots,
     "grid": _grid,
     "zigzag": _zigzag,
-    "plain": _plain,
+    "core": _core,
     "bands": _bands,
     "crosses": _crosses,
     "halves": _halves,
@@ -101,11 +101,25 @@ TEXTURES: dict[str, Callable[[Field, Field, Rng], Field]] = {
 _HUES = ("red", "orange", "yellow", "lime", "green", "cyan", "azure", "blue", "violet", "pink")
 
 
-def _rgb(hue: float, saturation: float, value: float) -> Field:
-    """HSV -> RGB (3,), all in [0, 1], by the piecewise linear formula."""
+def hue_pair(label: int, classes: int) -> tuple[int, int, int]:
+    """The two hues of a class and how many hues there are in all (odd, the fewest that give every class its own pair).
+
+    Neighbours on the wheel first, then those two apart, and so on: among n classes every hue is the light one and the
+    dark one about as often as any other, so no class stands out by its colours.
+    """
+    hues = 3
+    while hues * (hues - 1) // 2 < classes:
+        hues += 2
+    light, distance = label % hues, 1 + label // hues
+    return light, (light + distance) % hues, hues
+
+
+def _rgb(hue: float, level: float, chroma: float) -> Field:
+    """RGB (3,) of mean `level` at distance `chroma` from grey: all hues are equally bright and equally colourful."""
     k = (np.array([5.0, 3.0, 1.0]) + 6.0 * hue) % 6.0
-    ramp = np.minimum(np.minimum(k, 4.0 - k), 1.0)
-    rgb: Field = value - value * saturation * np.maximum(ramp, 0.0)
+    pure = 1.0 - np.maximum(np.minimum(np.minimum(k, 4.0 - k), 1.0), 0.0)
+    away = pure - (pure[0] + pure[1] + pure[2]) / 3.0
+    rgb: Field = level + chroma * away / np.sqrt(away[0] * away[0] + away[1] * away[1] + away[2] * away[2])
     return rgb
 
 
@@ -137,9 +151,10 @@ def render(recipe: Recipe, label: int, rng: Rng) -> NDArray[np.uint8]:
     inside, u, v = _object(x, y, recipe, rng)
     pattern = texture(u, v, rng)
     jitter = recipe.hue_jitter * (2.0 * rng.random() - 1.0)
-    first, second = ((base + jitter) / recipe.classes % 1.0 for base in (label, 3 * label + recipe.classes // 2))
-    light = _rgb(first, 0.4 + 0.2 * rng.random(), 0.7 + 0.15 * rng.random())
-    dark = _rgb(second, 0.5 + 0.2 * rng.random(), 0.35 + 0.15 * rng.random())
+    *pair, hues = hue_pair(label, recipe.classes)
+    first, second = ((hue + jitter) / hues % 1.0 for hue in pair)
+    light = _rgb(first, 0.6 + 0.1 * rng.random(), 0.2 + 0.1 * rng.random())
+    dark = _rgb(second, 0.35 + 0.1 * rng.random(), 0.2 + 0.1 * rng.random())
     paint = light[:, None, None] * pattern + dark[:, None, None] * (1.0 - pattern)
     canvas = paint * inside + canvas * (1.0 - inside)
     canvas += 0.06 * (rng.random((3, s, s)) - 0.5)

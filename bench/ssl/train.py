@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import logging
 import math
@@ -21,7 +22,7 @@ from torch import Tensor, nn
 
 from bench.errors import BenchError, nearest
 from bench.seeds import Seeds
-from bench.types import Images, SSLMethod
+from bench.types import Images, Mixed, SSLMethod, TrainingDefense
 
 from . import checkpoint
 from .augment import ViewSpec, draw, render
@@ -51,6 +52,7 @@ class Job:
     seeds: Seeds
     work: Path
     scratch: Path
+    change: TrainingDefense | None = None
 
     @property
     def schedule(self) -> Schedule:
@@ -165,7 +167,12 @@ def make_learner(job: Job) -> nn.Module:
         backbone, dim = build(job.encoder.backbone, job.encoder.options, job.images.size, job.encoder.stem)
         if job.encoder.freeze_patch_embed:
             _freeze_patch_embed(backbone)
-        return job.method.learner(backbone, dim).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        learner: nn.Module = job.method.learner(backbone, dim)
+    if job.change and "mixed" not in inspect.signature(learner.forward).parameters:
+        raise BenchError(
+            f"SSL method {job.method.name!r} cannot train with {job.change.name!r}: it takes no mixed views"
+        )
+    return learner.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
 def _freeze_patch_embed(backbone: nn.Module) -> None:
@@ -203,7 +210,8 @@ def _train(fabric: Fabric, job: Job, report: Report) -> None:
         for group in optimiser.param_groups:
             group["lr"] = plan.lr(step)
         views = make_views(images, specs, job, step, batches.rows)
-        losses.append(_step(fabric, model, learner, optimiser, views, plan.fraction(step + 1)))
+        mixed = make_mixed(views, job, step, fabric.global_rank)
+        losses.append(_step(fabric, model, learner, optimiser, views, mixed, plan.fraction(step + 1)))
         if fabric.is_global_zero:
             report(step + 1, plan.steps)
             if time.monotonic() - kept > CHECKPOINT_SECONDS:
@@ -214,9 +222,15 @@ def _train(fabric: Fabric, job: Job, report: Report) -> None:
 
 
 def _step(
-    fabric: Fabric, model: nn.Module, learner: nn.Module, optimiser: Any, views: list[Tensor], fraction: float
+    fabric: Fabric,
+    model: nn.Module,
+    learner: nn.Module,
+    optimiser: Any,
+    views: list[Tensor],
+    mixed: Mixed | None,
+    fraction: float,
 ) -> float:
-    loss = model(views)
+    loss = model(views) if mixed is None else model(views, mixed)
     fabric.backward(loss)
     optimiser.step()
     optimiser.zero_grad()
@@ -235,6 +249,11 @@ def make_views(images: Tensor, specs: list[ViewSpec], job: Job, step: int, rows:
         draws = {name: value[rows] for name, value in draw(spec, job.train.batch, generator).items()}
         views.append(render(images, spec, draws).contiguous(memory_format=torch.channels_last))
     return views
+
+
+def make_mixed(views: list[Tensor], job: Job, step: int, rank: int) -> Mixed | None:
+    """What the job's training change makes of this process's views; None without one."""
+    return job.change.mix(views, job.seeds.child("change", step, rank)) if job.change else None
 
 
 class _Slices(Sequence[NDArray[np.int64]]):

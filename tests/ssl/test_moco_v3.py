@@ -10,6 +10,7 @@ from torch import nn
 
 from bench.seeds import Seeds
 from bench.ssl.moco_v3 import MoCoV3, info_nce, mlp
+from bench.types import Mixed
 
 BARE = MoCoV3(projector=0, predictor=0, temperature=0.5, momentum=0.9)
 
@@ -141,3 +142,26 @@ def test_heads():
 def test_options_out_of_range(bad):
     with pytest.raises(ValueError, match=next(iter(bad))):
         MoCoV3(**bad)
+
+
+def test_a_mixed_query_is_asked_for_both_of_its_images_by_weight():
+    """Partners swap the two images; the loss of mixed views is linear in the two keys' losses."""
+    model, given = learner(), views(2, 2)
+    swapped = [torch.tensor([1, 0])] * 2
+
+    def loss(*weights):
+        return model(given, Mixed(views=given, partners=swapped, weights=weights)).item()
+
+    assert loss(1, 1) == pytest.approx(model(given).item())
+    crossed = [given[0].flip(0), given[1]]
+    assert loss(0, 0) == pytest.approx(model(crossed).item()), "all on the partner: the keys exchanged"
+    assert loss(0.75, 0.75) == pytest.approx(0.75 * loss(1, 1) + 0.25 * loss(0, 0))
+
+
+def test_keys_stay_unmixed():
+    model, given, other = learner(), views(2, 2), views(2, 2, seed=9)
+    same = [torch.tensor([0, 1])] * 2
+    first = info_nce(model.backbone(other[0]), model.backbone(given[1]), 0.5)
+    second = info_nce(model.backbone(other[1]), model.backbone(given[0]), 0.5)
+    found = model(given, Mixed(views=other, partners=same, weights=[0.3, 0.9]))
+    assert found.item() == pytest.approx((first + second).item())
