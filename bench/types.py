@@ -10,7 +10,7 @@ import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,8 +93,7 @@ class DatasetPlugin(Plugin, ABC):
         """Open the dataset (lazily where it is large). Raises BenchError saying what to do when it is not there."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Mixed:
+class Mixed(NamedTuple):
     """What a training change made of the views: query views, each showing another image of the batch in part.
 
     views: V tensors of the shapes of the loop's. partners: V tensors (b,) int64, the row of the batch whose image was

@@ -21,9 +21,10 @@ from bench.data.images import ArrayImages
 from bench.errors import BenchError
 from bench.seeds import Seeds
 from bench.ssl import train as module
-from bench.ssl.moco_v3 import MoCoV3
+from bench.ssl.moco_v3 import MoCoLearner, MoCoV3
 from bench.ssl.settings import EncoderSettings, TrainSettings, ViewSettings
 from bench.ssl.train import Job, make_learner, make_views, pretrain, resolve_precision, view_specs
+from bench.types import Mixed, TrainingDefense
 
 RESNET = EncoderSettings(
     backbone="resnet18", options={"layers": [1, 1, 1, 1], "channels": [8, 8, 16, 16]}, stem="small"
@@ -286,3 +287,36 @@ def test_bf16_trains(tmp_path):
 if __name__ == "__main__":
     module.CHECKPOINT_SECONDS = -1.0
     pretrain(job(sys.argv[1]), lambda done, total: print(done, flush=True))  # noqa: T201 - read by the test
+
+
+class Swap(TrainingDefense):
+    """Every query shows the next image of the batch, whole."""
+
+    name = "swap"
+
+    def mix(self, views, seeds):
+        partner = torch.arange(len(views[0])).roll(1)
+        return Mixed(views=[v[partner] for v in views], partners=[partner] * len(views), weights=[0.0] * len(views))
+
+
+@pytest.mark.usefixtures("global_rng")
+def test_a_training_change_reaches_the_loss(tmp_path, unbroken):
+    """Shown and asked for the partner, the first step's loss is the unmixed one's; asked for itself, it is not."""
+    changed = dataclasses.replace(job(tmp_path / "swap"), change=Swap())
+    pretrain(changed, nobody)
+    assert losses(changed)[0] == pytest.approx(unbroken[1][0], rel=1e-4)
+    assert outcome(changed) != unbroken
+    Swap.mix = lambda self, views, seeds: Mixed(
+        views=[v.roll(1, 0) for v in views],
+        partners=[torch.arange(len(views[0])).roll(1)] * len(views),
+        weights=[1.0] * len(views),
+    )
+    wrong = dataclasses.replace(job(tmp_path / "wrong"), change=Swap())
+    pretrain(wrong, nobody)
+    assert losses(wrong)[0] > unbroken[1][0] + 0.1
+
+
+def test_an_ssl_method_that_takes_no_mixed_views(tmp_path, monkeypatch):
+    monkeypatch.setattr(MoCoLearner, "forward", lambda self, views: views[0].sum())
+    with pytest.raises(BenchError, match="SSL method 'moco_v3' cannot train with 'swap'"):
+        make_learner(dataclasses.replace(job(tmp_path), change=Swap()))
