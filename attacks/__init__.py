@@ -8,6 +8,8 @@ from bench import Attack, hookimpl
 @hookimpl
 def bench_attacks() -> list[type[Attack]]:
     """The attacks of this folder."""
+    from .ctrl import CTRL
     from .htba import HTBA
+    from .multi_target import MultiTarget
 
-    return [HTBA]
+    return [HTBA, MultiTarget, CTRL]

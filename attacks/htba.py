@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
-from bench import Attack, BenchError, Poison, Scene, Seeds
-
-from . import patches
+from .patches import PatchAttack
 from .triggers import Trigger
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
-class HTBA(Attack):
+class HTBA(PatchAttack):
     """One trigger patch, pasted opaque at a random place onto a share of one target class.
 
     Source: the PoisonCAM paper, Section V-B, after Saha et al., "Backdoor attacks on self-supervised
@@ -46,51 +40,11 @@ class HTBA(Attack):
     )
 
     def __post_init__(self) -> None:
-        patches.check_rate(self.rate)
-        patches.check_margin("train_margin", self.train_margin)
-        patches.check_margin("val_margin", self.val_margin)
-        self._trigger()
+        self._check()
 
-    def _trigger(self) -> Trigger:
-        return Trigger(source=self.trigger, seed=self.trigger_seed, size=self.trigger_size)
+    def _pairs(self) -> tuple[tuple[Trigger, str | int], ...]:
+        return ((Trigger(source=self.trigger, seed=self.trigger_seed, size=self.trigger_size), self.target),)
 
     def identity(self) -> dict[str, Any]:
         """The options, with the trigger's file name and the SHA-256 of its pixels instead of its path."""
-        return {**super().identity(), **self._trigger().identity()}
-
-    def picture(self, trigger: int, size: int) -> Tensor:
-        """The trigger as it is pasted on images of width `size`: uint8 (3, w, w), the caller's own."""
-        self._known(trigger)
-        return self._trigger().pixels(self._trigger().width(size)).clone()
-
-    def targets(self, classes: tuple[str, ...]) -> tuple[int, ...]:
-        """The one target."""
-        return (patches.class_index(self.target, classes),)
-
-    def poison_train(self, scene: Scene, seeds: Seeds) -> list[Poison]:
-        """round(rate * class size) images of the target class; seeds: children "choose", "place"."""
-        (target,) = self.targets(scene.classes)
-        chosen = patches.choose(scene.labels, target, self.rate, seeds.child("choose"))
-        return self._rows(chosen, target, scene.size, self.train_margin, seeds)
-
-    def poison_val(self, trigger: int, scene: Scene, seeds: Seeds) -> list[Poison]:
-        """One row for every validation image, those of the target class too (metrics leave them out)."""
-        self._known(trigger)
-        (target,) = self.targets(scene.classes)
-        return self._rows(range(len(scene.labels)), target, scene.size, self.val_margin, seeds.child("val"))
-
-    def apply(self, images: Tensor, poisons: Sequence[Poison]) -> Tensor:
-        """Paste the trigger into the box of each row."""
-        trigger = self._trigger()
-        return patches.paste(images, poisons, lambda _, width: trigger.pixels(width).to(images.device))
-
-    def _rows(
-        self, indices: Sequence[int], target: int, size: int, margin: patches.Margin, seeds: Seeds
-    ) -> list[Poison]:
-        patch = self._trigger().width(size)
-        free = patches.corners(size, patch, margin)
-        return patches.rows(indices, trigger=0, target=target, patch=patch, free=free, seeds=seeds.child("place"))
-
-    def _known(self, trigger: int) -> None:
-        if trigger != 0:
-            raise BenchError(f"there is no trigger {trigger}: {self.name} has one, number 0.")
+        return {**super().identity(), **self._trigger(0).identity()}

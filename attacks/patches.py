@@ -1,4 +1,4 @@
-"""What every attack with pasted patches needs: which images, where on them, and the pasting.
+"""What every attack with pasted patches is made of: where on the images, the pasting, and the attack itself.
 
 Each row follows from its own seed alone, by arithmetic: a library's generator may change its stream.
 """
@@ -6,13 +6,14 @@ Each row follows from its own seed alone, by arithmetic: a library's generator m
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
+from bench import Attack, BenchError, Box, Poison, Scene, Seeds
 
-from bench import BenchError, Box, Poison, Seeds, nearest
+from .classes import check_rate, choose, class_index
+from .triggers import Trigger
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,42 +21,11 @@ if TYPE_CHECKING:
 Margin = tuple[float, float]
 
 
-def check_rate(rate: float) -> None:
-    """Raises BenchError unless `rate` is in (0, 1]."""
-    if not 0 < rate <= 1:
-        raise BenchError(f"rate is {rate}, expected a share of the target class above 0 and up to 1 (0.5 = 50 %).")
-
-
 def check_margin(name: str, margin: Margin) -> None:
     """Raises BenchError unless `margin` is (low, high) with 0 <= low < high <= 1."""
     low, high = margin
     if not 0 <= low < high <= 1:
         raise BenchError(f"{name} is {margin}, expected shares of the width, 0 <= low < high <= 1.")
-
-
-def class_index(target: str | int, classes: Sequence[str]) -> int:
-    """The index of a class given by name or by index ("3" too, if no class bears that name)."""
-    if target in classes:
-        return list(classes).index(str(target))
-    index = int(target) if isinstance(target, int) or target.isdecimal() else None
-    if index is None:
-        raise BenchError(f"there is no class {target!r}.{nearest(str(target), classes)}")
-    if not 0 <= index < len(classes):
-        raise BenchError(f"there is no class {index}: {len(classes)} classes, so 0 to {len(classes) - 1}.")
-    return index
-
-
-def choose(labels: NDArray[np.int64], target: int, rate: float, seeds: Seeds) -> list[int]:
-    """Indices of round(rate * class size), at least 1, images of class `target`, increasing.
-
-    Those with the smallest hash of (seed, index): a lower rate chooses a part of what a higher one chooses.
-    Raises BenchError when the class is empty.
-    """
-    members = np.flatnonzero(labels == target).tolist()
-    if not members:
-        raise BenchError(f"target class {target} has no images: choose a class that has some.")
-    count = max(1, round(rate * len(members)))
-    return sorted(sorted(members, key=lambda index: (seeds.child(index).value, index))[:count])
 
 
 def corners(width: int, patch: int, margin: Margin) -> range:
@@ -101,3 +71,64 @@ def paste(images: Tensor, poisons: Sequence[Poison], pixels: Callable[[int, int]
         top, left, height, width = poison.box
         image[:, top : top + height, left : left + width] = pixels(poison.trigger, width)
     return pasted
+
+
+class PatchAttack(Attack):
+    """(trigger, target) pairs: each trigger is a patch, pasted opaque at random places onto a share of its target.
+
+    An image's row follows from the seeds and its index, whatever the other pairs are: the targets are distinct, so a
+    poisoned set of several pairs is the union of the sets of each alone. A subclass adds options and says the pairs.
+    """
+
+    rate: float
+    train_margin: Margin
+    val_margin: Margin
+
+    @abstractmethod
+    def _pairs(self) -> tuple[tuple[Trigger, str | int], ...]:
+        """Each trigger with its target class, by name or index."""
+
+    def _check(self) -> None:
+        """Raises BenchError for options that cannot be used with any images."""
+        check_rate(self.rate)
+        check_margin("train_margin", self.train_margin)
+        check_margin("val_margin", self.val_margin)
+        self._pairs()
+
+    def picture(self, trigger: int, size: int) -> Tensor:
+        """A trigger as it is pasted on images of width `size`: uint8 (3, w, w), the caller's own."""
+        found = self._trigger(trigger)
+        return found.pixels(found.width(size)).clone()
+
+    def targets(self, classes: tuple[str, ...]) -> tuple[int, ...]:
+        """The target of each trigger."""
+        return tuple(class_index(target, classes) for _, target in self._pairs())
+
+    def poison_train(self, scene: Scene, seeds: Seeds) -> list[Poison]:
+        """round(rate * class size) images of each target class; seeds: children "choose", "place"."""
+        found: list[Poison] = []
+        for trigger, target in enumerate(self.targets(scene.classes)):
+            chosen = choose(scene.labels, target, self.rate, seeds.child("choose"))
+            found += self._rows(chosen, trigger, scene, self.train_margin, seeds)
+        return sorted(found, key=lambda row: row.index)
+
+    def poison_val(self, trigger: int, scene: Scene, seeds: Seeds) -> list[Poison]:
+        """One row for every validation image, those of the target class too (metrics leave them out)."""
+        return self._rows(range(len(scene.labels)), trigger, scene, self.val_margin, seeds.child("val"))
+
+    def apply(self, images: Tensor, poisons: Sequence[Poison]) -> Tensor:
+        """Paste the trigger into the box of each row."""
+        triggers = [trigger for trigger, _ in self._pairs()]
+        return paste(images, poisons, lambda number, width: triggers[number].pixels(width).to(images.device))
+
+    def _rows(self, indices: Iterable[int], trigger: int, scene: Scene, margin: Margin, seeds: Seeds) -> list[Poison]:
+        patch = self._trigger(trigger).width(scene.size)
+        free, target = corners(scene.size, patch, margin), self.targets(scene.classes)[trigger]
+        return rows(indices, trigger=trigger, target=target, patch=patch, free=free, seeds=seeds.child("place"))
+
+    def _trigger(self, number: int) -> Trigger:
+        pairs = self._pairs()
+        if not 0 <= number < len(pairs):
+            has = "one, number 0" if len(pairs) == 1 else f"{len(pairs)}, numbers 0 to {len(pairs) - 1}"
+            raise BenchError(f"there is no trigger {number}: {self.name} has {has}.")
+        return pairs[number][0]

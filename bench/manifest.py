@@ -2,13 +2,14 @@
 
 On disk: JSON lines, one row per image in the order of the images, each with id, poisoned, trigger, target,
 box and seed; the last four are null where the image is clean, and box also where the trigger is not at one
-place.
+place. A row whose trigger has a strength has it as a seventh key.
 """
 
 from __future__ import annotations
 
 import functools
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from .store import write_bytes
 from .types import Box, Poison
 
 COLUMNS = ("id", "poisoned", "trigger", "target", "box", "seed")
+STRENGTH = "strength"  # only in rows that have one: manifests of other attacks keep their bytes
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,16 @@ def _plain(poison: Poison) -> Poison:
     who = f"poisoned image {poison.index!r}"
     numbers = {name: _count(getattr(poison, name), f"{name} of {who}") for name in ("trigger", "target", "seed")}
     index = _count(poison.index, f"index of {who}")
-    return Poison(index=index, box=_plain_box(poison.box, f"box of {who}"), **numbers)
+    strength = _plain_strength(poison.strength, f"strength of {who}")
+    return Poison(index=index, box=_plain_box(poison.box, f"box of {who}"), strength=strength, **numbers)
+
+
+def _plain_strength(value: object, what: str) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not math.isfinite(value):
+        raise BenchError(f"{what} is {value!r}; expected a finite number, or None")
+    return float(value)
 
 
 def _plain_box(box: object, what: str) -> Box | None:
@@ -171,6 +182,7 @@ def _line(name: str, poison: Poison | None) -> str:
     if poison is not None:
         box = None if poison.box is None else list(poison.box)
         row |= {"trigger": poison.trigger, "target": poison.target, "box": box, "seed": poison.seed}
+        row |= {} if poison.strength is None else {STRENGTH: poison.strength}
     return json.dumps(row, separators=(",", ":")) + "\n"
 
 
@@ -184,19 +196,21 @@ def _parse(line: bytes, index: int) -> tuple[str, Poison | None]:
         raise BenchError(f"got {type(row).__name__}, expected an object with {', '.join(COLUMNS)}")
     _check_columns(row)
     name, poisoned, trigger, target, box, seed = (row[column] for column in COLUMNS)
+    strength = row.get(STRENGTH)
     if not isinstance(poisoned, bool):
         raise BenchError(f"poisoned is {poisoned!r}; expected true or false")
     if not poisoned:
-        if (trigger, target, box, seed) != (None,) * 4:
-            raise BenchError("a clean image has a trigger, target, box or seed; expected null in each")
+        if (trigger, target, box, seed, strength) != (None,) * 5:
+            raise BenchError("a clean image has a trigger, target, box, seed or strength; expected null in each")
         return name, None
-    return name, _plain(Poison(index=index, trigger=trigger, target=target, box=box, seed=seed))
+    poison = Poison(index=index, trigger=trigger, target=target, box=box, seed=seed, strength=strength)
+    return name, _plain(poison)
 
 
 def _check_columns(row: dict[str, Any]) -> None:
     for column in row:
-        if column not in COLUMNS:
-            raise BenchError(f"unknown key {column!r}.{nearest(column, COLUMNS)}")
+        if column not in (*COLUMNS, STRENGTH):
+            raise BenchError(f"unknown key {column!r}.{nearest(column, (*COLUMNS, STRENGTH))}")
     missing = [column for column in COLUMNS if column not in row]
     if missing:
         raise BenchError(f"missing {', '.join(missing)}")

@@ -141,6 +141,50 @@ def average_precision(positive: Bools, score: Floats) -> float | None:
     return percent(np.sum(precision * hits), hits.sum())
 
 
+def of_each_trigger(
+    trigger: Ints,
+    targets: Sequence[int],
+    true_boxes: Ints,
+    keep: Bools,
+    score: Floats | None,
+    trigger_score: Floats | None,
+    boxes: Ints | None,
+) -> list[Metrics]:
+    """How each of several triggers is found: a list of {"target", "detection", "localisation"}.
+
+    trigger: (N,) int64, the number of the trigger that an image carries, -1 where it is clean. targets: the
+    target class of each trigger. The other arrays: as for `detection` and `localisation`. "detection" holds
+
+    poisoned: how many images carry this trigger; removed: how many of these are not kept; recall: their share;
+    auroc: of the score's order over these and the clean images, those with other triggers left out.
+
+    A precision of one trigger does not exist: a removed clean image belongs to none. "localisation": as of
+    `localisation`, over the same top-k images for every trigger; its accuracy is the share of them that
+    carries this trigger (summed over the triggers: the share that is poisoned), its iou and cr are means over
+    these.
+    """
+    return [
+        {
+            "target": int(target),
+            "detection": _detection_of(trigger == number, trigger < 0, keep, score),
+            "localisation": localisation(trigger == number, true_boxes, trigger_score, boxes),
+        }
+        for number, target in enumerate(targets)
+    ]
+
+
+def _detection_of(carries: Bools, clean: Bools, keep: Bools, score: Floats | None) -> Metrics:
+    _same_shape("keep", keep, carries.shape)
+    count, removed = np.count_nonzero(carries), np.count_nonzero(carries & ~keep)
+    judged = carries | clean
+    return {
+        "poisoned": int(count),
+        "removed": int(removed),
+        "recall": percent(removed, count),
+        "auroc": None if score is None else auroc(carries[judged], score[judged]),
+    }
+
+
 # --- localisation ---------------------------------------------------------------------------------
 
 
@@ -160,8 +204,8 @@ def localisation(
     accuracy: share of the top-k that is poisoned. iou: area shared by found and true box over the area that
     either covers; cr (catch rate): share of the true box inside the found one. Both are means over the
     truly poisoned images of the top-k that have a true box, 0 where nothing overlaps or no box was found,
-    None where there is no such image or the defense locates nothing (`boxes` None). Empty where it scores
-    nothing (`trigger_score` None).
+    None where there is no such image (so always where the trigger is not at one place) or the defense locates
+    nothing (`boxes` None). Empty where it scores nothing (`trigger_score` None).
     """
     if trigger_score is None:
         return {}

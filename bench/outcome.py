@@ -50,10 +50,14 @@ def _metrics(pipeline: Pipeline, targets: tuple[int, ...]) -> dict[str, Any]:
         "none": _rates(pipeline, pipeline.threat_probe, targets),
         "defended": _rates(pipeline, pipeline.defended_probe, targets),
         "detection": metrics.detection(truth.poisoned, verdict.keep, verdict.score),
-        "localisation": {},
     }
-    if verdict.trigger_score is not None and verdict.boxes is not None:
-        found["localisation"] = metrics.localisation(truth.poisoned, truth.boxes, verdict.trigger_score, verdict.boxes)
+    located = verdict.trigger_score is not None and verdict.boxes is not None
+    scored = (verdict.trigger_score, verdict.boxes) if located else (None, None)
+    found["localisation"] = metrics.localisation(truth.poisoned, truth.boxes, *scored)
+    if len(targets) > 1:  # of one trigger it would say the same again
+        found["per_trigger"] = metrics.of_each_trigger(
+            truth.trigger, targets, truth.boxes, verdict.keep, verdict.score, *scored
+        )
     return found
 
 

@@ -164,14 +164,16 @@ def poison_facts(
 
     labels: (N,) class indices. targets: the target class of each trigger. rate_of_target is, for one
     trigger, the share of its target class that carries it, and over all triggers the share of the images of
-    all target classes.
+    all target classes. A trigger that is not at one place has "placed": False; locating it does not apply.
     """
-    poisoned = manifest.poisoned
+    poisoned, placed = manifest.poisoned, manifest.boxes[:, 0] >= 0
     triggers = []
     for trigger, target in enumerate(targets):
-        count = int(np.count_nonzero(manifest.trigger == trigger))
+        carries = manifest.trigger == trigger
+        count = int(np.count_nonzero(carries))
         rate = percent(count, np.count_nonzero(labels == target))
-        triggers.append({"target": classes[target], "count": count, "rate_of_target": rate})
+        found = {"target": classes[target], "count": count, "rate_of_target": rate}
+        triggers.append(found if not count or placed[carries].any() else {**found, "placed": False})
     of_targets = np.count_nonzero(np.isin(labels, list(targets)))
     return {
         "count": int(np.count_nonzero(poisoned)),

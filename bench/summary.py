@@ -19,16 +19,22 @@ def share(value: float | None) -> str:
 
 def summary(record: Record) -> list[RenderableType]:
     """What to print after a run."""
-    return [_heading(record), _rates_table(record), *_search(record), *_localisation(record)]
+    return [_heading(record), _rates_table(record), *_search(record), *_localisation(record), *_each_target(record)]
 
 
 def _heading(record: Record) -> str:
+    from rich.markup import escape
+
     run, poison, data = record["run"], record["poison"], record["dataset"]
-    targets = ", ".join(repr(name) for name in poison["targets"])
+    names = escape(", ".join(repr(name) for name in poison["targets"]))
+    several = len(poison["targets"]) > 1
+    targets, trigger, classes = (
+        ("targets", "one of the triggers", "target classes") if several else ("target", "the trigger", "target class")
+    )
     return (
-        f"\n[bold]{run['attack']}[/] on {data['name']}, target {targets}: "
-        f"{poison['count']} of {data['counts']['train']} training images carry the trigger\n"
-        f"({share(poison['rate_of_target'])} of the target class, {share(poison['rate_of_dataset'])} of the training "
+        f"\n[bold]{run['attack']}[/] on {data['name']}, {targets} {names}: "
+        f"{poison['count']} of {data['counts']['train']} training images carry {trigger}\n"
+        f"({share(poison['rate_of_target'])} of the {classes}, {share(poison['rate_of_dataset'])} of the training "
         f"set). Seed {run['seed']}, preset {run['preset']}."
     )
 
@@ -36,9 +42,9 @@ def _heading(record: Record) -> str:
 def _rates_table(record: Record) -> Table:
     from rich.table import Table
 
-    defense = record["run"]["defense"]
+    defense, several = record["run"]["defense"], len(record["poison"]["targets"]) > 1
     table = Table(title_justify="left", show_edge=False, pad_edge=False)
-    table.add_column("a linear classifier on the encoder")
+    table.add_column("a linear classifier on the encoder" + (" (means over the targets)" if several else ""))
     table.add_column("no defense", justify="right")
     table.add_column(defense, justify="right")
     rows = (
@@ -65,13 +71,50 @@ def _search(record: Record) -> list[str]:
     ]
 
 
+def _shown_k(found: Mapping[str, Any]) -> str | None:
+    """The k to tell of: 10, else the largest; None where nothing is located."""
+    return "10" if "10" in found else max(found, key=int, default=None)
+
+
 def _localisation(record: Record) -> list[str]:
     found: Mapping[str, Any] = record["metrics"]["localisation"]
-    if not found:
+    k = _shown_k(found)
+    if k is None:
         return []
-    k = "10" if "10" in found else max(found, key=int)
     best = found[k]
-    return [
-        f"Of the {k} images it suspected most, {share(best['accuracy'])} are poisoned; in those its window covers "
-        f"{share(best['cr'])} of the trigger (catch rate) and overlaps it by {share(best['iou'])} (IoU)."
-    ]
+    poisoned = f"Of the {k} images it suspected most, {share(best['accuracy'])} are poisoned"
+    if {trigger.get("placed", True) for trigger in record["poison"]["triggers"]} == {False}:
+        return [f"{poisoned}. Locating the trigger does not apply: it is not at one place."]
+    return [f"{poisoned}; in those its window {_window(best)}."]
+
+
+def _window(found: Mapping[str, Any]) -> str:
+    return f"covers {share(found['cr'])} of the trigger (catch rate) and overlaps it by {share(found['iou'])} (IoU)"
+
+
+def _each_target(record: Record) -> list[RenderableType]:
+    """A table with a line for each target, where there are several."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    metrics, poison = record["metrics"], record["poison"]
+    if "per_trigger" not in metrics:
+        return []
+    k = _shown_k(metrics["localisation"])
+    headings = ["target", "ASR, no defense", f"ASR, {record['run']['defense']}", "poisoned", "removed", "recall"]
+    headings += [f"of top {k}", "catch rate", "IoU"] if k else []
+    table = Table(
+        title="\nEach target: ASR of its trigger, how it was found",
+        title_justify="left",
+        show_edge=False,
+        pad_edge=False,
+    )
+    for heading in headings:
+        table.add_column(heading, justify="left" if heading == "target" else "right")
+    for number, found in enumerate(metrics["per_trigger"]):
+        asr = [share(metrics[who]["per_trigger"][number]["poisoned"]["asr"]) for who in ("none", "defended")]
+        judged = found["detection"]
+        cells = [*asr, str(judged["poisoned"]), str(judged["removed"]), share(judged["recall"])]
+        cells += [share(found["localisation"][k][name]) for name in ("accuracy", "cr", "iou")] if k else []
+        table.add_row(escape(poison["targets"][number]), *cells)
+    return [table]

@@ -140,7 +140,8 @@ class SSLMethod(Plugin, ABC):
 class Poison:
     """The truth about one poisoned image: its index, which trigger, the trigger's target class, where, which seed.
 
-    `box` is None for a trigger that is not at one place (a frequency-domain trigger).
+    `box` is None for a trigger that is not at one place (a frequency-domain trigger). `strength`, in the attack's own
+    unit, is for triggers that are not equally strong on every image; None for all others.
     """
 
     index: int
@@ -148,6 +149,7 @@ class Poison:
     target: int
     box: Box | None
     seed: int
+    strength: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

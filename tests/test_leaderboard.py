@@ -316,6 +316,11 @@ def test_one_k_for_the_whole_table(localisations, expected):
     assert tops == expected
 
 
+def test_locating_a_trigger_that_is_not_at_one_place_does_not_apply():
+    table = only([make(localisation={"10": {"accuracy": 80.0, "iou": None, "cr": None}})])
+    assert list(table.loc["poisoncam", ["top-10", "IoU@10", "CR@10"]]) == ["80.0", "–", "–"]  # noqa: RUF001
+
+
 # --- markdown ---------------------------------------------------------------------------------------------
 
 

@@ -40,10 +40,25 @@ def manifests(draw):
     return Manifest(
         ids,
         [
-            Poison(index=i, trigger=draw(st.integers(0, 9)), target=draw(count), box=draw(box), seed=draw(count))
+            Poison(
+                index=i,
+                trigger=draw(st.integers(0, 9)),
+                target=draw(count),
+                box=draw(box),
+                seed=draw(count),
+                strength=draw(st.none() | st.floats(allow_nan=False, allow_infinity=False)),
+            )
             for i in indices
         ],
     )
+
+
+def test_a_strength_is_a_seventh_key_of_its_row_alone():
+    found = Manifest(["a", "b", "c"], [poison(strength=50), poison(index=2)])
+    first, clean, last = found.to_bytes().splitlines()
+    assert first.endswith(b'"box":[0,0,1,1],"seed":0,"strength":50.0}')
+    assert b"strength" not in clean + last
+    assert Manifest.from_bytes(found.to_bytes()) == found
 
 
 def test_bytes_are_these(manifest):
@@ -113,6 +128,8 @@ def test_nothing_poisoned_and_nothing_at_all():
         (["a"], [poison(trigger=True)], "trigger of poisoned image 0 is True"),
         (["a"], [poison(target=np.float64(1))], "target of poisoned image 0 is .*1"),
         (["a"], [poison(box=(0, 0, 0, 1))], "box of poisoned image 0"),
+        (["a"], [poison(strength=float("inf"))], "strength of poisoned image 0 is inf; expected a finite number"),
+        (["a"], [poison(strength="much")], "strength of poisoned image 0 is 'much'"),
         (["a"], [poison(box=(0, 0, 1))], "box of poisoned image 0"),
         (["a"], [poison(box=(-1, 0, 1, 1))], "box of poisoned image 0"),
     ],
@@ -135,6 +152,11 @@ ROW = {"id": "b", "poisoned": True, "trigger": 0, "target": 0, "box": [0, 0, 1, 
         (json.dumps({k: v for k, v in ROW.items() if k != "box"}), "missing box"),
         (json.dumps({**ROW, "poisoned": 1}), "poisoned is 1; expected true or false"),
         (json.dumps({**ROW, "poisoned": False}), "a clean image has a trigger"),
+        (
+            json.dumps({"id": "b", **dict.fromkeys(list(ROW)[2:]), "poisoned": False, "strength": 1}),
+            "a clean image has",
+        ),
+        (json.dumps({**ROW, "strenght": 1}), "unknown key 'strenght'. Did you mean 'strength'"),
         (json.dumps({**ROW, "target": None}), "target of poisoned image 1 is None"),
         (json.dumps({**ROW, "box": "no"}), "box of poisoned image 1"),
         (json.dumps({**ROW, "box": [0, 0, "1", 1]}), "box of poisoned image 1"),

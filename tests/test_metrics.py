@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from bench.errors import BenchError
-from bench.metrics import auroc, average_precision, classification, detection, localisation, overlap
+from bench.metrics import (
+    auroc,
+    average_precision,
+    classification,
+    detection,
+    localisation,
+    of_each_trigger,
+    overlap,
+)
 from bench.store import canonical
 
 quick = settings(deadline=None, max_examples=60)
@@ -292,6 +300,71 @@ def test_what_has_no_place_has_no_overlap():
     assert missing == {"2": {"accuracy": 100, "iou": 50, "cr": 50}}
     assert localisation(poisoned, box, None, None) == {}
     assert localisation(poisoned, box, np.full(2, NAN), box) == {}
+
+
+# --- several triggers -------------------------------------------------------------------------------------
+
+# Images 0, 1 carry trigger 0 (class 4), images 2, 3, 4 trigger 1 (class 7), images 5, 6, 7 nothing.
+TRIGGER = np.array([0, 0, 1, 1, 1, -1, -1, -1])
+TRUE = boxes(*[(0, 0, 2, 2)] * 5, *[NONE] * 3)
+FOUND = boxes((0, 0, 2, 2), (0, 1, 2, 2), (0, 0, 4, 4), (4, 4, 2, 2), NONE, *[(0, 0, 2, 2)] * 3)
+
+
+def test_each_trigger_is_detected_by_hand():
+    """Removed: 0, 2, 3, 5. Trigger 0: 1 of 2, trigger 1: 2 of 3; the clean 5 counts against neither.
+
+    Scores fall from image 0 to 7, but the clean 5 comes first. Trigger 0: each beats 6 and 7, 4 of 6 pairs;
+    trigger 1 likewise, 6 of 9, for those of trigger 0 are left out.
+    """
+    score = np.array([8.0, 7, 6, 5, 4, 9, 2, 1])
+    found = of_each_trigger(TRIGGER, (4, 7), TRUE, bools(0, 1, 0, 0, 1, 0, 1, 1), score, None, None)
+    assert [entry["target"] for entry in found] == [4, 7]
+    assert found[0]["detection"] == pytest.approx({"poisoned": 2, "removed": 1, "recall": 50, "auroc": 200 / 3})
+    assert found[1]["detection"] == pytest.approx({"poisoned": 3, "removed": 2, "recall": 200 / 3, "auroc": 200 / 3})
+    assert [entry["localisation"] for entry in found] == [{}, {}]
+    unscored = of_each_trigger(TRIGGER, (4, 7), TRUE, np.ones(8, bool), None, None, None)
+    assert [entry["detection"]["auroc"] for entry in unscored] == [None, None]
+    assert [entry["detection"]["recall"] for entry in unscored] == [0, 0]
+    assert canonical(found), "plain numbers, fit for JSON"
+
+
+def test_each_trigger_is_located_by_hand():
+    """The top 5 are 0, 2, 5, 1, 3. Trigger 0: 0 exactly, 1 half covered (IoU 2 / 6, CR 2 / 4).
+
+    Trigger 1: 2 in a window of four times its area (IoU 4 / 16, CR 1), 3 missed. Sum of the shares: 4 of 5.
+    """
+    order = np.array([8.0, 5, 7, 4, 1, 6, NAN, NAN])
+    found = of_each_trigger(TRIGGER, (4, 7), TRUE, np.ones(8, bool), None, order, FOUND)
+    first, second = (entry["localisation"]["5"] for entry in found)
+    assert first == pytest.approx({"accuracy": 40, "iou": 100 * (1 + 1 / 3) / 2, "cr": 75})
+    assert second == pytest.approx({"accuracy": 40, "iou": 12.5, "cr": 50})
+    whole = localisation(TRIGGER >= 0, TRUE, order, FOUND)["5"]
+    assert whole["accuracy"] == first["accuracy"] + second["accuracy"] == 80
+    assert whole["cr"] == pytest.approx((75 + 50) / 2)
+
+
+def test_a_trigger_that_nobody_carries_or_that_is_everywhere():
+    spread, nobody = of_each_trigger(
+        np.array([0, 0, 0, 0, 0, -1, -1, -1]), (1, 2), np.full((8, 4), -1), np.ones(8, bool), None, np.ones(8), FOUND
+    )
+    assert spread["localisation"]["5"] == {"accuracy": 100, "iou": None, "cr": None}
+    assert nobody["detection"] == {"poisoned": 0, "removed": 0, "recall": None, "auroc": None}
+    assert nobody["localisation"]["5"] == {"accuracy": 0, "iou": None, "cr": None}
+
+
+@quick
+@given(VERDICTS, st.integers(1, 3), st.integers(0, 99))
+def test_triggers_together_are_the_whole(arrays, count, seed):
+    poisoned, keep, score, _ = arrays
+    drawn = np.random.default_rng(seed).integers(0, count, len(poisoned))
+    trigger = np.where(poisoned, drawn, -1)
+    nowhere = np.full((len(poisoned), 4), -1)
+    found = [e["detection"] for e in of_each_trigger(trigger, range(count), nowhere, keep, score, None, None)]
+    whole = detection(poisoned, keep, score)
+    assert sum(each["poisoned"] for each in found) == poisoned.sum()
+    assert sum(each["removed"] for each in found) == (poisoned & ~keep).sum()
+    pairs = [each["auroc"] * each["poisoned"] for each in found if each["auroc"] is not None]
+    assert (whole["auroc"] or 0) * poisoned.sum() == pytest.approx(sum(pairs))
 
 
 @st.composite

@@ -221,7 +221,20 @@ def test_what_the_metrics_give_fits_the_schema(record):
     }
     validate(record)
     record["metrics"]["detection"] = metrics.detection(poisoned, ~poisoned, None)
+    record["metrics"]["per_trigger"] = metrics.of_each_trigger(
+        np.where(poisoned, 1, -1), (2, 0), np.full((4, 4), -1), ~poisoned, score, score, boxes
+    )
     validate(record)
+    del record["metrics"]["per_trigger"][0]["detection"]["recall"]
+    with pytest.raises(BenchError, match=r"metrics\.per_trigger\[0\]\.detection is without recall"):
+        validate(record)
+
+
+def test_the_records_of_the_leaderboard_stay_valid():
+    files = sorted((Path(__file__).parents[1] / "leaderboards" / "records").glob("*.json"))
+    assert files
+    for file in files:
+        load(file)
 
 
 # --- files ------------------------------------------------------------------------------------------------
@@ -302,10 +315,10 @@ def test_a_fingerprint_survives_the_file(tmp_path, record):
 # --- facts ------------------------------------------------------------------------------------------------
 
 
-def manifest(triggers):
-    """Ten images; `triggers[i]` is the trigger of image i, None where it is clean."""
+def manifest(triggers, box=(0, 0, 1, 1)):
+    """`triggers[i]` is the trigger of image i, None where it is clean."""
     rows = [
-        Poison(index=index, trigger=trigger, target=0, box=None, seed=1)
+        Poison(index=index, trigger=trigger, target=0, box=box, seed=1)
         for index, trigger in enumerate(triggers)
         if trigger is not None
     ]
@@ -326,6 +339,12 @@ def test_poison_is_counted_on_both_bases_and_by_trigger():
             {"target": "c", "count": 2, "rate_of_target": 100},
         ],
     }
+
+
+def test_a_trigger_that_is_not_at_one_place_is_told_so(record):
+    found = poison_facts(manifest([0, None, 0], box=None), np.array([1, 0, 1]), (1,), ("a", "b"))
+    assert found["triggers"] == [{"target": "b", "count": 2, "rate_of_target": 100, "placed": False}]
+    validate({**record, "poison": found})
 
 
 def test_poison_facts_of_a_clean_set_and_an_empty_class(record):

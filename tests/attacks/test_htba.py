@@ -274,4 +274,4 @@ def row_by_hand(index):
     """7 px on 32 px: corners from 8 to 17, ten of them, by the last two digits of the seed."""
     seed = digest(f"int:5/str:place/int:{index}")
     box = [8 + seed // 10 % 10, 8 + seed % 10, 7, 7]
-    return {"index": index, "trigger": 0, "target": 1, "box": box, "seed": seed}
+    return {"index": index, "trigger": 0, "target": 1, "box": box, "seed": seed, "strength": None}

@@ -1,0 +1,41 @@
+"""What every attack on target classes needs: the class, the share of it, and which of its images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench import BenchError, Seeds, nearest
+
+
+def check_rate(rate: float) -> None:
+    """Raises BenchError unless `rate` is in (0, 1]."""
+    if not 0 < rate <= 1:
+        raise BenchError(f"rate is {rate}, expected a share of the target class above 0 and up to 1 (0.5 = 50 %).")
+
+
+def class_index(target: str | int, classes: Sequence[str]) -> int:
+    """The index of a class given by name or by index ("3" too, if no class bears that name)."""
+    if target in classes:
+        return list(classes).index(str(target))
+    index = int(target) if isinstance(target, int) or target.isdecimal() else None
+    if index is None:
+        raise BenchError(f"there is no class {target!r}.{nearest(str(target), classes)}")
+    if not 0 <= index < len(classes):
+        raise BenchError(f"there is no class {index}: {len(classes)} classes, so 0 to {len(classes) - 1}.")
+    return index
+
+
+def choose(labels: NDArray[np.int64], target: int, rate: float, seeds: Seeds) -> list[int]:
+    """Indices of round(rate * class size), at least 1, images of class `target`, increasing.
+
+    Those with the smallest hash of (seed, index): a lower rate chooses a part of what a higher one chooses.
+    Raises BenchError when the class is empty.
+    """
+    members = np.flatnonzero(labels == target).tolist()
+    if not members:
+        raise BenchError(f"target class {target} has no images: choose a class that has some.")
+    count = max(1, round(rate * len(members)))
+    return sorted(sorted(members, key=lambda index: (seeds.child(index).value, index))[:count])
