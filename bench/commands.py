@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from .errors import BenchError, nearest
-from .store import Store, digest, write_bytes
+from .store import Store, check_can_write, digest, write_bytes
 
 if TYPE_CHECKING:
     from .config import Config
@@ -46,6 +46,8 @@ def run_command(
     from .summary import summary
 
     _show_log()
+    if record is not None:
+        check_can_write(record)
     pipeline = _pipeline(config, store, devices, accelerator)
     with _library_noise_muted(), Terminal(out) as terminal:
         make_stages(pipeline, Everyone([terminal, Trackers(plugins)]))

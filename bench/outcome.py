@@ -80,5 +80,5 @@ def _stages(pipeline: Pipeline) -> dict[str, Any]:
     for name, stage in named.items():
         meta = pipeline.store.meta(stage.name, stage.key) or {}
         cost = {key: round(float(meta.get(key, 0.0)), 2) for key in ("seconds", "peak_memory_mb")}
-        found[name] = {"key": stage.key, **cost}
+        found[name] = {"key": stage.key, **cost, "threads": meta.get("threads")}
     return found

@@ -45,7 +45,7 @@ _PACKAGES = (
     "pillow",
     "safetensors",
 )
-_FLEETING = {"created", "hardware", "versions", "seconds", "peak_memory_mb"}
+_FLEETING = {"created", "hardware", "versions", "seconds", "peak_memory_mb", "threads"}
 _FAISS = ("faiss-cpu", "faiss-gpu-cu12", "faiss-gpu", "faiss")
 
 

@@ -144,6 +144,8 @@ def pretrain_stage(
     sections["train"].pop("loader_workers")
     if change is not None:
         sections["change"] = change.identity()
+    if machine.devices > 1:  # batch normalisation takes its statistics from one device's share
+        sections["devices"] = {"count": machine.devices}
     return Stage(
         name="pretrain",
         title=title,

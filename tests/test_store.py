@@ -623,3 +623,14 @@ def test_importing_the_store_costs_no_torch():
     code = "import sys, bench.store, bench.manifest, bench.metrics, bench.record, bench.leaderboard\n"
     child = python(code + "print([name for name in ('torch', 'pandas', 'jsonschema') if name in sys.modules])")
     assert child.communicate()[0] == "[]\n"
+
+
+def test_an_attempt_that_is_refused_before_it_wrote_anything_leaves_nothing(tmp_path):
+    store = Store(tmp_path / "store")
+    with pytest.raises(BenchError, match="no"), store.open("probe", "a" * 64):
+        raise BenchError("no")
+    assert store.entries() == []
+    with pytest.raises(BenchError, match="no"), store.open("probe", "a" * 64) as making:
+        (making.dir / "half").write_text("")
+        raise BenchError("no")
+    assert [entry.finished for entry in store.entries()] == [False]
