@@ -156,9 +156,13 @@ def store(tmp_path):
     """A finished stage of 2,000 bytes and an unfinished one."""
     made = Store(tmp_path / "store")
     made.make("probe", "a" * 64, lambda making: (making.dir / "x").write_bytes(b"x" * 2000))
-    with pytest.raises(ValueError, match="stop"), made.open("pretrain", "b" * 64) as making:
+
+    def stop(making):
         (making.scratch / "checkpoint").write_bytes(b"")
         raise ValueError("stop")
+
+    with pytest.raises(ValueError, match="stop"):
+        made.make("pretrain", "b" * 64, stop)
     return made
 
 

@@ -625,12 +625,15 @@ def test_importing_the_store_costs_no_torch():
     assert child.communicate()[0] == "[]\n"
 
 
-def test_an_attempt_that_is_refused_before_it_wrote_anything_leaves_nothing(tmp_path):
+@pytest.mark.parametrize(("written", "left"), [([], []), (["half"], [False])])
+def test_an_attempt_that_is_refused_before_it_wrote_anything_leaves_nothing(tmp_path, written, left):
     store = Store(tmp_path / "store")
-    with pytest.raises(BenchError, match="no"), store.open("probe", "a" * 64):
+
+    def refused(making):
+        for name in written:
+            (making.dir / name).write_text("")
         raise BenchError("no")
-    assert store.entries() == []
-    with pytest.raises(BenchError, match="no"), store.open("probe", "a" * 64) as making:
-        (making.dir / "half").write_text("")
-        raise BenchError("no")
-    assert [entry.finished for entry in store.entries()] == [False]
+
+    with pytest.raises(BenchError, match="no"):
+        store.make("probe", "a" * 64, refused)
+    assert [entry.finished for entry in store.entries()] == left
