@@ -15,6 +15,7 @@ from .stages import (
     Machine,
     Stage,
     clean_stage,
+    import_stage,
     kept_digest,
     poison_stage,
     pretrain_stage,
@@ -54,6 +55,12 @@ class Pipeline:
 
     @cached_property
     def threat(self) -> Stage:
+        """Makes the encoder that the defense judges by: trained on all the images, or imported."""
+        checkpoint = self.config.threat_checkpoint
+        return import_stage(self.config, checkpoint, self.dataset.size) if checkpoint else self.training_on_all
+
+    @cached_property
+    def training_on_all(self) -> Stage:
         images = lambda: self.poisoned_train  # noqa: E731 - read only when the stage is made
         count, title = len(self.dataset.train), "train on the poisoned images"
         return pretrain_stage(self.config, images, count, self.machine, self._training_inputs("all"), title)
@@ -78,6 +85,8 @@ class Pipeline:
     @cached_property
     def retrain(self) -> Stage:
         keep = self.verdict.keep
+        if keep.all() and self.config.threat_checkpoint:  # nothing was removed: the imported model is the defended one
+            return self.threat
         images = lambda: Subset(self.poisoned_train, keep.nonzero()[0])  # noqa: E731 - as above
         inputs = self._training_inputs(kept_digest(keep))
         title = "train again on what is kept"

@@ -23,13 +23,17 @@ def summary(record: Record) -> list[RenderableType]:
 
 
 def _heading(record: Record) -> str:
+    from rich.markup import escape
+
     run, poison, data = record["run"], record["poison"], record["dataset"]
     targets = ", ".join(repr(name) for name in poison["targets"])
+    threat = record["config"].get("threat")
+    origin = f" Threat model imported from {escape(threat['checkpoint'])}." if threat else ""
     return (
         f"\n[bold]{run['attack']}[/] on {data['name']}, target {targets}: "
         f"{poison['count']} of {data['counts']['train']} training images carry the trigger\n"
         f"({share(poison['rate_of_target'])} of the target class, {share(poison['rate_of_dataset'])} of the training "
-        f"set). Seed {run['seed']}, preset {run['preset']}."
+        f"set). Seed {run['seed']}, preset {run['preset']}.{origin}"
     )
 
 
