@@ -27,7 +27,7 @@ def _heading(record: Record) -> str:
 
     run, poison, data = record["run"], record["poison"], record["dataset"]
     targets = ", ".join(repr(name) for name in poison["targets"])
-    threat = record["config"].get("threat")
+    threat = record.get("config", {}).get("threat")
     origin = f" Threat model imported from {escape(threat['checkpoint'])}." if threat else ""
     return (
         f"\n[bold]{run['attack']}[/] on {data['name']}, target {targets}: "

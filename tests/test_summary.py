@@ -68,3 +68,8 @@ def test_a_defense_that_removed_and_located_nothing():
 def test_the_largest_k_below_ten():
     few = {"5": {"accuracy": 100.0, "cr": None, "iou": None}}
     assert "Of the 5 images" in told(record(localisation=few))
+
+
+def test_an_imported_threat_model_is_named():
+    text = told({**record(), "config": {"threat": {"checkpoint": "a[b].pth", "sha256": "0" * 64}}})
+    assert "preset smoke. Threat model imported from a[b].pth." in text

@@ -266,8 +266,9 @@ def _other_size(fit: Fit, module: nn.Module, size: int) -> str | None:
     if fit.missing or fit.unexpected or len(fit.shapes) > 1 or given.shape == own.shape:
         return None
     side = math.isqrt(given.shape[1])  # class tokens are fewer than the next square is away
+    pixels = side * patch[0]
     return (
-        f"its position embedding {tuple(given.shape)} is for {side} x {side} patches, images of {side * patch[0]} px; "
-        f"the dataset's images are of {size} px ({tuple(own.shape)}). Use dataset.size={side * patch[0]}, or an encoder "
-        f"trained at {size} px."
+        f"its position embedding {tuple(given.shape)} is for {side} x {side} patches, images of {pixels} px; the "
+        f"dataset's images are of {size} px ({tuple(own.shape)}). Use dataset.size={pixels}, or an encoder trained at "
+        f"{size} px."
     )
