@@ -34,9 +34,9 @@ TARGETS = {
 
 _LINE = re.compile(r"(n\d{8})(?:[\s,;:]+(?:\d+[\s,;:]+)?(.*))?")
 _PUBLISHED = (
-    "Published lists: imagenet100.txt of HobbitLong/CMC (the paper cites it; the same classes with names are "
-    "metadata_files/im100_metadata.txt of UCDvision/PatchSearch), imagenet_100.txt of "
-    "wvangansbeke/Unsupervised-Classification, the list of deeplearning-wisc/npos. They differ: take the one you mean"
+    "Published lists: imagenet100.txt of HobbitLong/CMC (which the paper cites), metadata_files/im100_metadata.txt of "
+    "UCDvision/PatchSearch (with names), imagenet_100.txt of wvangansbeke/Unsupervised-Classification, the list of "
+    "deeplearning-wisc/npos. They are not all the same: take the one you mean"
 )
 
 
