@@ -42,6 +42,15 @@ Seed = Annotated[int | None, typer.Option(help="Root of every random number.", s
 StoreRoot = Annotated[
     Path | None, typer.Option("--store", envvar="BENCH_STORE", help="Where stages are kept.", show_default="user cache")
 ]
+ThreatCheckpoint = Annotated[
+    Path | None,
+    typer.Option(
+        "--threat-checkpoint",
+        metavar="FILE",
+        help="Import the threat model (safetensors or torch weights) instead of training it.",
+        show_default="train it",
+    ),
+]
 Devices = Annotated[int, typer.Option(min=1, help="Devices (processes) a training takes.")]
 Accelerator = Annotated[str, typer.Option(help="Lightning Fabric's accelerator: auto, cpu, cuda, mps ...")]
 
@@ -80,13 +89,23 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 
 
 def _load(
-    preset: str, choices: dict[str, str | None], settings: list[str] | None, seed: int | None
+    preset: str, choices: dict[str, str | None], settings: list[str] | None, seed: int | None, threat: Path | None
 ) -> tuple[Config, Plugins]:
     from .config import load_config
     from .plugins.manager import Plugins
 
     plugins = Plugins.load()
-    return load_config(plugins, preset, choices=choices, settings=settings or (), seed=seed), plugins
+    config = load_config(plugins, preset, choices=choices, settings=settings or (), seed=seed)
+    return (with_threat(config, threat) if threat else config), plugins
+
+
+def with_threat(config: Config, checkpoint: Path) -> Config:
+    """`config` with its threat model imported from a file."""
+    import dataclasses
+
+    from .ssl.importing import Checkpoint
+
+    return dataclasses.replace(config, threat_checkpoint=Checkpoint.of(checkpoint.expanduser()))
 
 
 @app.command()
@@ -99,6 +118,7 @@ def run(
     settings: Set = None,
     seed: Seed = None,
     record: Annotated[Path | None, typer.Option(help="Write the record to this file as well.")] = None,
+    threat_checkpoint: ThreatCheckpoint = None,
     store: StoreRoot = None,
     devices: Devices = 1,
     accelerator: Accelerator = "auto",
@@ -107,7 +127,7 @@ def run(
     from .commands import run_command
 
     choices = {"attack": attack, "defense": defense, "dataset": dataset, "ssl": ssl}
-    config, plugins = _load(preset, choices, settings, seed)
+    config, plugins = _load(preset, choices, settings, seed, threat_checkpoint)
     run_command(config, plugins, store=store, record=record, devices=devices, accelerator=accelerator)
 
 
@@ -120,6 +140,7 @@ def plan(
     preset: Preset = "laptop",
     settings: Set = None,
     seed: Seed = None,
+    threat_checkpoint: ThreatCheckpoint = None,
     store: StoreRoot = None,
     devices: Devices = 1,
     accelerator: Accelerator = "auto",
@@ -128,7 +149,7 @@ def plan(
     from .commands import plan_command
 
     choices = {"attack": attack, "defense": defense, "dataset": dataset, "ssl": ssl}
-    config, _ = _load(preset, choices, settings, seed)
+    config, _ = _load(preset, choices, settings, seed, threat_checkpoint)
     plan_command(config, store=store, devices=devices, accelerator=accelerator)
 
 
@@ -184,7 +205,7 @@ def store_list(store: StoreRoot = None) -> None:
 def store_prune(
     older_than: Annotated[float | None, typer.Option(min=0, help="Only what was not used for so many days.")] = None,
     max_gib: Annotated[float | None, typer.Option(min=0, help="The least recently used, down to so many GiB.")] = None,
-    stage: Annotated[str | None, typer.Option(help="Only this stage (poison, pretrain, probe, clean).")] = None,
+    stage: Annotated[str | None, typer.Option(help="Only this stage (poison, pretrain, import, probe, clean).")] = None,
     partial: Annotated[bool, typer.Option("--partial", help="Only what unfinished stages left.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go; delete nothing.")] = False,
     store: StoreRoot = None,

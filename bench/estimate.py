@@ -56,8 +56,8 @@ class Estimator:
         known = list(self._pipeline.stages())
         rows = [self._row(stage) for stage in known]
         if not self._pipeline.found(self._pipeline.clean):
-            threat, probe = self._row(self._pipeline.threat), self._row(self._pipeline.threat_probe)
-            rows.append(Row("train again on what is kept", False, threat.seconds, "as long as the first at most"))
+            again, probe = self._row(self._pipeline.training_on_all), self._row(self._pipeline.threat_probe)
+            rows.append(Row("train again on what is kept", False, again.seconds, "as long as on all images at most"))
             rows.append(Row("measure the new encoder", False, probe.seconds, "as the first"))
         return rows
 
@@ -84,14 +84,14 @@ class Estimator:
         like = [e for e in store.entries() if e.stage == stage.name and e.finished]
         for entry in sorted(like, key=lambda e: e.created, reverse=True):
             meta = store.meta(entry.stage, entry.key)
-            same_data = meta is not None and meta["inputs"].get("dataset") == stage.inputs["dataset"]
+            same_data = meta is not None and meta["inputs"].get("dataset") == stage.inputs.get("dataset")
             if meta and same_data and _same_kind(meta["config"], stage.config):
                 return float(meta["seconds"])
         return None
 
     def _trial(self, stage: Stage) -> Row:
         config, title = self._pipeline.config, stage.title
-        if stage.name in ("poison", "control"):
+        if stage.name in ("poison", "import", "control"):
             return Row(title, False, 1.0, "a guess: no training")
         basis = f"a trial of {self._pace.batch} images"
         if stage.name == "pretrain":

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from .config import Config
 from .errors import BenchError
 from .manifest import Manifest
+from .ssl.importing import Checkpoint
 from .ssl.schedule import Schedule
 from .store import Making, Notebook, digest, key_of, read_arrays, write_arrays, write_json
 from .types import Control, Dataset, Defense, Images, Poison, Scene, Split, TrainingDefense, Truth, Verdict
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from .encoder import FrozenEncoder
 
 Report = Callable[[str, int, int], None]
-VERSIONS = {"poison": 1, "pretrain": 1, "probe": 1, "clean": 1, "control": 1}
+VERSIONS = {"poison": 1, "pretrain": 1, "import": 1, "probe": 1, "clean": 1, "control": 1}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,8 +157,30 @@ def pretrain_stage(
     )
 
 
+def import_stage(config: Config, checkpoint: Checkpoint, size: int) -> Stage:
+    """Makes what a pretrain stage makes from an encoder that was trained elsewhere, for images of `size` px."""
+
+    def make(making: Making, report: Report) -> None:
+        from safetensors.torch import save_file
+
+        from .ssl.importing import import_encoder
+        from .ssl.train import ENCODER_FILE
+
+        tensors, left_out = import_encoder(checkpoint.path, config.encoder, size)
+        save_file(tensors, making.dir / ENCODER_FILE)
+        write_json(making.dir / "import.json", {**checkpoint.facts, "left_out": left_out})
+
+    return Stage(
+        name="import",
+        title="import the encoder",
+        config={"sha256": checkpoint.sha256, "encoder": dataclasses.asdict(config.encoder), "size": size},
+        inputs={},
+        make=make,
+    )
+
+
 def encoder_of(folder: Path, config: Config, size: int, machine: Machine) -> FrozenEncoder:
-    """The encoder that a pretrain stage left in `folder`."""
+    """The encoder that a pretrain or an import stage left in `folder`."""
     from .encoder import load_encoder
     from .ssl.train import ENCODER_FILE
 
