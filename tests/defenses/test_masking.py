@@ -6,11 +6,11 @@ from hypothesis import strategies as st
 
 from bench import Seeds
 from bench.defenses.search.clusters import Clusters
+from bench.defenses.search.locate import best_window
 from bench.defenses.search.masking import (
     ActivationMasking,
     Draws,
     attention,
-    best_window,
     cyclic_masks,
     draw,
     hide,
