@@ -5,12 +5,13 @@ from __future__ import annotations
 from bench import Defense, hookimpl
 
 from .none import NoDefense
+from .patchsearch import PatchSearch
 from .poisoncam import PoisonCAM
 
-__all__ = ["NoDefense", "PoisonCAM"]
+__all__ = ["NoDefense", "PatchSearch", "PoisonCAM"]
 
 
 @hookimpl
 def bench_defenses() -> list[type[Defense]]:
     """The built-in defenses."""
-    return [NoDefense, PoisonCAM]
+    return [NoDefense, PatchSearch, PoisonCAM]
