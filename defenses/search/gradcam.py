@@ -53,9 +53,10 @@ class GradCam(Locator):
 
     def _map(self, images: Tensor, own: Tensor, layer: str) -> Tensor:
         encoder = self.clusters.encoder
-        model = OwnCluster(encoder.module, self.clusters.centres)
-        with torch.inference_mode(False), torch.enable_grad(), _grad_cam(model, layer) as (cam, target):
-            found = cam(encoder.prepare(images), [target(cluster) for cluster in own.tolist()])
+        with torch.inference_mode(False), torch.enable_grad():
+            model = OwnCluster(encoder.module, self.clusters.centres)
+            with _grad_cam(model, layer) as (cam, target):
+                found = cam(encoder.prepare(images), [target(cluster) for cluster in own.tolist()])
         return torch.from_numpy(found).to(images.device)
 
 
