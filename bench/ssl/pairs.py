@@ -96,7 +96,7 @@ class MomentumLearner(PairLearner):
 
 
 def rising(start: float, fraction: float) -> float:
-    """From `start` to 1 by half a cosine, at `fraction` of the training (BYOL, section 3.2; MoCo-v3)."""
+    """From `start` to 1 by half a cosine, at `fraction` of the training (BYOL, section 3.3; MoCo-v3)."""
     return 1 - (1 - start) * 0.5 * (1 + math.cos(math.pi * fraction))
 
 

@@ -94,6 +94,17 @@ def test_between_them_the_loss_is_the_weighted_sum(spy_learner, spy_views, name)
 
 
 @every_method
+@pytest.mark.parametrize("view", [0, 1, 2])
+def test_each_view_has_partners_of_its_own(spy_learner, spy_views, name, view):
+    model, views = spy_learner(BARE[name]), spy_views(3, 3, 3)
+    partners = [PARTNERS] * 3
+    partners[view] = PARTNERS.flip(0)
+    before = model(views, mixed(views, PARTNERS, 0.5)).item()
+    after = model(views, Mixed(views=views, partners=partners, weights=[0.5] * 3)).item()
+    assert (after == before) == (name == "moco_v2" and view == 1)
+
+
+@every_method
 @pytest.mark.parametrize("change", [False, True])
 def test_all_that_learns_takes_a_gradient_and_nothing_else(spy_learner, spy_views, name, change):
     model, views = spy_learner(HEADS[name]), spy_views(6, 6, 6)
