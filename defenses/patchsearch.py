@@ -39,9 +39,7 @@ class PatchSearch(TriggerSearch):
     cluster_score = "max"
     toy_options: ClassVar[dict[str, Any]] = {"clusters": 8, "members": 1, "iterations": 10, "layer": "0"}
 
-    layer: str = option(
-        "auto", "where Grad-CAM looks: a module, or auto (ViT: last norm1; CNN: last stage from 7 x 7)"
-    )
+    layer: str = option("auto", "where Grad-CAM looks: a module, or auto (ViT: last norm1; CNN: last stage from 7 x 7)")
 
     @property
     def passes(self) -> int:
