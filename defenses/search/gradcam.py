@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -99,6 +100,7 @@ def _grad_cam(model: OwnCluster, layer: str) -> Iterator[tuple[Callable[..., NDA
 
 def _library() -> tuple[Any, Any]:
     """GradCAM and ClassifierOutputTarget; imported late, for they bring in OpenCV and pyplot (seconds)."""
+    drawn = random.getstate()  # importing scikit-learn, as they do, draws from Python's global generator
     fonts = logging.getLogger("matplotlib.font_manager")
     level = fonts.level
     fonts.setLevel(logging.ERROR)  # the first import on a machine tells that it builds a font cache
@@ -107,6 +109,7 @@ def _library() -> tuple[Any, Any]:
         from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
     finally:
         fonts.setLevel(level)
+        random.setstate(drawn)
     return GradCAM, ClassifierOutputTarget
 
 
