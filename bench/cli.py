@@ -153,6 +153,24 @@ def plan(
     plan_command(config, store=store, devices=devices, accelerator=accelerator)
 
 
+@app.command()
+def show(
+    run: Annotated[Path, typer.Argument(help="The record of a run whose stages are still in the store.")],
+    maps: Annotated[
+        list[str] | None, typer.Option(help="Whose maps to draw.", show_default="every defense that locates")
+    ] = None,
+    count: Annotated[int, typer.Option(min=1, max=50, help="How many images.")] = 10,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="PNG, SVG or PDF file.", show_default="beside the record")
+    ] = None,
+    store: StoreRoot = None,
+) -> None:
+    """A picture of the most suspicious images: attention maps, windows found, true triggers."""
+    from .commands import show_command
+
+    show_command(run, store, output, maps or [], count)
+
+
 @app.command("list")
 def list_(
     kind: Annotated[str | None, typer.Argument(help="attack, defense, dataset or ssl; all without it.")] = None,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.logging import RichHandler
@@ -100,6 +100,54 @@ def _library_noise_muted() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning_fabric")
         yield
+
+
+def show_command(run: Path, store: Path | None, output: Path | None, maps: list[str], count: int) -> None:
+    """`bench show`."""
+    from .gallery import gallery
+    from .types import Defense
+
+    output = output or run.with_suffix(".png")
+    check_can_write(output)
+    pipeline, plugins = reopened(run, store)
+    defenses: list[Defense] = []
+    for name in maps or [each.name for each in plugins.entries("defense") if issubclass(each.cls, Defense)]:
+        choices = {**pipeline.config.asked["choices"], "defense": name}
+        chooser = again(pipeline.config.asked, plugins, choices).defense.chooser
+        if not isinstance(chooser, Defense):
+            raise BenchError(f"--maps {name}: a control looks nowhere; name a defense")
+        defenses.append(chooser)
+    with _library_noise_muted():
+        figure = gallery(pipeline, defenses, count)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(output, metadata={"Software": None} if output.suffix == ".png" else None)
+    out.print(f"Picture: {output}", highlight=False, soft_wrap=True)
+
+
+def reopened(run: Path, store: Path | None) -> tuple[Pipeline, Plugins]:
+    """The pipeline of a record, if its stages are what this version of the benchmark would make. Raises BenchError."""
+    from . import record as records
+    from .plugins.manager import Plugins
+
+    found, plugins = records.load(run), Plugins.load()
+    asked = found["run"].get("asked")
+    if not asked:
+        raise BenchError(f"{run} does not say how its run was asked for (an older version made it): run it again")
+    pipeline = _pipeline(again(asked, plugins, asked["choices"]), store, 1, "auto")
+    for stage, name in ((pipeline.threat, "threat_model"), (pipeline.clean, "defense")):
+        if stage.key != found["stages"][name]["key"]:
+            raise BenchError(f"{run}: the same command makes another {name} now (other data or version): run it again")
+    return pipeline, plugins
+
+
+def again(asked: Mapping[str, Any], plugins: Plugins, choices: Mapping[str, str]) -> Config:
+    """The configuration that was asked for, with other choices; settings that a chosen plugin does not know are left
+    out of it."""
+    from .config import load_config
+
+    other = choices.get("defense") != asked["choices"].get("defense")
+    settings = [text for text in asked["settings"] if not (other and text.startswith("defense."))]
+    return load_config(plugins, asked["preset"], choices=choices, settings=settings, seed=asked["seed"])
 
 
 def plan_command(config: Config, *, store: Path | None, devices: int, accelerator: str) -> None:

@@ -33,6 +33,7 @@ class Config:
     """A checked configuration. `resolved` is all of it as JSON-able data: every option, defaults included.
 
     threat_checkpoint: where the threat model is imported from (None: it is trained).
+    asked: the arguments of `load_config` that made it, from which the same configuration can be made again.
     """
 
     preset: str
@@ -46,6 +47,7 @@ class Config:
     train: TrainSettings
     probe: ProbeSettings
     threat_checkpoint: Checkpoint | None = None
+    asked: Mapping[str, Any] = dataclasses.field(default_factory=dict, compare=False)
 
     @property
     def seeds(self) -> Seeds:
@@ -141,6 +143,7 @@ def load_config(
     return Config(
         preset=Path(preset).stem if preset.endswith(".toml") else preset,
         seed=_seed(top["seed"]),
+        asked={"preset": preset, "choices": chosen, "settings": list(settings), "seed": top["seed"]},
         defense=combine(plugins, defense["name"], data.get("defense", {}), changes),
         **{name: _plugin(plugins, kind, sections[name]) for name, kind in _CHOICES.items() if name in sections},
         **{name: make(cls, sections[name], f"[{name}]") for name, cls in _SETTINGS.items()},  # type: ignore[type-var]

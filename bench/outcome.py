@@ -28,6 +28,7 @@ def build_record(pipeline: Pipeline) -> record.Record:
             "preset": config.preset,
             "seed": config.seed,
             "control": config.defense.control,
+            "asked": dict(config.asked),
         },
         "config": config.resolved,
         "dataset": record.dataset_facts(dataset),

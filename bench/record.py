@@ -134,6 +134,7 @@ def fingerprint(record: Mapping[str, Any]) -> str:
     Two runs of the same command agree in it, however often they were interrupted.
     """
     lasting = {name: value for name, value in record.items() if name not in _FLEETING}
+    lasting["run"] = {name: value for name, value in record["run"].items() if name != "asked"}
     lasting["stages"] = {
         name: {fact: value for fact, value in stage.items() if fact not in _FLEETING}
         for name, stage in record["stages"].items()

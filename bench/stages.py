@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import torch
 
     from .encoder import FrozenEncoder
+    from .view import DefenderView
 
 Report = Callable[[str, int, int], None]
 VERSIONS = {"poison": 1, "pretrain": 1, "import": 1, "probe": 1, "clean": 1, "control": 1}
@@ -247,20 +248,9 @@ def clean_stage(
     """Lets the defense judge the poisoned training set through its view: verdict.npz and facts.json."""
 
     def make(making: Making, report: Report) -> None:
-        from .view import DefenderView
-
-        images, wanted = poisoned(), "encoder" in defense.needs
-        view = DefenderView(
-            images,
-            name=defense.name,
-            encoder=(lambda: encoder_of(encoder(), config, images.size, machine)) if wanted else None,
-            seeds=config.seeds.child("defense"),
-            step=Notebook(making.scratch).step,
-            report=report,
-            device=machine.device,
-        )
-        verdict = check_verdict(defense.clean(view), count, images.size, defense.name)
-        _write_verdict(verdict, making.dir)
+        images = poisoned()
+        view = defender_view(config, defense, images, machine, encoder, making.scratch, report)
+        _write_verdict(check_verdict(defense.clean(view), count, images.size, defense.name), making.dir)
 
     return Stage(
         name="clean",
@@ -269,6 +259,30 @@ def clean_stage(
         inputs=inputs,
         make=make,
         work=count,
+    )
+
+
+def defender_view(
+    config: Config,
+    defense: Defense,
+    images: Images,
+    machine: Machine,
+    encoder: Callable[[], Path],
+    notebook: Path,
+    report: Report,
+) -> DefenderView:
+    """What `defense` may see of `images`; its saved steps lie in `notebook`."""
+    from .view import DefenderView
+
+    wanted = "encoder" in defense.needs
+    return DefenderView(
+        images,
+        name=defense.name,
+        encoder=(lambda: encoder_of(encoder(), config, images.size, machine)) if wanted else None,
+        seeds=config.seeds.child("defense"),
+        step=Notebook(notebook).step,
+        report=report,
+        device=machine.device,
     )
 
 

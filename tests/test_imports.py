@@ -17,7 +17,7 @@ LAYERS = (
     {"encoder", "features", "probe", "metrics", "view"},
     {"config", "combination"},
     {"record"},
-    {"stages", "pipeline", "run", "listen", "outcome", "estimate", "leaderboard", "summary", "report"},
+    {"stages", "pipeline", "run", "listen", "outcome", "estimate", "leaderboard", "summary", "report", "gallery"},
     {"commands", "cli"},
 )
 LAYER = {name: number for number, layer in enumerate(LAYERS) for name in layer}
