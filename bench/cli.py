@@ -132,6 +132,27 @@ def plan(
     plan_command(config, store=store, devices=devices, accelerator=accelerator)
 
 
+@app.command()
+def matrix(
+    file: Annotated[Path, typer.Argument(help="TOML: preset, seeds, attacks, defenses, settings (see the manual).")],
+    jobs: Annotated[int, typer.Option(min=1, help="Stages at a time; above 1 in processes with one thread each.")] = 1,
+    output: Annotated[Path | None, typer.Option(help="Copy the records into this folder.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what there is to do and how long; do nothing.")
+    ] = False,
+    store: StoreRoot = None,
+    devices: Devices = 1,
+    accelerator: Accelerator = "auto",
+) -> None:
+    """Run every attack with every defense and seed of a file; a stage that several need is computed once."""
+    from .matrix_command import matrix_command
+
+    code = matrix_command(
+        file, store=store, jobs=jobs, output=output, dry_run=dry_run, devices=devices, accelerator=accelerator
+    )
+    raise typer.Exit(code)
+
+
 @app.command("list")
 def list_(
     kind: Annotated[str | None, typer.Argument(help="attack, defense, dataset or ssl; all without it.")] = None,
