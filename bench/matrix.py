@@ -8,8 +8,8 @@ defenses = ["none", "poisoncam+icutmix", { name = "patchsearch", settings = ["de
 name = "htba"
 settings = ["attack.target=7"]
 
-`preset`, `dataset`, `ssl`, `seeds` (default [0]) and every `settings` may be left out. Of the settings of all cells, those
-of a defense go to each defense that has the option ("defense.masks=64") or the part ("defense.poisoncam.masks=64").
+`preset`, `dataset`, `ssl`, `seeds` (default [0]) and every `settings` may be left out. Of the settings of all cells, a
+defense's go to each defense that has the option ("defense.masks=64") or the part ("defense.poisoncam.masks=64").
 """
 
 from __future__ import annotations
