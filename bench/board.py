@@ -60,7 +60,7 @@ class Board:
         self._line(node, "[green]done[/]", duration(seconds))
 
     def failed(self, node: Node, fault: Fault) -> None:
-        self._line(node, "[red]FAILED[/]", f"{len(node.cells)} {_plural('cell', len(node.cells))} cannot be finished")
+        self._line(node, "[red]FAILED[/]", f"{plural('cell', len(node.cells))} cannot be finished")
         if fault.trace:
             log.error("%s of %s:\n%s", node.stage.title, node.cells[0].title, fault.trace)
 
@@ -79,7 +79,7 @@ class Board:
         )
         if not unknown:
             return f"about {duration(seconds)}"
-        kinds = f"{unknown} {_plural('stage', unknown)} of a kind not timed yet"
+        kinds = f"{plural('stage', unknown)} of a kind not timed yet"
         return f"more than {duration(seconds)} ({kinds})" if seconds else f"not known yet ({kinds})"
 
     def _line(self, node: Node, how: str, remark: str) -> None:
@@ -95,8 +95,9 @@ class Board:
         self._console.print(text, highlight=False, soft_wrap=True)
 
 
-def _plural(word: str, count: int) -> str:
-    return word if count == 1 else f"{word}s"
+def plural(word: str, count: int) -> str:
+    """'1 cell', '2 cells'."""
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
 
 
 def _progress(console: Console) -> Any:

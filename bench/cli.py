@@ -134,7 +134,7 @@ def plan(
 
 @app.command()
 def matrix(
-    file: Annotated[Path, typer.Argument(help="TOML: preset, seeds, attacks, defenses, settings (see the manual).")],
+    file: Annotated[Path, typer.Argument(help="TOML: preset, seeds, attacks, defenses, settings (see the README).")],
     jobs: Annotated[int, typer.Option(min=1, help="Stages at a time; above 1 in processes with one thread each.")] = 1,
     output: Annotated[Path | None, typer.Option(help="Copy the records into this folder.")] = None,
     dry_run: Annotated[

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from . import commands
-from .board import Board
+from .board import Board, plural
 from .cells import Cell, Shop
 from .engines import open_engine
 from .estimate import Estimator, Pace, duration
@@ -54,11 +54,8 @@ def run_cells(shop: Shop, cells: Sequence[Cell], *, jobs: int, output: Path | No
     engine = open_engine(jobs)
     board = Board(graph, Forecast(shop.store), jobs, commands.out, Trackers(shop.plugins), output)
     cached = sum(node.cached for node in graph.nodes.values())
-    commands.out.print(
-        f"{len(cells)} cells, {len(graph.nodes)} stages known, {cached} of them in the store; left: {board.left()}",
-        highlight=False,
-        soft_wrap=True,
-    )
+    known = f"{plural('stage', len(graph.nodes))} known, {cached} of them in the store"
+    _say(f"{plural('cell', len(cells))}, {known}; left: {board.left()}")
     try:
         with board:
             run_graph(graph, engine, board)
@@ -79,6 +76,10 @@ def open_graph(shop: Shop, cells: Sequence[Cell]) -> Graph:
     return Graph(pipelines)
 
 
+def _say(text: str) -> None:
+    commands.out.print(text, highlight=False, soft_wrap=True)
+
+
 def _print_failures(graph: Graph) -> None:
     """Each reason once, with the cells that it stopped and a command that shows it."""
     stopped: dict[str, list[Cell]] = {}
@@ -87,7 +88,7 @@ def _print_failures(graph: Graph) -> None:
     for message, cells in stopped.items():
         lines = [f"[red]FAILED[/] {escape(message)}", *(f"  {escape(cell.title)}" for cell in cells)]
         lines.append(f"  one of them alone: {escape(cells[0].command)}")
-        commands.out.print("\n".join(lines), highlight=False, soft_wrap=True)
+        _say("\n".join(lines))
 
 
 def _print_table(records: Sequence[Record]) -> None:
@@ -113,9 +114,13 @@ def plan(shop: Shop, cells: Sequence[Cell]) -> None:
     commands.out.print(table)
     total = sum(line.seconds for line in lines.values())
     left = sum(line.needed - line.cached for line in lines.values())
-    text = f"\n{len(cells)} cells. "
-    text += f"To do: at most {left} stages, about {duration(total)} one after the other." if left else "All is there."
-    commands.out.print(text, highlight=False, soft_wrap=True)
+    text = f"\n{plural('cell', len(cells))}. "
+    text += (
+        f"To do: at most {plural('stage', left)}, about {duration(total)} one after the other."
+        if left
+        else "All is there."
+    )
+    _say(text)
     for cell, fault in graph.failures.items():
         commands.out.print(
             f"cannot run: {escape(cell.title)}: {escape(fault.message)}", highlight=False, soft_wrap=True

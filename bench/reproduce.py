@@ -1,4 +1,4 @@
-"""The paper's tables beside ours: which runs a number needs, which records are of those runs, what differs from the paper.
+"""The paper's tables beside ours: which runs a number needs, which records are of them, what departs from the paper.
 
 A record counts only where its whole configuration is that of the run, but for the seed and for where its data lay.
 """
@@ -44,8 +44,8 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One line of a table. `paper`: its numbers by (split, metric). `epochs`: those of the paper. `runs`: for each target
-    that it stands for, a cell for each seed; () where its defense is not installed."""
+    """One line of a table. `paper`: its numbers by (split, metric). `epochs`: the paper's. `runs`: for each target that
+    it stands for, a cell for each seed; () where its defense is not installed."""
 
     target: str
     defense: str

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from . import commands
 from . import record as records
+from .board import plural
 from .cells import Cell, Shop
 from .errors import BenchError
 from .leaderboard import NONE
@@ -80,7 +81,7 @@ def text(name: str, blocks: Sequence[Block], ours: Records, seeds: int) -> str:
     parts = [*_opening(blocks), f"# {name}: the paper / ours (difference)\n\nThe paper: {SOURCE}; each number a mean "]
     parts[-1] += f"over {RUNS} seeds. {_GONE}: no record."
     parts += [_block_text(block, ours) for block in blocks]
-    return "\n\n".join([*parts, *_closing(_wanted(blocks, ours), blocks, seeds)])
+    return "\n\n".join([*parts, *_closing(_wanted(blocks, ours), seeds)])
 
 
 def _opening(blocks: Sequence[Block]) -> list[str]:
@@ -126,15 +127,14 @@ def _runs(row: Row, ours: Ours | None) -> str:
         return f"no defense {row.defense!r} is installed"
     if ours is None:
         return "none yet"
-    seeds = f"{len(ours.seeds)} seed{'s' if len(ours.seeds) > 1 else ''}"
+    seeds = plural("seed", len(ours.seeds))
     return seeds if len(row.runs) == 1 else f"{seeds}, {ours.targets} of {len(row.runs)} targets"
 
 
-def _closing(missing: Sequence[Cell], blocks: Sequence[Block], seeds: int) -> list[str]:
+def _closing(missing: Sequence[Cell], seeds: int) -> list[str]:
     """The commands that make what is missing."""
     if not missing:
-        return [
-            f"Every run that can be made has a record of {seeds} seed{'s' if seeds > 1 else ''}; the paper has {RUNS} (--seeds)."
-        ]
+        return [f"Every run that can be made has a record of {plural('seed', seeds)}; the paper has {RUNS} (--seeds)."]
     lines = "\n".join(f"    {cell.command}" for cell in missing)
-    return [f"{len(missing)} runs have no record. The same command with --run makes them all; one by one:\n\n{lines}"]
+    how = "The same command with --run makes all that is missing; one by one:"
+    return [f"No record yet of {plural('run', len(missing))}. {how}\n\n{lines}"]

@@ -52,7 +52,7 @@ def lines(shop):
 
 
 def test_the_difference_is_ours_less_the_papers(lines, made):
-    """Two seeds with a precision of 40 and 61 %: 50.5; the paper has 49.3. Recall 90 and 100: 95; the paper has 98.7."""
+    """Two seeds with a precision of 40 and 61 %: 50.5, the paper 49.3. Recall 90 and 100: 95, the paper 98.7."""
     records = [made(0, precision=40.0, recall=90.0, removed=30), made(7, precision=61.0, recall=100.0, removed=50)]
     _, rows = lines("II", "smoke", records)
     (row,) = [row for row in rows if row[1] == "poisoncam"]
@@ -141,10 +141,10 @@ def test_run_makes_what_is_missing(bench, copied, monkeypatch):
     where = ("table2", "--preset", "smoke", "--store", copied)
     code, out = bench("reproduce", *where)
     assert code == 0
-    assert "1 runs have no record" in out
+    assert "No record yet of 1 run. " in out
     code, out = bench("reproduce", *where, "--run", "--accelerator", "cpu")
     assert code == 0
-    assert "1 seed |" in out
+    assert "| 1 seed " in out
     assert "Every run that can be made has a record of 1 seed; the paper has 5 (--seeds)." in out
     (kept,) = (copied / "records").glob("*.json")
     found = record.load(kept)["metrics"]["detection"]["recall"]
