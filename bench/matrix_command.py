@@ -63,8 +63,7 @@ def run_cells(shop: Shop, cells: Sequence[Cell], *, jobs: int, output: Path | No
         engine.close()
     _print_failures(graph)
     records = [board.records[cell] for cell in cells if cell in board.records]
-    commands.out.print(f"{len(records)} of {len(cells)} cells are done: {output or shop.store.root / 'records'}",
-                       highlight=False, soft_wrap=True)  # fmt: skip
+    _say(f"{len(records)} of {plural('cell', len(cells))} done: {output or shop.store.root / 'records'}")
     return records, 1 if graph.failures else 0
 
 

@@ -41,7 +41,7 @@ def test_a_failing_cell_is_named_and_the_others_finish(matrix, tmp_path, copied)
     assert "FAILED poison the images for htba (target=99), none, seed 0 and 1 more (2 cells cannot be finished" in out
     assert "FAILED there is no class 99: 4 classes, so 0 to 3.\n  htba (target=99), none, seed 0\n" in out
     assert "one of them alone: bench run --preset smoke --attack htba --defense none --set attack.target=99" in out
-    assert f"2 of 4 cells are done: {tmp_path / 'out'}" in out
+    assert f"2 of 4 cells done: {tmp_path / 'out'}" in out
     names = sorted(path.name for path in (tmp_path / "out").glob("*.json"))
     assert [name.rsplit("-", 1)[0] for name in names] == ["scenes-htba-none-seed0", "scenes-htba-poisoncam-seed0"]
     assert names == sorted(path.name for path in (copied / "records").glob("*.json"))
