@@ -171,6 +171,60 @@ def show(
     show_command(run, store, output, maps or [], count)
 
 
+@app.command()
+def matrix(
+    file: Annotated[Path, typer.Argument(help="TOML: preset, seeds, attacks, defenses, settings (see the README).")],
+    jobs: Annotated[int, typer.Option(min=1, help="Stages at a time; above 1 in processes with one thread each.")] = 1,
+    output: Annotated[Path | None, typer.Option(help="Copy the records into this folder.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what there is to do and how long; do nothing.")
+    ] = False,
+    store: StoreRoot = None,
+    devices: Devices = 1,
+    accelerator: Accelerator = "auto",
+) -> None:
+    """Run every attack with every defense and seed of a file; a stage that several need is computed once."""
+    from .matrix_command import matrix_command
+
+    code = matrix_command(
+        file, store=store, jobs=jobs, output=output, dry_run=dry_run, devices=devices, accelerator=accelerator
+    )
+    raise typer.Exit(code)
+
+
+@app.command()
+def reproduce(
+    table: Annotated[str, typer.Argument(help="table1, table2 or table3 of the PoisonCAM paper.")],
+    preset: Annotated[str | None, typer.Option(help="Preset to set beside it.", show_default="the paper's")] = None,
+    settings: Set = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds wanted of each run, from 0; the paper has 5.")] = 1,
+    records: Annotated[
+        list[Path] | None, typer.Option(help="Record file, or folder of them.", show_default="the store's")
+    ] = None,
+    run: Annotated[bool, typer.Option("--run", help="Make the runs that have no record.")] = False,
+    jobs: Annotated[int, typer.Option(min=1, help="With --run: stages at a time.")] = 1,
+    store: StoreRoot = None,
+    devices: Devices = 1,
+    accelerator: Accelerator = "auto",
+) -> None:
+    """The paper's numbers, ours, the difference; which runs are missing; and whether the setting is the paper's."""
+    from .reproduce_command import reproduce_command
+
+    code = reproduce_command(
+        table,
+        preset=preset,
+        settings=settings or (),
+        seeds=seeds,
+        folders=records or (),
+        run=run,
+        jobs=jobs,
+        store=store,
+        devices=devices,
+        accelerator=accelerator,
+    )
+    raise typer.Exit(code)
+
+
 @app.command("list")
 def list_(
     kind: Annotated[str | None, typer.Argument(help="attack, defense, dataset or ssl; all without it.")] = None,

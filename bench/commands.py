@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from .errors import BenchError, nearest
-from .store import Store, check_can_write, digest, write_bytes
+from .store import Store, check_can_write, write_bytes
 
 if TYPE_CHECKING:
     from .config import Config
@@ -45,16 +45,13 @@ def run_command(
     from .run import make_stages
     from .summary import summary
 
-    _show_log()
+    show_log()
     if record is not None:
         check_can_write(record)
     pipeline = _pipeline(config, store, devices, accelerator)
     with _library_noise_muted(), Terminal(out) as terminal:
         make_stages(pipeline, Everyone([terminal, Trackers(plugins)]))
-    built = outcome.build_record(pipeline)
-    kept = _record_path(pipeline)
-    if not kept.exists() or records.fingerprint(records.load(kept)) != records.fingerprint(built):
-        records.save(kept, built)
+    built, kept = outcome.keep_record(pipeline)
     for part in summary(built):
         out.print(part, highlight=False, soft_wrap=True)
     if record is not None:
@@ -67,24 +64,17 @@ def _pipeline(config: Config, store: Path | None, devices: int, accelerator: str
     from .stages import Machine
 
     dataset = config.dataset.load()
-    _tell_skipped(dataset)
+    tell_skipped(dataset)
     return Pipeline(config, dataset, open_store(store), Machine(accelerator=accelerator, devices=devices))
 
 
-def _tell_skipped(dataset: Dataset) -> None:
+def tell_skipped(dataset: Dataset) -> None:
     if dataset.skipped:
         names = ", ".join(dataset.skipped[:5]) + (" ..." if len(dataset.skipped) > 5 else "")
         log_out.print(f"bench: {len(dataset.skipped)} files cannot be read and are left out: {names}", markup=False)
 
 
-def _record_path(pipeline: Pipeline) -> Path:
-    run = pipeline.config
-    keys = [stage.key for stage in (pipeline.clean, pipeline.threat_probe, pipeline.defended_probe)]
-    name = f"{run.dataset.name}-{run.attack.name}-{run.defense.name}-seed{run.seed}-{digest(keys)[:10]}.json"
-    return pipeline.store.root / "records" / name
-
-
-def _show_log() -> None:
+def show_log() -> None:
     handler = RichHandler(console=log_out, show_time=False, show_path=False, markup=False)
     logger = logging.getLogger("bench")
     if not logger.handlers:
@@ -237,7 +227,7 @@ def leaderboard_command(paths: list[Path], output: Path | None, store: Path | No
     from . import leaderboard
     from . import record as records
 
-    files = _record_files(paths or [open_store(store).root / "records"])
+    files = record_files(paths or [open_store(store).root / "records"])
     if not files:
         raise BenchError("there is no record yet. `bench run` makes one; or name record files or folders.")
     text = leaderboard.markdown(leaderboard.tables([records.load(file) for file in files]))
@@ -248,7 +238,7 @@ def leaderboard_command(paths: list[Path], output: Path | None, store: Path | No
     out.print(f"{len(files)} records -> {output}", highlight=False, soft_wrap=True)
 
 
-def _record_files(paths: list[Path]) -> list[Path]:
+def record_files(paths: list[Path]) -> list[Path]:
     found: list[Path] = []
     for path in paths:
         if path.is_dir():

@@ -48,15 +48,17 @@ class Pace:
 class Estimator:
     """Estimates the stages of one pipeline: from runs of the same kind in the store, else from a short trial."""
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(self, pipeline: Pipeline, paces: dict[str, Pace] | None = None) -> None:
+        """`paces`: the trials of several estimators, by what they tried; each is made once."""
         self._pipeline = pipeline
+        self._paces = {} if paces is None else paces
 
     def rows(self) -> list[Row]:
         """Every stage of the run; those behind an unfinished defense as if it removed nothing."""
         known = list(self._pipeline.stages())
-        rows = [self._row(stage) for stage in known]
+        rows = [self.row(stage) for stage in known]
         if not self._pipeline.found(self._pipeline.clean):
-            again, probe = self._row(self._pipeline.training_on_all), self._row(self._pipeline.threat_probe)
+            again, probe = self.row(self._pipeline.training_on_all), self.row(self._pipeline.threat_probe)
             rows.append(Row("train again on what is kept", False, again.seconds, "as long as on all images at most"))
             rows.append(Row("measure the new encoder", False, probe.seconds, "as the first"))
         return rows
@@ -69,7 +71,8 @@ class Estimator:
         known = sum(row.seconds or 0.0 for row in left)
         return f"To do: {len(left)} of {len(rows)} stages, about {duration(known)} on this machine as it is now."
 
-    def _row(self, stage: Stage) -> Row:
+    def row(self, stage: Stage) -> Row:
+        """One stage."""
         meta = self._pipeline.store.meta(stage.name, stage.key)
         if meta is not None:
             return Row(stage.title, True, float(meta["seconds"]), "measured")
@@ -114,7 +117,11 @@ class Estimator:
 
     @cached_property
     def _pace(self) -> Pace:
-        return measure_pace(self._pipeline)
+        threat = self._pipeline.threat
+        tried = canonical([threat.config, threat.inputs["dataset"]])
+        if tried not in self._paces:
+            self._paces[tried] = measure_pace(self._pipeline)
+        return self._paces[tried]
 
 
 def _same_kind(one: object, other: object) -> bool:

@@ -195,7 +195,7 @@ def test_the_store_may_be_named_by_the_environment(bench, store, monkeypatch):
 def test_files_that_cannot_be_read_are_named(bench, capsys, tmp_path, monkeypatch):
     monkeypatch.setattr(commands, "log_out", Console(stderr=True, width=250))
     data = type("Data", (), {"skipped": tuple(f"{i}.png" for i in range(7))})()
-    commands._tell_skipped(data)
+    commands.tell_skipped(data)
     assert capsys.readouterr().err == (
         "bench: 7 files cannot be read and are left out: 0.png, 1.png, 2.png, 3.png, 4.png ...\n"
     )

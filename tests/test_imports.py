@@ -17,8 +17,12 @@ LAYERS = (
     {"encoder", "features", "probe", "metrics", "view"},
     {"config", "combination"},
     {"record"},
-    {"stages", "pipeline", "run", "listen", "outcome", "estimate", "leaderboard", "summary", "report", "gallery"},
-    {"commands", "cli"},
+    {
+        *("stages", "pipeline", "run", "listen", "outcome", "estimate", "leaderboard", "summary", "report"),
+        *("gallery", "published"),
+    },
+    {"cells", "graph", "engines", "matrix", "forecast", "board", "reproduce"},
+    {"commands", "matrix_command", "reproduce_command", "cli"},
 )
 LAYER = {name: number for number, layer in enumerate(LAYERS) for name in layer}
 FOLDERS = ("bench", "plugins", "attacks", "defenses", "tests")
