@@ -117,8 +117,8 @@ class Estimator:
 
     @cached_property
     def _pace(self) -> Pace:
-        threat = self._pipeline.threat
-        tried = canonical([threat.config, threat.inputs["dataset"]])
+        training = self._pipeline.training_on_all
+        tried = canonical([training.config, training.inputs["dataset"]])
         if tried not in self._paces:
             self._paces[tried] = measure_pace(self._pipeline)
         return self._paces[tried]
