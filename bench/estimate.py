@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -48,15 +48,17 @@ class Pace:
 class Estimator:
     """Estimates the stages of one pipeline: from runs of the same kind in the store, else from a short trial."""
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(self, pipeline: Pipeline, pace: Callable[[], Pace] | None = None) -> None:
+        """`pace` gives a pace measured before (of a pipeline with the same encoder); without it a trial does."""
         self._pipeline = pipeline
+        self._measure = pace or (lambda: measure_pace(pipeline))
 
     def rows(self) -> list[Row]:
         """Every stage of the run; those behind an unfinished defense as if it removed nothing."""
         known = list(self._pipeline.stages())
-        rows = [self._row(stage) for stage in known]
+        rows = [self.row(stage) for stage in known]
         if not self._pipeline.found(self._pipeline.clean):
-            threat, probe = self._row(self._pipeline.threat), self._row(self._pipeline.threat_probe)
+            threat, probe = self.row(self._pipeline.threat), self.row(self._pipeline.threat_probe)
             rows.append(Row("train again on what is kept", False, threat.seconds, "as long as the first at most"))
             rows.append(Row("measure the new encoder", False, probe.seconds, "as the first"))
         return rows
@@ -69,7 +71,8 @@ class Estimator:
         known = sum(row.seconds or 0.0 for row in left)
         return f"To do: {len(left)} of {len(rows)} stages, about {duration(known)} on this machine as it is now."
 
-    def _row(self, stage: Stage) -> Row:
+    def row(self, stage: Stage) -> Row:
+        """The line of one stage."""
         meta = self._pipeline.store.meta(stage.name, stage.key)
         if meta is not None:
             return Row(stage.title, True, float(meta["seconds"]), "measured")
@@ -114,7 +117,7 @@ class Estimator:
 
     @cached_property
     def _pace(self) -> Pace:
-        return measure_pace(self._pipeline)
+        return self._measure()
 
 
 def _same_kind(one: object, other: object) -> bool:

@@ -18,7 +18,8 @@ LAYERS = (
     {"config", "combination"},
     {"record"},
     {"stages", "pipeline", "run", "listen", "outcome", "estimate", "leaderboard", "summary", "report"},
-    {"commands", "cli"},
+    {"studies"},
+    {"commands", "study", "cli"},
 )
 LAYER = {name: number for number, layer in enumerate(LAYERS) for name in layer}
 FOLDERS = ("bench", "plugins", "attacks", "defenses", "tests")
