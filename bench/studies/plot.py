@@ -70,9 +70,7 @@ def _figure(plan: Plan, rows: Sequence[Row]) -> Figure:
         handles |= _bars(plan, panel, found, ax) if bars else _lines(plan, panel, found, ax)
     for ax in axes[len(plan.panels) :]:
         ax.remove()
-    if len(handles) > 1:
-        figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=min(3, len(handles)))
-    figure.suptitle(_title(plan), fontsize=10)
+    _heading(plan, handles, figure)
     figure.supxlabel(_foot(plan, rows, shape[1]), fontsize=7)
     return figure
 
@@ -83,16 +81,29 @@ def _shape(panels: int, bars: bool) -> tuple[int, int]:
     return -(-panels // columns), columns
 
 
-def _title(plan: Plan) -> str:
-    return f"{plan.study.title} (after the PoisonCAM paper's {plan.study.figure})"
+def _heading(plan: Plan, handles: dict[str, Any], figure: Figure) -> None:
+    """The title; with a legend it is the legend's, since the two would lie on each other."""
+    title = f"{plan.study.title} (after the PoisonCAM paper's {plan.study.figure})"
+    if len(handles) < 2 and plan.study.across == "steps":
+        figure.suptitle(title, fontsize=10)
+        return
+    figure.legend(
+        handles.values(),
+        handles.keys(),
+        loc="outside upper center",
+        ncols=min(4, max(1, len(handles))),
+        title=title,
+        title_fontsize=10,
+        frameon=False,
+        handlelength=3.2,  # long enough to see the dashes
+    )
 
 
 def _foot(plan: Plan, rows: Sequence[Row], columns: int) -> str:
     """What was run, what was not, what the bars mean."""
     spread = f"error bars: standard deviation over {len(plan.seeds)} seeds" if len(plan.seeds) > 1 else "one seed"
-    texts = [setting_words(plan), spread, caveat(plan)]
-    lines = ["; ".join(text for text in texts if text), *missing(rows)]
-    return "\n".join(line for text in lines for line in textwrap.wrap(text, 62 * columns))
+    texts = [f"{setting_words(plan)}; {spread}", caveat(plan), *missing(rows)]
+    return "\n".join(line for text in texts for line in textwrap.wrap(text, 66 * columns))
 
 
 def _lines(plan: Plan, panel: Panel, found: Sequence[Curve], ax: Axes) -> dict[str, Any]:
@@ -136,7 +147,8 @@ def _y_axis(panel: Panel, found: Sequence[Curve], ax: Axes) -> None:
     if panel.unit == "%":
         ax.set_ylim(-4, 104)
     elif found:
-        ax.set_ylim(bottom=0)
+        most = max(point.mean + (point.spread or 0) for curve in found for point in curve.points.values())
+        ax.set_ylim(0, 1.08 * most or 1)
     if not found:
         ax.text(0.5, 0.5, "no values", transform=ax.transAxes, ha="center", color="#555555")
 

@@ -139,13 +139,13 @@ def caveat(plan: Plan) -> str:
 
 
 def missing(rows: Sequence[Row]) -> list[str]:
-    """What was not run, and why, each once."""
-    told = {}
+    """What was not run, a line for each reason."""
+    told: dict[str, list[str]] = {}
     for row in rows:
         if row.status:
             parts = (row.cell.line.label, row.cell.step.label)
-            told[", ".join(part for part in parts if part) or "a run"] = row.status
-    return [f"{what}: {why}" for what, why in told.items()]
+            told.setdefault(row.status, []).append(", ".join(part for part in parts if part) or "the run")
+    return [f"{'; '.join(dict.fromkeys(names))}: {reason}" for reason, names in told.items()]
 
 
 # --- markdown -------------------------------------------------------------------------------------
@@ -161,7 +161,7 @@ def to_markdown(plan: Plan, rows: Sequence[Row]) -> str:
     for panel in plan.panels:
         if panel.over_k:
             parts.append(f"## {escape(panel.axis)} by search number\n\n{_k_table(plan, panel, rows)}")
-    parts += [f"- {escape(line)}" for line in missing(rows)]
+    parts.append("\n".join(f"- Not run: {escape(line)}" for line in missing(rows)))
     parts += [each for each in (study.note, _spread(plan)) if each]
     return "\n\n".join(part for part in parts if part) + "\n"
 

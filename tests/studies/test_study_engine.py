@@ -13,7 +13,6 @@ from bench.studies.engine import Depth, flat, forecast, measure, needed, run
 from bench.studies.steps import Multiples, Once
 from bench.studies.study import Line, Study
 
-
 POISONCAM = Line(label="PoisonCAM", defense="poisoncam")
 
 

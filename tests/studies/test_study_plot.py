@@ -77,7 +77,7 @@ def test_the_figure_says_what_it_shows(masking):
         assert label in found
     foot = next(text for text in found if text.startswith("preset smoke"))
     joined = " ".join(foot.split())
-    assert "seeds 0, 1; error bars: standard deviation over 2 seeds; not the paper's setting" in joined
+    assert "seeds 0, 1; error bars: standard deviation over 2 seeds not the paper's setting" in joined
     assert "0-1 interval: skipped: a reason" in joined
 
 
@@ -103,6 +103,17 @@ def test_bars_for_defenses_and_those_not_run(planner, row):
     assert found.count("not run") == 3 * 5
     assert found.count("50.0") == 3 * 2
     assert {"rate 0.5", "rate 1"} <= set(found)
+
+
+def test_title_and_legend_lie_apart_and_inside(masking):
+    figure = plot._figure(*masking)
+    figure.canvas.draw()
+    (legend,) = figure.legends
+    box, page = legend.get_window_extent(), figure.bbox
+    assert box.y0 >= max(ax.get_window_extent().y1 for ax in figure.axes)
+    assert box.y1 <= page.y1
+    assert figure._suptitle is None
+    assert legend.get_title().get_text().startswith("Masking strategies")
 
 
 def test_a_panel_without_values_says_so(planner, row):

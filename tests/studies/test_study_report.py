@@ -128,10 +128,11 @@ def test_markdown_over_k(planner, row):
 
 
 def test_what_was_not_run_is_said_in_both(plan, rows, row):
-    rows = [*rows, row("Else", Step("", ""), 0, status="skipped: defense 'nosuch' is not installed")]
-    assert missing(rows) == ["Else: skipped: defense 'nosuch' is not installed"]
+    status = "skipped: defense 'nosuch' is not installed"
+    rows = [*rows, *(row(label, Step("", ""), seed, status=status) for label in ("Else", "More") for seed in (0, 1))]
+    assert missing(rows) == ["Else; More: skipped: defense 'nosuch' is not installed"]
     text = to_markdown(plan, rows)
-    assert "- Else: skipped: defense 'nosuch' is not installed" in text
+    assert "\n- Not run: Else; More" in text
     assert next(line for line in text.splitlines() if line.startswith("| Else")).rstrip("| ").endswith("skipped")
     *_, last = csv.DictReader(io.StringIO(to_csv(plan, rows)))
     assert last["status"] == "skipped: defense 'nosuch' is not installed"
