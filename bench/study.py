@@ -89,8 +89,9 @@ def _announce(plan: Plan) -> None:
     if not expected.stages:
         say("Everything is in the store: nothing will be computed.", highlight=False)
         return
+    runs = sum(cell.pipeline is not None for cell in plan.cells)
     say(
-        f"{len(plan.cells)} runs share {expected.stages} stages to be made: about {duration(expected.seconds)} on this "
+        f"Runs: {runs}. Stages to be made for them: {expected.stages}, about {duration(expected.seconds)} on this "
         "machine as it is now, and what the defenses' own networks take.",
         highlight=False,
         soft_wrap=True,

@@ -52,7 +52,7 @@ def test_the_list_loads_nothing_heavy():
     code = (
         "import sys; sys.argv = ['bench', 'study']\nfrom bench.cli import main\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
-        "print([name for name in ('torch', 'matplotlib', 'pandas', 'numpy') if name in sys.modules])"
+        "print([name for name in ('torch', 'matplotlib', 'pandas', 'pydantic') if name in sys.modules])"
     )
     told = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
     assert told.stdout.splitlines()[-1] == "[]"
@@ -67,7 +67,7 @@ def test_a_study_writes_its_four_files_and_goes_on_from_the_store(bench, copied,
     arguments = ("toy", "--preset", "smoke", "--store", copied, "--output", tmp_path / "out")
     out = bench(*arguments)
     assert "Toy (Figure 0): preset smoke, scenes, attack htba, seed 0" in out
-    assert "3 runs share 1 stages to be made: about " in out
+    assert "Runs: 2. Stages to be made for them: 1, about " in out
     assert "[1/3] Else, seed 0\n  skipped: defense 'nosuch' is not installed\n[2/3] PoisonCAM, 8, seed 0\n" in out
     files = sorted((tmp_path / "out").iterdir())
     assert [file.name for file in files] == [f"toy-smoke.{kind}" for kind in ("csv", "md", "png", "svg")]
