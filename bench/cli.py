@@ -265,6 +265,39 @@ def leaderboard(
     leaderboard_command(records or [], output, store)
 
 
+@app.command()
+def study(
+    name: Annotated[str | None, typer.Argument(help="Which study; all are listed without it.")] = None,
+    preset: Preset = "laptop",
+    settings: Set = None,
+    seeds: Annotated[
+        str | None, typer.Option(metavar="0,1,2", help="Run it with each of these seeds.", show_default="the preset's")
+    ] = None,
+    store: StoreRoot = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the tables and the plot.")] = Path(
+        "studies"
+    ),
+    devices: Devices = 1,
+    accelerator: Accelerator = "auto",
+) -> None:
+    """One of the paper's studies: its runs share what they can; a table (CSV, markdown) and a plot (SVG, PNG)."""
+    from .study import list_command, study_command
+
+    if name is None:
+        list_command()
+        return
+    study_command(
+        name,
+        preset=preset,
+        settings=settings or (),
+        seeds=seeds,
+        store=store,
+        output=output,
+        devices=devices,
+        accelerator=accelerator,
+    )
+
+
 @store_app.command("list")
 def store_list(store: StoreRoot = None) -> None:
     """Every stage kept, its size, and when it was last used."""

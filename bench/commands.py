@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,14 +41,14 @@ def run_command(
     from . import outcome
     from . import record as records
     from .listen import Everyone, Terminal, Trackers
-    from .run import make_stages
+    from .run import library_noise_muted, make_stages
     from .summary import summary
 
     show_log()
     if record is not None:
         check_can_write(record)
     pipeline = _pipeline(config, store, devices, accelerator)
-    with _library_noise_muted(), Terminal(out) as terminal:
+    with library_noise_muted(), Terminal(out) as terminal:
         make_stages(pipeline, Everyone([terminal, Trackers(plugins)]))
     built, kept = outcome.keep_record(pipeline)
     for part in summary(built):
@@ -82,19 +81,10 @@ def show_log() -> None:
         logger.setLevel(logging.WARNING)
 
 
-@contextmanager
-def _library_noise_muted() -> Iterator[None]:
-    """Fabric warns of settings that we chose on purpose."""
-    import warnings
-
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="lightning_fabric")
-        yield
-
-
 def show_command(run: Path, store: Path | None, output: Path | None, maps: list[str], count: int) -> None:
     """`bench show`."""
     from .gallery import gallery
+    from .run import library_noise_muted
     from .types import Defense
 
     output = output or run.with_suffix(".png")
@@ -107,7 +97,7 @@ def show_command(run: Path, store: Path | None, output: Path | None, maps: list[
         if not isinstance(chooser, Defense):
             raise BenchError(f"--maps {name}: a control looks nowhere; name a defense")
         defenses.append(chooser)
-    with _library_noise_muted():
+    with library_noise_muted():
         figure = gallery(pipeline, defenses, count)
     output.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(output, metadata={"Software": None} if output.suffix == ".png" else None)

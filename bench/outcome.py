@@ -68,15 +68,22 @@ def build_record(pipeline: Pipeline) -> record.Record:
 
 
 def _metrics(pipeline: Pipeline, targets: tuple[int, ...]) -> dict[str, Any]:
-    truth, verdict = pipeline.train_manifest, pipeline.verdict
-    found: dict[str, Any] = {
-        "none": _rates(pipeline, pipeline.threat_probe, targets),
-        "defended": _rates(pipeline, pipeline.defended_probe, targets),
-        "detection": metrics.detection(truth.poisoned, verdict.keep, verdict.score),
+    return {
+        "none": rates(pipeline, pipeline.threat_probe, targets),
+        "defended": rates(pipeline, pipeline.defended_probe, targets),
+        **search_metrics(pipeline, targets),
     }
+
+
+def search_metrics(pipeline: Pipeline, targets: tuple[int, ...]) -> dict[str, Any]:
+    """What a finished clean stage gives: "detection", "localisation", with several targets "per_trigger"."""
+    truth, verdict = pipeline.train_manifest, pipeline.verdict
     located = verdict.trigger_score is not None and verdict.boxes is not None
     scored = (verdict.trigger_score, verdict.boxes) if located else (None, None)
-    found["localisation"] = metrics.localisation(truth.poisoned, truth.boxes, *scored)
+    found: dict[str, Any] = {
+        "detection": metrics.detection(truth.poisoned, verdict.keep, verdict.score),
+        "localisation": metrics.localisation(truth.poisoned, truth.boxes, *scored),
+    }
     if len(targets) > 1:  # of one trigger it would say the same again
         found["per_trigger"] = metrics.of_each_trigger(
             truth.trigger, targets, truth.boxes, verdict.keep, verdict.score, *scored
@@ -84,7 +91,8 @@ def _metrics(pipeline: Pipeline, targets: tuple[int, ...]) -> dict[str, Any]:
     return found
 
 
-def _rates(pipeline: Pipeline, probe: Stage, targets: tuple[int, ...]) -> dict[str, Any]:
+def rates(pipeline: Pipeline, probe: Stage, targets: tuple[int, ...]) -> dict[str, Any]:
+    """What a finished probe stage gives: metrics.classification of its stored predictions."""
     found = read_arrays(pipeline.folder(probe) / "predictions.npz")
     triggered = np.stack([found[f"trigger{number}"] for number in range(len(targets))])
     return metrics.classification(found["clean"], triggered, found["labels"], targets)

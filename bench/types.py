@@ -269,6 +269,10 @@ class Defense(Plugin, ABC):
         `bench plan` estimates its time from."""
         return count if "encoder" in self.needs else 0
 
+    def in_force(self, count: int, size: int) -> Mapping[str, Any]:
+        """The value of every option for `count` training images of `size` px, those that a rule chooses included."""
+        return dataclasses.asdict(self)  # type: ignore[call-overload, no-any-return]
+
 
 class TrainingDefense(Plugin, ABC):
     """Changes how the new encoder is trained and removes nothing; "filter+change" combines it with a Defense."""

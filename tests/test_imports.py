@@ -21,8 +21,8 @@ LAYERS = (
         *("stages", "pipeline", "run", "listen", "outcome", "estimate", "leaderboard", "summary", "report"),
         *("gallery", "published"),
     },
-    {"cells", "graph", "engines", "matrix", "forecast", "board", "reproduce"},
-    {"commands", "matrix_command", "reproduce_command", "cli"},
+    {"cells", "graph", "engines", "matrix", "forecast", "board", "reproduce", "studies"},
+    {"commands", "matrix_command", "reproduce_command", "study", "cli"},
 )
 LAYER = {name: number for number, layer in enumerate(LAYERS) for name in layer}
 FOLDERS = ("bench", "plugins", "attacks", "defenses", "tests")

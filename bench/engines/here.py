@@ -6,10 +6,10 @@ import time
 from pathlib import Path
 
 from bench.graph import Fault, Node, Outcome, Report
-from bench.run import make_stage
+from bench.run import library_noise_muted, make_stage
 from bench.store import Store
 
-from .perform import Relay, library_noise_muted
+from .perform import Relay
 
 
 class Here:

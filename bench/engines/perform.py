@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import functools
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 from bench.cells import Shop
 from bench.errors import BenchError
 from bench.graph import Job
-from bench.run import make_stage
+from bench.run import library_noise_muted, make_stage
 from bench.stages import Machine, Stage
 from bench.store import Store
 
@@ -30,14 +28,6 @@ class Relay:
         self._report(what, done, total)
 
     def finished(self, stage: Stage, seconds: float) -> None: ...
-
-
-@contextmanager
-def library_noise_muted() -> Iterator[None]:
-    """Fabric warns of settings that we chose on purpose."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="lightning_fabric")
-        yield
 
 
 @functools.cache

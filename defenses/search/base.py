@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -117,6 +117,10 @@ class TriggerSearch(Defense):
         settings = self._settings(view.size, len(view))
         ordered = Ordered(view, settings.batch)
         return ordered, learn(ordered, settings.clusters, settings.batch), settings
+
+    def in_force(self, count: int, size: int) -> dict[str, Any]:
+        """The options, with what search/scale.py chooses where they leave it to the rule."""
+        return {**asdict(self), **asdict(self._settings(size, count))}
 
     def _settings(self, size: int, count: int) -> Scale:
         names = {item.name for item in fields(Scale)} | {"samples", "drop"}

@@ -1,0 +1,185 @@
+"""A study's figure: SVG and PNG, the same bytes for the same values.
+
+For print and for colour-blind readers: Okabe and Ito's colours without their green, so that none is told from another
+by red and green alone; and each curve has its own marker and line style, each bar its own hatching.
+"""
+
+from __future__ import annotations
+
+import io
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from .engine import Row
+from .plan import Plan
+from .report import Curve, caveat, curves, missing, setting_words
+from .study import Panel
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLOURS = ("#0072B2", "#E69F00", "#000000", "#56B4E9", "#CC79A7", "#D55E00")
+MARKERS = ("o", "s", "^", "D", "v", "P")
+DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
+HATCHES = ("", "///", "...", "xxx")
+WIDTH, HEIGHT = 3.6, 2.7  # inches of a panel: two side by side fill a page
+_STYLE: Any = {
+    "svg.hashsalt": "ssl-backdoor-bench",
+    "svg.fonttype": "path",
+    "font.family": "DejaVu Sans",  # comes with matplotlib
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#DDDDDD",
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "hatch.linewidth": 0.6,
+}
+
+
+def draw(plan: Plan, rows: Sequence[Row]) -> dict[str, bytes]:
+    """{"svg": ..., "png": ...} of the figure."""
+    from matplotlib import rc_context, style
+
+    # "default" first: what a user's matplotlibrc says must not show.
+    with style.context("default"), rc_context(_STYLE):
+        figure = _figure(plan, rows)
+        return {"svg": _save(figure, "svg"), "png": _save(figure, "png")}
+
+
+def _save(figure: Figure, kind: str) -> bytes:
+    out = io.BytesIO()
+    metadata = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
+    figure.savefig(out, format=kind, dpi=200, metadata=metadata)
+    return out.getvalue()
+
+
+def _figure(plan: Plan, rows: Sequence[Row]) -> Figure:
+    from matplotlib.figure import Figure
+
+    bars = plan.study.across == "lines"
+    shape = _shape(len(plan.panels), bars)
+    figure = Figure(figsize=(WIDTH * shape[1], HEIGHT * shape[0] + 0.9), layout="constrained")
+    axes = list(figure.subplots(*shape, squeeze=False, sharey=bars).flat)
+    handles: dict[str, Any] = {}
+    for panel, ax in zip(plan.panels, axes, strict=False):
+        found = curves(plan, panel, rows)
+        handles |= _bars(plan, panel, found, ax) if bars else _lines(plan, panel, found, ax)
+    for ax in axes[len(plan.panels) :]:
+        ax.remove()
+    _heading(plan, handles, figure)
+    figure.supxlabel(_foot(plan, rows, shape[1]), fontsize=7)
+    return figure
+
+
+def _shape(panels: int, bars: bool) -> tuple[int, int]:
+    """Rows and columns."""
+    columns = panels if bars or panels < 4 else 2 if panels == 4 else 3
+    return -(-panels // columns), columns
+
+
+def _heading(plan: Plan, handles: dict[str, Any], figure: Figure) -> None:
+    """The title; with a legend it is the legend's, since the two would lie on each other."""
+    title = f"{plan.study.title} (after the PoisonCAM paper's {plan.study.figure})"
+    if len(handles) < 2 and plan.study.across == "steps":
+        figure.suptitle(title, fontsize=10)
+        return
+    figure.legend(
+        handles.values(),
+        handles.keys(),
+        loc="outside upper center",
+        ncols=min(4, max(1, len(handles))),
+        title=title,
+        title_fontsize=10,
+        frameon=False,
+        handlelength=3.2,  # long enough to see the dashes
+    )
+
+
+def _foot(plan: Plan, rows: Sequence[Row], columns: int) -> str:
+    """What was run, what was not, what the bars mean."""
+    spread = f"error bars: standard deviation over {len(plan.seeds)} seeds" if len(plan.seeds) > 1 else "one seed"
+    texts = [f"{setting_words(plan)}; {spread}", caveat(plan), *missing(rows)]
+    return "\n".join(line for text in texts for line in textwrap.wrap(text, 66 * columns))
+
+
+def _lines(plan: Plan, panel: Panel, found: Sequence[Curve], ax: Axes) -> dict[str, Any]:
+    handles = {}
+    for number, curve in enumerate(found):
+        xs: Any = list(curve.points)
+        spread = [point.spread or 0.0 for point in curve.points.values()]
+        handles[curve.name] = ax.errorbar(
+            xs,
+            [point.mean for point in curve.points.values()],
+            yerr=spread if any(spread) else None,
+            color=_turn(COLOURS, number),
+            marker=_turn(MARKERS, number),
+            linestyle=_turn(DASHES, number),
+            markersize=4.5,
+            linewidth=1.4,
+            capsize=3,
+        )
+    _x_axis(plan, panel, found, ax)
+    _y_axis(panel, found, ax)
+    return handles
+
+
+def _turn(of: Sequence[Any], number: int) -> Any:
+    return of[number % len(of)]
+
+
+def _x_axis(plan: Plan, panel: Panel, found: Sequence[Curve], ax: Axes) -> None:
+    from matplotlib.ticker import NullLocator
+
+    ticks = sorted({float(x) for curve in found for x in curve.points})
+    if plan.study.log and ticks:
+        ax.set_xscale("log")
+        ax.xaxis.set_minor_locator(NullLocator())
+    ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    ax.set_xlabel("search number (top k)" if panel.over_k else plan.study.x)
+
+
+def _y_axis(panel: Panel, found: Sequence[Curve], ax: Axes) -> None:
+    ax.set_ylabel(panel.axis)
+    if panel.unit == "%":
+        ax.set_ylim(-4, 104)
+    elif found:
+        most = max(point.mean + (point.spread or 0) for curve in found for point in curve.points.values())
+        ax.set_ylim(0, 1.08 * most or 1)
+    if not found:
+        ax.text(0.5, 0.5, "no values", transform=ax.transAxes, ha="center", color="#555555")
+
+
+def _bars(plan: Plan, panel: Panel, found: Sequence[Curve], ax: Axes) -> dict[str, Any]:
+    """A group of bars for each line of the study, from the top; one without values says so."""
+    labels = [line.label for line in plan.study.lines]
+    height = 0.8 / max(1, len(found))
+    handles = {}
+    for number, curve in enumerate(found):
+        at = {x: labels.index(str(x)) - 0.4 + height * (number + 0.5) for x in curve.points}
+        spread = [point.spread or 0.0 for point in curve.points.values()]
+        handles[curve.name] = ax.barh(
+            list(at.values()),
+            [point.mean for point in curve.points.values()],
+            height=height * 0.9,
+            xerr=spread if any(spread) else None,
+            color=_turn(COLOURS, number),
+            hatch=_turn(HATCHES, number),
+            edgecolor="white",
+            capsize=3,
+        )
+        for x, point in curve.points.items():
+            ax.text(point.mean + (point.spread or 0) + 2, at[x], f"{point.mean:.1f}", va="center", fontsize=7)
+    for place, label in enumerate(labels):
+        if not any(label in curve.points for curve in found):
+            ax.text(2, place, "not run", va="center", fontsize=7, style="italic", color="#555555")
+    ax.set_yticks(range(len(labels)), labels)
+    ax.set_ylim(len(labels) - 0.5, -0.5)
+    ax.set_xlim(0, 115)
+    ax.set_xticks(range(0, 101, 20))
+    ax.set_xlabel(panel.axis)
+    ax.grid(visible=False, axis="y")
+    return handles
