@@ -42,6 +42,15 @@ Seed = Annotated[int | None, typer.Option(help="Root of every random number.", s
 StoreRoot = Annotated[
     Path | None, typer.Option("--store", envvar="BENCH_STORE", help="Where stages are kept.", show_default="user cache")
 ]
+ThreatCheckpoint = Annotated[
+    Path | None,
+    typer.Option(
+        "--threat-checkpoint",
+        metavar="FILE",
+        help="Import the threat model (safetensors or torch weights) instead of training it.",
+        show_default="train it",
+    ),
+]
 Devices = Annotated[int, typer.Option(min=1, help="Devices (processes) a training takes.")]
 Accelerator = Annotated[str, typer.Option(help="Lightning Fabric's accelerator: auto, cpu, cuda, mps ...")]
 
@@ -80,13 +89,23 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 
 
 def _load(
-    preset: str, choices: dict[str, str | None], settings: list[str] | None, seed: int | None
+    preset: str, choices: dict[str, str | None], settings: list[str] | None, seed: int | None, threat: Path | None
 ) -> tuple[Config, Plugins]:
     from .config import load_config
     from .plugins.manager import Plugins
 
     plugins = Plugins.load()
-    return load_config(plugins, preset, choices=choices, settings=settings or (), seed=seed), plugins
+    config = load_config(plugins, preset, choices=choices, settings=settings or (), seed=seed)
+    return (with_threat(config, threat) if threat else config), plugins
+
+
+def with_threat(config: Config, checkpoint: Path) -> Config:
+    """`config` with its threat model imported from a file."""
+    import dataclasses
+
+    from .ssl.importing import Checkpoint
+
+    return dataclasses.replace(config, threat_checkpoint=Checkpoint.of(checkpoint.expanduser()))
 
 
 @app.command()
@@ -99,6 +118,7 @@ def run(
     settings: Set = None,
     seed: Seed = None,
     record: Annotated[Path | None, typer.Option(help="Write the record to this file as well.")] = None,
+    threat_checkpoint: ThreatCheckpoint = None,
     store: StoreRoot = None,
     devices: Devices = 1,
     accelerator: Accelerator = "auto",
@@ -107,7 +127,7 @@ def run(
     from .commands import run_command
 
     choices = {"attack": attack, "defense": defense, "dataset": dataset, "ssl": ssl}
-    config, plugins = _load(preset, choices, settings, seed)
+    config, plugins = _load(preset, choices, settings, seed, threat_checkpoint)
     run_command(config, plugins, store=store, record=record, devices=devices, accelerator=accelerator)
 
 
@@ -120,6 +140,7 @@ def plan(
     preset: Preset = "laptop",
     settings: Set = None,
     seed: Seed = None,
+    threat_checkpoint: ThreatCheckpoint = None,
     store: StoreRoot = None,
     devices: Devices = 1,
     accelerator: Accelerator = "auto",
@@ -128,8 +149,80 @@ def plan(
     from .commands import plan_command
 
     choices = {"attack": attack, "defense": defense, "dataset": dataset, "ssl": ssl}
-    config, _ = _load(preset, choices, settings, seed)
+    config, _ = _load(preset, choices, settings, seed, threat_checkpoint)
     plan_command(config, store=store, devices=devices, accelerator=accelerator)
+
+
+@app.command()
+def show(
+    run: Annotated[Path, typer.Argument(help="The record of a run whose stages are still in the store.")],
+    maps: Annotated[
+        list[str] | None, typer.Option(help="Whose maps to draw.", show_default="every defense that locates")
+    ] = None,
+    count: Annotated[int, typer.Option(min=1, max=50, help="How many images.")] = 10,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="PNG, SVG or PDF file.", show_default="beside the record")
+    ] = None,
+    store: StoreRoot = None,
+) -> None:
+    """A picture of the most suspicious images: attention maps, windows found, true triggers."""
+    from .commands import show_command
+
+    show_command(run, store, output, maps or [], count)
+
+
+@app.command()
+def matrix(
+    file: Annotated[Path, typer.Argument(help="TOML: preset, seeds, attacks, defenses, settings (see the README).")],
+    jobs: Annotated[int, typer.Option(min=1, help="Stages at a time; above 1 in processes with one thread each.")] = 1,
+    output: Annotated[Path | None, typer.Option(help="Copy the records into this folder.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what there is to do and how long; do nothing.")
+    ] = False,
+    store: StoreRoot = None,
+    devices: Devices = 1,
+    accelerator: Accelerator = "auto",
+) -> None:
+    """Run every attack with every defense and seed of a file; a stage that several need is computed once."""
+    from .matrix_command import matrix_command
+
+    code = matrix_command(
+        file, store=store, jobs=jobs, output=output, dry_run=dry_run, devices=devices, accelerator=accelerator
+    )
+    raise typer.Exit(code)
+
+
+@app.command()
+def reproduce(
+    table: Annotated[str, typer.Argument(help="table1, table2 or table3 of the PoisonCAM paper.")],
+    preset: Annotated[str | None, typer.Option(help="Preset to set beside it.", show_default="the paper's")] = None,
+    settings: Set = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds wanted of each run, from 0; the paper has 5.")] = 1,
+    records: Annotated[
+        list[Path] | None, typer.Option(help="Record file, or folder of them.", show_default="the store's")
+    ] = None,
+    run: Annotated[bool, typer.Option("--run", help="Make the runs that have no record.")] = False,
+    jobs: Annotated[int, typer.Option(min=1, help="With --run: stages at a time.")] = 1,
+    store: StoreRoot = None,
+    devices: Devices = 1,
+    accelerator: Accelerator = "auto",
+) -> None:
+    """The paper's numbers, ours, the difference; which runs are missing; and whether the setting is the paper's."""
+    from .reproduce_command import reproduce_command
+
+    code = reproduce_command(
+        table,
+        preset=preset,
+        settings=settings or (),
+        seeds=seeds,
+        folders=records or (),
+        run=run,
+        jobs=jobs,
+        store=store,
+        devices=devices,
+        accelerator=accelerator,
+    )
+    raise typer.Exit(code)
 
 
 @app.command("list")
@@ -217,7 +310,7 @@ def store_list(store: StoreRoot = None) -> None:
 def store_prune(
     older_than: Annotated[float | None, typer.Option(min=0, help="Only what was not used for so many days.")] = None,
     max_gib: Annotated[float | None, typer.Option(min=0, help="The least recently used, down to so many GiB.")] = None,
-    stage: Annotated[str | None, typer.Option(help="Only this stage (poison, pretrain, probe, clean).")] = None,
+    stage: Annotated[str | None, typer.Option(help="Only this stage (poison, pretrain, import, probe, clean).")] = None,
     partial: Annotated[bool, typer.Option("--partial", help="Only what unfinished stages left.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go; delete nothing.")] = False,
     store: StoreRoot = None,

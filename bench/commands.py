@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.logging import RichHandler
@@ -15,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from .errors import BenchError, nearest
-from .store import Store, digest, write_bytes
+from .store import Store, check_can_write, write_bytes
 
 if TYPE_CHECKING:
     from .config import Config
@@ -42,17 +41,16 @@ def run_command(
     from . import outcome
     from . import record as records
     from .listen import Everyone, Terminal, Trackers
-    from .run import make_stages
+    from .run import library_noise_muted, make_stages
     from .summary import summary
 
-    _show_log()
+    show_log()
+    if record is not None:
+        check_can_write(record)
     pipeline = _pipeline(config, store, devices, accelerator)
-    with _library_noise_muted(), Terminal(out) as terminal:
+    with library_noise_muted(), Terminal(out) as terminal:
         make_stages(pipeline, Everyone([terminal, Trackers(plugins)]))
-    built = outcome.build_record(pipeline)
-    kept = _record_path(pipeline)
-    if not kept.exists() or records.fingerprint(records.load(kept)) != records.fingerprint(built):
-        records.save(kept, built)
+    built, kept = outcome.keep_record(pipeline)
     for part in summary(built):
         out.print(part, highlight=False, soft_wrap=True)
     if record is not None:
@@ -65,24 +63,17 @@ def _pipeline(config: Config, store: Path | None, devices: int, accelerator: str
     from .stages import Machine
 
     dataset = config.dataset.load()
-    _tell_skipped(dataset)
+    tell_skipped(dataset)
     return Pipeline(config, dataset, open_store(store), Machine(accelerator=accelerator, devices=devices))
 
 
-def _tell_skipped(dataset: Dataset) -> None:
+def tell_skipped(dataset: Dataset) -> None:
     if dataset.skipped:
         names = ", ".join(dataset.skipped[:5]) + (" ..." if len(dataset.skipped) > 5 else "")
         log_out.print(f"bench: {len(dataset.skipped)} files cannot be read and are left out: {names}", markup=False)
 
 
-def _record_path(pipeline: Pipeline) -> Path:
-    run = pipeline.config
-    keys = [stage.key for stage in (pipeline.clean, pipeline.threat_probe, pipeline.defended_probe)]
-    name = f"{run.dataset.name}-{run.attack.name}-{run.defense.name}-seed{run.seed}-{digest(keys)[:10]}.json"
-    return pipeline.store.root / "records" / name
-
-
-def _show_log() -> None:
+def show_log() -> None:
     handler = RichHandler(console=log_out, show_time=False, show_path=False, markup=False)
     logger = logging.getLogger("bench")
     if not logger.handlers:
@@ -90,14 +81,53 @@ def _show_log() -> None:
         logger.setLevel(logging.WARNING)
 
 
-@contextmanager
-def _library_noise_muted() -> Iterator[None]:
-    """Fabric warns of settings that we chose on purpose."""
-    import warnings
+def show_command(run: Path, store: Path | None, output: Path | None, maps: list[str], count: int) -> None:
+    """`bench show`."""
+    from .gallery import gallery
+    from .run import library_noise_muted
+    from .types import Defense
 
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="lightning_fabric")
-        yield
+    output = output or run.with_suffix(".png")
+    check_can_write(output)
+    pipeline, plugins = reopened(run, store)
+    defenses: list[Defense] = []
+    for name in maps or [each.name for each in plugins.entries("defense") if issubclass(each.cls, Defense)]:
+        choices = {**pipeline.config.asked["choices"], "defense": name}
+        chooser = again(pipeline.config.asked, plugins, choices).defense.chooser
+        if not isinstance(chooser, Defense):
+            raise BenchError(f"--maps {name}: a control looks nowhere; name a defense")
+        defenses.append(chooser)
+    with library_noise_muted():
+        figure = gallery(pipeline, defenses, count)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(output, metadata={"Software": None} if output.suffix == ".png" else None)
+    out.print(f"Picture: {output}", highlight=False, soft_wrap=True)
+
+
+def reopened(run: Path, store: Path | None) -> tuple[Pipeline, Plugins]:
+    """The pipeline of a record, if its stages are what this version of the benchmark would make. Raises BenchError."""
+    from . import record as records
+    from .plugins.manager import Plugins
+
+    found, plugins = records.load(run), Plugins.load()
+    asked = found["run"].get("asked")
+    if not asked:
+        raise BenchError(f"{run} does not say how its run was asked for (an older version made it): run it again")
+    pipeline = _pipeline(again(asked, plugins, asked["choices"]), store, 1, "auto")
+    for stage, name in ((pipeline.threat, "threat_model"), (pipeline.clean, "defense")):
+        if stage.key != found["stages"][name]["key"]:
+            raise BenchError(f"{run}: the same command makes another {name} now (other data or version): run it again")
+    return pipeline, plugins
+
+
+def again(asked: Mapping[str, Any], plugins: Plugins, choices: Mapping[str, str]) -> Config:
+    """The configuration that was asked for, with other choices; settings that a chosen plugin does not know are left
+    out of it."""
+    from .config import load_config
+
+    other = choices.get("defense") != asked["choices"].get("defense")
+    settings = [text for text in asked["settings"] if not (other and text.startswith("defense."))]
+    return load_config(plugins, asked["preset"], choices=choices, settings=settings, seed=asked["seed"])
 
 
 def plan_command(config: Config, *, store: Path | None, devices: int, accelerator: str) -> None:
@@ -187,7 +217,7 @@ def leaderboard_command(paths: list[Path], output: Path | None, store: Path | No
     from . import leaderboard
     from . import record as records
 
-    files = _record_files(paths or [open_store(store).root / "records"])
+    files = record_files(paths or [open_store(store).root / "records"])
     if not files:
         raise BenchError("there is no record yet. `bench run` makes one; or name record files or folders.")
     text = leaderboard.markdown(leaderboard.tables([records.load(file) for file in files]))
@@ -198,7 +228,7 @@ def leaderboard_command(paths: list[Path], output: Path | None, store: Path | No
     out.print(f"{len(files)} records -> {output}", highlight=False, soft_wrap=True)
 
 
-def _record_files(paths: list[Path]) -> list[Path]:
+def record_files(paths: list[Path]) -> list[Path]:
     found: list[Path] = []
     for path in paths:
         if path.is_dir():

@@ -15,6 +15,7 @@ from .errors import BenchError, nearest
 from .plugins.options import make
 from .probe_settings import ProbeSettings
 from .seeds import Seeds
+from .ssl.importing import Checkpoint
 from .ssl.settings import EncoderSettings, TrainSettings, ViewSettings
 
 if TYPE_CHECKING:
@@ -29,7 +30,11 @@ _SETTINGS = {"encoder": EncoderSettings, "views": ViewSettings, "train": TrainSe
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """A checked configuration. `resolved` is all of it as JSON-able data: every option, defaults included."""
+    """A checked configuration. `resolved` is all of it as JSON-able data: every option, defaults included.
+
+    threat_checkpoint: where the threat model is imported from (None: it is trained).
+    asked: the arguments of `load_config` that made it, from which the same configuration can be made again.
+    """
 
     preset: str
     seed: int
@@ -41,6 +46,8 @@ class Config:
     views: ViewSettings
     train: TrainSettings
     probe: ProbeSettings
+    threat_checkpoint: Checkpoint | None = None
+    asked: Mapping[str, Any] = dataclasses.field(default_factory=dict, compare=False)
 
     @property
     def seeds(self) -> Seeds:
@@ -51,7 +58,8 @@ class Config:
     def resolved(self) -> dict[str, Any]:
         plugins = {name: getattr(self, name).identity() for name in _CHOICES}
         sections = {name: dataclasses.asdict(getattr(self, name)) for name in _SETTINGS}
-        return {"seed": self.seed, **plugins, **sections}
+        threat = {"threat": self.threat_checkpoint.facts} if self.threat_checkpoint else {}
+        return {"seed": self.seed, **plugins, **sections, **threat}
 
 
 def preset_names() -> list[str]:
@@ -60,7 +68,26 @@ def preset_names() -> list[str]:
 
 
 def read_preset(name: str) -> dict[str, Any]:
-    """A preset by name, or a TOML file by its path, as plain data. Raises BenchError."""
+    """A preset by name, or a TOML file by its path, as plain data; what `extends` names stands below it. Raises
+    BenchError."""
+    data = _parse_preset(name)
+    seen = [name]
+    while "extends" in data:
+        base = data.pop("extends")
+        if not isinstance(base, str) or base in seen:
+            raise BenchError(f"preset {seen[-1]!r}: extends = {base!r}, expected the name of another preset")
+        seen.append(base)
+        data = _merged(_parse_preset(base), data)
+    return data
+
+
+def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`over` on `base`: sections are merged, anything else replaced."""
+    both = {k: _merged(base[k], v) for k, v in over.items() if isinstance(v, dict) and isinstance(base.get(k), dict)}
+    return {**base, **over, **both}
+
+
+def _parse_preset(name: str) -> dict[str, Any]:
     if name.endswith(".toml"):
         path = Path(name)
         if not path.is_file():
@@ -116,6 +143,7 @@ def load_config(
     return Config(
         preset=Path(preset).stem if preset.endswith(".toml") else preset,
         seed=_seed(top["seed"]),
+        asked={"preset": preset, "choices": chosen, "settings": list(settings), "seed": top["seed"]},
         defense=combine(plugins, defense["name"], data.get("defense", {}), changes),
         **{name: _plugin(plugins, kind, sections[name]) for name, kind in _CHOICES.items() if name in sections},
         **{name: make(cls, sections[name], f"[{name}]") for name, cls in _SETTINGS.items()},  # type: ignore[type-var]

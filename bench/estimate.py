@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -48,18 +48,18 @@ class Pace:
 class Estimator:
     """Estimates the stages of one pipeline: from runs of the same kind in the store, else from a short trial."""
 
-    def __init__(self, pipeline: Pipeline, pace: Callable[[], Pace] | None = None) -> None:
-        """`pace` gives a pace measured before (of a pipeline with the same encoder); without it a trial does."""
+    def __init__(self, pipeline: Pipeline, paces: dict[str, Pace] | None = None) -> None:
+        """`paces`: the trials of several estimators, by what they tried; each is made once."""
         self._pipeline = pipeline
-        self._measure = pace or (lambda: measure_pace(pipeline))
+        self._paces = {} if paces is None else paces
 
     def rows(self) -> list[Row]:
         """Every stage of the run; those behind an unfinished defense as if it removed nothing."""
         known = list(self._pipeline.stages())
         rows = [self.row(stage) for stage in known]
         if not self._pipeline.found(self._pipeline.clean):
-            threat, probe = self.row(self._pipeline.threat), self.row(self._pipeline.threat_probe)
-            rows.append(Row("train again on what is kept", False, threat.seconds, "as long as the first at most"))
+            again, probe = self.row(self._pipeline.training_on_all), self.row(self._pipeline.threat_probe)
+            rows.append(Row("train again on what is kept", False, again.seconds, "as long as on all images at most"))
             rows.append(Row("measure the new encoder", False, probe.seconds, "as the first"))
         return rows
 
@@ -72,7 +72,7 @@ class Estimator:
         return f"To do: {len(left)} of {len(rows)} stages, about {duration(known)} on this machine as it is now."
 
     def row(self, stage: Stage) -> Row:
-        """The line of one stage."""
+        """One stage."""
         meta = self._pipeline.store.meta(stage.name, stage.key)
         if meta is not None:
             return Row(stage.title, True, float(meta["seconds"]), "measured")
@@ -87,14 +87,14 @@ class Estimator:
         like = [e for e in store.entries() if e.stage == stage.name and e.finished]
         for entry in sorted(like, key=lambda e: e.created, reverse=True):
             meta = store.meta(entry.stage, entry.key)
-            same_data = meta is not None and meta["inputs"].get("dataset") == stage.inputs["dataset"]
+            same_data = meta is not None and meta["inputs"].get("dataset") == stage.inputs.get("dataset")
             if meta and same_data and _same_kind(meta["config"], stage.config):
                 return float(meta["seconds"])
         return None
 
     def _trial(self, stage: Stage) -> Row:
         config, title = self._pipeline.config, stage.title
-        if stage.name in ("poison", "control"):
+        if stage.name in ("poison", "import", "control"):
             return Row(title, False, 1.0, "a guess: no training")
         basis = f"a trial of {self._pace.batch} images"
         if stage.name == "pretrain":
@@ -117,7 +117,11 @@ class Estimator:
 
     @cached_property
     def _pace(self) -> Pace:
-        return self._measure()
+        training = self._pipeline.training_on_all
+        tried = canonical([training.config, training.inputs["dataset"]])
+        if tried not in self._paces:
+            self._paces[tried] = measure_pace(self._pipeline)
+        return self._paces[tried]
 
 
 def _same_kind(one: object, other: object) -> bool:

@@ -139,15 +139,16 @@ def _settings(record: Record, without: str = "") -> dict[str, str]:
     The dataset is known by its fingerprint (its options may hold a path); workers change no number.
     """
     config = {name: value for name, value in record["config"].items() if name not in (_SEED, "dataset", without)}
-    flat = dict(_leaves(config, ""))
+    flat = dict(leaves(config, ""))
     flat.pop("train.loader_workers", None)
     return flat
 
 
-def _leaves(value: object, name: str) -> Iterable[tuple[str, str]]:
+def leaves(value: object, name: str = "") -> Iterable[tuple[str, str]]:
+    """A configuration as ("attack.rate", "0.5") ..., the values as texts."""
     if isinstance(value, dict) and value:
         for key, item in value.items():
-            yield from _leaves(item, f"{name}.{key}" if name else key)
+            yield from leaves(item, f"{name}.{key}" if name else key)
     else:
         yield name, value if isinstance(value, str) else canonical(value)
 

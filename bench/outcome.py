@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,28 @@ import numpy as np
 from . import __version__, metrics, record
 from .pipeline import Pipeline
 from .stages import Stage
-from .store import read_arrays
+from .store import digest, read_arrays
+
+
+def record_path(pipeline: Pipeline) -> Path:
+    """Where the store keeps the record of a finished pipeline."""
+    run = pipeline.config
+    keys = [stage.key for stage in (pipeline.clean, pipeline.threat_probe, pipeline.defended_probe)]
+    name = f"{run.dataset.name}-{run.attack.name}-{run.defense.name}-seed{run.seed}-{digest(keys)[:10]}.json"
+    return pipeline.store.root / "records" / name
+
+
+def keep_record(pipeline: Pipeline) -> tuple[record.Record, Path]:
+    """The record of a finished pipeline, and where the store keeps it."""
+    built, kept = build_record(pipeline), record_path(pipeline)
+    save_changed(kept, built)
+    return built, kept
+
+
+def save_changed(path: Path, built: record.Record) -> None:
+    """Write a record, unless one of the same outcome is there."""
+    if not path.exists() or record.fingerprint(record.load(path)) != record.fingerprint(built):
+        record.save(path, built)
 
 
 def build_record(pipeline: Pipeline) -> record.Record:
@@ -28,6 +50,7 @@ def build_record(pipeline: Pipeline) -> record.Record:
             "preset": config.preset,
             "seed": config.seed,
             "control": config.defense.control,
+            "asked": dict(config.asked),
         },
         "config": config.resolved,
         "dataset": record.dataset_facts(dataset),
@@ -88,5 +111,5 @@ def _stages(pipeline: Pipeline) -> dict[str, Any]:
     for name, stage in named.items():
         meta = pipeline.store.meta(stage.name, stage.key) or {}
         cost = {key: round(float(meta.get(key, 0.0)), 2) for key in ("seconds", "peak_memory_mb")}
-        found[name] = {"key": stage.key, **cost}
+        found[name] = {"key": stage.key, **cost, "threads": meta.get("threads")}
     return found

@@ -16,6 +16,7 @@ from .stages import (
     Stage,
     clean_stage,
     control_stage,
+    import_stage,
     kept_digest,
     poison_stage,
     pretrain_stage,
@@ -62,6 +63,12 @@ class Pipeline:
 
     @cached_property
     def threat(self) -> Stage:
+        """Makes the encoder that the defense judges by: trained on all the images, or imported."""
+        checkpoint = self.config.threat_checkpoint
+        return import_stage(self.config, checkpoint, self.dataset.size) if checkpoint else self.training_on_all
+
+    @cached_property
+    def training_on_all(self) -> Stage:
         images = lambda: self.poisoned_train  # noqa: E731 - read only when the stage is made
         count, title = len(self.dataset.train), "train on the poisoned images"
         return pretrain_stage(self.config, images, count, self.machine, self._training_inputs("all"), title)
@@ -105,9 +112,11 @@ class Pipeline:
 
     @cached_property
     def retrain(self) -> Stage:
-        keep, images = self.verdict.keep, lambda: self.kept_images
+        keep, images, change = self.verdict.keep, lambda: self.kept_images, self.config.defense.change
+        if keep.all() and self.config.threat_checkpoint and not (change or self._unpoisoned):
+            return self.threat  # nothing was removed: the imported model is the defended one
         inputs = self._training_inputs(kept_digest(keep), self._unpoisoned)
-        title, change = "train again on what is kept", self.config.defense.change
+        title = "train again on what is kept"
         return pretrain_stage(self.config, images, int(keep.sum()), self.machine, inputs, title, change)
 
     @property

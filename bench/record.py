@@ -45,7 +45,7 @@ _PACKAGES = (
     "pillow",
     "safetensors",
 )
-_FLEETING = {"created", "hardware", "versions", "seconds", "peak_memory_mb"}
+_FLEETING = {"created", "hardware", "versions", "seconds", "peak_memory_mb", "threads"}
 _FAISS = ("faiss-cpu", "faiss-gpu-cu12", "faiss-gpu", "faiss")
 
 
@@ -134,6 +134,7 @@ def fingerprint(record: Mapping[str, Any]) -> str:
     Two runs of the same command agree in it, however often they were interrupted.
     """
     lasting = {name: value for name, value in record.items() if name not in _FLEETING}
+    lasting["run"] = {name: value for name, value in record["run"].items() if name != "asked"}
     lasting["stages"] = {
         name: {fact: value for fact, value in stage.items() if fact not in _FLEETING}
         for name, stage in record["stages"].items()

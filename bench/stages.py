@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from .config import Config
 from .errors import BenchError
 from .manifest import Manifest
+from .ssl.importing import Checkpoint
 from .ssl.schedule import Schedule
 from .store import Making, Notebook, digest, key_of, read_arrays, write_arrays, write_json
 from .types import Control, Dataset, Defense, Images, Poison, Scene, Split, TrainingDefense, Truth, Verdict
@@ -29,9 +30,10 @@ if TYPE_CHECKING:
     import torch
 
     from .encoder import FrozenEncoder
+    from .view import DefenderView
 
 Report = Callable[[str, int, int], None]
-VERSIONS = {"poison": 1, "pretrain": 1, "probe": 1, "clean": 1, "control": 1}
+VERSIONS = {"poison": 1, "pretrain": 1, "import": 1, "probe": 1, "clean": 1, "control": 1}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +146,8 @@ def pretrain_stage(
     sections["train"].pop("loader_workers")
     if change is not None:
         sections["change"] = change.identity()
+    if machine.devices > 1:  # batch normalisation takes its statistics from one device's share
+        sections["devices"] = {"count": machine.devices}
     return Stage(
         name="pretrain",
         title=title,
@@ -154,8 +158,30 @@ def pretrain_stage(
     )
 
 
+def import_stage(config: Config, checkpoint: Checkpoint, size: int) -> Stage:
+    """Makes what a pretrain stage makes from an encoder that was trained elsewhere, for images of `size` px."""
+
+    def make(making: Making, report: Report) -> None:
+        from safetensors.torch import save_file
+
+        from .ssl.importing import import_encoder
+        from .ssl.train import ENCODER_FILE
+
+        tensors, left_out = import_encoder(checkpoint.path, config.encoder, size)
+        save_file(tensors, making.dir / ENCODER_FILE)
+        write_json(making.dir / "import.json", {**checkpoint.facts, "left_out": left_out})
+
+    return Stage(
+        name="import",
+        title="import the encoder",
+        config={"sha256": checkpoint.sha256, "encoder": dataclasses.asdict(config.encoder), "size": size},
+        inputs={},
+        make=make,
+    )
+
+
 def encoder_of(folder: Path, config: Config, size: int, machine: Machine) -> FrozenEncoder:
-    """The encoder that a pretrain stage left in `folder`."""
+    """The encoder that a pretrain or an import stage left in `folder`."""
     from .encoder import load_encoder
     from .ssl.train import ENCODER_FILE
 
@@ -222,20 +248,9 @@ def clean_stage(
     """Lets the defense judge the poisoned training set through its view: verdict.npz and facts.json."""
 
     def make(making: Making, report: Report) -> None:
-        from .view import DefenderView
-
-        images, wanted = poisoned(), "encoder" in defense.needs
-        view = DefenderView(
-            images,
-            name=defense.name,
-            encoder=(lambda: encoder_of(encoder(), config, images.size, machine)) if wanted else None,
-            seeds=config.seeds.child("defense"),
-            step=Notebook(making.scratch).step,
-            report=report,
-            device=machine.device,
-        )
-        verdict = check_verdict(defense.clean(view), count, images.size, defense.name)
-        _write_verdict(verdict, making.dir)
+        images = poisoned()
+        view = defender_view(config, defense, images, machine, encoder, making.scratch, report)
+        _write_verdict(check_verdict(defense.clean(view), count, images.size, defense.name), making.dir)
 
     return Stage(
         name="clean",
@@ -244,6 +259,30 @@ def clean_stage(
         inputs=inputs,
         make=make,
         work=count,
+    )
+
+
+def defender_view(
+    config: Config,
+    defense: Defense,
+    images: Images,
+    machine: Machine,
+    encoder: Callable[[], Path],
+    notebook: Path,
+    report: Report,
+) -> DefenderView:
+    """What `defense` may see of `images`; its saved steps lie in `notebook`."""
+    from .view import DefenderView
+
+    wanted = "encoder" in defense.needs
+    return DefenderView(
+        images,
+        name=defense.name,
+        encoder=(lambda: encoder_of(encoder(), config, images.size, machine)) if wanted else None,
+        seeds=config.seeds.child("defense"),
+        step=Notebook(notebook).step,
+        report=report,
+        device=machine.device,
     )
 
 

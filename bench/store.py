@@ -173,6 +173,17 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
+def check_can_write(path: Path) -> None:
+    """Raise BenchError where no file could be written to `path`: found out before the work, not after it."""
+    if path.is_dir():
+        raise BenchError(f"cannot write {path}: it is a folder")
+    there = next(each for each in (path.absolute(), *path.absolute().parents) if each.exists())
+    if there != path.absolute() and not there.is_dir():
+        raise BenchError(f"cannot write {path}: {there} is no folder")
+    if not os.access(there, os.W_OK):
+        raise BenchError(f"cannot write {path}: permission denied on {there}")
+
+
 def write_bytes(path: Path, data: bytes) -> None:
     """Write `data` to `path`, atomically."""
     with replacing(path) as temporary:
@@ -340,6 +351,13 @@ class Making:
         if not self.finished and time.monotonic() - self._written >= _TICK:
             self.save_time()
 
+    def abandon(self) -> None:
+        """Leave what a next attempt can use: the clock beside the files, or nothing at all where there are none."""
+        if any(path.is_file() and path.name != TIME for path in self.dir.rglob("*")):
+            self.save_time()
+        else:
+            shutil.rmtree(self.dir, ignore_errors=True)
+
     def save_time(self) -> None:
         """Write the clock now. A failure is passed over: the clock alone must not end a run."""
         self._written = time.monotonic()
@@ -447,8 +465,9 @@ class Store:
             making = Making(_work_folder(folder))
             try:
                 yield making
-            finally:
-                making.save_time()
+            except BaseException:
+                making.abandon()
+                raise
             _finish(making, folder, about)
 
     def make(
@@ -604,10 +623,17 @@ def _finish(making: Making, folder: Path, about: Mapping[str, Any]) -> None:
         "files": {path.relative_to(making.dir).as_posix(): path.stat().st_size for path in files},
         "seconds": round(making.seconds, 3),
         "peak_memory_mb": round(making.peak_memory_mb, 1),
+        "threads": _threads(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     write_json(making.dir / META, meta)
     _publish(making.dir, folder)
+
+
+def _threads() -> int | None:
+    """Threads of torch in this process, where it is loaded: another number adds up in another order."""
+    torch = sys.modules.get("torch")
+    return None if torch is None else int(torch.get_num_threads())
 
 
 def _counts(path: Path, folder: Path) -> bool:

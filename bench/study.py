@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from . import commands
 from .errors import BenchError
+from .run import library_noise_muted
 from .store import write_bytes
 from .studies.catalogue import STUDIES, find
 
@@ -43,7 +44,7 @@ def study_command(
     from .stages import Machine
     from .studies.plan import Planner
 
-    commands._show_log()
+    commands.show_log()
     plugins = Plugins.load()
     planner = Planner(
         plugins=plugins,
@@ -54,9 +55,9 @@ def study_command(
         seeds=wanted,
     )
     plan = planner.plan(study)
-    commands._tell_skipped(plan.dataset)
+    commands.tell_skipped(plan.dataset)
     planner.store.check_writable()
-    with commands._library_noise_muted():
+    with library_noise_muted():
         _announce(plan)
         rows = _run(plan, plugins, output)
     _finish(plan, rows, output)

@@ -31,11 +31,13 @@ def _heading(record: Record) -> str:
     targets, trigger, classes = (
         ("targets", "one of the triggers", "target classes") if several else ("target", "the trigger", "target class")
     )
+    threat = record.get("config", {}).get("threat")
+    origin = f" Threat model imported from {escape(threat['checkpoint'])}." if threat else ""
     return (
         f"\n[bold]{run['attack']}[/] on {data['name']}, {targets} {names}: "
         f"{poison['count']} of {data['counts']['train']} training images carry {trigger}\n"
         f"({share(poison['rate_of_target'])} of the {classes}, {share(poison['rate_of_dataset'])} of the training "
-        f"set). Seed {run['seed']}, preset {run['preset']}."
+        f"set). Seed {run['seed']}, preset {run['preset']}.{origin}"
     )
 
 

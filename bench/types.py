@@ -257,6 +257,13 @@ class Defense(Plugin, ABC):
     def clean(self, view: View) -> Verdict:
         """Judge every image of the view."""
 
+    def attention(
+        self, view: View, indices: Sequence[int] | NDArray[np.int64]
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]] | None:
+        """For pictures: where it looks on the images at `indices`, maps (n, S, S), higher = more suspicious, and its
+        windows (n, 4). None for a defense that locates nothing."""
+        return None
+
     def forwards(self, count: int, size: int) -> int:
         """About how many images `clean` puts through the encoder for `count` training images of `size` px: what
         `bench plan` estimates its time from."""

@@ -60,7 +60,7 @@ def test_housekeeping_loads_nothing_heavy():
 def test_help_names_the_commands(bench):
     code, out, _ = bench("--help")
     assert code == 0
-    for command in ("run", "plan", "list", "plugins", "presets", "leaderboard", "store"):
+    for command in ("run", "plan", "list", "plugins", "presets", "leaderboard", "matrix", "reproduce", "store"):
         assert command in out
 
 
@@ -178,3 +178,30 @@ def test_guarded_passes_codes_on(capsys):
 
     assert [cli.guarded(lambda: None), cli.guarded(lambda: 3), cli.guarded(exits), cli.guarded(fails)] == [0, 3, 7, 2]
     assert capsys.readouterr().err == "bench: what to mend\n"
+
+
+@pytest.mark.parametrize("command", ["run", "plan"])
+def test_a_threat_checkpoint_that_is_not_there(bench, tmp_path, command):
+    code, _, err = bench(command, "--preset", "smoke", "--store", tmp_path, "--threat-checkpoint", "no/such.pth")
+    assert code == 2
+    assert err.startswith("bench: --threat-checkpoint no/such.pth: No such file or directory")
+    assert err.count("\n") == 1
+
+
+def test_a_threat_checkpoint_that_does_not_fit_ends_with_2_and_names_the_keys(smoke_run, tmp_path):
+    import torch
+
+    torch.save({"conv9.weight": torch.zeros(1)}, tmp_path / "c.pth")
+    code, _, err = smoke_run("--threat-checkpoint", tmp_path / "c.pth")
+    assert code == 2
+    assert "missing in the file" in err
+    assert "not in the encoder (1): conv9.weight" in err
+    assert "Traceback" not in err
+
+
+def test_the_list_names_the_papers_datasets_and_their_options(bench):
+    code, out, _ = bench("list", "dataset")
+    assert code == 0
+    assert "  stl10  STL-10: 5,000 training and 8,000 validation images" in out
+    assert "  imagenet100  ImageNet-100 from an ImageNet tree" in out
+    assert "      class_list = ''" in out

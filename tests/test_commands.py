@@ -8,7 +8,7 @@ from rich.console import Console
 from bench import cli, commands, record
 from bench.commands import size
 from bench.errors import BenchError
-from bench.store import Store
+from bench.store import Store, check_can_write
 
 
 @pytest.fixture
@@ -156,8 +156,13 @@ def store(tmp_path):
     """A finished stage of 2,000 bytes and an unfinished one."""
     made = Store(tmp_path / "store")
     made.make("probe", "a" * 64, lambda making: (making.dir / "x").write_bytes(b"x" * 2000))
-    with pytest.raises(ValueError, match="stop"), made.open("pretrain", "b" * 64):
+
+    def stop(making):
+        (making.scratch / "checkpoint").write_bytes(b"")
         raise ValueError("stop")
+
+    with pytest.raises(ValueError, match="stop"):
+        made.make("pretrain", "b" * 64, stop)
     return made
 
 
@@ -190,7 +195,7 @@ def test_the_store_may_be_named_by_the_environment(bench, store, monkeypatch):
 def test_files_that_cannot_be_read_are_named(bench, capsys, tmp_path, monkeypatch):
     monkeypatch.setattr(commands, "log_out", Console(stderr=True, width=250))
     data = type("Data", (), {"skipped": tuple(f"{i}.png" for i in range(7))})()
-    commands._tell_skipped(data)
+    commands.tell_skipped(data)
     assert capsys.readouterr().err == (
         "bench: 7 files cannot be read and are left out: 0.png, 1.png, 2.png, 3.png, 4.png ...\n"
     )
@@ -209,3 +214,12 @@ def test_files_that_cannot_be_read_are_named(bench, capsys, tmp_path, monkeypatc
 )
 def test_sizes_for_people(count, text):
     assert size(count) == text
+
+
+def test_a_record_that_cannot_be_written_is_found_out_before_the_work(tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    for path, said in ((tmp_path, "it is a folder"), (blocked / "record.json", "file is no folder")):
+        with pytest.raises(BenchError, match=said):
+            check_can_write(path)
+    check_can_write(tmp_path / "new" / "record.json")

@@ -52,6 +52,60 @@ def test_the_papers_presets_are_its_own_setting_and_can_be_tried_without_data(na
     assert (config.encoder.backbone, config.dataset.size) == ("vit_base_patch16_224", 224)
     assert (config.defense.chooser.masks, config.defense.chooser.window, config.train.epochs) == (256, 60, 200)
     assert (config.train.batch, config.train.max_steps) == (8, 2)
+    classes = config.dataset.class_names
+    assert classes[config.attack.targets(classes)[0]] == {"stl10": "bird"}.get(name.split("-")[1], "rottweiler")
+
+
+@pytest.mark.parametrize(
+    ("name", "rate", "dataset"),
+    [
+        ("paper-imagenet100", 0.5, "imagenet100"),
+        ("paper-imagenet100-1pct", 1.0, "imagenet100"),
+        ("paper-stl10", 0.5, "stl10"),
+    ],
+)
+def test_the_papers_parameters(name, rate, dataset):
+    """Every one of the notes that has a name in a configuration."""
+    config = load(name)
+    assert (config.dataset.name, config.dataset.size, config.attack.rate) == (dataset, 224, rate)
+    assert (config.attack.trigger_size, config.attack.train_margin, config.attack.val_margin) == (
+        50,
+        (0.25, 0.75),
+        (0.1, 0.9),
+    )
+    ssl, train, views, found = config.ssl, config.train, config.views, config.defense.chooser
+    assert (ssl.projector, ssl.predictor, ssl.hidden, ssl.output) == (3, 2, 4096, 256)
+    assert (ssl.temperature, ssl.momentum, config.encoder.freeze_patch_embed) == (0.2, 0.99, True)
+    assert (train.epochs, train.batch, train.lr, train.weight_decay, train.warmup) == (200, 1024, 1.5e-4, 0.1, 40)
+    assert (views.scale, views.blur_p, views.solarise_p) == ((0.08, 1.0), (1.0, 0.1), (0.0, 0.2))
+    assert (found.samples, found.drop, found.window, found.top_k, found.leave_out) == (2, 0.25, 60, 20, 0.1)
+    assert (found.masks, found.strategy, found.normalise, found.members) == (256, "full", False, 5)
+    assert (found.iterations, found.learning_rate) == (2000, 0.01)
+    assert (found.patch_min, found.patch_max, found.margin, found.crops, found.decoys) == (20, 80, 10, 1.0, 0.0)
+    assert (found.clusters, found.flip_set) == ((None, None) if dataset == "stl10" else (1000, 1000))
+
+
+@pytest.mark.parametrize("name", ["paper-imagenet100", "paper-imagenet100-1pct", "paper-stl10"])
+def test_without_its_data_a_preset_of_the_paper_says_what_to_do(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BenchError, match=r"--set dataset\."):
+        load(name).dataset.load()
+
+
+def test_a_preset_may_extend_another(preset):
+    path = preset('extends = "smoke"\n[train]\nepochs = 5\n', choices="")
+    config, smoke = load(path), load()
+    assert (config.preset, config.train.epochs) == ("mine", 5)
+    assert {**config.resolved, "train": 0} == {**smoke.resolved, "train": 0}
+    assert config.train.batch == smoke.train.batch
+    assert "extends" not in read_preset(path)
+
+
+@pytest.mark.parametrize("base", ['"no such"', "3", '"{path}"'])
+def test_a_preset_that_extends_nothing_or_itself(preset, base, tmp_path):
+    path = preset(f"extends = {base.format(path=tmp_path / 'mine.toml')}\n", choices="")
+    with pytest.raises(BenchError, match=r"unknown preset 'no such'|expected the name of another preset"):
+        load(path)
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from bench import estimate as module
 from bench.estimate import Estimator, Pace, Row, duration, measure_pace
+from bench.ssl.importing import Checkpoint
 
 
 @pytest.mark.parametrize(
@@ -86,3 +89,14 @@ def test_a_trial_measures_this_machine(workshop, monkeypatch):
     assert pace.batch == 16
     assert 0 < pace.training < 10
     assert 0 < pace.encoding < 10
+
+
+def test_an_imported_threat_model_takes_no_training_but_the_second_does(workshop, tmp_path, monkeypatch):
+    """By hand: training 320 images at 0.5 s."""
+    monkeypatch.setattr(module, "measure_pace", lambda pipeline: Pace(training=0.5, encoding=0.25, batch=8))
+    (tmp_path / "a.pth").write_bytes(b"weights")
+    pipeline = workshop.pipeline(store=tmp_path / "store")
+    config = dataclasses.replace(pipeline.config, threat_checkpoint=Checkpoint.of(tmp_path / "a.pth"))
+    rows = Estimator(dataclasses.replace(pipeline, config=config)).rows()
+    assert (rows[1].title, rows[1].seconds) == ("import the encoder", 1.0)
+    assert (rows[4].title, rows[4].seconds) == ("train again on what is kept", 160.0)

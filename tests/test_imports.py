@@ -17,9 +17,12 @@ LAYERS = (
     {"encoder", "features", "probe", "metrics", "view"},
     {"config", "combination"},
     {"record"},
-    {"stages", "pipeline", "run", "listen", "outcome", "estimate", "leaderboard", "summary", "report"},
-    {"studies"},
-    {"commands", "study", "cli"},
+    {
+        *("stages", "pipeline", "run", "listen", "outcome", "estimate", "leaderboard", "summary", "report"),
+        *("gallery", "published"),
+    },
+    {"cells", "graph", "engines", "matrix", "forecast", "board", "reproduce", "studies"},
+    {"commands", "matrix_command", "reproduce_command", "study", "cli"},
 )
 LAYER = {name: number for number, layer in enumerate(LAYERS) for name in layer}
 FOLDERS = ("bench", "plugins", "attacks", "defenses", "tests")

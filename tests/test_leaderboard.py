@@ -281,6 +281,20 @@ def test_another_strength_of_the_attack_is_never_averaged_in():
     }
 
 
+def test_an_imported_threat_model_is_never_averaged_with_a_trained_one():
+    imported = make(none=(70, 2, 40, 80), defended=(69, 1, 66, 5))
+    imported["config"]["threat"] = {"checkpoint": "a.pth", "sha256": "d" * 64}
+    imported["stages"]["threat_model"]["key"] = key("imported")
+    validate(imported)
+    table = only([make(), imported])
+    assert dict(table["seeds"]) == {
+        f"{defense} (threat.checkpoint={name}, threat.sha256={sha})": "1"
+        for defense in ("none", "poisoncam")
+        for name, sha in (("–", "–"), ("a.pth", "d" * 64))  # noqa: RUF001
+    }
+    assert sorted(table["ASR triggered"]) == ["3.0", "5.0", "80.0", "90.0"]
+
+
 def test_many_differing_settings_are_cut_short_yet_kept_apart():
     some = [make(options=dict.fromkeys("abcde", value)) for value in (1, 2)]
     names = [name for name in only(some).index if name != "none"]

@@ -53,7 +53,9 @@ def test_poison_counts_by_hand(built):
 
 def test_it_can_be_traced(smoke, built):
     pipeline, _ = smoke
-    assert built["run"] == {"attack": "htba", "defense": "poisoncam", "preset": "smoke", "seed": 0}
+    named = {"attack": "htba", "defense": "poisoncam", "preset": "smoke", "seed": 0, "control": False}
+    asked = {"preset": "smoke", "choices": {}, "settings": [], "seed": 0}
+    assert built["run"] == {**named, "asked": asked}
     assert built["config"] == pipeline.config.resolved
     assert built["dataset"]["fingerprint"] == pipeline.dataset.fingerprint
     assert built["dataset"]["counts"] == {"train": 160, "val": 80}

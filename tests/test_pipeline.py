@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
@@ -11,8 +12,12 @@ import torch
 from bench import encoder, probe
 from bench.combination import Combination
 from bench.errors import BenchError, UndeclaredNeed
+from bench.outcome import build_record
+from bench.pipeline import Pipeline
+from bench.run import make_stages
 from bench.ssl import train
-from bench.store import Store
+from bench.ssl.importing import Checkpoint
+from bench.store import Store, read_arrays
 from bench.types import Defense, Verdict
 
 FIRST = ("poison", "threat", "threat_probe", "clean")
@@ -203,3 +208,52 @@ def test_the_oracle_and_the_clean_set(copied, workshop):
     for stage in (other.poison, other.clean):
         make_aside(stage, copied)
     assert other.retrain.key == clean.retrain.key, "one clean training serves every attack"
+
+
+@pytest.fixture
+def imported(smoke, workshop, tmp_path):
+    """imported(file name, *settings): a pipeline whose threat model is the encoder of `smoke`, from a file."""
+
+    def make(name="theirs.safetensors", *settings, **more):
+        path = tmp_path / name
+        shutil.copy(smoke[0].folder(smoke[0].threat) / train.ENCODER_FILE, path)
+        pipeline = workshop.pipeline(*settings, store=tmp_path / "store", **more)
+        config = dataclasses.replace(pipeline.config, threat_checkpoint=Checkpoint.of(path))
+        return dataclasses.replace(pipeline, config=config)
+
+    return make
+
+
+def test_an_import_is_named_by_content_and_encoder_alone(imported, smoke, tmp_path):
+    key = imported().threat.key
+    assert imported("renamed.safetensors", "train.epochs=9", seed=4).threat.key == key
+    assert imported("x.safetensors", "encoder.options.channels=[8, 8, 8, 8]").threat.key != key
+    assert imported("x.safetensors", "dataset.size=40").threat.key != key
+    assert imported().threat.name == "import"
+    assert imported().clean.key != smoke[0].clean.key
+    other = tmp_path / "other.pth"
+    other.write_bytes(b"another")
+    config = dataclasses.replace(imported().config, threat_checkpoint=Checkpoint.of(other))
+    assert dataclasses.replace(imported(), config=config).threat.key != key
+
+
+def test_a_run_with_an_imported_threat_model(imported, smoke, ear):
+    """The encoder of `smoke` come back from a file: the same measurement, no training."""
+    pipeline, trained = imported(defense="none"), smoke[0]
+    make_stages(pipeline, ear)
+    assert ear.made == ["poison the images", "import the encoder", "measure the encoder", "find the poison (none)"]
+    assert [stage.name for stage in pipeline.stages()] == ["poison", "import", "probe", "clean", "import", "probe"]
+    found, expected = (read_arrays(p.folder(p.threat_probe) / "predictions.npz") for p in (pipeline, trained))
+    for name, values in expected.items():
+        np.testing.assert_array_equal(found[name], values)
+    made = build_record(pipeline)
+    assert made["config"]["threat"] == pipeline.config.threat_checkpoint.facts
+    assert made["config"]["threat"]["checkpoint"] == "theirs.safetensors"
+    assert "threat" not in build_record(trained)["config"]
+
+
+def test_a_defense_that_removes_something_is_followed_by_a_training(imported, smoke, monkeypatch):
+    pipeline = imported()
+    monkeypatch.setattr(Pipeline, "verdict", smoke[0].verdict)
+    assert not smoke[0].verdict.keep.all()
+    assert pipeline.retrain.key == smoke[0].retrain.key

@@ -623,3 +623,17 @@ def test_importing_the_store_costs_no_torch():
     code = "import sys, bench.store, bench.manifest, bench.metrics, bench.record, bench.leaderboard\n"
     child = python(code + "print([name for name in ('torch', 'pandas', 'jsonschema') if name in sys.modules])")
     assert child.communicate()[0] == "[]\n"
+
+
+@pytest.mark.parametrize(("written", "left"), [([], []), (["half"], [False])])
+def test_an_attempt_that_is_refused_before_it_wrote_anything_leaves_nothing(tmp_path, written, left):
+    store = Store(tmp_path / "store")
+
+    def refused(making):
+        for name in written:
+            (making.dir / name).write_text("")
+        raise BenchError("no")
+
+    with pytest.raises(BenchError, match="no"):
+        store.make("probe", "a" * 64, refused)
+    assert [entry.finished for entry in store.entries()] == left

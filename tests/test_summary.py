@@ -123,3 +123,8 @@ def test_several_targets_of_a_defense_that_locates_nothing():
     text = told(made)
     assert "87.5 %" in text
     assert "IoU" not in text
+
+
+def test_an_imported_threat_model_is_named():
+    text = told({**record(), "config": {"threat": {"checkpoint": "a[b].pth", "sha256": "0" * 64}}})
+    assert "preset smoke. Threat model imported from a[b].pth." in text

@@ -1,4 +1,4 @@
-"""Datasets: procedural scenes, folders of images, CIFAR-10."""
+"""Datasets: procedural scenes, folders of images, CIFAR-10, STL-10, ImageNet-100."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ def bench_datasets() -> list[type[DatasetPlugin]]:
     """The built-in datasets."""
     from .cifar10 import CIFAR10
     from .folder import Folder
+    from .imagenet100 import ImageNet100
     from .scenes import Scenes
+    from .stl10 import STL10
 
-    return [Scenes, Folder, CIFAR10]
+    return [Scenes, Folder, CIFAR10, STL10, ImageNet100]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -97,11 +97,13 @@ class _Count:
             self._progress("checking images", self._done, self._total)
 
 
-def load_folder(options: Folder, progress: Progress | None = None) -> Dataset:
-    """See `Folder.load`."""
+def load_folder(
+    options: Folder, progress: Progress | None = None, *, name: str = "folder", titles: Mapping[str, str] | None = None
+) -> Dataset:
+    """See `Folder.load`. `titles` names classes otherwise than their folders; `name` the dataset."""
     root = _root(options.root)
     listings = _listings(root, options)
-    classes = tuple(listings[0])
+    classes = tuple((titles or {}).get(each, each) for each in listings[0])
     caps = (options.max_per_class, options.max_val_per_class)
     total = sum(_most(ids, cap) for part, cap in zip(listings, caps, strict=True) for ids in part.values())
     count = _Count(total, progress)
@@ -114,7 +116,7 @@ def load_folder(options: Folder, progress: Progress | None = None) -> Dataset:
     keep = keep_in_memory(options.cache, len(train.ids) + len(val.ids), options.size)
     parts = [("train", train.ids, train.digests), ("val", val.ids, val.digests)]
     return Dataset(
-        name=options.name,
+        name=name,
         classes=classes,
         train=_split(root, train, options.size, keep),
         val=_split(root, val, options.size, keep),

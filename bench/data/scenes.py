@@ -219,6 +219,9 @@ class Scenes(DatasetPlugin):
     )
     period: float = field(default=0.16, metadata={"help": "texture period, as a share of the width"})
     hue_jitter: float = field(default=0.3, metadata={"help": "hue spread within a class; 0.5: classes touch"})
+    names: tuple[str, ...] = field(
+        default=(), metadata={"help": "names of the first classes, to stand in for a dataset that has these"}
+    )
 
     def __post_init__(self) -> None:
         if self.size < 8:
@@ -229,6 +232,8 @@ class Scenes(DatasetPlugin):
             raise BenchError("dataset.train_per_class and dataset.val_per_class must be 1 or more")
         if not 0 < self.object_size[0] <= self.object_size[1] <= 1 or not self.period > 0:
             raise BenchError("dataset.object_size must be two shares, 0 < low <= high <= 1, and dataset.period above 0")
+        if len(self.names) > self.classes or len(set(self.class_names)) < self.classes:
+            raise BenchError(f"dataset.names must be up to {self.classes} different names, got {list(self.names)}")
 
     def load(self) -> Dataset:
         """The scenes; up to KEPT images lie in memory, more are drawn whenever they are asked for."""
@@ -247,10 +252,11 @@ class Scenes(DatasetPlugin):
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Hue and texture of each class; a number is added where they come round again."""
+        """Hue and texture of each class; a number is added where they come round again. The first bear `names`."""
         textures = tuple(TEXTURES)
         names = [f"{_HUES[k * 10 // self.classes % 10]} {textures[k % 10]}" for k in range(self.classes)]
-        return tuple(name if names.count(name) == 1 else f"{name} {k}" for k, name in enumerate(names))
+        drawn = tuple(name if names.count(name) == 1 else f"{name} {k}" for k, name in enumerate(names))
+        return self.names + drawn[len(self.names) :]
 
     def _split(self, name: str, per_class: int) -> Split:
         recipe = Recipe(

@@ -5,10 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-
-def _share(name: str, value: float) -> None:
-    if not 0 <= value <= 1:
-        raise ValueError(f"{name} must lie in [0, 1], got {value}")
+from .ranges import share
 
 
 def _scale(name: str, value: tuple[float, float]) -> None:
@@ -49,9 +46,9 @@ class ViewSettings:
         _scale("views.scale", self.scale)
         _scale("views.local_scale", self.local_scale)
         for name in ("flip", "jitter_p", "grey_p"):
-            _share(f"views.{name}", getattr(self, name))
+            share(f"views.{name}", getattr(self, name))
         for value in (*self.blur_p, *self.solarise_p):
-            _share("views.blur_p and views.solarise_p", value)
+            share("views.blur_p and views.solarise_p", value)
         if self.local_count < 0:
             raise ValueError(f"views.local_count must be 0 or more, got {self.local_count}")
         if min(self.local_size, self.size or self.local_size) < 4:

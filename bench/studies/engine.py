@@ -8,7 +8,7 @@ from typing import Any
 
 from bench import outcome
 from bench.errors import BenchError
-from bench.estimate import Estimator, Pace, measure_pace
+from bench.estimate import Estimator, Pace
 from bench.listen import Listener
 from bench.pipeline import Pipeline
 from bench.run import make_stage
@@ -150,34 +150,23 @@ class Forecast:
 
 def forecast(plan: Plan) -> Forecast:
     """What is left to do: stages that cells share count once. The networks that a defense trains are not counted."""
-    shared: list[Pace] = []
+    paces: dict[str, Pace] = {}
     seen: set[str] = set()
     stages, seconds = 0, 0.0
     for cell in plan.cells:
         if cell.pipeline is not None:
-            for took in _to_do(cell.pipeline, plan.study.depth, _pace_of(cell.pipeline, shared), seen):
+            for took in _to_do(cell.pipeline, plan.study.depth, paces, seen):
                 stages, seconds = stages + 1, seconds + took
     return Forecast(stages, seconds)
 
 
-def _pace_of(pipeline: Pipeline, shared: list[Pace]) -> Callable[[], Pace]:
-    """One trial for all cells: they share encoder and images."""
-
-    def pace() -> Pace:
-        if not shared:
-            shared.append(measure_pace(pipeline))
-        return shared[0]
-
-    return pace
-
-
-def _to_do(pipeline: Pipeline, depth: Depth, pace: Callable[[], Pace], seen: set[str]) -> Iterator[float]:
-    estimator = Estimator(pipeline, pace)
+def _to_do(pipeline: Pipeline, depth: Depth, paces: dict[str, Pace], seen: set[str]) -> Iterator[float]:
+    estimator = Estimator(pipeline, paces)
     for stage in needed(pipeline, depth):
         if stage.key not in seen and not pipeline.found(stage):
             yield estimator.row(stage).seconds or 0.0
         seen.add(stage.key)
     unknown = depth is Depth.RETRAIN and not pipeline.found(pipeline.clean)
     if unknown and pipeline.config.defense.name != "none":  # that keeps everything: its training is the threat model's
-        yield estimator.row(pipeline.threat).seconds or 0.0
+        yield estimator.row(pipeline.training_on_all).seconds or 0.0
         yield estimator.row(pipeline.threat_probe).seconds or 0.0

@@ -14,16 +14,13 @@ from bench import BenchError, Defense, Seeds, Verdict, View, nearest
 from .scale import Scale, planned, scale
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from torch import Tensor
+    from collections.abc import Callable, Sequence
 
     from .classifier import Opinion, Split
     from .clusters import Clustering
     from .iterate import Scored
-
-    Locator = Callable[[Tensor, Tensor, Seeds], Tensor]
-    """Images (B, 3, S, S) uint8 on the device, their clusters (B,), seeds -> windows (B, 4) int64."""
+    from .locate import Locator
+    from .order import Ordered
 
 GROUP = 32  # images located and flip-tested with one seed; part of the outcome, hence no option
 
@@ -77,22 +74,49 @@ class TriggerSearch(Defense):
 
     def clean(self, view: View) -> Verdict:
         """Remove every image that the poison classifier gives a mean probability over 0.5."""
-        from .clusters import learn
         from .iterate import Search
-        from .order import Ordered
 
-        settings = self._settings(view.size, len(view))
-        view = ordered = Ordered(view, settings.batch)
-        clustering = learn(view, settings.clusters, settings.batch)
+        ordered, clustering, settings = self._clustered(view)
         search = Search(samples=self.samples, drop=self.drop, cluster_score=self.cluster_score)
-        scored = search(view, clustering.labels, self._scorer(view, clustering, settings))
+        scored = search(ordered, clustering.labels, self._scorer(ordered, clustering, settings))
         return ordered.restore(self._verdict(ordered, clustering, scored, settings))
+
+    def attention(
+        self, view: View, indices: Sequence[int] | NDArray[np.int64]
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """For pictures: the locator's maps (n, S, S) of the images at `indices`, and their windows (n, 4).
+
+        Needs the view that `clean` had (its seeds; without its saved steps the clusters are learnt again, the same).
+        PoisonCAM's masks are drawn anew, for each image from a seed of its own: in the search they hang on the round,
+        so that its windows there can be some pixels off these.
+        """
+        import torch
+
+        from .locate import best_window
+
+        ordered, clustering, settings = self._clustered(view)
+        locate = self.locator(clustering, settings)
+        maps = []
+        for place in ordered.places(indices):
+            own = torch.tensor(clustering.labels[[place]], device=view.device)
+            images = ordered.batch([place]).to(view.device)
+            maps.append(locate.maps(images, own, view.seeds("attention", int(place))))
+        found = torch.cat(maps)
+        return found.cpu().numpy(), best_window(found, settings.window).cpu().numpy()
 
     def forwards(self, count: int, size: int) -> int:
         """All images once, and for every image scored the locator's passes and the flip set."""
         settings = self._settings(size, count)
         scored = min(count, planned(settings.clusters, self.samples, self.drop))
         return count + settings.flip_set + scored * (self.passes + settings.flip_set)
+
+    def _clustered(self, view: View) -> tuple[Ordered, Clustering, Scale]:
+        from .clusters import learn
+        from .order import Ordered
+
+        settings = self._settings(view.size, len(view))
+        ordered = Ordered(view, settings.batch)
+        return ordered, learn(ordered, settings.clusters, settings.batch), settings
 
     def in_force(self, count: int, size: int) -> dict[str, Any]:
         """The options, with what search/scale.py chooses where they leave it to the rule."""

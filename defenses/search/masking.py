@@ -6,15 +6,15 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool2d
 
 from bench import Seeds
 
 from .clusters import Clusters
+from .locate import Locator
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class ActivationMasking:
+class ActivationMasking(Locator):
     """Finds each image's candidate trigger from `masks` random masks; see PoisonCAM for the options."""
 
     clusters: Clusters
@@ -25,15 +25,15 @@ class ActivationMasking:
     fill: str = "black"
     normalise: bool = False
 
-    def __call__(self, images: Tensor, own: Tensor, seeds: Seeds) -> Tensor:
-        """uint8 (B, 3, S, S) on the device -> windows (B, 4) int64; `own`, the clusters, is unused."""
-        masks = self._draw(len(images), images.shape[-1], seeds)
+    def maps(self, images: Tensor, own: Tensor, seeds: Seeds) -> Tensor:
+        """Equation 3's A under masks drawn from `seeds`, see Locator.maps; `own`, the clusters, is unused."""
+        draws = self._draw(len(images), images.shape[-1], seeds)
         step = max(1, self.clusters.batch // self.masks)
-        found = [
-            self._locate(images[start : start + step], masks[start : start + step])
+        parts = [
+            self._map(images[start : start + step], draws[start : start + step])
             for start in range(0, len(images), step)
         ]
-        return torch.cat(found)
+        return torch.cat(parts)
 
     def attention(self, images: Tensor, masks: Tensor) -> Tensor:
         """The map A of each image under `masks` (B, M, S, S) bool: (B, S, S) float32."""
@@ -42,9 +42,8 @@ class ActivationMasking:
         scores = outlier_scores(labels.view(shape), distances.view(shape))
         return attention(scores, masks, normalise=self.normalise)
 
-    def _locate(self, images: Tensor, draws: Draws) -> Tensor:
-        masks = cyclic_masks(draws.to(images.device), images.shape[-1], self.window)
-        return best_window(self.attention(images, masks), self.window)
+    def _map(self, images: Tensor, draws: Draws) -> Tensor:
+        return self.attention(images, cyclic_masks(draws.to(images.device), images.shape[-1], self.window))
 
     def _draw(self, count: int, size: int, seeds: Seeds) -> Draws:
         return draw(count, self.masks, size, seeds, strategy=self.strategy, blocks=self.blocks)
@@ -139,16 +138,3 @@ def attention(scores: Tensor, masks: Tensor, *, normalise: bool = False) -> Tens
     weights = masks.to(scores.dtype)
     total = torch.einsum("bm,bmhw->bhw", scores, weights)
     return total / weights.sum(1).clamp_min(1) if normalise else total
-
-
-def best_window(attention: Tensor, window: int) -> Tensor:
-    """The window (not cyclic) with the largest sum of A (B, S, S): boxes (B, 4); of equals the first by rows.
-
-    Sums within a millionth of the largest count as equal, so that rounding does not decide.
-    """
-    sums = avg_pool2d(attention[:, None].double(), window, stride=1).flatten(1)
-    most = sums.amax(1, keepdim=True)
-    first = (sums >= most - 1e-6 * most.abs()).to(torch.uint8).argmax(1)
-    width = attention.shape[-1] - window + 1
-    side = torch.full_like(first, window)
-    return torch.stack([first // width, first % width, side, side], dim=1)

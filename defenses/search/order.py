@@ -38,6 +38,10 @@ class Ordered:
         """The images at these positions of the new order: uint8 (B, 3, size, size) on the CPU."""
         return self._view.batch(self.order[np.asarray(indices, dtype=np.int64)])
 
+    def places(self, indices: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
+        """Where the images that the view has at `indices` stand in the new order: (n,) int64."""
+        return np.argsort(self.order)[np.asarray(indices, dtype=np.int64)]
+
     @property
     def encoder(self) -> Encoder:
         """The threat model."""

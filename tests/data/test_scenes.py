@@ -109,6 +109,7 @@ def test_the_fingerprint_changes_with_every_option():
         "object_size": (0.2, 0.3),
         "period": 0.5,
         "hue_jitter": 0.01,
+        "names": ("bird",),
     }
     assert options.keys() == {field.name for field in dataclasses.fields(Scenes)}
     prints = [
@@ -162,3 +163,15 @@ def test_an_index_outside_is_an_error():
         for outside in (24, -1):
             with pytest.raises(IndexError):
                 images.batch([0, outside])
+
+
+def test_names_stand_in_for_those_of_another_dataset():
+    plain, named = scenes().load(), scenes(names=("bird", "car")).load()
+    assert named.classes == ("bird", "car", plain.classes[2])
+    assert torch.equal(named.train.images.batch(range(24)), ALL)
+
+
+@pytest.mark.parametrize("names", [("a", "b", "c", "d"), ("a", "a")])
+def test_names_too_many_or_twice(names):
+    with pytest.raises(BenchError, match=r"dataset\.names must be up to 3 different names"):
+        scenes(names=names)

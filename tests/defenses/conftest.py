@@ -13,12 +13,17 @@ from bench import Seeds
 
 @dataclass
 class ToyEncoder:
-    """Any function of float images in [0, 1] (B, 3, S, S) -> (B, dim)."""
+    """Any function of float images in [0, 1] (B, 3, S, S) -> (B, dim); a module where a test asks for `module`."""
 
     function: object
     dim: int
     calls: int = 0
     device = torch.device("cpu")
+
+    @property
+    def module(self):
+        assert isinstance(self.function, torch.nn.Module)
+        return self.function
 
     def prepare(self, images):
         return images.float() / 255 if images.dtype == torch.uint8 else images.float()

@@ -24,8 +24,8 @@ def _same(one, two):
     assert one.facts == two.facts
 
 
-def test_the_plugin_offers_both():
-    assert [cls.name for cls in bench_defenses()] == ["none", "poisoncam"]
+def test_the_plugin_offers_all():
+    assert [cls.name for cls in bench_defenses()] == ["none", "patchsearch", "poisoncam"]
     assert PoisonCAM.needs == {"encoder"}
     assert NoDefense.needs == frozenset()
 

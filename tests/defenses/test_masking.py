@@ -6,11 +6,11 @@ from hypothesis import strategies as st
 
 from bench import Seeds
 from bench.defenses.search.clusters import Clusters
+from bench.defenses.search.locate import best_window
 from bench.defenses.search.masking import (
     ActivationMasking,
     Draws,
     attention,
-    best_window,
     cyclic_masks,
     draw,
     hide,
@@ -121,28 +121,6 @@ class TestMasks:
         assert black[0, 0].tolist() == [[[0, 20], [30, 41]], [[0, 0], [0, 8]], [[0, 9], [9, 9]]]
         mean = hide(image, masks, "mean")  # red 25.25, green 2, blue 9
         assert mean[0, 1].tolist() == [[[10, 20], [30, 25]], [[0, 0], [0, 2]], [[9, 9], [9, 9]]]
-
-
-class TestBestWindow:
-    def test_by_hand(self):
-        heat = torch.tensor([[[0.0, 1.0, 0.0], [0.0, 2.0, 5.0], [0.0, 0.0, 4.0]]])
-        assert best_window(heat, 2).tolist() == [[1, 1, 2, 2]]  # 2 + 5 + 0 + 4 = 11
-        assert best_window(heat, 1).tolist() == [[1, 2, 1, 1]]
-
-    def test_of_equal_windows_the_first_by_rows(self):
-        assert best_window(torch.zeros(1, 4, 4), 2).tolist() == [[0, 0, 2, 2]]
-        heat = torch.zeros(1, 4, 4)
-        heat[0, 3, 3] = heat[0, 0, 3] = 0.1
-        assert best_window(heat, 2).tolist() == [[0, 2, 2, 2]]
-
-    @given(st.integers(3, 9), st.integers(0, 10_000), st.data())
-    def test_as_a_plain_search(self, size, seed, data):
-        window = data.draw(st.integers(1, size - 1))
-        heat = np.random.default_rng(seed).integers(0, 4, (size, size))
-        places = [(i, j) for i in range(size - window + 1) for j in range(size - window + 1)]
-        sums = [heat[i : i + window, j : j + window].sum() for i, j in places]
-        top, left = places[int(np.argmax(sums))]
-        assert best_window(torch.tensor(heat)[None].float(), window).tolist() == [[top, left, window, window]]
 
 
 def _planted_clusters(toy_view, top, left, batch=64):

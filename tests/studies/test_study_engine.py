@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from bench import estimate
 from bench.errors import BenchError
 from bench.estimate import Pace
 from bench.outcome import build_record
@@ -121,7 +122,7 @@ def test_ctrl_c_goes_through_after_the_rows_before(planner, smoke, ear, monkeypa
 def test_the_forecast_counts_shared_stages_once_and_tries_once(planner, smoke, monkeypatch):
     """By hand: the searches with 8 and 32 masks are missing, at 0.25 s for each image encoded."""
     tried = []
-    monkeypatch.setattr(engine, "measure_pace", lambda pipeline: tried.append(1) or Pace(0.5, 0.25, 8))
+    monkeypatch.setattr(estimate, "measure_pace", lambda pipeline: tried.append(1) or Pace(0.5, 0.25, 8))
     plan = planner(smoke[0].store.root).plan(search_study((0.5, 1, 2)))
     found = forecast(plan)
     expected = [cell.pipeline.config.defense.chooser.forwards(160, 32) for cell in plan.cells if cell.step.x != 16]
@@ -132,7 +133,7 @@ def test_the_forecast_counts_shared_stages_once_and_tries_once(planner, smoke, m
 
 def test_the_forecast_of_a_retraining_is_that_of_the_first_training(planner, tmp_path, monkeypatch):
     """By hand: one threat model of 320 images, and one more training with i-CutMix; 0.5 s an image."""
-    monkeypatch.setattr(engine, "measure_pace", lambda pipeline: Pace(0.5, 0.0, 8))
+    monkeypatch.setattr(estimate, "measure_pace", lambda pipeline: Pace(0.5, 0.0, 8))
     lines = (Line(label="none", defense="none"), Line(label="i-CutMix", defense="icutmix"))
     found = forecast(planner(tmp_path / "new").plan(search_study((), lines, Depth.RETRAIN)))
     assert found.seconds == pytest.approx(2 * 320 * 0.5 + 1.0, abs=1e-9)  # a second for the poison

@@ -1,0 +1,92 @@
+"""Datasets whose images lie in one array per split (CIFAR-10, STL-10): what they share."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.errors import BenchError
+from bench.types import Dataset, DatasetPlugin, Images, Split
+
+from .fingerprint import fingerprint, image_digests
+from .images import ArrayImages, Resized, Subset
+
+
+class Arrays(NamedTuple):
+    """One split as it lies on disk: pixels (N, 3, S, S) uint8 (a memory map, too), class indices (N,) int64."""
+
+    pixels: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArrayDataset(DatasetPlugin):
+    """Base of such a dataset: `read` finds the arrays, the rest is the same for all."""
+
+    root: str = field(default="data", metadata={"help": "the directory that holds the dataset's own"})
+    download: bool = field(default=False, metadata={"help": "fetch it where it is missing"})
+    per_class: int | None = field(default=None, metadata={"help": "first N training images of each class"})
+    val_per_class: int | None = field(default=None, metadata={"help": "first N validation images of each class"})
+    size: int = field(default=32, metadata={"help": "width and height in pixels"})
+
+    def __post_init__(self) -> None:
+        for option in ("per_class", "val_per_class", "size"):
+            value = getattr(self, option)
+            if value is not None and value < 1:
+                raise BenchError(f"dataset.{option} is {value}, expected 1 or more.")
+
+    def identity(self) -> dict[str, Any]:
+        """The options that choose images: wherever it lies, the content is the published one."""
+        options = super().identity()
+        return {option: value for option, value in options.items() if option not in ("root", "download")}
+
+    @abstractmethod
+    def read(self) -> tuple[tuple[str, ...], Arrays, Arrays]:
+        """Class names, training split, validation split. Raises BenchError: it is missing or broken."""
+
+    def load(self) -> Dataset:
+        """The dataset; every image is read once for the fingerprint. Raises BenchError: it is missing or broken."""
+        classes, train, val = self.read()
+        parts = (_pick(train, self.per_class, "train", classes), _pick(val, self.val_per_class, "val", classes))
+        digests = [
+            (name, part.ids, image_digests(part.images, part.labels))
+            for name, part in zip(("train", "val"), parts, strict=True)
+        ]
+        return Dataset(
+            name=self.name,
+            classes=classes,
+            train=_sized(parts[0], self.size),
+            val=_sized(parts[1], self.size),
+            fingerprint=fingerprint(classes, digests, of="pixels", size=self.size),
+        )
+
+
+def _pick(arrays: Arrays, most: int | None, split: str, classes: tuple[str, ...]) -> Split:
+    """The first `most` images of each class, in the order of the set; an id is the place in the whole set."""
+    labels, images = arrays.labels, ArrayImages(arrays.pixels)
+    if most is None:
+        return Split(images=images, labels=labels, ids=_ids(split, range(len(labels))))
+    counts = np.bincount(labels, minlength=len(classes))
+    if most > counts.min():
+        option = "per_class" if split == "train" else "val_per_class"
+        raise BenchError(f"dataset.{option} is {most}, but {classes[counts.argmin()]!r} has {counts.min()} images.")
+    rows = _first(labels, most)
+    return Split(images=Subset(images, rows), labels=labels[rows], ids=_ids(split, rows.tolist()))
+
+
+def _ids(split: str, rows: range | list[int]) -> list[str]:
+    return [f"{split}/{row:05d}" for row in rows]
+
+
+def _first(labels: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    """Indices, increasing, of the first `most` of each label."""
+    return np.sort(np.concatenate([np.flatnonzero(labels == label)[:most] for label in np.unique(labels)]))
+
+
+def _sized(split: Split, size: int) -> Split:
+    images: Images = split.images if split.images.size == size else Resized(split.images, size)
+    return Split(images=images, labels=split.labels, ids=split.ids)

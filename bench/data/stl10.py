@@ -1,0 +1,85 @@
+"""STL-10 (Coates, Ng and Lee, AISTATS 2011) in the publishers' binary format, which torchvision keeps on disk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.errors import BenchError
+
+from .arrays import ArrayDataset, Arrays
+
+CLASSES = ("airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck")
+"""As class_names.txt of the archive has them, in the order of the labels."""
+WIDTH = 96
+
+
+@dataclass(frozen=True, kw_only=True)
+class STL10(ArrayDataset):
+    """STL-10: 5,000 training and 8,000 validation images of 96 px in ten classes, read from the disk when needed.
+
+    ROOT holds stl10_binary/. The labelled training images are poisoned and trained on, its test images validate: the
+    PoisonCAM paper (section V-A) counts 500 and 800 images a class. The 100,000 unlabelled images have no class to
+    poison or to probe: unlabeled_X.bin is never opened and may be deleted. The other files' MD5 sums must be the
+    published ones.
+    """
+
+    name: ClassVar[str] = "stl10"
+    root: str = field(default="data", metadata={"help": "the directory that holds stl10_binary"})
+    download: bool = field(default=False, metadata={"help": "fetch it (2.6 GB) where it is missing"})
+    size: int = field(default=WIDTH, metadata={"help": "width and height in pixels; other than 96: resized"})
+
+    def read(self) -> tuple[tuple[str, ...], Arrays, Arrays]:
+        """See ArrayDataset. The pixels are memory maps."""
+        from torchvision import datasets
+
+        folder = Path(self.root).expanduser() / datasets.STL10.base_folder
+        sums = dict(datasets.STL10.train_list[:2] + datasets.STL10.test_list)
+        if self.download and _faults(folder, sums):
+            _fetch(folder.parent)
+        faults = _faults(folder, sums)
+        if faults:
+            raise BenchError(_missing(folder, faults, datasets.STL10.url))
+        return CLASSES, _open(folder, "train"), _open(folder, "test")
+
+
+def _faults(folder: Path, sums: dict[str, str]) -> list[str]:
+    """'train_X.bin is missing', 'test_y.bin is damaged' ..., by the published MD5 sums."""
+    from torchvision.datasets.utils import check_integrity
+
+    missing = [name for name in sums if not (folder / name).is_file()]
+    if missing:
+        return [f"{name} is missing" for name in missing]
+    return [f"{name} is damaged" for name, md5 in sums.items() if not check_integrity(folder / name, md5)]
+
+
+def _fetch(root: Path) -> None:
+    """Not by torchvision's own method: that fetches all anew where only the unlabelled images are gone."""
+    from torchvision.datasets import STL10 as Known
+    from torchvision.datasets.utils import download_and_extract_archive
+
+    try:
+        download_and_extract_archive(Known.url, str(root), filename=Known.filename, md5=Known.tgz_md5)
+    except (RuntimeError, OSError) as error:
+        raise BenchError(
+            f"STL-10 could not be fetched into {root} ({error}). Unpack {Known.url} there by hand."
+        ) from None
+
+
+def _missing(folder: Path, faults: list[str], archive: str) -> str:
+    what = f"in {folder} {', '.join(faults)}" if folder.is_dir() else f"{folder} is missing"
+    return (
+        f"STL-10: {what}. Fetch it with --set dataset.download=true (2.6 GB), or unpack {archive} into a directory "
+        "and name that with --set dataset.root=DIR."
+    )
+
+
+def _open(folder: Path, part: str) -> Arrays:
+    """The file holds each channel column by column, and labels from 1."""
+    flat: NDArray[np.uint8] = np.memmap(folder / f"{part}_X.bin", np.uint8, mode="r")
+    pixels = np.asarray(flat).reshape(-1, 3, WIDTH, WIDTH).transpose(0, 1, 3, 2)
+    return Arrays(pixels, np.fromfile(folder / f"{part}_y.bin", np.uint8).astype(np.int64) - 1)

@@ -1,0 +1,274 @@
+"""An encoder trained elsewhere, as the threat model: its checkpoint is read and fitted into our backbone, or refused.
+
+Layouts: timm; torchvision (ResNets, ViTs); moco-v3 and PatchSearch, which trains with moco-v3's code
+(state_dict: module.base_encoder.*, beside module.momentum_encoder.* and a predictor); MoCo v1/v2 and the ResNets of SSL
+backdoor studies (module.encoder_q.*, encoder_k, queue); our own encoder.safetensors. Nothing is unpickled but tensors
+and plain values (torch's weights_only).
+
+What keys cannot tell is the caller's business: moco-v3's ViT-S has 12 heads where timm's has 6
+(`encoder.options.num_heads=12`), and the images that it was trained on should carry the attack's trigger.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import BenchError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from .settings import EncoderSettings
+
+log = logging.getLogger(__name__)
+Tensors = dict[str, "Tensor"]
+
+HEADS = re.compile(r"(head|heads|head_dist|fc|classifier|projector|predictor)\.")
+"""Keys of layers after the encoder."""
+BESIDES = re.compile(r"(momentum_encoder|encoder_k|predictor|projector|queue|queue_ptr)(\.|$)")
+"""Keys of what stands beside the encoder in a checkpoint of a whole SSL method."""
+PREFIXES = ("base_encoder.", "encoder_q.", "backbone.", "encoder.", "model.")
+"""What stands before an encoder's keys."""
+NESTS = ("state_dict", "model", "model_state_dict")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A checkpoint file and the SHA-256 of its bytes."""
+
+    path: Path
+    sha256: str
+
+    @classmethod
+    def of(cls, path: Path) -> Checkpoint:
+        """The file at `path`, hashed. Raises BenchError where it cannot be read."""
+        try:
+            with path.open("rb") as file:
+                return cls(path=path, sha256=hashlib.file_digest(file, "sha256").hexdigest())
+        except OSError as error:
+            raise BenchError(
+                f"--threat-checkpoint {path}: {error.strerror}. Expected a file with an encoder's weights "
+                "(safetensors, or saved by torch)."
+            ) from None
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What a record says of it."""
+        return {"checkpoint": self.path.name, "sha256": self.sha256}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """How a checkpoint's keys and an encoder's go together.
+
+    tensors: under the encoder's names. dropped: keys of heads and other encoders. The rest does not fit.
+    """
+
+    tensors: Tensors
+    dropped: list[str]
+    missing: list[str]
+    unexpected: list[str]
+    shapes: list[str]
+
+    @property
+    def fits(self) -> bool:
+        return not (self.missing or self.unexpected or self.shapes)
+
+
+def import_encoder(path: Path, settings: EncoderSettings, size: int) -> tuple[Tensors, list[str]]:
+    """The encoder of the checkpoint at `path` under our backbone's names, and the keys that were left out.
+
+    size: width of the images, px. Raises BenchError naming every key that does not fit.
+    """
+    import torch
+
+    from .backbone import build
+
+    with torch.random.fork_rng(devices=[]):
+        module, _ = build(settings.backbone, settings.options, size, settings.stem)
+    found = read_tensors(path)
+    fit = match(found, module.state_dict())
+    place = f"--threat-checkpoint {path}"
+    if fit.shapes and (reason := _other_size(fit, module, size)):
+        raise BenchError(f"{place}: {reason}")
+    if not fit.fits:
+        raise BenchError(f"{place} does not fit backbone {settings.backbone!r} at {size} px:{_misfits(fit)}")
+    if fit.dropped:
+        log.warning("%s: %d keys are left out: %s", path.name, len(fit.dropped), ", ".join(fit.dropped))
+    module.load_state_dict(fit.tensors, strict=False)  # what is not in it are counters only, see match()
+    return {name: value.contiguous() for name, value in module.state_dict().items()}, fit.dropped
+
+
+# --- reading --------------------------------------------------------------------------------------
+
+
+def read_tensors(path: Path) -> Tensors:
+    """The tensors of a safetensors file, or of a torch file and within it of `state_dict` or the like."""
+    content = _load_safetensors(path) if path.suffix == ".safetensors" else _load_torch(path)
+    for nest in NESTS:
+        if isinstance(content, Mapping) and isinstance(content.get(nest), Mapping):
+            content = content[nest]
+            break
+    return _only_tensors(content, path)
+
+
+def _load_safetensors(path: Path) -> Any:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise BenchError(f"--threat-checkpoint {path} is no sound safetensors file: {error}") from None
+
+
+def _load_torch(path: Path) -> Any:
+    import pickle
+
+    import torch
+
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise BenchError(
+            f"--threat-checkpoint {path} holds more than tensors and plain values, or is no checkpoint; it is not "
+            "unpickled, as that could run code. If you trust it, save its weights alone: "
+            f"torch.save(checkpoint['state_dict'], FILE). ({str(error).splitlines()[0]})"
+        ) from None
+    except Exception as error:  # on broken files torch raises nearly everything
+        raise BenchError(
+            f"--threat-checkpoint {path} cannot be read: {str(error) or type(error).__name__}. Expected a safetensors "
+            "file (FILE.safetensors), or one that torch.save wrote."
+        ) from None
+
+
+def _only_tensors(content: Any, path: Path) -> Tensors:
+    import torch
+
+    if not isinstance(content, Mapping):
+        got = f"a {type(content).__name__}"
+    elif content and all(isinstance(value, torch.Tensor) for value in content.values()):
+        return {str(name): value for name, value in content.items()}
+    else:
+        got = f"the keys {', '.join(map(str, list(content)[:10]))}" if content else "nothing"
+    raise BenchError(f"--threat-checkpoint {path} holds {got}; expected named tensors, alone or under {NESTS[0]!r}.")
+
+
+# --- matching -------------------------------------------------------------------------------------
+
+
+def match(found: Tensors, own: Mapping[str, Tensor]) -> Fit:
+    """Fit a checkpoint's tensors to an encoder's own (name -> tensor of the right shape).
+
+    Dropped are heads and other encoders only; batch norms' counters may be missing (torch before 0.4.1 kept none).
+    """
+    tensors, outside = _bare(found, own)
+    tensors = _from_torchvision_vit(tensors)
+    taken = {name: value for name, value in tensors.items() if name in own}
+    left = [*outside, *(name for name in tensors if name not in own)]
+    extra = {name for name in left if HEADS.match(name) or (name in outside and BESIDES.match(name))}
+    return Fit(
+        tensors=taken,
+        dropped=[name for name in left if name in extra],
+        missing=[name for name in own if name not in taken and not name.endswith("num_batches_tracked")],
+        unexpected=[name for name in left if name not in extra],
+        shapes=[
+            f"{name} {tuple(value.shape)}, expected {tuple(own[name].shape)}"
+            for name, value in taken.items()
+            if value.shape != own[name].shape
+        ],
+    )
+
+
+def _bare(tensors: Tensors, own: Mapping[str, Tensor]) -> tuple[Tensors, list[str]]:
+    """The tensors below the prefixes, without these; and the keys that stood outside of them."""
+    outside: list[str] = []
+    while prefix := _prefix(tensors, own):
+        outside += [name for name in tensors if not name.startswith(prefix)]
+        tensors = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+    return tensors, outside
+
+
+def _prefix(tensors: Tensors, own: Mapping[str, Tensor]) -> str | None:
+    """The outermost prefix, if there is one to take away: "module." before all keys, or one of PREFIXES before some."""
+    if tensors and all(name.startswith("module.") for name in tensors):
+        return "module."
+    if _is_torchvision_vit(tensors) or any(name in own for name in tensors):
+        return None
+    return next((prefix for prefix in PREFIXES if any(name.startswith(prefix) for name in tensors)), None)
+
+
+def _is_torchvision_vit(tensors: Tensors) -> bool:
+    return "encoder.pos_embedding" in tensors and "conv_proj.weight" in tensors
+
+
+_VIT = (
+    (r"class_token", "cls_token"),
+    (r"conv_proj\.(.+)", r"patch_embed.proj.\1"),
+    (r"encoder\.pos_embedding", "pos_embed"),
+    (r"encoder\.ln\.(.+)", r"norm.\1"),
+    (r"encoder\.layers\.encoder_layer_(\d+)\.ln_([12])\.(.+)", r"blocks.\1.norm\2.\3"),
+    (r"encoder\.layers\.encoder_layer_(\d+)\.self_attention\.in_proj_(weight|bias)", r"blocks.\1.attn.qkv.\2"),
+    (r"encoder\.layers\.encoder_layer_(\d+)\.self_attention\.out_proj\.(.+)", r"blocks.\1.attn.proj.\2"),
+    (r"encoder\.layers\.encoder_layer_(\d+)\.mlp\.(?:0|linear_1)\.(.+)", r"blocks.\1.mlp.fc1.\2"),
+    (r"encoder\.layers\.encoder_layer_(\d+)\.mlp\.(?:3|linear_2)\.(.+)", r"blocks.\1.mlp.fc2.\2"),
+)
+"""torchvision's names of a ViT's parts -> timm's. (A ResNet's are the same.)"""
+
+
+def _from_torchvision_vit(tensors: Tensors) -> Tensors:
+    if not _is_torchvision_vit(tensors):
+        return tensors
+    return {_renamed(name): value for name, value in tensors.items()}
+
+
+def _renamed(name: str) -> str:
+    for pattern, timm_name in _VIT:
+        found = re.fullmatch(pattern, name)
+        if found:
+            return found.expand(timm_name)
+    return name
+
+
+# --- saying what does not fit ---------------------------------------------------------------------
+
+
+def _misfits(fit: Fit) -> str:
+    """Every key, a line for each kind."""
+    return "".join(_lines(fit)) + "\nAnother encoder.backbone, encoder.options or encoder.stem?"
+
+
+def _lines(fit: Fit) -> Iterator[str]:
+    kinds: tuple[tuple[str, Sequence[str]], ...] = (
+        ("missing in the file", fit.missing),
+        ("in the file, but not in the encoder", fit.unexpected),
+        ("of another shape in the file", fit.shapes),
+        ("left out (heads, other encoders)", fit.dropped),
+    )
+    for what, keys in kinds:
+        if keys:
+            yield f"\n- {what} ({len(keys)}): {', '.join(keys)}"
+
+
+def _other_size(fit: Fit, module: nn.Module, size: int) -> str | None:
+    """Why the position embedding does not fit, where all other keys do: the encoder is for images of another size."""
+    given, own = fit.tensors.get("pos_embed"), module.state_dict().get("pos_embed")
+    patch: Any = getattr(getattr(module, "patch_embed", None), "patch_size", None)
+    if given is None or own is None or patch is None or given.dim() != 3 or given.shape[2] != own.shape[2]:
+        return None
+    if fit.missing or fit.unexpected or len(fit.shapes) > 1 or given.shape == own.shape:
+        return None
+    side = math.isqrt(given.shape[1])  # class tokens are fewer than the next square is away
+    pixels = side * patch[0]
+    return (
+        f"its position embedding {tuple(given.shape)} is for {side} x {side} patches, images of {pixels} px; the "
+        f"dataset's images are of {size} px ({tuple(own.shape)}). Use dataset.size={pixels}, or an encoder trained at "
+        f"{size} px."
+    )

@@ -1,0 +1,259 @@
+"""Checkpoints of other projects become our backbone, feature for feature; what does not fit is named, all of it."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import logging
+
+import pytest
+import timm
+import torch
+import torchvision
+from safetensors.torch import save_file
+
+from bench.errors import BenchError
+from bench.ssl.backbone import build
+from bench.ssl.importing import Checkpoint, import_encoder, match
+from bench.ssl.settings import EncoderSettings
+
+SIZE = 32
+RESNET = EncoderSettings(backbone="resnet18", options={"layers": [1, 1, 1, 1], "channels": [8, 8, 16, 16]})
+VIT = EncoderSettings(
+    backbone="vit_tiny_patch16_224", options={"patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 3}
+)
+TORCHVISION_RESNET = EncoderSettings(backbone="resnet18")
+SETTINGS = {"resnet": RESNET, "vit": VIT}
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(7)
+        yield
+
+
+def module_of(settings, size=SIZE):
+    """An encoder with every tensor random (the running means, too)."""
+    module, _ = build(settings.backbone, settings.options, size, settings.stem)
+    for name, value in module.state_dict().items():
+        if value.is_floating_point():
+            value.copy_(torch.rand_like(value) + 0.5 if "running_var" in name else torch.randn_like(value) * 0.2)
+    return module.eval()
+
+
+def features(settings, tensors, size=SIZE):
+    module = module_of(settings, size)
+    module.load_state_dict(tensors)
+    return module(images(size)).detach()
+
+
+def images(size=SIZE):
+    return torch.randn(3, 3, size, size, generator=torch.Generator().manual_seed(0))
+
+
+def prefixed(prefix, tensors):
+    return {prefix + name: value for name, value in tensors.items()}
+
+
+def mlp(prefix, layers):
+    return {f"{prefix}.{layer}.weight": torch.randn(4, 4) for layer in layers}
+
+
+def moco_v3(tensors, head):
+    """moco-v3's and PatchSearch's layout: head is 'head' (ViT) or 'fc' (ResNet)."""
+    other = {name: value + 1 for name, value in tensors.items()}
+    state = {
+        **prefixed("base_encoder.", {**tensors, **mlp(head, (0, 1, 3))}),
+        **prefixed("momentum_encoder.", {**other, **mlp(head, (0, 1, 3))}),
+        **mlp("predictor", (0, 1, 3)),
+    }
+    return {"epoch": 200, "arch": "x", "state_dict": prefixed("module.", state), "optimizer": {"state": {}}}
+
+
+def moco_v2(tensors, head):
+    """The layout of MoCo v2 and of the ResNets in studies of SSL backdoors."""
+    other = {name: value + 1 for name, value in tensors.items()}
+    state = {
+        **prefixed("encoder_q.", {**tensors, **mlp(head, (0, 2))}),
+        **prefixed("encoder_k.", {**other, **mlp(head, (0, 2))}),
+        "queue": torch.zeros(4, 8),
+        "queue_ptr": torch.zeros(1, dtype=torch.long),
+    }
+    return {"epoch": 200, "state_dict": prefixed("module.", state)}
+
+
+LAYOUTS = {
+    "ours": lambda tensors, head: tensors,
+    "timm": lambda tensors, head: {**tensors, f"{head}.weight": torch.zeros(10, 4), f"{head}.bias": torch.zeros(10)},
+    "ddp": lambda tensors, head: {"model": prefixed("module.", tensors)},
+    "moco_v3": moco_v3,
+    "patchsearch": moco_v3,
+    "moco_v2": moco_v2,
+    "simsiam": lambda tensors, head: {
+        "state_dict": prefixed("module.", {**prefixed("encoder.", tensors), **mlp("predictor", (0, 3))})
+    },
+}
+
+
+@pytest.mark.parametrize("kind", SETTINGS)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_layout_gives_the_same_features(tmp_path, layout, kind):
+    settings, head = SETTINGS[kind], {"resnet": "fc", "vit": "head"}[kind]
+    module = module_of(settings)
+    path = tmp_path / "checkpoint.pth.tar"
+    torch.save(LAYOUTS[layout](module.state_dict(), head), path)
+    tensors, dropped = import_encoder(path, settings, SIZE)
+    assert torch.equal(features(settings, tensors), module(images()))
+    assert (len(dropped) > 0) == (layout not in ("ours", "ddp"))
+
+
+def test_our_own_file(tmp_path):
+    module = module_of(RESNET)
+    path = tmp_path / "encoder.safetensors"
+    save_file(module.state_dict(), path)
+    tensors, dropped = import_encoder(path, RESNET, SIZE)
+    assert dropped == []
+    assert tensors.keys() == module.state_dict().keys()
+    assert torch.equal(features(RESNET, tensors), module(images()))
+
+
+def test_a_checkpoint_in_half_precision_becomes_float32(tmp_path):
+    module = module_of(RESNET).half()
+    torch.save(module.state_dict(), tmp_path / "half.pt")
+    tensors, _ = import_encoder(tmp_path / "half.pt", RESNET, SIZE)
+    assert tensors["conv1.weight"].dtype == torch.float32
+    assert torch.equal(tensors["conv1.weight"], module.conv1.weight.float())
+
+
+def test_torchvisions_resnet(tmp_path):
+    module = torchvision.models.resnet18().eval()
+    torch.save(module.state_dict(), tmp_path / "r.pth")
+    tensors, dropped = import_encoder(tmp_path / "r.pth", TORCHVISION_RESNET, SIZE)
+    assert dropped == ["fc.weight", "fc.bias"]
+    module.fc = torch.nn.Identity()
+    torch.testing.assert_close(features(TORCHVISION_RESNET, tensors), module(images()))
+
+
+@pytest.mark.parametrize("old_names", [False, True])
+def test_torchvisions_vit(tmp_path, old_names):
+    module = torchvision.models.VisionTransformer(SIZE, 8, 2, 3, 24, 96, num_classes=5).eval()
+    state = module.state_dict()
+    if old_names:
+        state = {k.replace("mlp.0", "mlp.linear_1").replace("mlp.3", "mlp.linear_2"): v for k, v in state.items()}
+    torch.save(state, tmp_path / "v.pth")
+    tensors, dropped = import_encoder(tmp_path / "v.pth", VIT, SIZE)
+    assert dropped == ["heads.head.weight", "heads.head.bias"]
+    module.heads = torch.nn.Identity()
+    torch.testing.assert_close(features(VIT, tensors), module(images()), atol=1e-5, rtol=1e-5)
+
+
+def test_the_names_of_torchvisions_own_vit_b_16_are_all_known():
+    own = timm.create_model("vit_base_patch16_224", num_classes=0, img_size=224).state_dict()
+    with torch.device("meta"):
+        other = torchvision.models.vit_b_16().state_dict()
+    fit = match(dict(other), own)
+    assert fit.fits
+    assert fit.dropped == ["heads.head.weight", "heads.head.bias"]
+
+
+def test_what_is_left_out_is_told(tmp_path, caplog):
+    torch.save(moco_v3(module_of(VIT).state_dict(), "head"), tmp_path / "c.pth")
+    with caplog.at_level(logging.WARNING, "bench"):
+        _, dropped = import_encoder(tmp_path / "c.pth", VIT, SIZE)
+    assert len(dropped) == len(set(dropped))
+    assert all(name in caplog.text for name in dropped)
+    assert {"head.0.weight", "predictor.3.weight", "momentum_encoder.cls_token"} <= set(dropped)
+
+
+def test_every_key_that_does_not_fit_is_named(tmp_path):
+    tensors = dict(module_of(RESNET).state_dict())
+    del tensors["bn1.weight"], tensors["layer1.0.conv1.weight"], tensors["bn1.num_batches_tracked"]
+    tensors |= {"strange.weight": torch.zeros(1), "other": torch.zeros(2), "fc.bias": torch.zeros(1)}
+    tensors["conv1.weight"] = torch.zeros(8, 3, 3, 3)
+    torch.save(prefixed("module.", tensors), tmp_path / "c.pth")
+    with pytest.raises(BenchError) as error:
+        import_encoder(tmp_path / "c.pth", RESNET, SIZE)
+    assert "does not fit backbone 'resnet18' at 32 px" in str(error.value)
+    assert str(error.value).splitlines()[1:] == [
+        "- missing in the file (2): bn1.weight, layer1.0.conv1.weight",
+        "- in the file, but not in the encoder (2): strange.weight, other",
+        "- of another shape in the file (1): conv1.weight (8, 3, 3, 3), expected (64, 3, 7, 7)",
+        "- left out (heads, other encoders) (1): fc.bias",
+        "Another encoder.backbone, encoder.options or encoder.stem?",
+    ]
+
+
+def test_what_stands_beside_the_encoder_and_is_unknown_is_refused(tmp_path):
+    checkpoint = moco_v3(module_of(VIT).state_dict(), "head")
+    checkpoint["state_dict"]["module.decoder.weight"] = torch.zeros(1)
+    torch.save(checkpoint, tmp_path / "c.pth")
+    with pytest.raises(BenchError, match=r"not in the encoder \(1\): decoder\.weight\n"):
+        import_encoder(tmp_path / "c.pth", VIT, SIZE)
+
+
+def test_a_batch_norms_counter_may_be_missing(tmp_path):
+    module = module_of(RESNET)
+    tensors = {name: value for name, value in module.state_dict().items() if "num_batches" not in name}
+    torch.save(tensors, tmp_path / "c.pth")
+    assert torch.equal(features(RESNET, import_encoder(tmp_path / "c.pth", RESNET, SIZE)[0]), module(images()))
+
+
+def test_another_image_size_is_refused_with_both_sizes(tmp_path):
+    torch.save(moco_v3(module_of(VIT, 64).state_dict(), "head"), tmp_path / "c.pth")
+    with pytest.raises(BenchError) as error:
+        import_encoder(tmp_path / "c.pth", VIT, SIZE)
+    text = str(error.value)
+    assert "position embedding (1, 65, 24) is for 8 x 8 patches, images of 64 px" in text
+    assert "the dataset's images are of 32 px ((1, 17, 24)). Use dataset.size=64" in text
+
+
+def test_a_file_that_would_run_code_is_not_unpickled(tmp_path):
+    torch.save({"state_dict": {}, "args": argparse.Namespace(lr=1)}, tmp_path / "c.pth")
+    with pytest.raises(BenchError, match=r"is not unpickled, as that could run code"):
+        import_encoder(tmp_path / "c.pth", RESNET, SIZE)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("c.pth", b"garbage", "is no checkpoint"),
+        ("c.pth", b"", "cannot be read"),
+        ("c.pth", b"PK\x03\x04 broken", "cannot be read"),
+        ("c.safetensors", b"garbage", "is no sound safetensors file"),
+    ],
+)
+def test_broken_files(tmp_path, name, content, said):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(BenchError, match=said):
+        import_encoder(tmp_path / name, RESNET, SIZE)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ([1, 2], "holds a list"),
+        ({"a": 1, "b": 2}, "holds the keys a, b"),
+        ({"state_dict": {}}, "holds nothing"),
+        (torch.zeros(2), "holds a Tensor"),
+    ],
+)
+def test_files_without_named_tensors(tmp_path, content, said):
+    torch.save(content, tmp_path / "c.pth")
+    with pytest.raises(BenchError, match=f"{said}; expected named tensors"):
+        import_encoder(tmp_path / "c.pth", RESNET, SIZE)
+
+
+def test_a_checkpoint_is_known_by_its_content(tmp_path):
+    (tmp_path / "a.pth").write_bytes(b"abc")
+    found = Checkpoint.of(tmp_path / "a.pth")
+    assert found.facts == {"checkpoint": "a.pth", "sha256": hashlib.sha256(b"abc").hexdigest()}
+    for missing in (tmp_path / "none.pth", tmp_path):
+        with pytest.raises(BenchError, match=r"Expected a file with an encoder's weights"):
+            Checkpoint.of(missing)
+
+
+def test_global_generators_are_left_alone(tmp_path, global_rng):
+    with torch.random.fork_rng(devices=[]):
+        torch.save(module_of(RESNET).state_dict(), tmp_path / "c.pth")
+    import_encoder(tmp_path / "c.pth", RESNET, SIZE)
