@@ -9,8 +9,9 @@ import sys
 import pytest
 from rich.console import Console
 
-from bench import cli, commands, study
+from bench import cli, commands, estimate, study
 from bench.errors import BenchError
+from bench.estimate import Pace
 from bench.studies import engine
 from bench.studies.catalogue import CR, STUDIES
 from bench.studies.steps import Multiples
@@ -34,6 +35,7 @@ def bench(monkeypatch, capsys):
     """bench(*arguments) -> what `bench study` prints; the study "toy" is known beside the others."""
     monkeypatch.setattr(commands, "out", Console(width=250))
     monkeypatch.setattr(study, "find", lambda name: TOY)
+    monkeypatch.setattr(estimate, "measure_pace", lambda pipeline: Pace(training=0.01, encoding=0.001, batch=8))
 
     def run(*arguments):
         cli.app(["study", *map(str, arguments)], standalone_mode=False)

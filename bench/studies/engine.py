@@ -168,5 +168,5 @@ def _to_do(pipeline: Pipeline, depth: Depth, paces: dict[str, Pace], seen: set[s
         seen.add(stage.key)
     unknown = depth is Depth.RETRAIN and not pipeline.found(pipeline.clean)
     if unknown and pipeline.config.defense.name != "none":  # that keeps everything: its training is the threat model's
-        yield estimator.row(pipeline.threat).seconds or 0.0
+        yield estimator.row(pipeline.training_on_all).seconds or 0.0
         yield estimator.row(pipeline.threat_probe).seconds or 0.0
