@@ -19,7 +19,7 @@ from .stages import Machine, Stage
 TRIES = 3
 """How often a stage is begun whose worker is lost each time; it goes on from its checkpoint."""
 State = Literal["waiting", "running", "done", "failed"]
-_RANK = {"poison": 0, "clean": 2, "control": 2, "pretrain": 3, "probe": 4}
+_RANK = {"poison": 0, "import": 1, "clean": 2, "control": 2, "pretrain": 3, "probe": 4}
 _THREAT = 1
 
 
