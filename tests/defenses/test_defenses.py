@@ -25,7 +25,10 @@ def _same(one, two):
 
 
 def test_the_plugin_offers_all():
-    assert [cls.name for cls in bench_defenses()] == ["none", "patchsearch", "poisoncam"]
+    assert [cls.name for cls in bench_defenses()] == [
+        *("none", "patchsearch", "poisoncam", "icutmix"),
+        *("oracle", "random", "clean-set"),
+    ]
     assert PoisonCAM.needs == {"encoder"}
     assert NoDefense.needs == frozenset()
 
