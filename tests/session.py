@@ -26,16 +26,16 @@ def bench(*arguments):
 def pip(install, *arguments):
     offline = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check"]
     done = subprocess.run([sys.executable, "-m", "pip", install, *offline, *arguments], capture_output=True, text=True)
-    print(done.stdout + done.stderr)
+    sys.stdout.write(done.stdout + done.stderr)
     site.addsitedir(sysconfig.get_path("purelib"))  # as the next process would
     importlib.invalidate_caches()
     return done.returncode
 
 
-def pytest(*arguments):
-    from pytest import main
+def run_pytest(*arguments):
+    import pytest
 
-    return int(main(["-p", "no:cacheprovider", *arguments]))
+    return int(pytest.main(["-p", "no:cacheprovider", *arguments]))
 
 
 def cd(folder):
@@ -47,9 +47,9 @@ def play(line):
     command, *arguments = shlex.split(line, comments=True)
     said = io.StringIO()
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-        code = {"bench": bench, "pip": pip, "pytest": pytest, "cd": cd}[command](*arguments)
+        code = {"bench": bench, "pip": pip, "pytest": run_pytest, "cd": cd}[command](*arguments)
     return {"line": line, "code": code, "said": said.getvalue()}
 
 
 if __name__ == "__main__":
-    print(json.dumps([play(line) for line in json.loads(sys.argv[1])]))
+    sys.stdout.write(json.dumps([play(line) for line in json.loads(sys.argv[1])]))

@@ -106,7 +106,7 @@ def test_a_folder_that_is_there_is_left_alone(new, tmp_path):
 
 
 def test_an_unknown_kind_is_told(new):
-    with pytest.raises(BenchError, match="unknown kind of plugin 'defence'. Did you mean 'defense'?"):
+    with pytest.raises(BenchError, match=r"unknown kind of plugin 'defence'\. Did you mean 'defense'\?"):
         new("defence", "mine")
 
 
