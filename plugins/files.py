@@ -72,9 +72,7 @@ def _module_name(path: Path, digest: str) -> str:
 
 def _read(path: Path, shown: str) -> bytes:
     if path.is_dir():
-        raise BenchError(
-            f"--plugin {shown} is a folder; expected one .py file. Install a folder: pip install -e {shown}"
-        )
+        raise BenchError(f"--plugin {shown} is a folder, expected a .py file. To install it: pip install -e {shown}")
     if not path.is_file():
         beside = [each.name for each in path.parent.glob("*.py")] if path.parent.is_dir() else []
         raise BenchError(f"--plugin {shown}: there is no such file.{nearest(path.name, beside)}")

@@ -40,9 +40,7 @@ def create(kind: str, name: str, folder: Path, plugins: Plugins) -> list[Path]:
 def _check_name(kind: str, name: str, plugins: Plugins) -> None:
     if not NAME.fullmatch(name):
         hint = f"Did you mean {_right_name(kind, name)!r}?"
-        raise BenchError(
-            f"{name!r} is no name for a plugin: small letters, digits and - in between, as in mine-2. {hint}"
-        )
+        raise BenchError(f"{name!r} cannot be a name: small letters, digits, - in between, as in mine-2. {hint}")
     for each, known in KINDS.items():
         if name in plugins.names(each):
             origin = plugins.entry(each, name).origin
