@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from .errors import BenchError, nearest
 from .plugins.options import options
 from .plugins.source import identity
-from .plugins.source import identity
 from .types import Control, Defense, Plugin, TrainingDefense
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ class Combination:
         if self.change is None:
             return {**identity(self.chooser), **rival}
         if self.chooser.name == "none":
-            return identity(self.change)
+            return dict(identity(self.change))
         parts = {part.name: identity(part) for part in (self.chooser, self.change)}
         return {"name": self.name, **parts, **rival}
 
