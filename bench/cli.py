@@ -38,6 +38,10 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="SECTION.OPTION=VALUE", help="Change one option, as in defense.masks=128."),
 ]
+PluginFiles = Annotated[
+    list[Path] | None,
+    typer.Option("--plugin", metavar="FILE", help="Also use the plugins in this Python file, which is not installed."),
+]
 Seed = Annotated[int | None, typer.Option(help="Root of every random number.", show_default="the preset's")]
 StoreRoot = Annotated[
     Path | None, typer.Option("--store", envvar="BENCH_STORE", help="Where stages are kept.", show_default="user cache")
@@ -89,12 +93,17 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 
 
 def _load(
-    preset: str, choices: dict[str, str | None], settings: list[str] | None, seed: int | None, threat: Path | None
+    preset: str,
+    choices: dict[str, str | None],
+    settings: list[str] | None,
+    seed: int | None,
+    threat: Path | None,
+    files: list[Path] | None,
 ) -> tuple[Config, Plugins]:
     from .config import load_config
-    from .plugins.manager import Plugins
+    from .plugins.files import load_plugins
 
-    plugins = Plugins.load()
+    plugins = load_plugins(files or ())
     config = load_config(plugins, preset, choices=choices, settings=settings or (), seed=seed)
     return (with_threat(config, threat) if threat else config), plugins
 
@@ -118,6 +127,7 @@ def run(
     settings: Set = None,
     seed: Seed = None,
     record: Annotated[Path | None, typer.Option(help="Write the record to this file as well.")] = None,
+    plugin: PluginFiles = None,
     threat_checkpoint: ThreatCheckpoint = None,
     store: StoreRoot = None,
     devices: Devices = 1,
@@ -127,7 +137,7 @@ def run(
     from .commands import run_command
 
     choices = {"attack": attack, "defense": defense, "dataset": dataset, "ssl": ssl}
-    config, plugins = _load(preset, choices, settings, seed, threat_checkpoint)
+    config, plugins = _load(preset, choices, settings, seed, threat_checkpoint, plugin)
     run_command(config, plugins, store=store, record=record, devices=devices, accelerator=accelerator)
 
 
@@ -140,6 +150,7 @@ def plan(
     preset: Preset = "laptop",
     settings: Set = None,
     seed: Seed = None,
+    plugin: PluginFiles = None,
     threat_checkpoint: ThreatCheckpoint = None,
     store: StoreRoot = None,
     devices: Devices = 1,
@@ -149,7 +160,7 @@ def plan(
     from .commands import plan_command
 
     choices = {"attack": attack, "defense": defense, "dataset": dataset, "ssl": ssl}
-    config, _ = _load(preset, choices, settings, seed, threat_checkpoint)
+    config, _ = _load(preset, choices, settings, seed, threat_checkpoint, plugin)
     plan_command(config, store=store, devices=devices, accelerator=accelerator)
 
 
@@ -163,12 +174,13 @@ def show(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="PNG, SVG or PDF file.", show_default="beside the record")
     ] = None,
+    plugin: PluginFiles = None,
     store: StoreRoot = None,
 ) -> None:
     """A picture of the most suspicious images: attention maps, windows found, true triggers."""
     from .commands import show_command
 
-    show_command(run, store, output, maps or [], count)
+    show_command(run, store, output, maps or [], count, plugin or ())
 
 
 @app.command()
@@ -228,19 +240,49 @@ def reproduce(
 @app.command("list")
 def list_(
     kind: Annotated[str | None, typer.Argument(help="attack, defense, dataset or ssl; all without it.")] = None,
+    plugin: PluginFiles = None,
 ) -> None:
     """Attacks, defenses, datasets and SSL methods: where each comes from, and its options."""
     from .commands import list_command
 
-    list_command(kind)
+    list_command(kind, plugin or ())
 
 
 @app.command()
-def plugins() -> None:
+def plugins(plugin: PluginFiles = None) -> None:
     """The plugins found, and for each broken one the reason."""
     from .commands import plugins_command
 
-    plugins_command()
+    plugins_command(plugin or ())
+
+
+@app.command()
+def check(
+    name: Annotated[str, typer.Argument(help="A plugin by its name, or KIND:NAME where several kinds have one.")],
+    plugin: PluginFiles = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="OPTION=VALUE", help="Check it with this option.")
+    ] = None,
+) -> None:
+    """Hold a plugin to the contract of its kind, on toy data; exit code 1 if it breaks it."""
+    from .plugin_commands import check_command
+
+    if not check_command(name, plugin or (), settings or ()):
+        raise typer.Exit(1)
+
+
+@app.command()
+def new(
+    kind: Annotated[str, typer.Argument(help="attack, defense, dataset or ssl.")],
+    name: Annotated[str, typer.Argument(help="Its name: small letters, digits, - in between.")],
+    directory: Annotated[
+        Path | None, typer.Option(help="The folder to write, which must not exist.", show_default="./NAME")
+    ] = None,
+) -> None:
+    """Write a distribution with a plugin of your own: one file, its test, pyproject.toml, README."""
+    from .plugin_commands import new_command
+
+    new_command(kind, name, directory)
 
 
 @app.command()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import BenchError, nearest
 from .plugins.options import options
+from .plugins.source import identity
 from .types import Control, Defense, Plugin, TrainingDefense
 
 if TYPE_CHECKING:
@@ -44,12 +45,12 @@ class Combination:
 
     def identity(self) -> dict[str, Any]:
         """JSON-able: a single plugin's own identity, else one under each part's name."""
-        rival = {"rival": self.rival.identity()} if self.rival else {}
+        rival = {"rival": identity(self.rival)} if self.rival else {}
         if self.change is None:
-            return {**self.chooser.identity(), **rival}
+            return {**identity(self.chooser), **rival}
         if self.chooser.name == "none":
-            return self.change.identity()
-        parts = {part.name: part.identity() for part in (self.chooser, self.change)}
+            return dict(identity(self.change))
+        parts = {part.name: identity(part) for part in (self.chooser, self.change)}
         return {"name": self.name, **parts, **rival}
 
 

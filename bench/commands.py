@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,7 +81,9 @@ def show_log() -> None:
         logger.setLevel(logging.WARNING)
 
 
-def show_command(run: Path, store: Path | None, output: Path | None, maps: list[str], count: int) -> None:
+def show_command(
+    run: Path, store: Path | None, output: Path | None, maps: list[str], count: int, files: Sequence[Path] = ()
+) -> None:
     """`bench show`."""
     from .gallery import gallery
     from .run import library_noise_muted
@@ -89,7 +91,7 @@ def show_command(run: Path, store: Path | None, output: Path | None, maps: list[
 
     output = output or run.with_suffix(".png")
     check_can_write(output)
-    pipeline, plugins = reopened(run, store)
+    pipeline, plugins = reopened(run, store, files)
     defenses: list[Defense] = []
     for name in maps or [each.name for each in plugins.entries("defense") if issubclass(each.cls, Defense)]:
         choices = {**pipeline.config.asked["choices"], "defense": name}
@@ -104,12 +106,13 @@ def show_command(run: Path, store: Path | None, output: Path | None, maps: list[
     out.print(f"Picture: {output}", highlight=False, soft_wrap=True)
 
 
-def reopened(run: Path, store: Path | None) -> tuple[Pipeline, Plugins]:
-    """The pipeline of a record, if its stages are what this version of the benchmark would make. Raises BenchError."""
+def reopened(run: Path, store: Path | None, files: Sequence[Path] = ()) -> tuple[Pipeline, Plugins]:
+    """The pipeline of a record, if its stages are what this version of the benchmark would make; `files` hold its
+    plugins that are not installed. Raises BenchError."""
     from . import record as records
-    from .plugins.manager import Plugins
+    from .plugins.files import load_plugins
 
-    found, plugins = records.load(run), Plugins.load()
+    found, plugins = records.load(run), load_plugins(files)
     asked = found["run"].get("asked")
     if not asked:
         raise BenchError(f"{run} does not say how its run was asked for (an older version made it): run it again")
@@ -146,14 +149,14 @@ def plan_command(config: Config, *, store: Path | None, devices: int, accelerato
     out.print(f"\n{estimator.total(rows)}", highlight=False)
 
 
-def list_command(kind: str | None) -> None:
+def list_command(kind: str | None, files: Sequence[Path] = ()) -> None:
     """`bench list`."""
-    from .plugins.manager import Plugins
+    from .plugins.files import load_plugins
     from .plugins.offers import KINDS
 
     if kind is not None and kind not in KINDS:
         raise BenchError(f"unknown kind {kind!r}.{nearest(kind, KINDS)}")
-    found = Plugins.load()
+    found = load_plugins(files)
     for each in [kind] if kind else list(KINDS):
         out.print(f"\n[bold]{KINDS[each].word}s[/]")
         for entry in found.entries(each):
@@ -174,12 +177,12 @@ def _print_entry(entry: Entry) -> None:
         out.print(line, highlight=False, soft_wrap=True)
 
 
-def plugins_command() -> None:
+def plugins_command(files: Sequence[Path] = ()) -> None:
     """`bench plugins`."""
-    from .plugins.manager import Plugins
+    from .plugins.files import load_plugins
     from .plugins.offers import KINDS
 
-    found = Plugins.load()
+    found = load_plugins(files)
     table = Table(show_edge=False, pad_edge=False)
     for heading in ("kind", "name", "from"):
         table.add_column(heading)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from .combination import Combination, assign, combine
 from .errors import BenchError, nearest
 from .plugins.options import make
+from .plugins.source import identity
 from .probe_settings import ProbeSettings
 from .seeds import Seeds
 from .ssl.importing import Checkpoint
@@ -56,7 +57,8 @@ class Config:
 
     @property
     def resolved(self) -> dict[str, Any]:
-        plugins = {name: getattr(self, name).identity() for name in _CHOICES}
+        chosen = {name: getattr(self, name) for name in _CHOICES}
+        plugins = {k: v.identity() if isinstance(v, Combination) else identity(v) for k, v in chosen.items()}
         sections = {name: dataclasses.asdict(getattr(self, name)) for name in _SETTINGS}
         threat = {"threat": self.threat_checkpoint.facts} if self.threat_checkpoint else {}
         return {"seed": self.seed, **plugins, **sections, **threat}

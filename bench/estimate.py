@@ -14,6 +14,7 @@ import numpy as np
 
 from .data.images import Subset
 from .pipeline import Pipeline
+from .plugins.source import identity
 from .stages import Stage
 from .store import canonical
 from .types import Defense
@@ -112,7 +113,7 @@ class Estimator:
         defense = self._pipeline.config.defense
         asked = (defense.chooser, defense.rival)
         return next(
-            d for d in asked if isinstance(d, Defense) and canonical(d.identity()) == canonical(stage.config["defense"])
+            d for d in asked if isinstance(d, Defense) and canonical(identity(d)) == canonical(stage.config["defense"])
         )
 
     @cached_property

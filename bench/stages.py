@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from .config import Config
 from .errors import BenchError
 from .manifest import Manifest
+from .plugins.source import identity
 from .ssl.importing import Checkpoint
 from .ssl.schedule import Schedule
 from .store import Making, Notebook, digest, key_of, read_arrays, write_arrays, write_json
@@ -90,7 +91,7 @@ def poison_stage(config: Config, dataset: Dataset) -> Stage:
     return Stage(
         name="poison",
         title="poison the images",
-        config={"attack": config.attack.identity(), "seed": config.seed},
+        config={"attack": identity(config.attack), "seed": config.seed},
         inputs={"dataset": dataset.fingerprint},
         make=make,
         work=len(dataset.train),
@@ -145,13 +146,13 @@ def pretrain_stage(
     sections = {name: dataclasses.asdict(getattr(config, name)) for name in ("encoder", "views", "train")}
     sections["train"].pop("loader_workers")
     if change is not None:
-        sections["change"] = change.identity()
+        sections["change"] = identity(change)
     if machine.devices > 1:  # batch normalisation takes its statistics from one device's share
         sections["devices"] = {"count": machine.devices}
     return Stage(
         name="pretrain",
         title=title,
-        config={"ssl": config.ssl.identity(), "seed": config.seed, **sections},
+        config={"ssl": identity(config.ssl), "seed": config.seed, **sections},
         inputs=inputs,
         make=make,
         work=Schedule(config.train, count, config.seeds).steps * config.train.batch,
@@ -255,7 +256,7 @@ def clean_stage(
     return Stage(
         name="clean",
         title=f"find the poison ({defense.name})",
-        config={"defense": defense.identity(), "seed": config.seed},
+        config={"defense": identity(defense), "seed": config.seed},
         inputs=inputs,
         make=make,
         work=count,
@@ -304,7 +305,7 @@ def control_stage(
     return Stage(
         name="control",
         title=f"choose the images ({control.name}, a control)",
-        config={"control": control.identity(), "seed": config.seed},
+        config={"control": identity(control), "seed": config.seed},
         inputs=inputs,
         make=make,
     )

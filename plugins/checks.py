@@ -5,7 +5,8 @@
     @contract(MyDefense())
     def test_contract() -> None: ...
 
-becomes one test for each property. Two class attributes of a plugin speak to the kit, both ClassVar:
+becomes one test for each property. A dataset is checked as it loads, an SSL method around a toy network, everything
+else on toy data. Two class attributes of a plugin speak to the kit, both ClassVar:
 
 - toy_options: options under which it is quick on 240 images of 24 px, where its defaults are not.
 - expected_failures: {check name: reason} for properties that it cannot have. Strict: such a check that holds
@@ -20,7 +21,7 @@ from typing import Any, TypeVar
 from bench.errors import BenchError, nearest
 from bench.types import Control, Plugin, TrainingDefense
 
-from . import attack_checks, change_checks, defense_checks
+from . import attack_checks, change_checks, dataset_checks, defense_checks, ssl_checks
 from .kit import COMMON, Check, CheckResult, Trial, Violation
 from .offers import KINDS, told
 from .options import make
@@ -46,13 +47,10 @@ P = TypeVar("P", bound=Plugin)
 CHECKS: dict[str, tuple[Check[Any], ...]] = {
     "attack": (*COMMON, *attack_checks.CHECKS),
     "defense": (*COMMON, *defense_checks.CHECKS),
-    "dataset": COMMON,
-    "ssl": COMMON,
+    "dataset": (*COMMON, *dataset_checks.CHECKS),
+    "ssl": (*COMMON, *ssl_checks.CHECKS),
 }
-"""Kind -> its checks; of a defense that is a training change or a control, `checks_of` knows the right ones.
-
-[?] Datasets and SSL methods have only the common ones so far.
-"""
+"""Kind -> its checks; of a defense that is a training change or a control, `checks_of` knows the right ones."""
 
 
 def kind_of(plugin: Plugin) -> str:
@@ -98,9 +96,7 @@ def _trial(kind: str, instance: Any, toy: Toy | None) -> Trial[Any]:
         return change_checks.ControlTrial(instance)
     if kind == "defense":
         return defense_checks.DefenseTrial(instance, toy)
-    trial: Trial[Any] = Trial(instance)
-    trial.kind = kind
-    return trial
+    return dataset_checks.DatasetTrial(instance) if kind == "dataset" else ssl_checks.SSLTrial(instance)
 
 
 def _refuse_bad(reasons: Mapping[str, str], names: list[str]) -> None:

@@ -114,7 +114,7 @@ def world() -> dict[str, object]:
     }
 
 
-@check("subclass bench.Attack or bench.Defense, with @dataclass(frozen=True, kw_only=True) and a `name`")
+@check("subclass bench.Attack, bench.Defense or the like, with @dataclass(frozen=True, kw_only=True) and a `name`")
 def check_class(trial: Trial[Plugin]) -> None:
     """It is a frozen dataclass of the right base, with a name."""
     problem = class_problem(type(trial.plugin), KINDS[trial.kind].bases)

@@ -51,7 +51,7 @@ class Plugins:
 
     @classmethod
     def load(cls, extra: Sequence[object] = (), *, installed: bool = True) -> Plugins:
-        """Every installed plugin, then the modules or objects in `extra`."""
+        """Every installed plugin, then those in `extra`: modules, objects, or sources."""
         return cls([*(installed_sources() if installed else ()), *map(given_source, extra)])
 
     def _register(self, source: Source) -> None:
@@ -132,7 +132,7 @@ class Plugins:
                 return entry
         places = self._clashes(kind).get(name)
         if places:
-            raise BenchError(f"{_clash(kind, name)}: {places}. Uninstall one of them.")
+            raise BenchError(f"{_clash(kind, name)}: {places}. Rename one, or uninstall it (leave its --plugin out).")
         excuse = "".join(f"\nCould not be used: {broken}" for broken in self.broken)
         raise BenchError(f"unknown {KINDS[kind].word} {name!r}.{nearest(name, self.names(kind))}{excuse}")
 
@@ -170,6 +170,8 @@ def installed_sources() -> list[Source]:
 
 def given_source(plugin: object) -> Source:
     """A plugin that is handed over instead of being installed."""
+    if isinstance(plugin, Source):
+        return plugin
     name = getattr(plugin, "__name__", type(plugin).__name__)
     return Source(name, f"{name}, not installed", lambda: plugin)
 

@@ -105,3 +105,31 @@ def copied(smoke, tmp_path):
 def ear():
     """See Ear."""
     return Ear()
+
+
+@pytest.fixture
+def session(copied, tmp_path):
+    """session([line, ...], folder) -> what came of each line of a shell, in a fresh virtual environment that sees the
+    packages of this one; the store is a copy of that of `smoke`."""
+    import json
+    import site
+    import subprocess
+    import venv
+
+    venv.create(tmp_path / "fresh", with_pip=False, symlinks=True)
+    python = next((tmp_path / "fresh").glob("*/python"))
+    folders = [each for each in site.getsitepackages() if Path(each).is_dir()]
+    packages = next((tmp_path / "fresh").glob("lib/*/site-packages"))
+    lines = [f"import site; site.addsitedir({each!r})" for each in folders]  # with what is installed editable there
+    (packages / "outer.pth").write_text("\n".join(lines) + "\n")
+
+    def run(lines, folder):
+        script = Path(__file__).with_name("session.py")
+        environment = {**os.environ, "BENCH_STORE": str(copied), "PYTHONDONTWRITEBYTECODE": "1"}
+        done = subprocess.run(
+            [python, script, json.dumps(lines)], cwd=folder, env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return run

@@ -22,15 +22,20 @@ LAYERS = (
         *("gallery", "published"),
     },
     {"cells", "graph", "engines", "matrix", "forecast", "board", "reproduce", "studies"},
-    {"commands", "matrix_command", "reproduce_command", "study", "cli"},
+    {"commands", "matrix_command", "reproduce_command", "study", "plugin_commands", "cli"},
 )
 LAYER = {name: number for number, layer in enumerate(LAYERS) for name in layer}
 FOLDERS = ("bench", "plugins", "attacks", "defenses", "tests")
 ALIASES = {"plugins", "attacks", "defenses"}
 
 
+OTHERS = (ROOT / "plugins" / "template", ROOT / "plugins" / "example")
+"""Other people's distributions, or as if they were."""
+
+
 def sources(*folders):
-    return [path for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))]
+    found = [path for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))]
+    return [path for path in found if not any(path.is_relative_to(other) for other in OTHERS)]
 
 
 def imports(path):
@@ -74,6 +79,16 @@ def test_attacks_and_defenses_know_the_facade_and_their_own_folder(folder):
             if room not in (None, "", folder):
                 assert f'"{room}"' in public, f"{path} imports {name}, which the facade does not offer"
                 assert room not in LAYER, f"{path} imports {name}"
+
+
+@pytest.mark.parametrize("folder", OTHERS, ids=lambda folder: folder.name)
+def test_templates_and_the_example_know_the_facade_and_the_kit(folder):
+    public = (ROOT / "bench" / "__init__.py").read_text(encoding="utf-8")
+    files = sorted(folder.rglob("*.py"))
+    assert files
+    for path in files:
+        for name in imports(path):
+            assert inner(name) in (None, "") or f'"{inner(name)}"' in public or name == "bench.plugins.checks.contract"
 
 
 def test_the_harness_never_imports_attacks_or_defenses():

@@ -1,35 +1,48 @@
 """Every registered plugin keeps the contract of its kind."""
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from bench.plugins.checks import contract, run_checks, toy_instance
+from bench.plugins.checks import assert_contract, contract, run_checks, toy_instance
+from bench.plugins.kit import COMMON
 from bench.plugins.manager import Plugins
-from bench.plugins.options import REQUIRED, options
+from bench.plugins.options import options
 
 PLUGINS = Plugins.load()
-# For a class that names no toy_options of its own.
-QUICK = {"poisoncam": {"clusters": 8, "masks": 8, "members": 1, "iterations": 10}}
 
 
 def instance(entry):
-    if hasattr(entry.cls, "toy_options"):
-        return toy_instance(entry.cls)
-    return PLUGINS.make(entry.kind, entry.name, QUICK.get(entry.name))
+    return toy_instance(entry.cls)
 
 
 ACTIVE = [instance(entry) for kind in ("attack", "defense") for entry in PLUGINS.entries(kind)]
-PASSIVE = [entry for kind in ("dataset", "ssl") for entry in PLUGINS.entries(kind)]
+METHODS = [PLUGINS.make("ssl", name, {"hidden": 32}) for name in PLUGINS.names("ssl")]
+NEED_FILES = [entry for entry in PLUGINS.entries("dataset") if entry.name != "scenes"]
 
 
-@contract(*ACTIVE)
+@contract(*ACTIVE, *METHODS, PLUGINS.make("dataset", "scenes", {"train_per_class": 3, "val_per_class": 2}))
 def test_registered(): ...
 
 
-@pytest.mark.parametrize("entry", PASSIVE, ids=lambda entry: entry.name)
-def test_registered_datasets_and_methods(entry):
-    given = {option.name: "somewhere" for option in options(entry.cls) if option.default is REQUIRED}
-    for result in run_checks(entry.kind, entry.cls(**given)):
-        assert result.ok, f"{result.name}: {result.why}. To mend: {result.fix}"
+@pytest.mark.parametrize("entry", NEED_FILES, ids=lambda entry: entry.name)
+def test_datasets_whose_files_are_not_here(entry):
+    """What can be told without them; the rest is told to be missing, with the mend."""
+    common = {check.name for check in COMMON}
+    results = {result.name: result for result in run_checks("dataset", PLUGINS.make("dataset", entry.name))}
+    assert [results[name] for name in common if not results[name].ok] == []
+    assert "BenchError" in results["loads"].why
+    assert "--set" in results["loads"].fix
+    assert results["batch"].why == "not reached: see loads"
+
+
+def test_a_folder_of_images_keeps_the_contract(tmp_path):
+    for number in range(8):
+        path = tmp_path / ("cat", "dog")[number % 2] / f"{number}.png"
+        path.parent.mkdir(exist_ok=True)
+        pixels = np.random.default_rng(number).integers(0, 256, (9, 8, 3)).astype(np.uint8)
+        Image.fromarray(pixels).save(path)
+    assert_contract(PLUGINS.make("dataset", "folder", {"root": str(tmp_path), "size": 8, "val_ratio": 0.3}))
 
 
 def test_nothing_registered_is_broken():
