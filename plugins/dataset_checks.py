@@ -31,7 +31,7 @@ class DatasetTrial(Trial[DatasetPlugin]):
         """The splits by their names; of each, images, labels and ids are equally many, at least one."""
         data = self.data()
         found = [("train", data.train), ("val", data.val)]
-        self.once("lengths", lambda: [_require_lengths(*each) for each in found], "the lengths of the splits")
+        self.once("lengths", lambda: _require_lengths(found), "the lengths of the splits")
         return found
 
     def batch(self, name: str, images: Images, rows: list[int], run: int = 0) -> torch.Tensor:
@@ -41,10 +41,11 @@ class DatasetTrial(Trial[DatasetPlugin]):
         return found
 
 
-def _require_lengths(name: str, split: Split) -> None:
-    counts = len(split.images), len(split.labels), len(split.ids)
-    require(len(set(counts)) == 1, f"{name}: {counts[0]} images, {counts[1]} labels, {counts[2]} ids")
-    require(counts[0] > 0, f"{name}: there are no images")
+def _require_lengths(splits: list[tuple[str, Split]]) -> None:
+    for name, split in splits:
+        counts = len(split.images), len(split.labels), len(split.ids)
+        require(len(set(counts)) == 1, f"{name}: {counts[0]} images, {counts[1]} labels, {counts[2]} ids")
+        require(counts[0] > 0, f"{name}: there are no images")
 
 
 def rows_of(images: Images) -> list[int]:

@@ -81,7 +81,7 @@ def _loss(learner: Any, views: Sequence[Tensor], mixed: Mixed | None) -> Tensor:
 @check("return a torch module that subclasses bench.Learner too, and set self.backbone to the encoder that is kept")
 def check_learner(trial: SSLTrial) -> None:
     """`learner` gives a module that is a Learner, with a backbone from images to features."""
-    encoder = getattr(trial.learner(), "backbone", None)
+    encoder: Any = getattr(trial.learner(), "backbone", None)
     require(isinstance(encoder, nn.Module), f"`backbone` is {type(encoder).__name__}, expected a torch module")
     features = trial.once("features", lambda: copy.deepcopy(encoder)(views_of(GLOBAL)[0]), "backbone(images)")
     require(tuple(features.shape) == (ROWS, DIM), f"backbone gives {tuple(features.shape)}, expected {(ROWS, DIM)}")
