@@ -49,7 +49,8 @@ class Combination:
         if self.change is None:
             return {**identity(self.chooser), **rival}
         if self.chooser.name == "none":
-            return dict(identity(self.change))
+            alone: dict[str, Any] = identity(self.change)
+            return alone
         parts = {part.name: identity(part) for part in (self.chooser, self.change)}
         return {"name": self.name, **parts, **rival}
 

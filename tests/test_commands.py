@@ -117,7 +117,7 @@ def test_broken_plugins_are_told_of(monkeypatch, capsys):
         """It implements no hook."""
 
     broken = Plugins.load([Nothing()])
-    monkeypatch.setattr(Plugins, "load", classmethod(lambda cls: broken))
+    monkeypatch.setattr(Plugins, "load", classmethod(lambda cls, extra: broken))
     cli.app(["plugins"], standalone_mode=False)
     assert "cannot be used: Nothing" in capsys.readouterr().err.replace("\n", " ")
 

@@ -4,8 +4,6 @@ import re
 import shlex
 from pathlib import Path
 
-import pytest
-
 from bench.cli import app
 
 TUTORIAL = Path(__file__).parents[1] / "docs" / "plugin-tutorial.md"
@@ -13,7 +11,6 @@ BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", TUTORIAL.read_text(encoding="utf-8
 LINES = [line for language, text in BLOCKS if language == "sh" for line in text.splitlines() if line]
 
 
-@pytest.mark.slow
 def test_the_tutorial_does_what_it_says(session, tmp_path):
     folder = tmp_path / "work"
     folder.mkdir()
@@ -36,7 +33,7 @@ def test_the_tutorial_does_what_it_says(session, tmp_path):
 
 
 def test_its_commands_and_options_exist():
-    """Quickly, for when the slow test is left out."""
+    """Told by name, before the test above stumbles on it."""
     from typer.main import get_command
 
     commands = get_command(app).commands

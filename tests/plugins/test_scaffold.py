@@ -4,8 +4,11 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bench.errors import BenchError
+from bench.plugins import scaffold
 from bench.plugins.checks import assert_contract
 from bench.plugins.files import load_plugins
 from bench.plugins.manager import Plugins
@@ -83,6 +86,14 @@ def test_a_bad_name_is_told_with_one_that_works(new, tmp_path, name, hint):
     assert str(caught.value).endswith(f"Did you mean {hint!r}?")
     assert list(tmp_path.iterdir()) == []
     assert new("defense", hint).is_dir()
+
+
+@given(st.text(max_size=20), st.sampled_from(KINDS))
+def test_the_name_that_is_proposed_can_always_be_used(name, kind):
+    proposed = scaffold._right_name(kind, name)
+    assert scaffold.NAME.fullmatch(proposed)
+    assert not scaffold._taken(scaffold._module(proposed))
+    assert scaffold._right_name(kind, proposed) == proposed
 
 
 @pytest.mark.parametrize(("kind", "name"), [("defense", "poisoncam"), ("defense", "htba"), ("ssl", "scenes")])
