@@ -112,7 +112,7 @@ def test_title_and_legend_lie_apart_and_inside(name, planner, row):
     paths = [path.replace("*", "5") for panel in study.panels for path in panel.curves.values()]
     rows = [row(line.label, Step(5, "5"), 0, dict.fromkeys(paths, 50.0)) for line in study.lines]
     figure = plot._figure(planner().plan(study), rows)
-    figure.canvas.draw()
+    figure.draw_without_rendering()
     (legend,) = figure.legends
     box, page = legend.get_window_extent(), figure.bbox
     assert box.y0 >= max(ax.get_window_extent().y1 for ax in figure.axes)
