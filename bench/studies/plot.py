@@ -91,7 +91,7 @@ def _heading(plan: Plan, handles: dict[str, Any], figure: Figure) -> None:
         handles.values(),
         handles.keys(),
         loc="outside upper center",
-        ncols=min(4, max(1, len(handles))),
+        ncols=max(1, len(handles)) if len(handles) < 4 else 2,
         title=title,
         title_fontsize=10,
         frameon=False,

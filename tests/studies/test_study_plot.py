@@ -105,15 +105,20 @@ def test_bars_for_defenses_and_those_not_run(planner, row):
     assert {"rate 0.5", "rate 1"} <= set(found)
 
 
-def test_title_and_legend_lie_apart_and_inside(masking):
-    figure = plot._figure(*masking)
-    figure.canvas.draw()
+@pytest.mark.parametrize("name", ["masking", "search-number", "epochs"])
+def test_title_and_legend_lie_apart_and_inside(name, planner, row):
+    """With every line drawn: the widest legends there are."""
+    study = find(name)
+    paths = [path.replace("*", "5") for panel in study.panels for path in panel.curves.values()]
+    rows = [row(line.label, Step(5, "5"), 0, dict.fromkeys(paths, 50.0)) for line in study.lines]
+    figure = plot._figure(planner().plan(study), rows)
+    figure.draw_without_rendering()
     (legend,) = figure.legends
     box, page = legend.get_window_extent(), figure.bbox
     assert box.y0 >= max(ax.get_window_extent().y1 for ax in figure.axes)
-    assert box.y1 <= page.y1
+    assert (box.x0 >= page.x0, box.x1 <= page.x1, box.y1 <= page.y1) == (True, True, True)
     assert figure._suptitle is None
-    assert legend.get_title().get_text().startswith("Masking strategies")
+    assert legend.get_title().get_text().startswith(study.title)
 
 
 def test_a_panel_without_values_says_so(planner, row):
