@@ -13,7 +13,7 @@ from .cells import Cell
 from .estimate import duration
 from .forecast import Forecast
 from .graph import Fault, Graph, Node
-from .listen import Listener
+from .listen import Listener, bars
 from .pipeline import Pipeline
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Board:
         self._console, self._tracker, self._output = console, tracker, output
         self._began: dict[Node, float] = {}
         self._tasks: dict[Node, Any] = {}
-        self._progress = _progress(console)
+        self._progress = bars(console, "{task.completed:.0f} {task.fields[unit]}")
         self._made = 0
 
     def __enter__(self) -> Board:
@@ -98,17 +98,3 @@ class Board:
 def plural(word: str, count: int) -> str:
     """'1 cell', '2 cells'."""
     return f"{count} {word}" if count == 1 else f"{count} {word}s"
-
-
-def _progress(console: Console) -> Any:
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    return Progress(
-        TextColumn("  {task.description}"),
-        BarColumn(bar_width=24),
-        TextColumn("{task.completed:.0f} {task.fields[unit]}"),
-        TimeElapsedColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -85,6 +85,16 @@ def _rival(builder: _Builder, chooser: Defense | Control) -> Defense | None:
     return rival
 
 
+def own_keys(name: str, keys: list[str]) -> list[str]:
+    """What a setting means for the part of that name: without the name, where it begins with it."""
+    return keys[1:] if keys[0] == name and len(keys) > 1 else keys
+
+
+def reaches(keys: list[str], known: Mapping[str, Container[str]]) -> bool:
+    """Whether a part has the option that a setting sets; `known`: the options of each part by its name."""
+    return any(own_keys(name, keys)[0] in options for name, options in known.items())
+
+
 def assign(options: dict[str, Any], keys: list[str], value: Any) -> None:
     """options[keys[0]] = value, or options[keys[0]][keys[1]] = value for an option that is a table."""
     if len(keys) == 1:
@@ -111,7 +121,7 @@ class _Builder:
         return self._plugins.make("defense", name, values)
 
     def _set(self, name: str, values: dict[str, Any], keys: list[str], value: Any) -> None:
-        own = keys[1:] if keys[0] == name and len(keys) > 1 else keys
+        own = own_keys(name, keys)
         if own[0] in self._known[name]:
             assign(values, own, value)
 
@@ -119,9 +129,9 @@ class _Builder:
         """Raises BenchError for the first setting that no part knows."""
         every = sorted({option for known in self._known.values() for option in known})
         for keys, _ in self._settings:
-            wanted = keys[1] if keys[0] in self._known and len(keys) > 1 else keys[0]
-            owners = [keys[0]] if keys[0] in self._known and len(keys) > 1 else list(self._known)
-            if not any(wanted in self._known[owner] for owner in owners):
+            if not reaches(keys, self._known):
+                named = keys[0] in self._known and len(keys) > 1
+                wanted, owners = (keys[1], [keys[0]]) if named else (keys[0], list(self._known))
                 names = " or ".join(repr(owner) for owner in owners)
                 raise BenchError(
                     f"bad options for defense {names}:\n- unknown option {wanted!r}.{nearest(wanted, every)}"

@@ -41,14 +41,14 @@ def run_command(
     from . import outcome
     from . import record as records
     from .listen import Everyone, Terminal, Trackers
-    from .run import library_noise_muted, make_stages
+    from .run import make_stages
     from .summary import summary
 
     show_log()
     if record is not None:
         check_can_write(record)
     pipeline = _pipeline(config, store, devices, accelerator)
-    with library_noise_muted(), Terminal(out) as terminal:
+    with Terminal(out) as terminal:
         make_stages(pipeline, Everyone([terminal, Trackers(plugins)]))
     built, kept = outcome.keep_record(pipeline)
     for part in summary(built):
@@ -86,7 +86,6 @@ def show_command(
 ) -> None:
     """`bench show`."""
     from .gallery import gallery
-    from .run import library_noise_muted
     from .types import Defense
 
     output = output or run.with_suffix(".png")
@@ -99,8 +98,7 @@ def show_command(
         if not isinstance(chooser, Defense):
             raise BenchError(f"--maps {name}: a control looks nowhere; name a defense")
         defenses.append(chooser)
-    with library_noise_muted():
-        figure = gallery(pipeline, defenses, count)
+    figure = gallery(pipeline, defenses, count)
     output.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(output, metadata={"Software": None} if output.suffix == ".png" else None)
     out.print(f"Picture: {output}", highlight=False, soft_wrap=True)

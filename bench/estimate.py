@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from .data.images import Subset
 from .pipeline import Pipeline
-from .plugins.source import identity
 from .stages import Stage
-from .store import canonical
+from .store import Store, canonical, digest
 from .types import Defense
 
 TRIAL_PIXELS = 256 * 32 * 32
@@ -44,6 +44,27 @@ class Pace:
     training: float
     encoding: float
     batch: int
+
+
+def kind(name: str, config: Any, dataset: str | None) -> str:
+    """Names the stages that take about equally long: of one dataset and one configuration, but for the seed."""
+    plain = {**config, "seed": 0} if isinstance(config, dict) else config
+    return digest([name, plain, dataset])
+
+
+def kind_of(stage: Stage) -> str:
+    """The kind of a stage."""
+    return kind(stage.name, stage.config, stage.inputs.get("dataset"))
+
+
+def seconds_by_kind(store: Store) -> dict[str, float]:
+    """What the latest finished stage of each kind in the store has taken (another seed, attack or selection)."""
+    found: dict[str, float] = {}
+    for entry in sorted((e for e in store.entries() if e.finished), key=lambda e: e.created):
+        meta = store.meta(entry.stage, entry.key)
+        if meta is not None:
+            found[kind(entry.stage, meta["config"], meta["inputs"].get("dataset"))] = float(meta["seconds"])
+    return found
 
 
 class Estimator:
@@ -77,21 +98,14 @@ class Estimator:
         meta = self._pipeline.store.meta(stage.name, stage.key)
         if meta is not None:
             return Row(stage.title, True, float(meta["seconds"]), "measured")
-        before = self._history(stage)
+        before = self._history.get(kind_of(stage))
         if before is not None:
             return Row(stage.title, False, before, "an earlier stage of the same kind")
         return self._trial(stage)
 
-    def _history(self, stage: Stage) -> float | None:
-        """Seconds of the latest finished stage of the same dataset and settings (another seed, attack or selection)."""
-        store = self._pipeline.store
-        like = [e for e in store.entries() if e.stage == stage.name and e.finished]
-        for entry in sorted(like, key=lambda e: e.created, reverse=True):
-            meta = store.meta(entry.stage, entry.key)
-            same_data = meta is not None and meta["inputs"].get("dataset") == stage.inputs.get("dataset")
-            if meta and same_data and _same_kind(meta["config"], stage.config):
-                return float(meta["seconds"])
-        return None
+    @cached_property
+    def _history(self) -> dict[str, float]:
+        return seconds_by_kind(self._pipeline.store)
 
     def _trial(self, stage: Stage) -> Row:
         config, title = self._pipeline.config, stage.title
@@ -104,17 +118,10 @@ class Estimator:
             labelled = len(self._pipeline.dataset.train) * config.probe.fraction
             images = stage.work * (1 + len(self._pipeline.triggers)) + labelled
             return Row(title, False, images * self._pace.encoding, basis)
-        forwards = self._searcher(stage).forwards(stage.work, self._pipeline.dataset.size)
+        defense = config.defense.rival or config.defense.chooser  # of the two only one searches
+        forwards = defense.forwards(stage.work, self._pipeline.dataset.size) if isinstance(defense, Defense) else 0
         seconds = forwards * self._pace.encoding
         return Row(title, False, seconds, f"{forwards:,} encoder passes; {basis}; its own training not counted")
-
-    def _searcher(self, stage: Stage) -> Defense:
-        """The defense that a clean stage asks: the run's own, or its control's rival."""
-        defense = self._pipeline.config.defense
-        asked = (defense.chooser, defense.rival)
-        return next(
-            d for d in asked if isinstance(d, Defense) and canonical(identity(d)) == canonical(stage.config["defense"])
-        )
 
     @cached_property
     def _pace(self) -> Pace:
@@ -123,14 +130,6 @@ class Estimator:
         if tried not in self._paces:
             self._paces[tried] = measure_pace(self._pipeline)
         return self._paces[tried]
-
-
-def _same_kind(one: object, other: object) -> bool:
-    """Equal but for the seed."""
-    if not isinstance(one, dict) or not isinstance(other, dict):
-        return False
-    # Through JSON a tuple becomes a list: compare what the store would hold.
-    return canonical({**one, "seed": 0}) == canonical({**other, "seed": 0})
 
 
 def measure_pace(pipeline: Pipeline) -> Pace:

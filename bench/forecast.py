@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
+from .estimate import kind, kind_of, seconds_by_kind
 from .graph import Graph, Node
 from .leaderboard import NONE
 from .pipeline import Pipeline
+from .plugins.source import identity
 from .stages import Stage
-from .store import Store, digest
-
-
-def kind(name: str, config: Any, dataset: str | None) -> str:
-    """Names the stages that take about equally long: of one dataset and one configuration, but for the seed."""
-    plain = {**config, "seed": 0} if isinstance(config, dict) else config
-    return digest([name, plain, dataset])
-
-
-def kind_of(stage: Stage) -> str:
-    """The kind of a stage."""
-    return kind(stage.name, stage.config, stage.inputs.get("dataset"))
+from .store import Store
 
 
 def expected(pipeline: Pipeline) -> list[tuple[str, str]]:
@@ -29,9 +19,9 @@ def expected(pipeline: Pipeline) -> list[tuple[str, str]]:
     defense = pipeline.config.defense
     if pipeline.found(pipeline.clean) or (defense.chooser.name == NONE and defense.change is None):
         return []
-    threat, probe = pipeline.threat, pipeline.threat_probe
-    change = {"change": defense.change.identity()} if defense.change else {}
-    training = kind(threat.name, {**threat.config, **change}, threat.inputs.get("dataset"))
+    first, probe = pipeline.training_on_all, pipeline.threat_probe
+    change = {"change": identity(defense.change)} if defense.change else {}
+    training = kind(first.name, {**first.config, **change}, first.inputs.get("dataset"))
     return [("train again on what is kept", training), ("measure the new encoder", kind_of(probe))]
 
 
@@ -39,12 +29,7 @@ class Forecast:
     """Knows seconds by kind of stage: those in the store, and what is measured on the way (`learn`)."""
 
     def __init__(self, store: Store) -> None:
-        self.seconds: dict[str, float] = {}
-        made = sorted((entry for entry in store.entries() if entry.finished), key=lambda entry: entry.created)
-        for entry in made:
-            meta = store.meta(entry.stage, entry.key)
-            if meta is not None:
-                self.seconds[kind(entry.stage, meta["config"], meta["inputs"].get("dataset"))] = float(meta["seconds"])
+        self.seconds = seconds_by_kind(store)
 
     def learn(self, stage: Stage, seconds: float) -> None:
         """A stage has taken so long."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress, ProgressColumn
 
     from .plugins.manager import Plugins
     from .stages import Stage
@@ -58,26 +59,33 @@ class Everyone:
             listener.finished(stage, seconds)
 
 
+def bars(console: Console, count: str, *more: ProgressColumn) -> Progress:
+    """Bars that vanish when done, none where nobody watches: what, how far, `count` (a format), since when, `more`."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    return Progress(
+        TextColumn("  {task.description}"),
+        BarColumn(bar_width=24),
+        TextColumn(count),
+        TimeElapsedColumn(),
+        *more,
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+        # The pace of the last minute: the first steps are slow, and other programs come and go.
+        speed_estimate_period=60,
+    )
+
+
 class Terminal:
     """A line for each stage: a bar with the time left while it runs (measured from its own pace), then its time."""
 
     def __init__(self, console: Console) -> None:
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import TextColumn, TimeRemainingColumn
 
         self._console = console
-        self._progress = Progress(
-            TextColumn("  {task.description}"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.completed:.0f}/{task.total:.0f} {task.fields[unit]}"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-            # The pace of the last minute: the first steps are slow, and other programs come and go.
-            speed_estimate_period=60,
-        )
+        count = "{task.completed:.0f}/{task.total:.0f} {task.fields[unit]}"
+        self._progress = bars(console, count, TextColumn("left"), TimeRemainingColumn())
         self._task: Any = None
         self._what = ""
 

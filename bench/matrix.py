@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .cells import Cell
+from .combination import reaches
 from .config import DEFAULT_PRESET, Config, load_config, parse_setting
 from .errors import BenchError, nearest
 from .plugins.options import options
@@ -110,10 +111,7 @@ def _reaches(text: str, config: Config) -> bool:
     keys = parse_setting(text)[0][1:]
     defense = config.defense
     parts = [part for part in (defense.chooser, defense.change, defense.rival) if part is not None]
-    known = {part.name: {option.name for option in options(type(part))} for part in parts}
-    if len(keys) == 2 and keys[0] in known:
-        return keys[1] in known[keys[0]]
-    return bool(keys) and any(keys[0] in names for names in known.values())
+    return bool(keys) and reaches(keys, {part.name: [o.name for o in options(type(part))] for part in parts})
 
 
 def _known(data: Mapping[str, Any], keys: Sequence[str], where: str) -> None:

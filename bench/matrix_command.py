@@ -14,8 +14,8 @@ from . import commands
 from .board import Board, plural
 from .cells import Cell, Shop
 from .engines import open_engine
-from .estimate import Estimator, Pace, duration
-from .forecast import Forecast, expected, kind_of
+from .estimate import Estimator, Pace, duration, kind_of
+from .forecast import Forecast, expected
 from .graph import Graph, Node, run_graph
 from .listen import Trackers
 from .matrix import read_matrix
@@ -159,7 +159,9 @@ class _Plan:
                 line.add(*self._estimate(node))
         for cell in self._graph.open_cells():
             pipeline = self._graph.pipelines[cell]
-            for (title, kind), like in zip(expected(pipeline), (pipeline.threat, pipeline.threat_probe), strict=False):
+            for (title, kind), like in zip(
+                expected(pipeline), (pipeline.training_on_all, pipeline.threat_probe), strict=False
+            ):
                 seconds = self._forecast.seconds.get(kind, self._forecast.seconds.get(kind_of(like), 0.0))
                 found.setdefault(title, _Line()).add(seconds, "as the first, at most", later=True)
         return found

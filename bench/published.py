@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import resources
@@ -61,9 +62,10 @@ SETTINGS = (
 )
 
 
-def numbers() -> list[Number]:
+@functools.cache
+def numbers() -> tuple[Number, ...]:
     """All published numbers, in the order of the file."""
-    return list(_read())
+    return tuple(_read())
 
 
 def _read() -> Iterator[Number]:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from .listen import Listener
 from .pipeline import Pipeline
@@ -40,11 +37,3 @@ def make_stage(stage: Stage, store: Store, listener: Listener) -> None:
 
             stage.make(making, report)
     listener.finished(stage, time.monotonic() - start)
-
-
-@contextmanager
-def library_noise_muted() -> Iterator[None]:
-    """Fabric warns of settings that we chose on purpose."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="lightning_fabric")
-        yield

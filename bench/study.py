@@ -10,7 +10,6 @@ from rich.markup import escape
 
 from . import commands
 from .errors import BenchError
-from .run import library_noise_muted
 from .store import write_bytes
 from .studies.catalogue import STUDIES, find
 
@@ -57,9 +56,8 @@ def study_command(
     plan = planner.plan(study)
     commands.tell_skipped(plan.dataset)
     planner.store.check_writable()
-    with library_noise_muted():
-        _announce(plan)
-        rows = _run(plan, plugins, output)
+    _announce(plan)
+    rows = _run(plan, plugins, output)
     _finish(plan, rows, output)
 
 

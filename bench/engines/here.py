@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from bench.graph import Fault, Node, Outcome, Report
-from bench.run import library_noise_muted, make_stage
+from bench.run import make_stage
 from bench.store import Store
 
 from .perform import Relay
@@ -32,9 +32,8 @@ class Here:
         start = time.monotonic()
         fault = None
         try:
-            with library_noise_muted():
-                relay = Relay(lambda what, done, total: report(node, what, done, total))
-                make_stage(node.stage, Store(Path(node.job.store)), relay)
+            relay = Relay(lambda what, done, total: report(node, what, done, total))
+            make_stage(node.stage, Store(Path(node.job.store)), relay)
         except Exception as error:
             fault = Fault.of(error)
         return Outcome(node, time.monotonic() - start, fault)

@@ -9,7 +9,7 @@ from pathlib import Path
 from bench.cells import Shop
 from bench.errors import BenchError
 from bench.graph import Job
-from bench.run import library_noise_muted, make_stage
+from bench.run import make_stage
 from bench.stages import Machine, Stage
 from bench.store import Store
 
@@ -44,5 +44,4 @@ def perform(job: Job, report: Progress) -> None:
             f"a worker finds no stage {job.name} {job.key[:12]} in {job.cell.title}: does it have another version of "
             "the benchmark, of a plugin or of the data?"
         )
-    with library_noise_muted():
-        make_stage(stage, pipeline.store, Relay(report))
+    make_stage(stage, pipeline.store, Relay(report))

@@ -9,7 +9,8 @@ import math
 import threading
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -82,6 +83,15 @@ def resolve_precision(wanted: str, device: torch.device) -> str:
     return "bf16" if native else "32"
 
 
+@contextmanager
+def _library_noise_muted() -> Iterator[None]:
+    """Fabric warns of settings that we chose on purpose."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="lightning_fabric")
+        yield
+
+
+@_library_noise_muted()
 def pretrain(job: Job, report: Report, devices: int = 1, accelerator: str = "auto") -> None:
     """Train to the end, from the checkpoint in `job.scratch` if there is one; encoder and loss curve go to `job.work`.
 
@@ -120,6 +130,7 @@ def make_fabric(train: TrainSettings, devices: int, accelerator: str) -> Fabric:
     return open_fabric(accelerator=accelerator, devices=devices, strategy=strategy, precision=precision)
 
 
+@_library_noise_muted()
 def open_fabric(**options: Any) -> Fabric:
     """Fabric with these options. Raises BenchError for an accelerator or a number of devices that is not here."""
     from lightning_fabric import Fabric

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from bench.combination import reaches
 from bench.config import Config, load_config, parse_setting
 from bench.errors import BenchError
 from bench.metrics import KS
@@ -148,8 +149,9 @@ class Planner:
         keys, _ = parse_setting(text)
         if keys[0] != "defense" or len(keys) == 1:
             return True
-        parts = {name: options(self.plugins.get("defense", name)) for name in line.defense.split("+")}
-        return keys[1] in parts or any(keys[1] == option.name for known in parts.values() for option in known)
+        names = line.defense.split("+")
+        known = {name: [option.name for option in options(self.plugins.get("defense", name))] for name in names}
+        return keys[1] in names or reaches(keys[1:], known)
 
     def _check_settings(self, study: Study) -> None:
         lines = [line for line in study.lines if not self._missing(line)]
