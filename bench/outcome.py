@@ -5,12 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-import numpy as np
-
 from . import __version__, metrics, record
+from .evidence import Evidence, gather, scores
 from .pipeline import Pipeline
-from .stages import Stage
-from .store import read_arrays
 
 
 def build_record(pipeline: Pipeline) -> record.Record:
@@ -20,6 +17,7 @@ def build_record(pipeline: Pipeline) -> record.Record:
     built = {
         "schema_version": record.SCHEMA_VERSION,
         "metric_version": metrics.METRIC_VERSION,
+        "status": record.MEASURED,
         "bench": __version__,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "run": {
@@ -32,8 +30,7 @@ def build_record(pipeline: Pipeline) -> record.Record:
         },
         "config": config.resolved,
         "dataset": record.dataset_facts(dataset),
-        "poison": record.poison_facts(pipeline.train_manifest, dataset.train.labels, targets, dataset.classes),
-        "metrics": _metrics(pipeline, targets),
+        **scores(_evidence(pipeline, targets)),
         "facts": dict(pipeline.verdict.facts),
         "seeds": {"root": config.seed, **{n: config.seeds.child(n).value for n in ("attack", "pretrain", "probe")}},
         "versions": record.versions(),
@@ -45,27 +42,14 @@ def build_record(pipeline: Pipeline) -> record.Record:
     return built
 
 
-def _metrics(pipeline: Pipeline, targets: tuple[int, ...]) -> dict[str, Any]:
-    truth, verdict = pipeline.train_manifest, pipeline.verdict
-    found: dict[str, Any] = {
-        "none": _rates(pipeline, pipeline.threat_probe, targets),
-        "defended": _rates(pipeline, pipeline.defended_probe, targets),
-        "detection": metrics.detection(truth.poisoned, verdict.keep, verdict.score),
+def _evidence(pipeline: Pipeline, targets: tuple[int, ...]) -> Evidence:
+    stages = {
+        "poison": pipeline.poison,
+        "threat_probe": pipeline.threat_probe,
+        "defense": pipeline.clean,
+        "defended_probe": pipeline.defended_probe,
     }
-    located = verdict.trigger_score is not None and verdict.boxes is not None
-    scored = (verdict.trigger_score, verdict.boxes) if located else (None, None)
-    found["localisation"] = metrics.localisation(truth.poisoned, truth.boxes, *scored)
-    if len(targets) > 1:  # of one trigger it would say the same again
-        found["per_trigger"] = metrics.of_each_trigger(
-            truth.trigger, targets, truth.boxes, verdict.keep, verdict.score, *scored
-        )
-    return found
-
-
-def _rates(pipeline: Pipeline, probe: Stage, targets: tuple[int, ...]) -> dict[str, Any]:
-    found = read_arrays(pipeline.folder(probe) / "predictions.npz")
-    triggered = np.stack([found[f"trigger{number}"] for number in range(len(targets))])
-    return metrics.classification(found["clean"], triggered, found["labels"], targets)
+    return gather(pipeline.dataset, targets, {name: pipeline.folder(stage) for name, stage in stages.items()})
 
 
 def _stages(pipeline: Pipeline) -> dict[str, Any]:

@@ -11,14 +11,15 @@ ROOT = Path(__file__).parents[1]
 # A module may import from its own layer and those above it in this list.
 LAYERS = (
     {"errors", "types", "seeds", "probe_settings"},
-    {"store", "plugins"},
+    {"store", "plugins", "archive", "paths"},
     {"manifest", "data"},
     {"ssl"},
     {"encoder", "features", "probe", "metrics", "view"},
     {"config", "combination"},
     {"record"},
-    {"stages", "pipeline", "run", "listen", "outcome", "estimate", "leaderboard", "summary", "report", "gallery"},
-    {"commands", "cli"},
+    {"stages", "pipeline", "run", "listen", "outcome", "estimate", "leaderboard", "summary", "report", "gallery"}
+    | {"evidence", "submission", "verify"},
+    {"commands", "publish", "cli"},
 )
 LAYER = {name: number for number, layer in enumerate(LAYERS) for name in layer}
 FOLDERS = ("bench", "plugins", "attacks", "defenses", "tests")

@@ -1,0 +1,94 @@
+"""What the numbers of a record are computed from: labels, predictions, a verdict and the truth; no image, no model.
+
+A run's record and the check of a submission compute them by the functions here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import metrics
+from .manifest import Manifest
+from .metrics import Ints
+from .record import poison_facts
+from .stages import read_verdict
+from .store import read_arrays
+from .types import Dataset, Verdict
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Predictions:
+    """Predicted class of M validation images as they are, (M,), and with each of T triggers, (T, M)."""
+
+    clean: Ints
+    triggered: Ints
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Evidence:
+    """Of N training and M validation images; `targets` is the target class of each of T triggers."""
+
+    classes: tuple[str, ...]
+    targets: tuple[int, ...]
+    manifest: Manifest
+    train_labels: Ints
+    val_labels: Ints
+    none: Predictions
+    defended: Predictions
+    verdict: Verdict
+
+
+def gather(dataset: Dataset, targets: tuple[int, ...], folders: Mapping[str, Path]) -> Evidence:
+    """The evidence that finished stages left. `folders`: of "poison", "threat_probe", "defense", "defended_probe"."""
+    none, defended = (read_arrays(folders[name] / "predictions.npz") for name in ("threat_probe", "defended_probe"))
+    both = [
+        Predictions(clean=found["clean"], triggered=np.stack([found[f"trigger{n}"] for n in range(len(targets))]))
+        for found in (none, defended)
+    ]
+    return Evidence(
+        classes=dataset.classes,
+        targets=targets,
+        manifest=Manifest.load(folders["poison"] / "train.jsonl"),
+        train_labels=dataset.train.labels,
+        val_labels=none["labels"],
+        none=both[0],
+        defended=both[1],
+        verdict=read_verdict(folders["defense"]),
+    )
+
+
+def scores(evidence: Evidence) -> dict[str, Any]:
+    """The record's "poison" and "metrics"."""
+    targets, labels = evidence.targets, evidence.train_labels
+    return {
+        "poison": poison_facts(evidence.manifest, labels, targets, evidence.classes),
+        "metrics": {
+            "none": _rates(evidence, evidence.none),
+            "defended": _rates(evidence, evidence.defended),
+            **_found(evidence),
+        },
+    }
+
+
+def _rates(evidence: Evidence, predicted: Predictions) -> metrics.Metrics:
+    return metrics.classification(predicted.clean, predicted.triggered, evidence.val_labels, evidence.targets)
+
+
+def _found(evidence: Evidence) -> metrics.Metrics:
+    truth, verdict = evidence.manifest, evidence.verdict
+    located = verdict.trigger_score is not None and verdict.boxes is not None
+    scored = (verdict.trigger_score, verdict.boxes) if located else (None, None)
+    found: metrics.Metrics = {
+        "detection": metrics.detection(truth.poisoned, verdict.keep, verdict.score),
+        "localisation": metrics.localisation(truth.poisoned, truth.boxes, *scored),
+    }
+    if len(evidence.targets) > 1:  # of one trigger it would say the same again
+        found["per_trigger"] = metrics.of_each_trigger(
+            truth.trigger, evidence.targets, truth.boxes, verdict.keep, verdict.score, *scored
+        )
+    return found
