@@ -5,7 +5,6 @@ A run's record and the check of a submission compute them by the functions here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from . import metrics
 from .manifest import Manifest
 from .metrics import Ints
 from .record import poison_facts
-from .stages import read_verdict
 from .store import read_arrays
 from .types import Dataset, Verdict
 
@@ -43,9 +41,11 @@ class Evidence:
     verdict: Verdict
 
 
-def gather(dataset: Dataset, targets: tuple[int, ...], folders: Mapping[str, Path]) -> Evidence:
-    """The evidence that finished stages left. `folders`: of "poison", "threat_probe", "defense", "defended_probe"."""
-    none, defended = (read_arrays(folders[name] / "predictions.npz") for name in ("threat_probe", "defended_probe"))
+def gather(
+    dataset: Dataset, targets: tuple[int, ...], manifest: Manifest, verdict: Verdict, probes: tuple[Path, Path]
+) -> Evidence:
+    """The evidence of a run. probes: the folders that the two probe stages left, without and with the defense."""
+    none, defended = (read_arrays(folder / "predictions.npz") for folder in probes)
     both = [
         Predictions(clean=found["clean"], triggered=np.stack([found[f"trigger{n}"] for n in range(len(targets))]))
         for found in (none, defended)
@@ -53,12 +53,12 @@ def gather(dataset: Dataset, targets: tuple[int, ...], folders: Mapping[str, Pat
     return Evidence(
         classes=dataset.classes,
         targets=targets,
-        manifest=Manifest.load(folders["poison"] / "train.jsonl"),
+        manifest=manifest,
         train_labels=dataset.train.labels,
         val_labels=none["labels"],
         none=both[0],
         defended=both[1],
-        verdict=read_verdict(folders["defense"]),
+        verdict=verdict,
     )
 
 

@@ -43,13 +43,8 @@ def build_record(pipeline: Pipeline) -> record.Record:
 
 
 def _evidence(pipeline: Pipeline, targets: tuple[int, ...]) -> Evidence:
-    stages = {
-        "poison": pipeline.poison,
-        "threat_probe": pipeline.threat_probe,
-        "defense": pipeline.clean,
-        "defended_probe": pipeline.defended_probe,
-    }
-    return gather(pipeline.dataset, targets, {name: pipeline.folder(stage) for name, stage in stages.items()})
+    probes = pipeline.folder(pipeline.threat_probe), pipeline.folder(pipeline.defended_probe)
+    return gather(pipeline.dataset, targets, pipeline.train_manifest, pipeline.verdict, probes)
 
 
 def _stages(pipeline: Pipeline) -> dict[str, Any]:

@@ -6,11 +6,14 @@ import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .commands import again, log_out, open_store, out
 from .errors import BenchError
 from .store import Store, check_can_write, write_bytes
+
+if TYPE_CHECKING:
+    from .evidence import Evidence
 
 _ARTIFACTS = {
     "poison": ("poison",),
@@ -38,10 +41,12 @@ def submit_command(run: Path, store: Path | None, output: Path | None) -> None:
     out.print(f"Submission: {output}", highlight=False, soft_wrap=True, markup=False)
 
 
-def _evidence(run: Path, found: Mapping[str, Any], store: Store) -> Any:
+def _evidence(run: Path, found: Mapping[str, Any], store: Store) -> Evidence:
     """What the stages named in a record left, with the labels of its dataset. Raises BenchError."""
     from .evidence import gather
+    from .manifest import Manifest
     from .plugins.manager import Plugins
+    from .stages import read_verdict
 
     asked, named = found["run"].get("asked"), found["metrics"]["none"].get("per_trigger", [])
     if not asked:
@@ -50,7 +55,9 @@ def _evidence(run: Path, found: Mapping[str, Any], store: Store) -> Any:
     dataset = again(asked, Plugins.load(), asked["choices"]).dataset.load()
     if dataset.fingerprint != found["dataset"]["fingerprint"]:
         raise BenchError(f"{run}: the dataset {dataset.name!r} has changed since: its fingerprint is another")
-    return gather(dataset, tuple(each["target"] for each in named), folders)
+    manifest, verdict = Manifest.load(folders["poison"] / "train.jsonl"), read_verdict(folders["defense"])
+    targets = tuple(each["target"] for each in named)
+    return gather(dataset, targets, manifest, verdict, (folders["threat_probe"], folders["defended_probe"]))
 
 
 def _folder(run: Path, store: Store, name: str, stage: Mapping[str, Any] | None) -> Path:

@@ -50,11 +50,8 @@ def layout(record: Mapping[str, Any], triggers: int) -> dict[str, tuple[str, tup
     """Every array that a submission of `record` may hold: file name -> (dtype, shape)."""
     counts = record["dataset"]["counts"]
     train, val = (counts["train"],), (counts["val"],)
-    found: dict[str, tuple[str, tuple[int, ...]]] = {
-        "train_labels": ("<i8", train),
-        "val_labels": ("<i8", val),
-        "keep": ("|b1", train),
-    }
+    found: dict[str, tuple[str, tuple[int, ...]]] = {"keep": ("|b1", train)}
+    found |= {"train_labels": ("<i8", train), "val_labels": ("<i8", val)}
     for which in ("none", "defended"):
         found |= {f"{which}.{each}": ("<i8", val) for each in ("clean", *(f"trigger{n}" for n in range(triggers)))}
     found |= {"score": ("<f8", train), "trigger_score": ("<f8", train), "boxes": ("<i8", (*train, 4))}

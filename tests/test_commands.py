@@ -135,10 +135,12 @@ def test_leaderboard(smoke_run, bench, copied, tmp_path):
     out = bench("leaderboard", "--store", copied)
     assert "## htba on scenes, preset smoke" in out
     named = [line.split("|")[1].split()[0] for line in out.splitlines() if line.startswith("| ")]
-    assert named == ["defense", "none", "poisoncam"]
+    assert named == ["defense", "none", "poisoncam", "defense", "poisoncam"]
     written = tmp_path / "board.md"
     bench("leaderboard", copied / "records", "-o", written)
-    assert written.read_text() == out
+    (kept,) = (copied / "records").glob("*.json")
+    assert f"[r1]: copied/records/{kept.name}\n" in written.read_text()
+    assert "[r1]" not in out, "links are relative to a file"
 
 
 def test_a_leaderboard_of_nothing(bench, tmp_path):

@@ -42,7 +42,8 @@ STAGE = {"key": "a" * 64, "seconds": 1.25, "peak_memory_mb": 512.0}
 @pytest.fixture
 def record():
     whole = {
-        "schema_version": 1,
+        "schema_version": 2,
+        "status": "measured",
         "metric_version": 1,
         "bench": "0.1.0",
         "created": "2025-01-31T12:00:00+00:00",

@@ -1,6 +1,7 @@
 """Numbers that a paper prints, from a CSV: a table of their own, never beside what was measured.
 
-Columns: paper, table, dataset, attack, note, defense, split (clean, poisoned, train), metric, value.
+Columns: paper, table, dataset, attack, setting (which of its attacks), note (what the numbers are of), defense,
+split (clean, poisoned, train), metric, value.
 """
 
 from __future__ import annotations
@@ -16,17 +17,18 @@ from bench.errors import BenchError
 from .rows import FOUND, NONE, RATES
 from .tables import REPORTED, K, Line, Result, Table
 
-COLUMNS = ("paper", "table", "dataset", "attack", "note", "defense", "split", "metric", "value")
+COLUMNS = ("paper", "table", "dataset", "attack", "setting", "note", "defense", "split", "metric", "value")
+_APART = "Not measured here; other images, triggers and seeds than in the tables above."
 _NAMES = {key: name for name, key in RATES.items()} | {("train", key): name for name, key in FOUND.items()}
 
 
 def reported(path: Path, source: str) -> list[Table]:
-    """The tables of a CSV, one for each paper, dataset, attack and note. Raises BenchError naming the line."""
+    """The tables of a CSV, one for each paper, dataset, attack, setting and note. Raises BenchError naming the line."""
     grouped: dict[tuple[str, ...], dict[str, dict[str, float]]] = {}
     tables: dict[tuple[str, ...], list[str]] = {}
     for number, row in enumerate(_rows(path), 2):
         name, value = _value(row, f"{path}, line {number}")
-        key = tuple(row[column] for column in ("attack", "dataset", "paper", "note"))
+        key = tuple(row[column] for column in ("attack", "dataset", "setting", "paper", "note"))
         grouped.setdefault(key, {}).setdefault(row["defense"], {})[name] = value
         if row["table"] not in tables.setdefault(key, []):
             tables[key].append(row["table"])
@@ -63,7 +65,7 @@ def _value(row: Mapping[str, str], place: str) -> tuple[str, float]:
 
 
 def _table(key: tuple[str, ...], lines: Mapping[str, Mapping[str, float]], tables: list[str], source: str) -> Table:
-    attack, dataset, paper, note = key
+    attack, dataset, setting, paper, note = key
     found = [
         Line(
             defense=defense,
@@ -77,8 +79,8 @@ def _table(key: tuple[str, ...], lines: Mapping[str, Mapping[str, float]], table
         for defense, values in lines.items()
     ]
     return Table(
-        title=f"{attack} on {dataset}, as the {paper} reports it ({note})",
-        note=f"{', '.join(tables)}. Not measured here: other images, triggers and seeds than in the tables above.",
+        title=f"{attack} on {dataset}, {setting}, as the {paper} reports it",
+        note=f"{' and '.join(tables)}, {note}. {_APART}",
         group=None,
         k=K,
         lines=tuple(sorted(found, key=lambda line: line.defense != NONE)),
