@@ -164,9 +164,12 @@ def _targets(record: Mapping[str, Any]) -> tuple[int, ...]:
 def _read_arrays(archive: Archive, record: Record, triggers: int, digests: Mapping[str, Any]) -> Arrays:
     known = layout(record, triggers)
     required = known.keys() - {f"{name}.npy" for name in _OPTIONAL} | {RECORD, CLASSES, MANIFEST}
-    for odd, what in ((required - digests.keys(), "is missing"), (digests.keys() - required - known.keys(), "unknown")):
+    for odd, fault in (
+        (required - digests.keys(), "is missing"),
+        (digests.keys() - required - known.keys(), "has no place in the submission of this record"),
+    ):
         if odd:
-            raise BenchError(f"{min(odd)!a}: {what}; it has no place in this record's submission")
+            raise BenchError(f"{min(odd)!a} {fault}")
     sizes = {name: np.dtype(known[name][0]).itemsize * _product(known[name][1]) for name in known if name in digests}
     if sum(sizes.values()) > MAX_ARRAYS:
         raise BenchError(f"its arrays would take more than {MAX_ARRAYS // 2**20} MiB")

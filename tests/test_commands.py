@@ -143,6 +143,32 @@ def test_leaderboard(smoke_run, bench, copied, tmp_path):
     assert "[r1]" not in out, "links are relative to a file"
 
 
+def test_check_tells_a_stale_leaderboard_by_its_exit_code(smoke_run, bench, copied, tmp_path, capsys):
+    smoke_run("run")
+    board = tmp_path / "board.md"
+    whole = ["leaderboard", str(copied / "records"), "--output", str(board)]
+
+    def check():
+        code = cli.guarded(lambda: cli.app([*whole, "--check"], standalone_mode=False))
+        said = capsys.readouterr()
+        assert said.out == ""
+        return code, said.err.replace("\n", "")
+
+    code, said = check()
+    assert code == 1
+    assert said == f"bench: {board} is not there: the same command without --check writes it"
+    bench(*whole)
+    assert check() == (0, "")
+    board.write_bytes(board.read_bytes().replace(b"\n", b"\r\n"))
+    assert check() == (0, ""), "a checkout may have other line ends"
+    board.write_text(board.read_text() + "x")
+    code, said = check()
+    assert (code, f"bench: {board} is stale" in said) == (1, True)
+    assert board.read_text().endswith("x"), "nothing is written"
+    with pytest.raises(BenchError, match="name it with --output FILE"):
+        bench("leaderboard", copied / "records", "--check")
+
+
 def test_a_leaderboard_of_nothing(bench, tmp_path):
     with pytest.raises(BenchError, match="there is no record yet"):
         bench("leaderboard", "--store", tmp_path)
