@@ -86,7 +86,9 @@ def verify_command(files: list[Path], into: Path | None) -> None:
                 raise BenchError(f"{kept} is there already; a record is never written over")
             records.save(kept, record)
             out.print(f"Record: {kept}", markup=False, highlight=False, soft_wrap=True)
-    out.print("Not checked: times, hardware, versions, and whether the predictions come from that training.")
+    out.print(
+        "Not checked: times, hardware, versions, and whether the predictions come from that training.", soft_wrap=True
+    )
 
 
 def record_name(record: Mapping[str, Any]) -> str:
