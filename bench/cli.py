@@ -296,15 +296,46 @@ def presets(name: Annotated[str | None, typer.Argument(help="Print this preset w
 @app.command()
 def leaderboard(
     records: Annotated[
-        list[Path] | None, typer.Argument(help="Record files, or folders of them.", show_default="the store's")
+        list[Path] | None,
+        typer.Argument(help="Files of records or reported numbers, or folders of them.", show_default="the store's"),
     ] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the markdown to this file.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file, with links.")] = None,
+    form: Annotated[str, typer.Option("--format", help="markdown, csv or latex.")] = "markdown",
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; exit code 1 where --output is stale.")] = False,
     store: StoreRoot = None,
 ) -> None:
-    """Records as markdown tables: one for each dataset, attack and preset."""
-    from .commands import leaderboard_command
+    """Records as tables: one for each dataset, attack and preset."""
+    from .publish import leaderboard_command
 
-    leaderboard_command(records or [], output, store)
+    if not leaderboard_command(records or [], output, store, form, check):
+        raise typer.Exit(1)
+
+
+@app.command()
+def submit(
+    record: Annotated[Path, typer.Argument(help="The record of a run whose stages are still in the store.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The file to write.", show_default="beside the record")
+    ] = None,
+    store: StoreRoot = None,
+) -> None:
+    """Pack a record, and all that its metrics can be computed from again, into one file to send in."""
+    from .publish import submit_command
+
+    submit_command(record, store, output)
+
+
+@app.command()
+def verify(
+    files: Annotated[list[Path], typer.Argument(help="Files that `bench submit` made.")],
+    into: Annotated[
+        Path | None, typer.Option(help="Keep the records of those that agree in this folder, as submitted.")
+    ] = None,
+) -> None:
+    """Compute every metric of a submission again, and refuse what does not agree. Nothing in it is executed."""
+    from .publish import verify_command
+
+    verify_command(files, into)
 
 
 @app.command()

@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from .errors import BenchError, nearest
-from .store import Store, check_can_write, write_bytes
+from .store import Store, check_can_write
 
 if TYPE_CHECKING:
     from .config import Config
@@ -211,34 +211,6 @@ def presets_command(name: str | None) -> None:
         out.print(
             f"  [cyan]{each}[/]  {escape(str(read_preset(each).get('purpose', '')))}", highlight=False, soft_wrap=True
         )
-
-
-def leaderboard_command(paths: list[Path], output: Path | None, store: Path | None) -> None:
-    """`bench leaderboard`."""
-    from . import leaderboard
-    from . import record as records
-
-    files = record_files(paths or [open_store(store).root / "records"])
-    if not files:
-        raise BenchError("there is no record yet. `bench run` makes one; or name record files or folders.")
-    text = leaderboard.markdown(leaderboard.tables([records.load(file) for file in files]))
-    if output is None:
-        sys.stdout.write(text)
-        return
-    write_bytes(output, text.encode())
-    out.print(f"{len(files)} records -> {output}", highlight=False, soft_wrap=True)
-
-
-def record_files(paths: list[Path]) -> list[Path]:
-    found: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            found += sorted(path.glob("*.json"))
-        elif path.is_file():
-            found.append(path)
-        elif path.name != "records":
-            raise BenchError(f"no record file or folder {str(path)!r}")
-    return found
 
 
 def store_list_command(root: Path | None) -> None:

@@ -94,7 +94,7 @@ def _print_table(records: Sequence[Record]) -> None:
     from . import leaderboard
 
     if records:
-        sys.stdout.write("\n" + leaderboard.markdown(leaderboard.tables(records)))
+        sys.stdout.write("\n" + leaderboard.renderer("markdown")(leaderboard.tables(records)))
 
 
 # --- the plan ---------------------------------------------------------------------------------------

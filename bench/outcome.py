@@ -6,12 +6,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from . import __version__, metrics, record
+from .evidence import Evidence, found, gather, predictions, scores
 from .pipeline import Pipeline
 from .stages import Stage
-from .store import digest, read_arrays
+from .store import digest
 
 
 def record_path(pipeline: Pipeline) -> Path:
@@ -42,6 +41,7 @@ def build_record(pipeline: Pipeline) -> record.Record:
     built = {
         "schema_version": record.SCHEMA_VERSION,
         "metric_version": metrics.METRIC_VERSION,
+        "status": record.MEASURED,
         "bench": __version__,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "run": {
@@ -54,8 +54,7 @@ def build_record(pipeline: Pipeline) -> record.Record:
         },
         "config": config.resolved,
         "dataset": record.dataset_facts(dataset),
-        "poison": record.poison_facts(pipeline.train_manifest, dataset.train.labels, targets, dataset.classes),
-        "metrics": _metrics(pipeline, targets),
+        **scores(_evidence(pipeline, targets)),
         "facts": dict(pipeline.verdict.facts),
         "seeds": {"root": config.seed, **{n: config.seeds.child(n).value for n in ("attack", "pretrain", "probe")}},
         "versions": record.versions(),
@@ -67,35 +66,20 @@ def build_record(pipeline: Pipeline) -> record.Record:
     return built
 
 
-def _metrics(pipeline: Pipeline, targets: tuple[int, ...]) -> dict[str, Any]:
-    return {
-        "none": rates(pipeline, pipeline.threat_probe, targets),
-        "defended": rates(pipeline, pipeline.defended_probe, targets),
-        **search_metrics(pipeline, targets),
-    }
-
-
 def search_metrics(pipeline: Pipeline, targets: tuple[int, ...]) -> dict[str, Any]:
-    """What a finished clean stage gives: "detection", "localisation", with several targets "per_trigger"."""
-    truth, verdict = pipeline.train_manifest, pipeline.verdict
-    located = verdict.trigger_score is not None and verdict.boxes is not None
-    scored = (verdict.trigger_score, verdict.boxes) if located else (None, None)
-    found: dict[str, Any] = {
-        "detection": metrics.detection(truth.poisoned, verdict.keep, verdict.score),
-        "localisation": metrics.localisation(truth.poisoned, truth.boxes, *scored),
-    }
-    if len(targets) > 1:  # of one trigger it would say the same again
-        found["per_trigger"] = metrics.of_each_trigger(
-            truth.trigger, targets, truth.boxes, verdict.keep, verdict.score, *scored
-        )
-    return found
+    """What a finished clean stage gives: see evidence.found."""
+    return found(pipeline.train_manifest, pipeline.verdict, targets)
 
 
 def rates(pipeline: Pipeline, probe: Stage, targets: tuple[int, ...]) -> dict[str, Any]:
     """What a finished probe stage gives: metrics.classification of its stored predictions."""
-    found = read_arrays(pipeline.folder(probe) / "predictions.npz")
-    triggered = np.stack([found[f"trigger{number}"] for number in range(len(targets))])
-    return metrics.classification(found["clean"], triggered, found["labels"], targets)
+    predicted, labels = predictions(pipeline.folder(probe), len(targets))
+    return metrics.classification(predicted.clean, predicted.triggered, labels, targets)
+
+
+def _evidence(pipeline: Pipeline, targets: tuple[int, ...]) -> Evidence:
+    probes = pipeline.folder(pipeline.threat_probe), pipeline.folder(pipeline.defended_probe)
+    return gather(pipeline.dataset, targets, pipeline.train_manifest, pipeline.verdict, probes)
 
 
 def _stages(pipeline: Pipeline) -> dict[str, Any]:

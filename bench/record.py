@@ -34,7 +34,9 @@ if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
 
 Record = dict[str, Any]
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""2: a record says its status. Older ones are brought up to it when they are read."""
+MEASURED, SUBMITTED = "measured", "submitted"
 _PACKAGES = (
     "numpy",
     "torch",
@@ -45,6 +47,7 @@ _PACKAGES = (
     "pillow",
     "safetensors",
 )
+_HOW_IT_CAME = {"schema_version", "status", "submission"}
 _FLEETING = {"created", "hardware", "versions", "seconds", "peak_memory_mb", "threads"}
 _FAISS = ("faiss-cpu", "faiss-gpu-cu12", "faiss-gpu", "faiss")
 
@@ -97,6 +100,7 @@ def _expected(kind: str, rule: Any) -> str:
         "minLength": "a length of at least",
         "maxLength": "a length of at most",
         "const": "just",
+        "enum": "one of",
         "pattern": "text like",
     }
     return f"{words.get(kind, kind)} {rule}"
@@ -116,10 +120,16 @@ def _short(value: object) -> str:
 
 
 def load(path: Path) -> Record:
-    """Read and check a record. Raises BenchError naming the file where it cannot be used."""
+    """Read and check a record, of any version of the schema. Raises BenchError naming the file where it cannot be
+    used."""
     record = read_json(path)
     validate(record, str(path))
-    return dict(record)
+    return upgraded(record)
+
+
+def upgraded(record: Mapping[str, Any]) -> Record:
+    """A valid record of any version of the schema as one of SCHEMA_VERSION, with the same fingerprint."""
+    return {"status": MEASURED, **record, "schema_version": SCHEMA_VERSION}
 
 
 def save(path: Path, record: Mapping[str, Any]) -> None:
@@ -129,11 +139,11 @@ def save(path: Path, record: Mapping[str, Any]) -> None:
 
 
 def fingerprint(record: Mapping[str, Any]) -> str:
-    """SHA-256 of the outcome: of the record without times, memory, date, hardware and versions.
+    """SHA-256 of the outcome: of the record without times, memory, date, hardware, versions, and how it came here.
 
     Two runs of the same command agree in it, however often they were interrupted.
     """
-    lasting = {name: value for name, value in record.items() if name not in _FLEETING}
+    lasting = {name: value for name, value in record.items() if name not in _FLEETING | _HOW_IT_CAME}
     lasting["run"] = {name: value for name, value in record["run"].items() if name != "asked"}
     lasting["stages"] = {
         name: {fact: value for fact, value in stage.items() if fact not in _FLEETING}

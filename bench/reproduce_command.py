@@ -12,6 +12,7 @@ from .board import plural
 from .cells import Cell, Shop
 from .errors import BenchError
 from .leaderboard import NONE
+from .publish import files_in
 from .published import RUNS, SOURCE, table_of
 from .reproduce import Block, Key, Ours, Records, Reproduction, Row, told
 from .stages import Machine
@@ -58,7 +59,8 @@ def reproduce_command(
 
 
 def _records(shop: Shop, folders: Sequence[Path], made: Sequence[records.Record] = ()) -> Records:
-    files = commands.record_files(list(folders) or [shop.store.root / "records"])
+    every = files_in(list(folders) or [shop.store.root / "records"])
+    files = [file for file in every if file.suffix == ".json"]
     if folders and not files:
         raise BenchError(f"there is no record in {', '.join(map(str, folders))}")
     return Records([*(records.load(file) for file in files), *made], shop)

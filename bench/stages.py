@@ -347,7 +347,8 @@ def check_verdict(verdict: Verdict, count: int, size: int, defense: str) -> Verd
         boxes = np.asarray(verdict.boxes)
         demand(boxes.shape == (count, 4), f"boxes have shape {boxes.shape}, expected ({count}, 4)")
         found = boxes[(boxes != -1).any(1)]
-        demand(bool((found >= 0).all() and (found[:, :2] + found[:, 2:] <= size).all()), "boxes leave the image")
+        within = ((found >= 0) & (found <= size)).all() and (found[:, :2] + found[:, 2:] <= size).all()
+        demand(bool(within), "boxes leave the image")
     return verdict
 
 

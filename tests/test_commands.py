@@ -135,10 +135,38 @@ def test_leaderboard(smoke_run, bench, copied, tmp_path):
     out = bench("leaderboard", "--store", copied)
     assert "## htba on scenes, preset smoke" in out
     named = [line.split("|")[1].split()[0] for line in out.splitlines() if line.startswith("| ")]
-    assert named == ["defense", "none", "poisoncam"]
+    assert named == ["defense", "none", "poisoncam", "defense", "poisoncam"]
     written = tmp_path / "board.md"
     bench("leaderboard", copied / "records", "-o", written)
-    assert written.read_text() == out
+    (kept,) = (copied / "records").glob("*.json")
+    assert f"[r1]: copied/records/{kept.name}\n" in written.read_text()
+    assert "[r1]" not in out, "links are relative to a file"
+
+
+def test_check_tells_a_stale_leaderboard_by_its_exit_code(smoke_run, bench, copied, tmp_path, capsys):
+    smoke_run("run")
+    board = tmp_path / "board.md"
+    whole = ["leaderboard", str(copied / "records"), "--output", str(board)]
+
+    def check():
+        code = cli.guarded(lambda: cli.app([*whole, "--check"], standalone_mode=False))
+        said = capsys.readouterr()
+        assert said.out == ""
+        return code, said.err.replace("\n", "")
+
+    code, said = check()
+    assert code == 1
+    assert said == f"bench: {board} is not there: the same command without --check writes it"
+    bench(*whole)
+    assert check() == (0, "")
+    board.write_bytes(board.read_bytes().replace(b"\n", b"\r\n"))
+    assert check() == (0, ""), "a checkout may have other line ends"
+    board.write_text(board.read_text() + "x")
+    code, said = check()
+    assert (code, f"bench: {board} is stale" in said) == (1, True)
+    assert board.read_text().endswith("x"), "nothing is written"
+    with pytest.raises(BenchError, match="name it with --output FILE"):
+        bench("leaderboard", copied / "records", "--check")
 
 
 def test_a_leaderboard_of_nothing(bench, tmp_path):

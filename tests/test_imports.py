@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 # A module may import from its own layer and those above it in this list.
 LAYERS = (
     {"errors", "types", "seeds", "probe_settings"},
-    {"store", "plugins"},
+    {"store", "plugins", "archive", "paths"},
     {"manifest", "data"},
     {"ssl"},
     {"encoder", "features", "probe", "metrics", "view"},
@@ -19,10 +19,10 @@ LAYERS = (
     {"record"},
     {
         *("stages", "pipeline", "run", "listen", "outcome", "estimate", "leaderboard", "summary", "report"),
-        *("gallery", "published"),
+        *("gallery", "published", "evidence", "submission", "verify"),
     },
     {"cells", "graph", "engines", "matrix", "forecast", "board", "reproduce", "studies"},
-    {"commands", "matrix_command", "reproduce_command", "study", "plugin_commands", "cli"},
+    {"commands", "matrix_command", "reproduce_command", "study", "plugin_commands", "publish", "cli"},
 )
 LAYER = {name: number for number, layer in enumerate(LAYERS) for name in layer}
 FOLDERS = ("bench", "plugins", "attacks", "defenses", "tests")

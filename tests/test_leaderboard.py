@@ -8,12 +8,14 @@ import math
 import statistics
 from html import unescape
 
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from bench.leaderboard import Group, escape, group_of, markdown, rows, tables
+from bench.leaderboard import Group, escape, group_of, rows, tables
+from bench.leaderboard.markdown import markdown
 from bench.record import validate
 
 LAPTOP = Group("scenes", "a" * 64, "htba", "laptop", 1)
@@ -42,13 +44,15 @@ def make(
     options=None,
     attack_options=None,
     control=False,
+    status="measured",
 ):
     """A record that the schema accepts. The threat model depends on the attack's options and the seed."""
     threat = key(attack, preset, fingerprint, seed, attack_options)
     names = ("removed", "precision", "recall", "f1")
     found = {"10": {"accuracy": 100.0, "iou": 60.0, "cr": 80.0}} if localisation is None else localisation
     record = {
-        "schema_version": 1,
+        "schema_version": 2,
+        "status": status,
         "metric_version": metric_version,
         "bench": "0.1.0",
         "created": "2025-01-31T12:00:00+00:00",
@@ -106,8 +110,24 @@ def make(
 
 
 def only(records):
-    (table,) = tables(records).values()
-    return table.set_index("defense")
+    (table,) = tables(records)
+    return texts(table)
+
+
+def texts(table):
+    """Every cell of a table as text, by defense and column."""
+    columns = {**table.rates, **table.found}
+    seconds = columns.pop("seconds")
+    lines = [
+        {
+            "defense": line.label,
+            "seeds": str(line.seeds),
+            **{title: line.cell(name) for title, name in columns.items()},
+            "seconds": line.cell(seconds),
+        }
+        for line in table.lines
+    ]
+    return pd.DataFrame(lines).set_index("defense")
 
 
 # --- rows -------------------------------------------------------------------------------------------------
@@ -152,8 +172,8 @@ def test_the_same_record_twice_counts_once_even_from_another_machine():
 def test_no_records_no_rows():
     assert len(rows([])) == 0
     assert "ASR triggered" in rows([]).columns
-    assert tables([]) == {}
-    assert markdown({}) == "No records.\n"
+    assert tables([]) == []
+    assert markdown([]) == "No records.\n"
 
 
 # --- tables -----------------------------------------------------------------------------------------------
@@ -171,9 +191,9 @@ def test_no_records_no_rows():
 def test_what_cannot_be_compared_never_meets(other):
     found = tables([make(), make(**other)])
     assert len(found) == 2
-    assert LAPTOP in found
-    assert [list(table["defense"]) for table in found.values()] == [["none", "poisoncam"]] * 2
-    assert all(set(table["seeds"]) == {"1"} for table in found.values())
+    assert LAPTOP in [table.group for table in found]
+    assert [[line.defense for line in table.lines] for table in found] == [["none", "poisoncam"]] * 2
+    assert {line.seeds for table in found for line in table.lines} == {1}
 
 
 def test_group_of_a_record():
@@ -335,26 +355,82 @@ def test_locating_a_trigger_that_is_not_at_one_place_does_not_apply():
     assert list(table.loc["poisoncam", ["top-10", "IoU@10", "CR@10"]]) == ["80.0", "–", "–"]  # noqa: RUF001
 
 
+# --- status -------------------------------------------------------------------------------------------------------
+
+
+def test_what_was_sent_in_never_mixes_with_what_was_measured():
+    sent = make(seed=1, none=(70, 2, 40, 80), defended=(69, 1, 66, 1), status="submitted")
+    (table,) = tables([sent, make()])
+    assert [(line.defense, line.status, line.cell("ASR triggered")) for line in table.lines] == [
+        ("none", "submitted", "80.0"),
+        ("none", "measured", "90.0"),
+        ("poisoncam", "submitted", "1.0"),
+        ("poisoncam", "measured", "3.0"),
+    ]
+
+
+def test_a_result_that_was_also_measured_here_counts_once_as_measured():
+    (table,) = tables([make(status="submitted"), make()], ["sent.json", "ours.json"])
+    assert [(line.status, line.results[0].source) for line in table.lines] == [("measured", "ours.json")] * 2
+
+
+def test_an_oracle_that_was_sent_in_judges_nothing_that_was_measured():
+    oracle = make("oracle", defended=(69, 1, 66, 50), control=True, status="submitted")
+    sent = make("mine", defended=(69, 1, 66, 70), status="submitted")
+    frame = rows([make(), oracle, sent]).set_index("defense")["gap closed"]
+    assert math.isnan(frame["poisoncam"])
+    assert frame["mine"] == 50
+
+
+def test_a_defense_that_calls_itself_oracle_is_none():
+    frame = rows([make(), make("oracle", defended=(69, 1, 66, 50))]).set_index("defense")["gap closed"]
+    assert frame.isna().all()
+
+
+def test_k_is_that_of_what_was_measured():
+    sent = make("mine", localisation={"5": {"accuracy": 1.0, "iou": 1.0, "cr": 2.0}}, status="submitted")
+    (table,) = tables([make(), sent])
+    assert table.k == 10
+
+
 # --- markdown ---------------------------------------------------------------------------------------------
 
 
+def cells(line):
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
 def test_the_markdown_of_one_table():
-    text = markdown(tables([make(), make(seed=1, defended=(71.0, 1, 66, 5))]))
-    lines = text.splitlines()
+    records = [make(), make(seed=1, defended=(71.0, 1, 66, 5))]
+    lines = markdown(tables(records, ["records/a b.json", "records/c.json"])).splitlines()
     assert lines[0] == "## htba on scenes, preset laptop"
     assert lines[2] == "Dataset fingerprint aaaaaaaaaaaa, metric version 1."
-    assert [cell.strip() for cell in lines[4].strip("|").split("|")] == [
-        "defense",
-        "seeds",
-        *("ACC", "ASR", "ACC triggered", "ASR triggered"),
-        *("gap closed", "removed", "precision", "recall", "F1", "top-10", "IoU@10", "CR@10", "seconds"),
-    ]
+    rates = ["ACC", "ASR", "ACC triggered", "ASR triggered", "seconds"]
+    assert cells(lines[4]) == ["defense", "status", "seeds", *rates]
     assert len({len(line) for line in lines[4:8]}) == 1, "columns are aligned"
     assert lines[5].startswith("|:--")
     assert lines[5].endswith("--:|")
-    assert [cell.strip() for cell in lines[7].split("|")[1:4]] == ["poisoncam", "2", "70.0 ± 1.4"]
-    assert lines[9].startswith("ACC and ASR: percent")
-    assert text.endswith(".\n")
+    assert cells(lines[7])[:4] == ["poisoncam", "measured", "2 ([0][r1], [1][r2])", "70.0 ± 1.4"]
+    found = ["removed", "precision", "recall", "F1", "top-10", "IoU@10", "CR@10"]
+    assert cells(lines[9]) == ["defense", "status", *found]
+    assert cells(lines[11])[:3] == ["poisoncam", "measured", "100.0 ± 0.0"]
+    assert lines[13] == "## How to read it"
+    assert lines[-2:] == ["[r1]: records/a%20b.json", "[r2]: records/c.json"]
+
+
+def test_each_seed_links_to_its_record():
+    records = [make(), make("other"), make(seed=1)]
+    html = render(markdown(tables(records, ["a.json", "b.json", "c.json"])))
+    none, *_ = (row for row in html.split("<tr>") if "<td" in row)
+    assert 'left">2 (<a href="a.json">0</a>, <a href="c.json">1</a>)<' in none
+    assert html.count('href="b.json"') == 1
+
+
+def test_columns_without_a_number_are_left_out_and_so_is_a_table_of_nothing():
+    text = markdown(tables([make("none")]))
+    assert "gap closed" not in text.split("## How")[0]
+    assert text.count("| defense") == 1
+    assert "| removed" not in text
 
 
 def render(text):
@@ -386,10 +462,12 @@ def test_no_name_breaks_the_table_or_becomes_markup(evil):
     text = markdown(tables([make(evil, attack=evil, preset=evil)]))
     html = render(text)
     tags = {part.split(">")[0].split()[0].strip("/") for part in html.split("<")[1:]}
-    assert tags <= {"h2", "p", "table", "thead", "tbody", "tr", "th", "td"}
-    assert html.count("<tr>") == 3
-    assert html.count("<td") == 2 * html.count("<th ")
-    assert html.count("<h2>") == 1
+    assert tags <= {"h2", "p", "table", "thead", "tbody", "tr", "th", "td", "ul", "li", "strong"}
+    first, second = html.split("</table>")[:2]
+    assert (first.count("<tr>"), second.count("<tr>")) == (3, 2)
+    assert first.count("<td") == 2 * first.count("<th ")
+    assert second.count("<td") == second.count("<th ")
+    assert html.count("<h2>") == 2
 
 
 @pytest.mark.parametrize("name", ["multi_target", "poisoncam+icutmix", "a b (c=0.5, d=1)", "x-1.2", "größe"])

@@ -1,0 +1,73 @@
+"""From records to tables: one table per dataset, attack, preset and metric version, one line per defense and status.
+
+Records that differ in any of these never meet in a table. Those that differ in another setting (a `--set`)
+meet in one table but never in one line: the line is named after what differs. Nothing here prints.
+
+rows.py: records to rows; tables.py: rows to tables, in numbers; reported.py: a paper's numbers as tables; one module
+per format; text.py: how each format keeps a text a text.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from bench import record
+from bench.errors import BenchError, nearest
+
+from .flat import flat
+from .latex import latex
+from .markdown import markdown
+from .reported import reported
+from .rows import NONE, Group, group_of, leaves, rows
+from .tables import Line, Result, Table, tables
+from .text import escape
+
+__all__ = [
+    "FORMATS",
+    "NONE",
+    "Group",
+    "Line",
+    "Result",
+    "Table",
+    "escape",
+    "group_of",
+    "leaves",
+    "read",
+    "renderer",
+    "rows",
+    "tables",
+]
+
+Renderer = Callable[[Sequence[Table]], str]
+FORMATS: dict[str, Renderer] = {"markdown": markdown, "csv": flat, "latex": latex}
+"""Formats of one file."""
+
+
+def renderer(name: str) -> Renderer:
+    """The format of that name. Raises BenchError."""
+    if name not in FORMATS:
+        raise BenchError(f"unknown format {name!r}.{nearest(name, FORMATS)}")
+    return FORMATS[name]
+
+
+def read(files: Sequence[Path], beside: Path | None = None) -> list[Table]:
+    """The tables of record files (.json), then those of reported numbers (.csv). Raises BenchError naming a file that
+    cannot be used.
+
+    beside: the folder that the tables will lie in; links to the files are relative to it (None: no links).
+    """
+    printed = [file for file in files if file.suffix == ".csv"]
+    runs = [file for file in files if file.suffix != ".csv"]
+    found = tables([record.load(file) for file in runs], [_link(file, beside) for file in runs])
+    return found + [table for file in printed for table in reported(file, _link(file, beside))]
+
+
+def _link(file: Path, beside: Path | None) -> str:
+    if beside is None:
+        return ""
+    try:
+        return Path(os.path.relpath(file, beside)).as_posix()
+    except ValueError:  # on another drive
+        return file.absolute().as_posix()

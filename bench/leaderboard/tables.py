@@ -1,0 +1,149 @@
+"""From rows to tables: what a reader sees, in numbers; every format renders these."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from bench.record import MEASURED, Record
+
+from .rows import FOUND, GAP, NONE, PLACED, RATES, SECONDS, SEED, UNDEFINED, Group, rows
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+K = 10  # the k shown, or the largest below it that every locating record of a table has
+REPORTED = "paper-reported"
+
+
+class Result(NamedTuple):
+    """One result behind a line: its seed (None: not told), and where its record lies, relative to the table ("":
+    nowhere)."""
+
+    seed: int | None
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One defense, in one way, of one status. `mean` and `spread` (sample standard deviation over the seeds, NaN for
+    one) by the names of `rows`; the texts are raw: each format escapes them.
+
+    status: "measured" here, "submitted" and verified, or "paper-reported". control: it sees the truth.
+    """
+
+    defense: str
+    settings: str
+    status: str
+    control: bool
+    results: tuple[Result, ...]
+    mean: Mapping[str, float]
+    spread: Mapping[str, float]
+
+    @property
+    def label(self) -> str:
+        """Its name, and in parentheses what else a reader must know."""
+        remarks = [*(["control"] if self.control else []), *([self.settings] if self.settings else [])]
+        return f"{self.defense} ({'; '.join(remarks)})" if remarks else self.defense
+
+    @property
+    def seeds(self) -> int:
+        """How many seeds it is the mean over; 0 where that is not told."""
+        return len({result.seed for result in self.results} - {None})
+
+    def cell(self, name: str) -> str:
+        """The mean of `name`, with its spread where there are several seeds."""
+        return _cell(name, self.mean.get(name, math.nan), self.spread.get(name, math.nan))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Lines that may be compared. k: of the columns top-k, IoU@k, CR@k. group: None where a paper reports them."""
+
+    title: str
+    note: str
+    group: Group | None
+    k: int
+    lines: tuple[Line, ...]
+
+    @property
+    def rates(self) -> dict[str, str]:
+        """How the trained encoders do: title -> name in `Line.mean`."""
+        return {name: name for name in (*RATES, GAP, SECONDS)}
+
+    @property
+    def found(self) -> dict[str, str]:
+        """What was found of the poison: title -> name in `Line.mean`."""
+        return {name: name for name in FOUND} | {
+            title.format(self.k): f"{self.k}.{name}" for title, name in PLACED.items()
+        }
+
+
+def tables(records: Iterable[Record], sources: Iterable[str] = ()) -> list[Table]:
+    """One table per group, in the order of the groups. sources: where each record lies.
+
+    "none" comes first, then by rising ASR under the trigger; controls come last. What was measured here is never
+    averaged with what was sent in.
+    """
+    every = rows(records, sources)
+    return [_table(Group._make(key), part) for key, part in every.groupby(list(Group._fields), sort=True)]
+
+
+def _table(group: Group, part: pd.DataFrame) -> Table:
+    own = part[part["status"] == MEASURED]
+    lines = [_line(key, same) for key, same in part.groupby(["defense", "settings", "status"])]
+    return Table(
+        title=f"{group.attack} on {group.dataset}, preset {group.preset}",
+        note=f"Dataset fingerprint {group.fingerprint[:12]}, metric version {group.metric_version}.",
+        group=group,
+        k=_common_k(own if len(own) else part),
+        lines=tuple(sorted(lines, key=_rank)),
+    )
+
+
+def _line(key: Any, same: pd.DataFrame) -> Line:
+    defense, settings, status = key
+    names = [*RATES, GAP, *FOUND, SECONDS, *(name for name in same.columns if name[0].isdigit())]
+    by_seed = same[names].astype(float).groupby(same[SEED]).mean()
+    results = sorted({Result(int(seed), source) for seed, source in zip(same[SEED], same["source"], strict=True)})
+    return Line(
+        defense=defense,
+        settings=settings,
+        status=status,
+        control=bool(same["control"].any()),
+        results=tuple(results),
+        mean={str(name): float(value) for name, value in by_seed.mean().items()},
+        spread={str(name): float(value) for name, value in by_seed.std().items()},
+    )
+
+
+def _rank(line: Line) -> tuple[Any, ...]:
+    """No defense first, then by rising ASR, lines without one last; controls behind all."""
+    asr = line.mean["ASR triggered"]
+    undefined = math.isnan(asr)
+    place = (line.defense != NONE, line.control, undefined, 0.0 if undefined else asr)
+    return *place, line.defense, line.settings, line.status
+
+
+def _common_k(part: pd.DataFrame) -> int:
+    """The largest k up to K for which every locating row has numbers; K where none locates."""
+    counted = {int(name.partition(".")[0]): name for name in part.columns if name.endswith(".accuracy")}
+    there = part[list(counted.values())].notna()
+    located = there[there.any(axis=1)]
+    return max((k for k, name in counted.items() if k <= K and len(located) and located[name].all()), default=K)
+
+
+def _cell(column: str, mean: float, spread: float) -> str:
+    single = math.isnan(spread)
+    if math.isnan(mean):
+        return UNDEFINED
+    digits = 0 if column == SECONDS or (column == "removed" and single) else 1
+    text = f"{mean:.{digits}f}"
+    return text if single else f"{text} ± {spread:.{digits}f}"
+
+
+def filled(lines: Sequence[Line], columns: Mapping[str, str]) -> dict[str, str]:
+    """The columns that some line has a number for."""
+    return {t: n for t, n in columns.items() if any(line.cell(n) != UNDEFINED for line in lines)}

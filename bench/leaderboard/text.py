@@ -1,0 +1,44 @@
+"""Texts of records (names, settings) are somebody's: in each format they stay text."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from urllib.parse import quote
+
+_MARKUP = re.compile(r"[&<>|`*\[\]\\~$@:^]|(?<![a-z0-9])_|_(?![a-z0-9])|(?<=www)\.", re.IGNORECASE)
+_LATEX = {char: f"\\{char}" for char in "&%$#_{}"}
+_LATEX |= {"\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}"}
+_LATEX |= {"<": "\\textless{}", ">": "\\textgreater{}", "|": "\\textbar{}", '"': "\\textquotedbl{}"}
+_LATEX |= {"±": "$\\pm$", "–": "--"}  # noqa: RUF001 - the en dash of an undefined cell
+_FORMULA = ("=", "+", "-", "@")
+
+
+def plain(text: str) -> str:
+    """`text` on one line: control and format characters, and every kind of space, become a space."""
+    return "".join(" " if unicodedata.category(char)[0] in "CZ" else char for char in text).strip()
+
+
+def escape(text: str) -> str:
+    """`text` on one line with nothing in it that markdown or HTML would take for more than text."""
+    return _MARKUP.sub(_entity, plain(text)) or "(no name)"
+
+
+def _entity(found: re.Match[str]) -> str:
+    return f"&#{ord(found[0])};"
+
+
+def latex(text: str) -> str:
+    """`text` on one line with nothing in it that LaTeX would take for a command."""
+    return "".join(_LATEX.get(char, char) for char in plain(text))
+
+
+def csv_cell(text: str) -> str:
+    """`text` on one line; what a spreadsheet would compute gets an apostrophe in front."""
+    line = plain(text)
+    return f"'{line}" if line.startswith(_FORMULA) else line
+
+
+def url(path: str) -> str:
+    """A relative path with "/" as a link's target: nothing in it can name a scheme or end the link."""
+    return quote(path, safe="/")

@@ -1,0 +1,146 @@
+"""What `bench leaderboard`, `bench submit` and `bench verify` do: everything that they print and write."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .commands import again, log_out, open_store, out
+from .errors import BenchError
+from .store import Store, check_can_write, write_bytes
+
+if TYPE_CHECKING:
+    from .evidence import Evidence
+
+_ARTIFACTS = {
+    "poison": ("poison",),
+    "threat_probe": ("probe",),
+    "defense": ("clean", "control"),
+    "defended_probe": ("probe",),
+}
+"""Stage in a record -> the store's names for it."""
+
+
+def submit_command(run: Path, store: Path | None, output: Path | None) -> None:
+    """`bench submit`."""
+    from . import record as records
+    from . import submission, verify
+
+    output = output or run.with_suffix(".zip")
+    check_can_write(output)
+    found = records.load(run)
+    evidence = _evidence(run, found, open_store(store))
+    data = submission.to_bytes(found, evidence)
+    faults = verify.faults(found, evidence)
+    if faults:
+        raise BenchError(f"{run} does not say what its stages give:\n  " + "\n  ".join(faults[:5]))
+    write_bytes(output, data)
+    out.print(f"Submission: {output}", highlight=False, soft_wrap=True, markup=False)
+
+
+def _evidence(run: Path, found: Mapping[str, Any], store: Store) -> Evidence:
+    """What the stages named in a record left, with the labels of its dataset. Raises BenchError."""
+    from .evidence import gather
+    from .manifest import Manifest
+    from .plugins.manager import Plugins
+    from .stages import read_verdict
+
+    asked, named = found["run"].get("asked"), found["metrics"]["none"].get("per_trigger", [])
+    if not asked:
+        raise BenchError(f"{run} does not say how its run was asked for (an older version made it): run it again")
+    folders = {name: _folder(run, store, name, found["stages"].get(name)) for name in _ARTIFACTS}
+    dataset = again(asked, Plugins.load(), asked["choices"]).dataset.load()
+    if dataset.fingerprint != found["dataset"]["fingerprint"]:
+        raise BenchError(f"{run}: the dataset {dataset.name!r} has changed since: its fingerprint is another")
+    manifest, verdict = Manifest.load(folders["poison"] / "train.jsonl"), read_verdict(folders["defense"])
+    targets = tuple(each["target"] for each in named)
+    return gather(dataset, targets, manifest, verdict, (folders["threat_probe"], folders["defended_probe"]))
+
+
+def _folder(run: Path, store: Store, name: str, stage: Mapping[str, Any] | None) -> Path:
+    if stage is not None:
+        for kind in _ARTIFACTS[name]:
+            folder = store.find(kind, stage["key"])
+            if folder is not None:
+                return folder
+    raise BenchError(f"{run}: its stage {name!r} is not in the store {store.root}; name the --store it was made in")
+
+
+def verify_command(files: list[Path], into: Path | None) -> None:
+    """`bench verify`."""
+    from . import record as records
+    from . import verify
+
+    for file in files:
+        record = verify.verified(file)
+        counted = verify.numbers({name: record[name] for name in ("poison", "metrics")})
+        out.print(
+            f"{file}: {counted} numbers computed again, all agree.", markup=False, highlight=False, soft_wrap=True
+        )
+        if into is not None:
+            kept = into / record_name(record)
+            if kept.exists():
+                raise BenchError(f"{kept} is there already; a record is never written over")
+            records.save(kept, record)
+            out.print(f"Record: {kept}", markup=False, highlight=False, soft_wrap=True)
+    out.print(
+        "Not checked: times, hardware, versions, and whether the predictions come from that training.", soft_wrap=True
+    )
+
+
+def record_name(record: Mapping[str, Any]) -> str:
+    """A file name for a record sent in: whatever its texts say, one plain name."""
+    run = record["run"]
+    parts = (record["dataset"]["name"], run["attack"], run["defense"], f"seed{run['seed']}")
+    plain = "-".join(re.sub(r"[^A-Za-z0-9_+-]+", "_", part)[:40] for part in parts)
+    return f"submitted-{plain}-{record['submission']['sha256'][:10]}.json"
+
+
+def leaderboard_command(paths: list[Path], output: Path | None, store: Path | None, form: str, check: bool) -> bool:
+    """`bench leaderboard`. With `check` nothing is written; False where the file is not what would be written."""
+    from . import leaderboard
+
+    render = leaderboard.renderer(form)
+    if check and output is None:
+        raise BenchError("--check compares a file with its records: name it with --output FILE")
+    files = files_in(paths or [open_store(store).root / "records"])
+    if not files:
+        raise BenchError("there is no record yet. `bench run` makes one; or name record files or folders.")
+    text = render(leaderboard.read(files, output.parent if output else None))
+    if output is None:
+        sys.stdout.write(text)
+        return True
+    if check:
+        return _fresh(output, text)
+    write_bytes(output, text.encode())
+    out.print(f"{len(files)} records -> {output}", highlight=False, soft_wrap=True, markup=False)
+    return True
+
+
+def _fresh(output: Path, text: str) -> bool:
+    """Whether the file holds `text`, whichever way its lines end; else says so."""
+    try:
+        there = output.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        there = None
+    if there == text:
+        return True
+    what = "is not there" if there is None else "is stale"
+    log_out.print(f"bench: {output} {what}: the same command without --check writes it", markup=False, soft_wrap=True)
+    return False
+
+
+def files_in(paths: list[Path]) -> list[Path]:
+    """The files named, and those of the folders named: records (.json) and reported numbers (.csv)."""
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            found += sorted([*path.glob("*.json"), *path.glob("*.csv")])
+        elif path.is_file():
+            found.append(path)
+        elif path.name != "records":
+            raise BenchError(f"no record file or folder {str(path)!r}")
+    return found

@@ -1,0 +1,188 @@
+"""The tables as CSV and LaTeX, a paper's numbers, and that no text of a record becomes more than text."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import unicodedata
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench import record
+from bench.errors import BenchError
+from bench.leaderboard import FORMATS, read, renderer
+from bench.leaderboard.reported import COLUMNS, reported
+from bench.leaderboard.text import csv_cell, latex, url
+
+RECORDS = Path(__file__).parent / "fixtures" / "records"
+NUMBERS = f"""{",".join(COLUMNS)}
+Some paper,Table 2,scenes,htba,5 % poisoned,mean over 3 classes,mine,clean,acc,70.5
+Some paper,Table 2,scenes,htba,5 % poisoned,mean over 3 classes,none,poisoned,asr,88
+Some paper,Table 3,scenes,htba,5 % poisoned,mean over 3 classes,mine,train,recall,99
+Some paper,Table 2,scenes,htba,9 % poisoned,mean over 3 classes,mine,clean,acc,60
+"""
+
+
+@pytest.fixture
+def files(tmp_path):
+    """A record of two seeds, and a paper's numbers."""
+    first = json.loads((RECORDS / "v1-first.json").read_text())
+    second = json.loads(json.dumps(first))
+    second["run"]["seed"] = second["config"]["seed"] = 1
+    second["metrics"]["defended"]["clean"]["acc"] = 87.2
+    for name, found in (("a.json", first), ("b.json", second)):
+        (tmp_path / name).write_text(json.dumps(found))
+    (tmp_path / "paper.csv").write_text(NUMBERS)
+    return [tmp_path / name for name in ("a.json", "b.json", "paper.csv")]
+
+
+def lines(files, beside=None):
+    return list(csv.DictReader(io.StringIO(renderer("csv")(read(files, beside)))))
+
+
+def test_formats_by_name():
+    assert FORMATS.keys() == {"markdown", "csv", "latex"}
+    with pytest.raises(BenchError, match=r"unknown format 'markdwon'\. Did you mean 'markdown'\?"):
+        renderer("markdwon")
+
+
+# --- CSV --------------------------------------------------------------------------------------------------
+
+
+def test_the_csv_has_every_line_and_every_number_unrounded(files, tmp_path):
+    none, defended, *papers = lines(files, tmp_path)
+    assert (none["defense"], defended["defense"], defended["control"]) == ("none", "poisoncam", "false")
+    assert (defended["dataset"], defended["attack"], defended["preset"]) == ("scenes", "htba", "laptop")
+    assert defended["fingerprint"].startswith("fc288c59ae6d")
+    assert (defended["seeds"], defended["seed_list"], defended["status"]) == ("2", "0 1", "measured")
+    assert (float(defended["ACC"]), float(defended["ACC sd"])) == (pytest.approx(86.2), pytest.approx(2**0.5))
+    assert float(defended["F1"]) == 86.95652173913044
+    assert [float(defended[f"{k}.accuracy"]) for k in (5, 10, 20, 50, 100)] == [100, 100, 95, 60, 38]
+    assert (none["removed"], none["gap closed"], defended["gap closed"]) == ("", "", "")
+    assert defended["records"] == "a.json b.json"
+    assert {row["status"] for row in papers} == {"paper-reported"}
+
+
+def test_links_are_relative_to_where_the_table_lies(files, tmp_path):
+    assert lines(files, tmp_path / "x" / "y")[1]["records"] == "../../a.json ../../b.json"
+    assert lines(files)[1]["records"] == ""
+
+
+@pytest.mark.parametrize(("text", "cell"), [("=1+1", "'=1+1"), ("@x", "'@x"), ("\t=1", "'=1"), ("a=1", "a=1")])
+def test_nothing_in_the_csv_is_computed_by_a_spreadsheet(text, cell):
+    assert csv_cell(text) == cell
+
+
+# --- LaTeX ------------------------------------------------------------------------------------------------
+
+
+def test_the_latex_of_a_table(files, tmp_path):
+    text = renderer("latex")(read(files, tmp_path))
+    first, second, *_ = text.split("\\begin{table}")[1:]
+    assert "\\caption{htba on scenes, preset laptop. Dataset fingerprint fc288c59ae6d, metric version 1.}" in first
+    assert "\\begin{tabular}{llrrrrrr}" in first
+    assert "defense & status & seeds & ACC & ASR & ACC triggered & ASR triggered & seconds \\\\" in first
+    assert "poisoncam & measured & 2 & 86.2 $\\pm$ 1.4 & 3.1 $\\pm$ 0.0 &" in first
+    assert first.count("% a.json b.json\n") == 2
+    assert "removed & precision & recall & F1 & top-10 & IoU@10 & CR@10 \\\\" in second
+    assert text.count("\\toprule") == text.count("\\bottomrule") == text.count("\\end{table}") == 5
+
+
+def test_latex_takes_no_command_from_a_text():
+    assert latex("\\input{/etc/x} 50% & $x_1$ #~^ <|>\n") == (
+        "\\textbackslash{}input\\{/etc/x\\} 50\\% \\& \\$x\\_1\\$ \\#\\textasciitilde{}\\textasciicircum{} "
+        "\\textless{}\\textbar{}\\textgreater{}"
+    )
+
+
+KNOWN = re.compile(r"\\[&%$#_{}]|\\text[a-z]+\{\}|\$\\pm\$")
+
+
+@settings(deadline=None, max_examples=80)
+@given(st.text(max_size=30))
+def test_any_text_is_one_line_and_no_markup_in_latex_and_csv(text):
+    assert not set(KNOWN.sub("", latex(text))) & set("\\&%$#_{}~^")
+    assert all(unicodedata.category(char) not in ("Cc", "Cf", "Zl", "Zp") for char in latex(text) + csv_cell(text))
+    assert not csv_cell(text).startswith(("=", "+", "-", "@"))
+
+
+@settings(deadline=None, max_examples=80)
+@given(st.text(max_size=30))
+def test_any_path_is_a_links_target_and_nothing_else(path):
+    found = url(path.encode("utf-8", "replace").decode())
+    assert re.fullmatch(r"[A-Za-z0-9_.~/%-]*", found)
+
+
+# --- a paper's numbers ------------------------------------------------------------------------------------
+
+
+def test_a_papers_numbers_are_tables_of_their_own(files):
+    first, second = reported(files[2], "paper.csv")
+    assert first.title == "htba on scenes, 5 % poisoned, as the Some paper reports it"
+    assert first.note.startswith("Table 2 and Table 3, mean over 3 classes. Not measured here; ")
+    assert [(line.defense, line.status, line.seeds) for line in first.lines] == [
+        ("none", "paper-reported", 0),
+        ("mine", "paper-reported", 0),
+    ]
+    assert [first.lines[1].cell(name) for name in ("ACC", "ASR triggered", "recall")] == ["70.5", "–", "99.0"]  # noqa: RUF001
+    assert second.lines[0].cell("ACC") == "60.0"
+    assert [table.group is None for table in read(files)] == [False, True, True]
+
+
+def test_a_papers_numbers_in_markdown(files, tmp_path):
+    text = renderer("markdown")(read(files, tmp_path))
+    assert "| mine      | paper-reported | not told ([source][r3]) |  70.5 |" in text
+    assert "[r3]: paper.csv\n" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a,b\n1,2\n", "is no table of reported numbers; expected the columns paper, table"),
+        (NUMBERS + "x\n", "is no table of reported numbers"),
+        (NUMBERS.replace("clean,acc", "clean,accuracy"), "line 2: clean/accuracy is no metric of a table"),
+        (NUMBERS.replace("70.5", "high"), "line 2: the value is 'high'; expected a number"),
+        (NUMBERS.replace("70.5", "nan"), "line 2: the value is 'nan'"),
+    ],
+)
+def test_reported_numbers_that_cannot_be_read(tmp_path, text, said):
+    (tmp_path / "x.csv").write_text(text)
+    with pytest.raises(BenchError, match=said):
+        reported(tmp_path / "x.csv", "")
+
+
+# --- records of every version -----------------------------------------------------------------------------
+
+
+def test_there_is_a_record_of_every_version_of_the_schema():
+    versions = {json.loads(path.read_text())["schema_version"] for path in RECORDS.glob("*.json")}
+    assert versions == set(range(1, record.SCHEMA_VERSION + 1))
+
+
+@pytest.mark.parametrize("path", sorted(RECORDS.glob("*.json")), ids=lambda path: path.stem)
+def test_records_of_every_version_are_read_and_shown(path):
+    raw, found = json.loads(path.read_text()), record.load(path)
+    assert (found["schema_version"], found["status"]) == (record.SCHEMA_VERSION, "measured")
+    assert record.fingerprint(found) == record.fingerprint(raw), "it stays the same result"
+    (table,) = read([path])
+    label = found["run"]["defense"] + (" (control)" if found["run"].get("control") else "")
+    assert [line.label for line in table.lines] == ["none", label]
+    acc = found["metrics"]["defended"]["clean"]["acc"]
+    assert table.lines[1].cell("ACC") == f"{acc:.1f}"
+
+
+def test_the_committed_table_is_that_of_the_committed_records():
+    folder = Path(__file__).parents[1] / "leaderboards"
+    files = sorted([*(folder / "records").glob("*.json"), *(folder / "records").glob("*.csv")])
+    text = renderer("markdown")(read(files, folder))
+    assert (folder / "README.md").read_text(encoding="utf-8") == text, (
+        "stale: bench leaderboard leaderboards/records -o leaderboards/README.md"
+    )
+    for target in re.findall(r"^\[r\d+\]: (.*)$", text, re.MULTILINE):
+        assert (folder / unquote(target)).is_file()
