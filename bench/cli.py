@@ -155,13 +155,16 @@ def plan(
     store: StoreRoot = None,
     devices: Devices = 1,
     accelerator: Accelerator = "auto",
+    on: Annotated[
+        str | None, typer.Option(help="Estimate for other machines: 'h200', '4xrtx3090' ...", show_default=False)
+    ] = None,
 ) -> None:
     """The stages of that run, which of them are in the store, and an estimate of the time for the rest."""
     from .commands import plan_command
 
     choices = {"attack": attack, "defense": defense, "dataset": dataset, "ssl": ssl}
     config, _ = _load(preset, choices, settings, seed, threat_checkpoint, plugin)
-    plan_command(config, store=store, devices=devices, accelerator=accelerator)
+    plan_command(config, store=store, devices=devices, accelerator=accelerator, on=on)
 
 
 @app.command()

@@ -131,12 +131,14 @@ def again(asked: Mapping[str, Any], plugins: Plugins, choices: Mapping[str, str]
     return load_config(plugins, asked["preset"], choices=choices, settings=settings, seed=asked["seed"])
 
 
-def plan_command(config: Config, *, store: Path | None, devices: int, accelerator: str) -> None:
-    """`bench plan`."""
+def plan_command(config: Config, *, store: Path | None, devices: int, accelerator: str, on: str | None) -> None:
+    """`bench plan`. on: machines that are not this one, as `elsewhere.read_fleet` takes them."""
+    from .elsewhere import ElsewhereEstimator, read_fleet
     from .estimate import Estimator
 
+    fleet = read_fleet(on) if on else None
     pipeline = _pipeline(config, store, devices, accelerator)
-    estimator = Estimator(pipeline)
+    estimator = ElsewhereEstimator(pipeline, fleet) if fleet else Estimator(pipeline)
     table = Table(show_edge=False, pad_edge=False)
     for heading in ("stage", "in the store", "time", "estimated from"):
         table.add_column(heading, justify="right" if heading == "time" else "left")
@@ -144,7 +146,7 @@ def plan_command(config: Config, *, store: Path | None, devices: int, accelerato
     for row in rows:
         table.add_row(row.title, "yes" if row.cached else "no", row.time, row.basis)
     out.print(table)
-    out.print(f"\n{estimator.total(rows)}", highlight=False)
+    out.print(f"\n{estimator.total(rows)}", highlight=False, soft_wrap=True)
 
 
 def list_command(kind: str | None, files: Sequence[Path] = ()) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from .pipeline import Pipeline
 from .stages import Stage
 from .store import Store, canonical, digest
 from .types import Defense
+
+if TYPE_CHECKING:
+    from .ssl.train import Job
 
 TRIAL_PIXELS = 256 * 32 * 32
 """A trial step takes so many pixels in all: enough to fill two cores, and within memory for any backbone."""
@@ -111,7 +114,7 @@ class Estimator:
         config, title = self._pipeline.config, stage.title
         if stage.name in ("poison", "import", "control"):
             return Row(title, False, 1.0, "a guess: no training")
-        basis = f"a trial of {self._pace.batch} images"
+        basis = self._basis()
         if stage.name == "pretrain":
             return Row(title, False, stage.work * self._pace.training, basis)
         if stage.name == "probe":
@@ -122,6 +125,9 @@ class Estimator:
         forwards = defense.forwards(stage.work, self._pipeline.dataset.size) if isinstance(defense, Defense) else 0
         seconds = forwards * self._pace.encoding
         return Row(title, False, seconds, f"{forwards:,} encoder passes; {basis}; its own training not counted")
+
+    def _basis(self) -> str:
+        return f"a trial of {self._pace.batch} images"
 
     @cached_property
     def _pace(self) -> Pace:
@@ -134,33 +140,39 @@ class Estimator:
 
 def measure_pace(pipeline: Pipeline) -> Pace:
     """Three optimisation steps at the full size of model and image, on a batch that fits; the last is timed."""
-    from .ssl.train import Job, pretrain
+    from .ssl.train import pretrain
     from .stages import encoder_of
 
     config, images = pipeline.config, pipeline.dataset.train.images
     batch = max(2, min(config.train.batch, len(images), TRIAL_PIXELS // images.size**2))
-    some = Subset(images, np.arange(min(len(images), 3 * batch)))
-    settings = dataclasses.replace(config.train, batch=batch, epochs=3, warmup=0, max_steps=3, loader_workers=0)
     ticks: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
-        job = Job(
-            images=some,
-            method=config.ssl,
-            encoder=config.encoder,
-            views=config.views,
-            train=settings,
-            seeds=config.seeds.child("trial"),
-            work=Path(folder),
-            scratch=Path(folder),
-        )
+        job = trial_job(pipeline, batch, 3, Path(folder))
         pretrain(job, lambda done, total: ticks.append(time.monotonic()), 1, pipeline.machine.accelerator)
         encoder = encoder_of(Path(folder), config, images.size, pipeline.machine)
-        inputs = some.batch(np.arange(batch))
+        inputs = job.images.batch(np.arange(batch))
         encoder(inputs)
         start = time.monotonic()
         encoder(inputs).sum().item()
         encoding = (time.monotonic() - start) / batch
     return Pace(training=(ticks[-1] - ticks[-2]) / batch, encoding=encoding, batch=batch)
+
+
+def trial_job(pipeline: Pipeline, batch: int, steps: int, folder: Path) -> Job:
+    """A few steps of the pipeline's training on its first images."""
+    from .ssl.train import Job
+
+    config, images = pipeline.config, pipeline.dataset.train.images
+    return Job(
+        images=Subset(images, np.arange(min(len(images), steps * batch))),
+        method=config.ssl,
+        encoder=config.encoder,
+        views=config.views,
+        train=dataclasses.replace(config.train, batch=batch, epochs=steps, warmup=0, max_steps=steps, loader_workers=0),
+        seeds=config.seeds.child("trial"),
+        work=folder,
+        scratch=folder,
+    )
 
 
 def duration(seconds: float) -> str:
