@@ -35,7 +35,8 @@ def complaints(found, baseline):
         elif name not in found:
             yield f"{name} was not run"
         elif found[name] > bound * known[name]:
-            yield f"{name} takes {found[name]:.4g} matrix products, over {bound:g} times the baseline's {known[name]:.4g}"
+            times = f"over {bound:g} times the baseline's {known[name]:.4g}"
+            yield f"{name} takes {found[name]:.4g} matrix products, {times}"
 
 
 def table(found, known):

@@ -39,7 +39,7 @@ def test_find_an_artifact(benchmark, tmp_path):
 def copies(count):
     """`count` records: real ones with other seeds, keys and rates, of 40 defenses that differ in an option."""
     texts = [path.read_text(encoding="utf-8") for path in sorted(RECORDS.glob("*.json"))]
-    for number, text in zip(range(count), itertools.cycle(texts)):  # noqa: B905 - the second never ends
+    for number, text in zip(range(count), itertools.cycle(texts)):
         record = json.loads(text)
         record["run"]["seed"] = record["config"]["seed"] = number
         record["config"]["defense"]["samples"] = number % 40

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -54,4 +56,4 @@ def test_step(benchmark, images, name):
         learner.after_step(0.5)
         return loss.item()
 
-    assert benchmark(step) == pytest.approx(benchmark.extra_info.setdefault("loss", step()), abs=20)
+    assert math.isfinite(benchmark(step))
