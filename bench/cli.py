@@ -168,6 +168,26 @@ def plan(
 
 
 @app.command()
+def profile(
+    defense: Defense = None,
+    dataset: DatasetName = None,
+    ssl: Method = None,
+    preset: Preset = "laptop",
+    settings: Set = None,
+    seed: Seed = None,
+    plugin: PluginFiles = None,
+    images: Annotated[int, typer.Option(min=64, help="Images of the sample.")] = 512,
+    accelerator: Accelerator = "auto",
+) -> None:
+    """What each part of that run takes on this machine: images a second, share of its peak, memory. Keeps nothing."""
+    from .profile_command import profile_command
+
+    choices = {"defense": defense, "dataset": dataset, "ssl": ssl}
+    config, _ = _load(preset, choices, settings, seed, None, plugin)
+    profile_command(config, images=images, accelerator=accelerator)
+
+
+@app.command()
 def show(
     run: Annotated[Path, typer.Argument(help="The record of a run whose stages are still in the store.")],
     maps: Annotated[

@@ -296,7 +296,7 @@ def _resident_mb() -> float:
     return float(psutil.Process().memory_info().rss) / 2**20
 
 
-def _highest_mb() -> float:
+def highest_mb() -> float:
     """The process's peak resident memory in MiB (where the system keeps none: what is resident now)."""
     try:
         import resource
@@ -318,7 +318,7 @@ class Making:
         before = {} if finished else _earlier(folder)
         self._seconds: float = before.get("seconds", 0.0)
         self._peak: float = before.get("peak_memory_mb", 0.0)
-        self._highest_at_start = _highest_mb()
+        self._highest_at_start = highest_mb()
         self._start = self._written = time.monotonic()
 
     @property
@@ -341,7 +341,7 @@ class Making:
         Exact where this making set the process's record, else the highest seen at a tick. Child processes and
         accelerators are not counted.
         """
-        highest = _highest_mb()
+        highest = highest_mb()
         seen = highest if highest > self._highest_at_start else _resident_mb()
         self._peak = max(self._peak, seen)
         return self._peak

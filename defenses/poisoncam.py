@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isqrt
 from typing import TYPE_CHECKING, ClassVar, Literal
+
+from bench import BenchError
 
 from .search.base import TriggerSearch, in_range, one_of, option
 from .search.scale import Scale
@@ -48,11 +51,13 @@ class PoisonCAM(TriggerSearch):
         in_range(self, "blocks", 2, None)
         one_of(self, "strategy", ("full", "interval", "random"))
         one_of(self, "fill", ("black", "mean"))
+        if self.search == "coarse" and self.strategy != "full":
+            raise BenchError(f"search='coarse' masks whole windows: it cannot be combined with {self.strategy!r}")
 
     @property
     def passes(self) -> int:
-        """One per mask."""
-        return self.masks
+        """One per mask; with search="coarse" those of its two steps."""
+        return isqrt(self.masks // 8) ** 2 + isqrt(self.masks // 16) ** 2 if self.search == "coarse" else self.masks
 
     def locator(self, clustering: Clustering, settings: Scale) -> ActivationMasking:
         """Cluster activation masking."""
@@ -66,4 +71,5 @@ class PoisonCAM(TriggerSearch):
             blocks=self.blocks,
             fill=self.fill,
             normalise=self.normalise,
+            coarse=self.search == "coarse",
         )

@@ -7,8 +7,10 @@ import os
 # Before torch and faiss are loaded, here and in the processes that tests start.
 os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
 
+import importlib.util
 import random
 import shutil
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -133,3 +135,13 @@ def session(copied, tmp_path):
         return json.loads(done.stdout)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def plain_search():
+    """The class PlainSearch of tests/plain_search.py."""
+    found = importlib.util.spec_from_file_location("plain_search", Path(__file__).with_name("plain_search.py"))
+    module = importlib.util.module_from_spec(found)
+    sys.modules["plain_search"] = module  # dataclasses look their module up
+    found.loader.exec_module(module)
+    return module.PlainSearch

@@ -60,7 +60,18 @@ def test_housekeeping_loads_nothing_heavy():
 def test_help_names_the_commands(bench):
     code, out, _ = bench("--help")
     assert code == 0
-    for command in ("run", "plan", "list", "plugins", "presets", "leaderboard", "matrix", "reproduce", "store"):
+    for command in (
+        "run",
+        "plan",
+        "profile",
+        "list",
+        "plugins",
+        "presets",
+        "leaderboard",
+        "matrix",
+        "reproduce",
+        "store",
+    ):
         assert command in out
 
 

@@ -9,31 +9,22 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 # A module may import from its own layer and those above it in this list.
-LAYERS = (
-    {"errors", "types", "seeds", "probe_settings"},
-    {"store", "plugins", "archive", "paths"},
-    {"manifest", "data"},
-    {"ssl"},
-    {"encoder", "features", "probe", "metrics", "view"},
-    {"config", "combination"},
-    {"record"},
-    {
-        *(
-            "stages",
-            "pipeline",
-            "run",
-            "listen",
-            "outcome",
-            "estimate",
-            "elsewhere",
-            "leaderboard",
-            "summary",
-            "report",
-        ),
-        *("gallery", "published", "evidence", "submission", "verify"),
-    },
-    {"cells", "graph", "engines", "matrix", "forecast", "board", "reproduce", "studies"},
-    {"commands", "matrix_command", "reproduce_command", "study", "plugin_commands", "publish", "cli"},
+LAYERS = tuple(
+    set(layer.split())
+    for layer in (
+        "errors types seeds probe_settings proctor exam",
+        "store plugins archive paths",
+        "manifest data",
+        "ssl",
+        "encoder features probe metrics view shards",
+        "config combination",
+        "record",
+        "stages pipeline run listen outcome estimate elsewhere leaderboard summary report gallery published evidence "
+        "submission verify profiling cheating pages site",
+        "cells graph engines matrix forecast board reproduce studies",
+        "commands profile_command matrix_command reproduce_command report_command study plugin_commands publish scan "
+        "cli",
+    )
 )
 LAYER = {name: number for number, layer in enumerate(LAYERS) for name in layer}
 FOLDERS = ("bench", "plugins", "attacks", "defenses", "tests")

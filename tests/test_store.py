@@ -453,7 +453,7 @@ def test_a_tick_writes_the_clock_now_and_then(store, monkeypatch):
 
 
 def test_the_memory_peak_is_seen_even_after_it_is_gone(store):
-    before = module._highest_mb()
+    before = module.highest_mb()
     with store.open("pretrain", KEY):
         block = np.ones(int(before - module._resident_mb() + 60) * 2**20, np.uint8)
         del block

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import asdict, dataclass, field, fields
-from typing import TYPE_CHECKING, Any, ClassVar
+from dataclasses import asdict, dataclass, field, fields, replace
+from math import ceil
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from .locate import Locator
     from .order import Ordered
 
+HALVED_SHARE = 0.25  # about how much of the flip set an image sees with search="coarse" (see flip.RUNGS)
 GROUP = 32  # images located and flip-tested with one seed; part of the outcome, hence no option
 
 
@@ -54,14 +56,21 @@ class TriggerSearch(Defense):
     patch_max: int | None = option(None, "largest pasted patch, px; by the rule 4/3 window")
     margin: int | None = option(None, "pasted patches stay this far from the edges, px; by the rule 10/224")
     batch: int | None = option(None, "images encoded at once; speed and memory only")
+    search: Literal["exact", "folded", "bf16", "coarse"] = option("exact", "exact, or quicker: see search/quick.py")
 
     def __post_init__(self) -> None:
+        one_of(self, "search", ("exact", "folded", "bf16", "coarse"))
         in_range(self, "samples", 1, None)
         in_range(self, "members", 1, None)
         if not 0 < self.drop <= 1:
             raise BenchError(f"drop={self.drop}: expected a share in (0, 1]")
         if not 0 <= self.leave_out < 1:
             raise BenchError(f"leave_out={self.leave_out}: expected a share in [0, 1)")
+
+    def identity(self) -> dict[str, Any]:
+        """See Plugin. The exact search is not named in it: it is what there was before there was a choice."""
+        told = super().identity()
+        return told if self.search != "exact" else {name: value for name, value in told.items() if name != "search"}
 
     @property
     @abstractmethod
@@ -108,7 +117,8 @@ class TriggerSearch(Defense):
         """All images once, and for every image scored the locator's passes and the flip set."""
         settings = self._settings(size, count)
         scored = min(count, planned(settings.clusters, self.samples, self.drop))
-        return count + settings.flip_set + scored * (self.passes + settings.flip_set)
+        flips = ceil(settings.flip_set * HALVED_SHARE) if self.search == "coarse" else settings.flip_set
+        return count + settings.flip_set + scored * (self.passes + flips)
 
     def _clustered(self, view: View) -> tuple[Ordered, Clustering, Scale]:
         from .clusters import learn
@@ -131,10 +141,13 @@ class TriggerSearch(Defense):
         import torch
 
         from .flip import FlipTest, cut, flip_set
+        from .quick import quickened
 
-        locate = self.locator(clustering, settings)
+        quick = replace(clustering, clusters=quickened(clustering.clusters, self.search))
+        locate = self.locator(quick, settings)
         chosen = flip_set(clustering.labels, clustering.distances, settings.flip_set, view.seeds("flip set"))
-        flip = FlipTest(clustering.clusters, view.batch(chosen).to(view.device), self.flip_kind)
+        test_images = view.batch(chosen).to(view.device)
+        flip = FlipTest(quick.clusters, test_images, self.flip_kind, halving=self.search == "coarse")
 
         def score(
             indices: NDArray[np.int64], seeds: Seeds, tell: Callable[[int], None]

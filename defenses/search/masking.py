@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil, isqrt
 
 import torch
 from torch import Tensor
@@ -10,12 +11,15 @@ from torch import Tensor
 from bench import Seeds
 
 from .clusters import Clusters
-from .locate import Locator
+from .locate import Locator, best_window
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ActivationMasking(Locator):
-    """Finds each image's candidate trigger from `masks` random masks; see PoisonCAM for the options."""
+    """Finds each image's candidate trigger from `masks` random masks; see PoisonCAM for the options.
+
+    coarse: from about a fifth as many, in two steps (see `_coarse`); for strategy "full".
+    """
 
     clusters: Clusters
     window: int
@@ -24,26 +28,55 @@ class ActivationMasking(Locator):
     blocks: int = 4
     fill: str = "black"
     normalise: bool = False
+    coarse: bool = False
 
     def maps(self, images: Tensor, own: Tensor, seeds: Seeds) -> Tensor:
         """Equation 3's A under masks drawn from `seeds`, see Locator.maps; `own`, the clusters, is unused."""
-        draws = self._draw(len(images), images.shape[-1], seeds)
         step = max(1, self.clusters.batch // self.masks)
-        parts = [
-            self._map(images[start : start + step], draws[start : start + step])
-            for start in range(0, len(images), step)
-        ]
-        return torch.cat(parts)
+        spans = [slice(start, start + step) for start in range(0, len(images), step)]
+        if self.coarse:
+            return torch.cat([self._coarse(images[span]) for span in spans])
+        draws = self._draw(len(images), images.shape[-1], seeds)
+        return torch.cat([self._map(images[span], draws[span]) for span in spans])
 
     def attention(self, images: Tensor, masks: Tensor) -> Tensor:
         """The map A of each image under `masks` (B, M, S, S) bool: (B, S, S) float32."""
-        labels, distances = self.clusters.assign(hide(images, masks, self.fill).flatten(0, 1))
-        shape = masks.shape[:2]
-        scores = outlier_scores(labels.view(shape), distances.view(shape))
-        return attention(scores, masks, normalise=self.normalise)
+        return attention(outlier_scores(*self._assign(images, masks)), masks, normalise=self.normalise)
 
     def _map(self, images: Tensor, draws: Draws) -> Tensor:
-        return self.attention(images, cyclic_masks(draws.to(images.device), images.shape[-1], self.window))
+        draws, size = draws.to(images.device), images.shape[-1]
+        masks = cyclic_masks(draws, size, self.window)
+        found = self._assign(images, masks, repeats(draws, size))
+        return attention(outlier_scores(*found), masks, normalise=self.normalise)
+
+    def _assign(
+        self, images: Tensor, masks: Tensor, repeated: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Cluster and distance (B, M) of each image under each mask. repeated: see `repeats`."""
+        hidden = hide(images, masks, self.fill).flatten(0, 1)
+        if repeated is None:
+            labels, distances = self.clusters.assign(hidden)
+        else:
+            first, which = repeated
+            labels, distances = (found[which] for found in self.clusters.assign(hidden[first]))
+        shape = (len(images), masks.shape[1])
+        return labels.view(shape), distances.view(shape)
+
+    def _coarse(self, images: Tensor) -> Tensor:
+        """Approximate maps: a regular grid of masks first, then as many again, closer, around the hottest window.
+
+        Always divided by each pixel's mask count, which here depends on the place by design. Draws nothing.
+        """
+        size, device = images.shape[-1], images.device
+        wide = grid(size, self.window, self.masks).to(device)
+        masks = cyclic_masks(wide, size, self.window).expand(len(images), -1, -1, -1)
+        labels, distances = self._assign(images, masks)
+        warm = attention(outlier_scores(labels, distances), masks, normalise=True)
+        close = around(best_window(warm, self.window), size, self.masks)
+        more = cyclic_masks(close, size, self.window)
+        found = self._assign(images, more)
+        scores = outlier_scores(torch.cat([labels, found[0]], 1), torch.cat([distances, found[1]], 1))
+        return attention(scores, torch.cat([masks, more], 1), normalise=True)
 
     def _draw(self, count: int, size: int, seeds: Seeds) -> Draws:
         return draw(count, self.masks, size, seeds, strategy=self.strategy, blocks=self.blocks)
@@ -84,6 +117,37 @@ def draw(images: int, masks: int, size: int, seeds: Seeds, *, strategy: str, blo
     steps = torch.arange(blocks)
     board = (steps[:, None] + steps) % 2 == 0
     return Draws(tops, lefts, board.expand(*shape, blocks, blocks))
+
+
+def repeats(draws: Draws, size: int) -> tuple[Tensor, Tensor] | None:
+    """Which masks (B, M) are drawn more than once for the same image: of 256 on 32 px one in nine.
+
+    first (K,): a flat index of each mask that must be looked at; which (B * M,): the place in `first` of every mask.
+    None where blocks are drawn for each mask.
+    """
+    if draws.blocks is not None:
+        return None
+    image = torch.arange(len(draws.tops), device=draws.tops.device)[:, None]
+    keys = ((image * size + draws.tops) * size + draws.lefts).flatten()
+    kinds, which = keys.unique(return_inverse=True)
+    first = torch.empty_like(kinds).scatter_(0, which, torch.arange(len(keys), device=keys.device))
+    return first, which
+
+
+def grid(size: int, window: int, masks: int) -> Draws:
+    """Corners (1, n) on a regular grid over the image, about an eighth of `masks`, enough that all is covered."""
+    side = max(isqrt(masks // 8), ceil(size / window))
+    line = torch.arange(side) * size // side
+    tops, lefts = torch.meshgrid(line, line, indexing="ij")
+    return Draws(tops.reshape(1, -1), lefts.reshape(1, -1))
+
+
+def around(boxes: Tensor, size: int, masks: int) -> Draws:
+    """Corners (B, n) on a grid up to half a window off each box (B, 4), about a sixteenth of `masks`."""
+    window, side = int(boxes[0, 2]), max(2, isqrt(masks // 16))
+    line = ((torch.arange(side, device=boxes.device) + 0.5) / side * window - window / 2).round().long()
+    off = torch.cartesian_prod(line, line)
+    return Draws((boxes[:, :1] + off[:, 0]) % size, (boxes[:, 1:2] + off[:, 1]) % size)
 
 
 def cyclic_masks(draws: Draws, size: int, window: int) -> Tensor:

@@ -1,0 +1,243 @@
+"""Every way to search that is called exact gives what the plain loop gives; the others come close."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from bench import BenchError, Seeds
+from bench.defenses import PatchSearch, PoisonCAM
+from bench.defenses.search.base import HALVED_SHARE
+from bench.defenses.search.clusters import Clusters
+from bench.defenses.search.flip import FEW, LEAST, RUNGS, FlipTest
+from bench.defenses.search.iterate import Search
+from bench.defenses.search.masking import ActivationMasking, Draws, around, cyclic_masks, draw, grid, repeats
+from bench.defenses.search.quick import SEARCHES, QuickEncoder, folded, quickened
+
+QUICK = {"window": 5, "clusters": 8, "masks": 32, "flip_set": 24, "top_k": 10, "members": 1, "batch": 64}
+
+
+class Network(nn.Module):
+    """Convolutions and batch norms with statistics of their own, one of them beside a shortcut."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.norm1 = nn.Conv2d(3, 8, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(8)
+        self.second, self.norm2 = nn.Conv2d(8, 8, 3, padding=1), nn.BatchNorm2d(8)
+
+    def forward(self, images):
+        once = self.norm1(self.first(images * 4 - 2)).relu()
+        return (self.norm2(self.second(once)) + once).relu().mean((2, 3))
+
+
+@pytest.fixture
+def network():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        made = Network().eval()
+        for norm in (made.norm1, made.norm2):
+            for values, low in ((norm.running_mean, -0.3), (norm.running_var, 0.5), (norm.weight.data, 0.5)):
+                values.uniform_(low, low + 1)
+    return made.requires_grad_(False)
+
+
+def _scored(defense, view):
+    ordered, clustering, settings = defense._clustered(view)
+    search = Search(samples=defense.samples, drop=defense.drop, cluster_score=defense.cluster_score)
+    return ordered, clustering, search(ordered, clustering.labels, defense._scorer(ordered, clustering, settings))
+
+
+def _top(indices, scores, boxes, k=10):
+    ranked = np.lexsort((indices, -np.asarray(scores)))[:k]
+    return [(int(indices[i]), int(scores[i]), list(map(int, boxes[i]))) for i in ranked]
+
+
+class TestAgainstThePlainLoop:
+    @pytest.mark.parametrize("search", ["exact", "folded"])
+    @pytest.mark.parametrize("normalise", [False, True])
+    def test_the_same_images_scores_and_boxes(self, toy_view, planted, network, plain_search, search, normalise):
+        defense = PoisonCAM(**QUICK, search=search, normalise=normalise)
+        view = toy_view(planted.images, network, 8)
+        ordered, clustering, found = _scored(defense, view)
+        from bench.defenses.search.flip import flip_set
+
+        chosen = flip_set(clustering.labels, clustering.distances, 24, view.seeds("flip set"))
+        plain = plain_search(
+            view.encoder, clustering.clusters.centres, ordered.batch(chosen), window=5, masks=32, normalise=normalise
+        )
+        wanted = plain.search(ordered, clustering.labels, samples=defense.samples, drop=defense.drop)
+        assert found.indices.tolist() == list(wanted)
+        scores, boxes = zip(*wanted.values(), strict=True)
+        assert len(set(scores)) > 5, "or else any ranking would do"
+        assert _top(found.indices, found.scores, found.boxes) == _top(found.indices, scores, boxes)
+        assert found.scores.tolist() == list(scores)
+        assert found.boxes.tolist() == [list(box) for box in boxes]
+
+    def test_one_image_through_the_encoder_at_a_time_is_the_same(self, toy_view, planted, network, plain_search):
+        encoder = toy_view(planted.images, network, 8).encoder
+        made = [
+            plain_search(encoder, torch.eye(8), planted.images[:6], window=5, masks=9, at_once=at_once)
+            for at_once in (True, False)
+        ]
+        results = [plain.images(planted.images[10:13], Seeds(3)) for plain in made]
+        assert results[0] == results[1]
+
+
+class TestQuickEncoder:
+    def test_folding_takes_the_batch_norms_out_and_changes_only_rounding(self, network):
+        images = torch.rand(5, 3, 16, 16, generator=Seeds(0).torch())
+        fused = folded(network)
+        assert not any(isinstance(part, nn.BatchNorm2d) for part in fused.modules())
+        torch.testing.assert_close(fused(images), network(images), atol=1e-5, rtol=1e-5)
+        assert sum(isinstance(part, nn.BatchNorm2d) for part in network.modules()) == 2, "the given one is whole"
+
+    def test_a_network_that_cannot_be_followed_is_copied(self):
+        class Turning(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.conv, self.norm = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
+
+            def forward(self, images):
+                return self.norm(self.conv(images)).mean((2, 3)) if images.sum() > 0 else images.mean((2, 3))
+
+        own, images = Turning().eval(), torch.rand(2, 3, 8, 8, generator=Seeds(1).torch())
+        assert torch.equal(folded(own)(images), own(images))
+
+    def test_bf16_comes_close(self, toy_view, planted, network):
+        encoder = toy_view(planted.images, network, 8).encoder
+        quick = QuickEncoder(encoder, torch.bfloat16)
+        features, wanted = quick(planted.images[:50]), encoder(planted.images[:50])
+        assert features.dtype == torch.float32
+        assert not torch.equal(features, wanted)
+        torch.testing.assert_close(features, wanted, atol=0.03, rtol=0.03)
+        assert quick.module is network
+
+    def test_exact_is_the_encoder_itself(self, toy_view, planted, network):
+        clusters = Clusters(toy_view(planted.images, network, 8).encoder, torch.eye(8), 16)
+        assert quickened(clusters, "exact") is clusters
+        assert torch.equal(quickened(clusters, "bf16").centres, clusters.centres)
+
+
+class TestRepeatedMasks:
+    def test_by_hand(self):
+        draws = Draws(torch.tensor([[0, 1, 0], [0, 0, 0]]), torch.tensor([[2, 0, 2], [2, 2, 2]]))
+        first, which = repeats(draws, 4)
+        assert len(first) == 3  # of image 0 two, of image 1 one
+        assert which.tolist() == [0, 1, 0, 2, 2, 2]
+        assert first[0] in (0, 2)
+        assert first[1] == 1
+        assert first[2] in (3, 4, 5)
+
+    def test_masks_of_blocks_are_all_looked_at(self):
+        assert repeats(draw(2, 9, 4, Seeds(0), strategy="random", blocks=2), 4) is None
+
+    def test_the_maps_are_the_same_bit_by_bit_with_fewer_passes(self, toy_view, planted, network):
+        clusters = Clusters(toy_view(planted.images, network, 8).encoder, torch.eye(8), 4096)
+        finder, images = ActivationMasking(clusters=clusters, window=5, masks=256), planted.images[:4]
+        draws = draw(4, 256, 16, Seeds(2), strategy="full", blocks=4)
+        assert len(repeats(draws, 16)[0]) < 0.7 * 4 * 256  # 256 places: 1 - 1/e of them are drawn
+        maps = finder.maps(images, torch.zeros(4), Seeds(2))
+        assert torch.equal(maps, finder.attention(images, cyclic_masks(draws, 16, 5)))
+
+
+class TestCoarseMasks:
+    @pytest.mark.parametrize(("size", "window", "masks"), [(32, 12, 256), (224, 60, 256), (16, 3, 8), (33, 5, 64)])
+    def test_the_grid_covers_every_pixel(self, size, window, masks):
+        draws = grid(size, window, masks)
+        assert cyclic_masks(draws, size, window).any(1).all()
+        assert draws.tops.shape[1] == len({*zip(draws.tops[0].tolist(), draws.lefts[0].tolist(), strict=True)})
+
+    def test_as_many_as_it_says(self):
+        passes = PoisonCAM(search="coarse").passes
+        assert passes == 25 + 16
+        assert grid(32, 12, 256).tops.numel() + around(torch.tensor([[4, 4, 12, 12]]), 32, 256).tops.numel() == passes
+
+    def test_around_by_hand(self):
+        draws = around(torch.tensor([[0, 10, 8, 8]]), 12, 32)  # two by two, a quarter of the window off each side
+        places = {*zip(draws.tops[0].tolist(), draws.lefts[0].tolist(), strict=True)}
+        assert places == {(10, 8), (10, 0), (2, 8), (2, 0)}
+
+    def test_it_finds_the_planted_triggers(self, toy_view, planted):
+        """Of 24 poisoned images; the search with all 256 masks divided finds all but a few to the pixel."""
+        view = toy_view(planted.images, planted.features, 4)
+        defense = PoisonCAM(window=6, clusters=10, search="coarse", top_k=8)
+        _, clustering, settings = defense._clustered(view)
+        poisoned = planted.images[torch.tensor(planted.poisoned)]
+        found = defense.locator(clustering, settings)(poisoned, torch.zeros(24), Seeds(0))
+        assert ((found[:, :2] - planted.places).abs().amax(1) <= 2).float().mean() >= 0.8
+
+    def test_only_whole_windows(self):
+        with pytest.raises(BenchError, match=r"search='coarse' masks whole windows.*'random'"):
+            PoisonCAM(search="coarse", strategy="random")
+
+
+class TestHalving:
+    def _test(self, toy_view, **more):
+        """64 images, red 0 to 63 in some order: a patch with green p changes the cluster of those under p."""
+        images = torch.zeros(64, 3, 4, 4, dtype=torch.uint8)
+        images[:, 0] = torch.randperm(64, generator=Seeds(8).torch())[:, None, None]
+        encoder = toy_view(images, lambda x: x[:, :2].amax((2, 3)) * 255 + torch.tensor([0.5, 0.0]), 2).encoder
+        return FlipTest(Clusters(encoder, torch.eye(2), 16), images, **more)
+
+    def _patches(self, greens):
+        patches = torch.zeros(len(greens), 3, 2, 2, dtype=torch.uint8)
+        patches[:, 1] = torch.tensor(greens)[:, None, None]
+        return patches, torch.zeros(len(greens), dtype=torch.long)
+
+    def test_the_best_are_tested_on_all_and_none_is_above_them_by_chance(self, toy_view):
+        patches, own = self._patches(list(range(0, 64, 2)))
+        whole = self._test(toy_view)(patches, own, Seeds(0))
+        assert whole.tolist() == list(range(0, 64, 2))
+        halved = self._test(toy_view, halving=True)(patches, own, Seeds(0))
+        kept = max(FEW, round(RUNGS[-1][1] * 32))
+        best = halved.argsort(descending=True, stable=True)[:kept]
+        assert torch.equal(halved[best], whole[best])
+        assert whole[best].min() >= 48  # of the true first eight
+        assert float(np.corrcoef(halved, whole)[0, 1]) > 0.9
+
+    @pytest.mark.parametrize("kind", ["any", "own"])
+    def test_few_candidates_are_all_tested_on_all(self, toy_view, kind):
+        patches, own = self._patches([0, 17, 40, 63])
+        scores = [self._test(toy_view, kind=kind, halving=on)(patches, own, Seeds(1)) for on in (False, True)]
+        assert torch.equal(*scores)
+
+    def test_the_share_that_plans_count_on(self):
+        """128 images, 32 candidates: 8 each, 8 of them 24 more, 4 of them the other 96."""
+        seen = 32 * LEAST + 8 * (32 - LEAST) + 4 * (128 - 32)
+        assert seen / (32 * 128) == pytest.approx(HALVED_SHARE, abs=0.05)
+
+
+class TestTheOption:
+    def test_the_exact_search_keeps_the_name_it_had(self):
+        assert "search" not in PoisonCAM().identity()
+        assert PoisonCAM(search="bf16").identity()["search"] == "bf16"
+        assert {**PoisonCAM(search="coarse").identity(), "search": 0} == {**PoisonCAM().identity(), "search": 0}
+
+    def test_unknown(self):
+        with pytest.raises(BenchError, match=r"'bf61'.*bf16"):
+            PoisonCAM(search="bf61")
+
+    def test_a_plan_counts_what_the_coarse_search_saves(self):
+        exact, coarse = (PoisonCAM(search=name).forwards(2000, 32) for name in ("exact", "coarse"))
+        assert exact > 4 * coarse
+
+    @pytest.mark.parametrize("plugin", [PoisonCAM, PatchSearch])
+    @pytest.mark.parametrize("search", SEARCHES)
+    def test_every_search_ranks_the_poisoned_first(self, toy_view, planted, plugin, search):
+        class Backdoored(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.same = nn.Identity()
+
+            def forward(self, images):
+                return planted.features(self.same(images).float())
+
+        layer = {"layer": "same"} if plugin is PatchSearch else {"masks": 64}
+        defense = plugin(window=6, clusters=10, top_k=8, batch=256, search=search, **layer)
+        ordered, _, found = _scored(defense, toy_view(planted.images, Backdoored(), 4))
+        poisoned = planted.poisoned[ordered.order]
+        ranked = found.indices[np.lexsort((found.indices, -found.scores))]
+        assert poisoned[ranked[:8]].mean() >= 0.75
+        assert dataclasses.asdict(defense)["search"] == search
