@@ -44,8 +44,8 @@ _STDLIB = os.path.realpath(sysconfig.get_path("stdlib"))
 class Watch:
     """What one defense must leave alone, and what it was caught at.
 
-    closed: files and folders it may not touch. allowed: those below them that it may (files that its options name).
-    code: source files that are its own; only they may not start programs, since libraries do (to ask for the
+    closed: files and folders it may not touch. allowed: files that its options name, which it may although they lie
+    there. code: source files that are its own; only they may not start programs, since libraries do (to ask for the
     processor's name, to compile a kernel).
     """
 
@@ -177,6 +177,12 @@ def closed_paths(store: Path, options: Mapping[str, Any]) -> list[Path]:
     return found + existing(options)
 
 
+def allowed_paths(store: Path, options: Mapping[str, Any]) -> list[Path]:
+    """The files that a defense's `options` name, but none of the store."""
+    inside = _real(store)
+    return [path for path in existing(options) if path.is_file() and not _within(_real(path), inside)]
+
+
 def existing(options: Mapping[str, Any]) -> list[Path]:
     """The files and folders that are there among the values."""
     named = [Path(value).expanduser() for value in options.values() if isinstance(value, str | Path) and str(value)]
@@ -189,4 +195,5 @@ def code_of(plugin: object) -> list[Path]:
     file = getattr(sys.modules.get(module), "__file__", None)
     if file is None:
         return []
-    return [Path(file).parent if "." in module and not module.startswith("bench.") else Path(file)]
+    package = "." in module and module.partition(".")[0] != "bench"
+    return [Path(file).parent if package else Path(file)]

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +37,13 @@ if TYPE_CHECKING:
     from .encoder import FrozenEncoder
     from .view import DefenderView
 
-Report = Callable[[str, int, int], None]
+
+class Report(Protocol):
+    """`done` of `total` units of `what` are through; `numbers`: what was measured there, for trackers."""
+
+    def __call__(self, what: str, done: int, total: int, /, **numbers: float) -> None: ...
+
+
 VERSIONS = {"poison": 1, "pretrain": 1, "import": 1, "probe": 1, "clean": 2, "control": 1}
 
 
@@ -145,7 +151,11 @@ def pretrain_stage(
             work=making.dir,
             scratch=making.scratch,
         )
-        pretrain(job, lambda done, total: report("steps", done, total), machine.devices, machine.accelerator)
+
+        def tell(done: int, total: int, loss: float, rate: float) -> None:
+            report("steps", done, total, **{"loss": loss, "learning rate": rate})
+
+        pretrain(job, tell, machine.devices, machine.accelerator)
 
     sections = {name: dataclasses.asdict(getattr(config, name)) for name in ("encoder", "views", "train")}
     sections["train"].pop("loader_workers")
@@ -277,9 +287,12 @@ def _order_seeds(config: Config, poison: str) -> Seeds:
 
 
 def _watch(config: Config, defense: Defense, store: Path) -> Watch:
-    options = vars(config.dataset)
-    allowed, code = proctor.existing(vars(defense)), proctor.code_of(defense)
-    return Watch(defense.name, proctor.closed_paths(store, options), allowed=allowed, code=code)
+    return Watch(
+        defense.name,
+        proctor.closed_paths(store, vars(config.dataset)),
+        allowed=proctor.allowed_paths(store, vars(defense)),
+        code=proctor.code_of(defense),
+    )
 
 
 def attention_of(

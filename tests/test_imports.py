@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 # A module may import from its own layer and those above it in this list.
 LAYERS = (
-    {"errors", "types", "seeds", "probe_settings"},
+    {"errors", "types", "seeds", "probe_settings", "proctor", "exam"},
     {"store", "plugins"},
     {"manifest", "data"},
     {"ssl"},
@@ -19,7 +19,7 @@ LAYERS = (
     {"record"},
     {
         *("stages", "pipeline", "run", "listen", "outcome", "estimate", "leaderboard", "summary", "report"),
-        *("gallery", "published"),
+        *("gallery", "published", "cheating"),
     },
     {"cells", "graph", "engines", "matrix", "forecast", "board", "reproduce", "studies"},
     {"commands", "matrix_command", "reproduce_command", "study", "plugin_commands", "cli"},
