@@ -83,13 +83,13 @@ def run_cheats(cheats: Sequence[type[Cheat]] = ()) -> list[Result]:
     """Every cheat of `cheats` (all, without any) on 160 images of four classes, 20 of them poisoned."""
     with tempfile.TemporaryDirectory() as name:
         work = Path(name).resolve()
-        scenes = _pipeline(work / "store", ())
-        folder = _as_folder(scenes.dataset, work / "folder")
-        files = _pipeline(work / "store", ("dataset.root=" + str(folder), "dataset.size=32"), dataset="folder")
+        scenes = _pipeline(work / "scenes", ())
+        folder = _as_folder(scenes.dataset, work / "images")
+        files = _pipeline(work / "files", ("dataset.root=" + str(folder), "dataset.size=32"), dataset="folder")
         for pipeline in (scenes, files):
             make_stage(pipeline.poison, pipeline.store, _Deaf())
-        where = f"{work / 'store'}|{folder}"
-        return [_try(cheat, files if cheat in IN_FOLDERS else scenes, where) for cheat in cheats or CHEATS]
+        pairs = [(cheat, files if cheat in IN_FOLDERS else scenes) for cheat in cheats or CHEATS]
+        return [_try(cheat, pipeline, f"{pipeline.store.root}|{folder}") for cheat, pipeline in pairs]
 
 
 def _pipeline(store: Path, settings: Sequence[str], **choices: str) -> Pipeline:

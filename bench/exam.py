@@ -173,7 +173,7 @@ def sit(call: Callable[[View], T], view: View, watch: Watch) -> T:
     post: SimpleQueue[Any] = SimpleQueue()
     window = Window(view.size, len(view), view.device, view.seeds(), post)
     thread = Thread(target=_work, args=(call, window, post), name=f"defense {watch.name}", daemon=True)
-    with watching(watch, thread):
+    with watching(watch):
         thread.start()
         try:
             found: T = _Desk(view, post).serve()

@@ -76,7 +76,7 @@ def truth_in(things: Iterable[Any], count: int) -> Guess:
                 rows = vars(thing)[name]
                 if len(rows):
                     return mask([row if isinstance(row, int) else row.index for row in rows], count)
-            except Exception:  # noqa: S112 - anything may lie about
+            except Exception:
                 continue
     return None
 
@@ -266,7 +266,7 @@ class StoreReader(Cheat):
 
 @dataclass(frozen=True, kw_only=True)
 class StoreThread(StoreReader):
-    """Does so in a thread of its own, by a symbolic link."""
+    """Has a thread of its own read the manifest."""
 
     name: ClassVar[str] = "cheat-thread"
     leak: ClassVar[str] = "the store on disk, by another thread"
