@@ -55,6 +55,10 @@ ThreatCheckpoint = Annotated[
         show_default="train it",
     ),
 ]
+TensorBoardDir = Annotated[
+    Path | None,
+    typer.Option("--tensorboard", metavar="DIR", help="Write the run's curves below DIR.", show_default="no"),
+]
 Devices = Annotated[int, typer.Option(min=1, help="Devices (processes) a training takes.")]
 Accelerator = Annotated[str, typer.Option(help="Lightning Fabric's accelerator: auto, cpu, cuda, mps ...")]
 
@@ -132,12 +136,17 @@ def run(
     store: StoreRoot = None,
     devices: Devices = 1,
     accelerator: Accelerator = "auto",
+    tensorboard: TensorBoardDir = None,
 ) -> None:
     """Attack, train, defend, train again, and print both rows. What is in the store is not computed again."""
     from .commands import run_command
 
     choices = {"attack": attack, "defense": defense, "dataset": dataset, "ssl": ssl}
     config, plugins = _load(preset, choices, settings, seed, threat_checkpoint, plugin)
+    if tensorboard is not None:
+        from .plugins.tensorboard import TensorBoard
+
+        plugins.add(TensorBoard(tensorboard.expanduser(), name=f"{config.defense.name}-seed{config.seed}"))
     run_command(config, plugins, store=store, record=record, devices=devices, accelerator=accelerator)
 
 
@@ -291,6 +300,19 @@ def check(
     from .plugin_commands import check_command
 
     if not check_command(name, plugin or (), settings or ()):
+        raise typer.Exit(1)
+
+
+@app.command()
+def cheats(
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write the table into this markdown file, between its marks.")
+    ] = None,
+) -> None:
+    """Run the contract kit's cheating defenses on toy data: what each gains, and how it is stopped."""
+    from .plugin_commands import cheats_command
+
+    if not cheats_command(output):
         raise typer.Exit(1)
 
 

@@ -48,9 +48,12 @@ def run_command(
     if record is not None:
         check_can_write(record)
     pipeline = _pipeline(config, store, devices, accelerator)
+    trackers = Trackers(plugins)
+    trackers.run_started(config.resolved)
     with Terminal(out) as terminal:
-        make_stages(pipeline, Everyone([terminal, Trackers(plugins)]))
+        make_stages(pipeline, Everyone([terminal, trackers]))
     built, kept = outcome.keep_record(pipeline)
+    trackers.run_finished(built)
     for part in summary(built):
         out.print(part, highlight=False, soft_wrap=True)
     if record is not None:

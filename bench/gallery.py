@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +11,7 @@ from numpy.typing import NDArray
 
 from .errors import BenchError
 from .pipeline import Pipeline
-from .stages import defender_view
+from .stages import attention_of
 from .types import Defense
 
 if TYPE_CHECKING:
@@ -44,11 +42,9 @@ def most_suspicious(pipeline: Pipeline, count: int) -> NDArray[np.int64]:
 
 def look(pipeline: Pipeline, defense: Defense, indices: NDArray[np.int64]) -> Look | None:
     """`defense` on the images at `indices`, by the threat model; None where it locates nothing."""
-    with tempfile.TemporaryDirectory() as notebook:
-        find = lambda: pipeline.folder(pipeline.threat)  # noqa: E731 - read only when the encoder is asked for
-        images, nobody = pipeline.poisoned_train, lambda *_: None
-        view = defender_view(pipeline.config, defense, images, pipeline.machine, find, Path(notebook), nobody)
-        found = defense.attention(view, indices)
+    find = lambda: pipeline.folder(pipeline.threat)  # noqa: E731 - read only when the encoder is asked for
+    images, store = pipeline.poisoned_train, pipeline.store.root
+    found = attention_of(pipeline.config, defense, images, indices, pipeline.machine, find, store, pipeline.poison.key)
     return None if found is None else Look(defense.name, *found)
 
 

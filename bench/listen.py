@@ -21,6 +21,8 @@ class Listener(Protocol):
 
     def progressed(self, stage: Stage, what: str, done: int, total: int) -> None: ...
 
+    def measured(self, stage: Stage, step: int, numbers: dict[str, float]) -> None: ...
+
     def finished(self, stage: Stage, seconds: float) -> None: ...
 
 
@@ -30,14 +32,28 @@ class Trackers:
     def __init__(self, plugins: Plugins) -> None:
         self._plugins = plugins
 
+    def run_started(self, config: dict[str, Any]) -> None:
+        """All of its configuration."""
+        self._plugins.notify("run_started", config=config)
+
     def started(self, stage: Stage, cached: bool) -> None:
-        self._plugins.notify("bench_stage_started", stage=stage.name, key=stage.key, cached=cached)
+        self._tell("started", stage, cached=cached)
 
     def progressed(self, stage: Stage, what: str, done: int, total: int) -> None:
-        self._plugins.notify("bench_stage_progress", stage=stage.name, what=what, done=done, total=total)
+        self._tell("progress", stage, what=what, done=done, total=total)
+
+    def measured(self, stage: Stage, step: int, numbers: dict[str, float]) -> None:
+        self._tell("measured", stage, step=step, numbers=numbers)
 
     def finished(self, stage: Stage, seconds: float) -> None:
-        self._plugins.notify("bench_stage_finished", stage=stage.name, key=stage.key, seconds=seconds)
+        self._tell("finished", stage, seconds=seconds)
+
+    def run_finished(self, record: dict[str, Any]) -> None:
+        """Its record, whole."""
+        self._plugins.notify("run_finished", record=record)
+
+    def _tell(self, event: str, stage: Stage, **facts: Any) -> None:
+        self._plugins.notify(f"stage_{event}", stage=stage.name, key=stage.key, title=stage.title, **facts)
 
 
 class Everyone:
@@ -53,6 +69,10 @@ class Everyone:
     def progressed(self, stage: Stage, what: str, done: int, total: int) -> None:
         for listener in self._listeners:
             listener.progressed(stage, what, done, total)
+
+    def measured(self, stage: Stage, step: int, numbers: dict[str, float]) -> None:
+        for listener in self._listeners:
+            listener.measured(stage, step, numbers)
 
     def finished(self, stage: Stage, seconds: float) -> None:
         for listener in self._listeners:
@@ -111,6 +131,9 @@ class Terminal:
             self._what = what
             self._task = self._progress.add_task(stage.title, total=total, completed=done, unit=what)
         self._progress.update(self._task, completed=done, total=total)
+
+    def measured(self, stage: Stage, step: int, numbers: dict[str, float]) -> None:
+        """Not shown."""
 
     def finished(self, stage: Stage, seconds: float) -> None:
         self._clear()

@@ -31,9 +31,11 @@ def make_stage(stage: Stage, store: Store, listener: Listener) -> None:
     with store.open(stage.name, stage.key, **about) as making:
         if not making.finished:
 
-            def report(what: str, done: int, total: int) -> None:
+            def report(what: str, done: int, total: int, **numbers: float) -> None:
                 making.tick()
                 listener.progressed(stage, what, done, total)
+                if numbers:
+                    listener.measured(stage, done, numbers)
 
             stage.make(making, report)
     listener.finished(stage, time.monotonic() - start)

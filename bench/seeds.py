@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,8 +24,7 @@ class Seeds:
     @property
     def value(self) -> int:
         """This node's seed: an int in [0, 2**63)."""
-        text = "/".join(f"{type(name).__name__}:{name}" for name in self._path)
-        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
+        return _number(hashlib.sha256("/".join(map(_text, self._path)).encode()))
 
     def numpy(self) -> np.random.Generator:
         """A fresh NumPy generator (PCG64, the same stream on every platform)."""
@@ -36,3 +35,34 @@ class Seeds:
         import torch
 
         return torch.Generator(device=device).manual_seed(self.value)
+
+    def sealed(self) -> Seeds:
+        """The same node, which does not tell the names above it: who holds it cannot read off the root."""
+        return _Sealed(hashlib.sha256("/".join(map(_text, self._path)).encode()))
+
+
+class _Sealed(Seeds):
+    """A node that holds the hash of its path instead of the path. It cannot be pickled."""
+
+    def __init__(self, state: Any) -> None:
+        self._state = state
+
+    def child(self, *names: str | int) -> Seeds:
+        state = self._state.copy()
+        state.update("".join(f"/{_text(name)}" for name in names).encode())
+        return _Sealed(state)
+
+    @property
+    def value(self) -> int:
+        return _number(self._state)
+
+    def sealed(self) -> Seeds:
+        return self
+
+
+def _text(name: str | int) -> str:
+    return f"{type(name).__name__}:{name}"
+
+
+def _number(state: Any) -> int:
+    return int.from_bytes(state.digest()[:8], "little") >> 1

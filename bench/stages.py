@@ -13,15 +13,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from . import proctor
 from .config import Config
+from .data.images import Subset
 from .errors import BenchError
 from .manifest import Manifest
 from .plugins.source import identity
+from .proctor import Watch
+from .seeds import Seeds
 from .ssl.importing import Checkpoint
 from .ssl.schedule import Schedule
 from .store import Making, Notebook, digest, key_of, read_arrays, write_arrays, write_json
@@ -33,8 +37,14 @@ if TYPE_CHECKING:
     from .encoder import FrozenEncoder
     from .view import DefenderView
 
-Report = Callable[[str, int, int], None]
-VERSIONS = {"poison": 1, "pretrain": 1, "import": 1, "probe": 1, "clean": 1, "control": 1}
+
+class Report(Protocol):
+    """`done` of `total` units of `what` are through; `numbers`: what was measured there, for trackers."""
+
+    def __call__(self, what: str, done: int, total: int, /, **numbers: float) -> None: ...
+
+
+VERSIONS = {"poison": 1, "pretrain": 1, "import": 1, "probe": 1, "clean": 2, "control": 1}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +151,11 @@ def pretrain_stage(
             work=making.dir,
             scratch=making.scratch,
         )
-        pretrain(job, lambda done, total: report("steps", done, total), machine.devices, machine.accelerator)
+
+        def tell(done: int, total: int, loss: float, rate: float) -> None:
+            report("steps", done, total, **{"loss": loss, "learning rate": rate})
+
+        pretrain(job, tell, machine.devices, machine.accelerator)
 
     sections = {name: dataclasses.asdict(getattr(config, name)) for name in ("encoder", "views", "train")}
     sections["train"].pop("loader_workers")
@@ -205,7 +219,6 @@ def probe_stage(
 
     def make(making: Making, report: Report) -> None:
         from . import probe
-        from .data.images import Subset
         from .encoder import normalised_features
 
         frozen = encoder_of(encoder(), config, dataset.size, machine)
@@ -249,9 +262,13 @@ def clean_stage(
     """Lets the defense judge the poisoned training set through its view: verdict.npz and facts.json."""
 
     def make(making: Making, report: Report) -> None:
-        images = poisoned()
-        view = defender_view(config, defense, images, machine, encoder, making.scratch, report)
-        _write_verdict(check_verdict(defense.clean(view), count, images.size, defense.name), making.dir)
+        from .exam import put_back, shuffled, sit
+
+        images, order = poisoned(), shuffled(_order_seeds(config, inputs["poison"]), count)
+        view = defender_view(config, defense, Subset(images, order), machine, encoder, making.scratch, report)
+        found = sit(defense.clean, view, _watch(config, defense, making.dir.parents[1]))
+        verdict = check_verdict(found, count, images.size, defense.name)
+        _write_verdict(put_back(verdict, order), making.dir)
 
     return Stage(
         name="clean",
@@ -261,6 +278,43 @@ def clean_stage(
         make=make,
         work=count,
     )
+
+
+def _order_seeds(config: Config, poison: str) -> Seeds:
+    """Draws the order of a view. The key of the poison stage is in it, which nobody can work out without the labels
+    and the unpoisoned images (the fingerprint of the data set is in that): the run's seed alone is soon guessed."""
+    return config.seeds.child("view", poison)
+
+
+def _watch(config: Config, defense: Defense, store: Path) -> Watch:
+    return Watch(
+        defense.name,
+        proctor.closed_paths(store, vars(config.dataset)),
+        allowed=proctor.allowed_paths(store, vars(defense)),
+        code=proctor.code_of(defense),
+    )
+
+
+def attention_of(
+    config: Config,
+    defense: Defense,
+    images: Images,
+    indices: NDArray[np.int64],
+    machine: Machine,
+    encoder: Callable[[], Path],
+    store: Path,
+    poison: str,
+) -> tuple[NDArray[np.float32], NDArray[np.int64]] | None:
+    """`defense.attention` for the images of the data set at `indices`, asked as `clean` is: maps and windows."""
+    import tempfile
+
+    from .exam import shuffled, sit
+
+    order = shuffled(_order_seeds(config, poison), len(images))
+    places = np.argsort(order)[indices]
+    with tempfile.TemporaryDirectory() as notebook:
+        view = defender_view(config, defense, Subset(images, order), machine, encoder, Path(notebook), lambda *_: None)
+        return sit(lambda window: defense.attention(window, places), view, _watch(config, defense, store))
 
 
 def defender_view(
@@ -280,7 +334,7 @@ def defender_view(
         images,
         name=defense.name,
         encoder=(lambda: encoder_of(encoder(), config, images.size, machine)) if wanted else None,
-        seeds=config.seeds.child("defense"),
+        seeds=config.seeds.child("defense").sealed(),
         step=Notebook(notebook).step,
         report=report,
         device=machine.device,

@@ -201,6 +201,7 @@ class Encoder(Protocol):
 class View(Protocol):
     """All that a defense sees: unlabelled images by index, what it declared in `needs`, generators, a notebook.
 
+    The images stand in an order of the run's own, drawn anew for every poisoned set, so that an index says nothing.
     Asking for an undeclared need raises UndeclaredNeed.
     """
 
@@ -238,7 +239,8 @@ class Verdict:
     keep: (N,) bool. score: (N,) float, the detector's suspicion of every image (None where there is none).
     trigger_score: (N,) float, how strongly the image's candidate trigger acts, NaN where not scored;
     boxes: (N, 4) int64 candidate trigger windows, -1 where not scored (both None for a defense that locates nothing).
-    facts: JSON-able facts worth keeping in the record (numbers of clusters, rounds, images scored ...).
+    facts: JSON-able facts worth keeping in the record (numbers of clusters, rounds, images scored ...). One whose name
+    ends in "_indices" is a list of image indices, which the harness translates as it does the rest.
     """
 
     keep: NDArray[np.bool_]

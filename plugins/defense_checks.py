@@ -8,8 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from platformdirs import user_cache_path
 from torch import Tensor
 
+from bench.exam import sit
+from bench.proctor import Watch, closed_paths, code_of
 from bench.seeds import Seeds
 from bench.types import Arrays, Defense, Verdict
 
@@ -185,6 +188,17 @@ def check_permutation(trial: DefenseTrial) -> None:
             require(same, f"{part} changes with the order of the images")
 
 
+@check("use what the view offers: no file of the store or the data set, no gc, no programs, no private attributes")
+def check_peeking(trial: DefenseTrial) -> None:
+    """Asked as a run asks it, in a thread of its own and watched, it says the same and touches nothing it must not."""
+    first = trial.first()
+    store = user_cache_path("ssl-backdoor-bench", appauthor=False)
+    watch = Watch(trial.plugin.name, closed_paths(store, {}), code=code_of(trial.plugin))
+    view = ToyView(trial.planted, needs=type(trial.plugin).needs, encoder=trial.encoder)
+    watched: Verdict = trial.once("watched", lambda: sit(trial.plugin.clean, view, watch), "clean() (watched run)")
+    _require_same(first, watched, "asked by a run it gave another")
+
+
 @check("copy the encoder before changing anything of it, and take your hooks off again")
 def check_encoder_kept(trial: DefenseTrial) -> None:
     """The encoder is as it was: weights, mode, gradients, hooks."""
@@ -226,6 +240,7 @@ CHECKS: tuple[Check[Any], ...] = (
     check_same_seed,
     check_resume,
     check_permutation,
+    check_peeking,
     check_encoder_kept,
     check_images_kept,
     check_global_state,

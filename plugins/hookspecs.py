@@ -37,15 +37,30 @@ def bench_ssl_methods() -> list[type[SSLMethod]]:  # type: ignore[empty-body]
 
 
 @hookspec
-def bench_stage_started(stage: str, key: str, cached: bool) -> Any:
+def bench_run_started(config: dict[str, Any]) -> Any:
+    """A run begins; `config` is all of its configuration, JSON-able."""
+
+
+@hookspec
+def bench_stage_started(stage: str, key: str, title: str, cached: bool) -> Any:
     """A stage of a run begins; `key` is its hash in the store, `cached`: its result is already there."""
 
 
 @hookspec
-def bench_stage_progress(stage: str, what: str, done: int, total: int) -> Any:
+def bench_stage_progress(stage: str, key: str, title: str, what: str, done: int, total: int) -> Any:
     """`done` of `total` units of `what` are through."""
 
 
 @hookspec
-def bench_stage_finished(stage: str, key: str, seconds: float) -> Any:
+def bench_stage_measured(stage: str, key: str, title: str, step: int, numbers: dict[str, float]) -> Any:
+    """What a stage measured at `step`: of a training the "loss" and the "learning rate"."""
+
+
+@hookspec
+def bench_stage_finished(stage: str, key: str, title: str, seconds: float) -> Any:
     """A stage ended well after `seconds` of wall time."""
+
+
+@hookspec
+def bench_run_finished(record: dict[str, Any]) -> Any:
+    """A run ended well; `record` is its record as it is kept (see record.schema.json)."""

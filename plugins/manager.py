@@ -54,6 +54,13 @@ class Plugins:
         """Every installed plugin, then those in `extra`: modules, objects, or sources."""
         return cls([*(installed_sources() if installed else ()), *map(given_source, extra)])
 
+    def add(self, plugin: object) -> None:
+        """One more, for instance a tracker. Raises BenchError where it cannot be used."""
+        before = len(self._unloaded)
+        self._register(given_source(plugin))
+        if len(self._unloaded) > before:
+            raise BenchError(str(self._unloaded.pop()))
+
     def _register(self, source: Source) -> None:
         """Import one plugin and check its hooks; a plugin with any bad hook is left out as a whole."""
         try:

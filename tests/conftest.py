@@ -72,6 +72,9 @@ class Ear:
     def progressed(self, stage, what, done, total):
         self.heard.append(("progressed", stage.title, what, done, total))
 
+    def measured(self, stage, step, numbers):
+        pass
+
     def finished(self, stage, seconds):
         self.heard.append(("finished", stage.title, seconds))
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.errors import BenchError
+from bench.proctor import trust
 from bench.types import Images, Poison
 
 if TYPE_CHECKING:
@@ -216,7 +217,7 @@ def in_threads(work: Callable[[slice], None], count: int) -> None:
             work(part)
         return
     # Not one pool for all: its threads would not survive fork(), and making some takes under a millisecond.
-    with ThreadPoolExecutor(len(parts)) as pool:
+    with ThreadPoolExecutor(len(parts), initializer=trust) as pool:
         list(pool.map(work, parts))
 
 

@@ -27,6 +27,8 @@ class Relay:
     def progressed(self, stage: Stage, what: str, done: int, total: int) -> None:
         self._report(what, done, total)
 
+    def measured(self, stage: Stage, step: int, numbers: dict[str, float]) -> None: ...
+
     def finished(self, stage: Stage, seconds: float) -> None: ...
 
 

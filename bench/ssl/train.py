@@ -35,7 +35,8 @@ from .settings import EncoderSettings, TrainSettings, ViewSettings
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-Report = Callable[[int, int], None]
+Report = Callable[[int, int, float, float], None]
+"""Steps done, steps in all, loss and learning rate of the last one."""
 CHECKPOINT_SECONDS = 15.0
 ENCODER_FILE = "encoder.safetensors"
 CURVE_FILE = "curve.json"
@@ -157,8 +158,8 @@ class _Post:
 
     queue: Any
 
-    def __call__(self, done: int, total: int) -> None:
-        self.queue.put((done, total))
+    def __call__(self, done: int, total: int, loss: float, rate: float) -> None:
+        self.queue.put((done, total, loss, rate))
 
 
 def _train_apart(fabric: Fabric, job: Job, post: _Post) -> None:
@@ -224,7 +225,7 @@ def _train(fabric: Fabric, job: Job, report: Report) -> None:
         mixed = make_mixed(views, job, step, fabric.global_rank)
         losses.append(_step(fabric, model, learner, optimiser, views, mixed, plan.fraction(step + 1)))
         if fabric.is_global_zero:
-            report(step + 1, plan.steps)
+            report(step + 1, plan.steps, losses[-1], plan.lr(step))
             if time.monotonic() - kept > CHECKPOINT_SECONDS:
                 checkpoint.save(saved, learner, optimiser, losses)
                 kept = time.monotonic()

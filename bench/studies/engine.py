@@ -90,6 +90,9 @@ class Once:
     def progressed(self, stage: Stage, what: str, done: int, total: int) -> None:
         self._listener.progressed(stage, what, done, total)
 
+    def measured(self, stage: Stage, step: int, numbers: dict[str, float]) -> None:
+        self._listener.measured(stage, step, numbers)
+
     def finished(self, stage: Stage, seconds: float) -> None:
         self._listener.finished(stage, seconds)
 

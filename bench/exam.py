@@ -1,0 +1,211 @@
+"""How a defense is asked: in a thread of its own, through a window, about images in an order that says nothing.
+
+In its thread there is nothing of the harness: no frame above it, no object that leads to the truth. What it holds is
+a Window, from which questions go out by a queue; the harness's thread answers them.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .proctor import Watch, watching
+from .seeds import Seeds
+from .types import Arrays, Encoder, Verdict, View
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+T = TypeVar("T")
+_GRACE = 5.0  # seconds that a stopped defense gets to end
+
+
+def shuffled(seeds: Seeds, count: int) -> NDArray[np.int64]:
+    """Which image stands at each of `count` places of the view: (count,) int64.
+
+    Data sets come class by class (folders) or in turn (scenes), and attacks poison a class: an index would tell.
+    """
+    return seeds.child("order").numpy().permutation(count)
+
+
+def put_back(verdict: Verdict, order: NDArray[np.int64]) -> Verdict:
+    """The verdict on a view in that order, in the order of the data set; so are facts whose name ends in _indices."""
+    parts: dict[str, Any] = {name: getattr(verdict, name) for name in ("keep", "score", "trigger_score", "boxes")}
+    parts = {k: None if v is None else _unshuffled(np.asarray(v), order) for k, v in parts.items()}
+    facts = {k: order[v].tolist() if k.endswith("_indices") and v else v for k, v in verdict.facts.items()}
+    return replace(verdict, facts=facts, **parts)
+
+
+def _unshuffled(values: NDArray[Any], order: NDArray[np.int64]) -> NDArray[Any]:
+    back = np.empty_like(values)
+    back[order] = values
+    return back
+
+
+class Window:
+    """A bench.View that holds numbers, a generator and a queue: what the harness knows is not behind any of them."""
+
+    def __init__(self, size: int, length: int, device: torch.device, seeds: Seeds, post: SimpleQueue[Any]) -> None:
+        self.size, self.device = size, device
+        self._length, self._seeds, self._post = length, seeds, post
+        self._encoder: Encoder | None = None
+
+    def __len__(self) -> int:
+        return self._length
+
+    def _ask(self, what: str, *arguments: Any) -> Any:
+        answer: SimpleQueue[tuple[bool, Any]] = SimpleQueue()
+        self._post.put((what, arguments, answer))
+        good, value = answer.get()
+        if not good:
+            raise value
+        return value
+
+    def batch(self, indices: Sequence[int] | NDArray[np.int64]) -> Tensor:
+        """uint8 (B, 3, size, size) on the CPU."""
+        found: Tensor = self._ask("batch", np.asarray(indices, np.int64))
+        return found
+
+    @property
+    def encoder(self) -> Encoder:
+        """The threat model; UndeclaredNeed where the defense does not declare it."""
+        if self._encoder is None:
+            self._encoder = self._ask("encoder")
+        return self._encoder  # type: ignore[return-value]
+
+    def seeds(self, *names: str | int) -> Seeds:
+        """The seed node under these names."""
+        return self._seeds.child(*names)
+
+    def step(self, name: str, compute: Callable[[], Arrays]) -> Arrays:
+        """`compute()`, kept on disk."""
+        found: Arrays | None = self._ask("find", name)
+        if found is None:
+            found = self._ask("keep", name, compute())
+        return found  # type: ignore[return-value]
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        """Tell the user."""
+        self._ask("progress", what, done, total)
+
+
+class _Missing(Exception):
+    """There is no such step yet."""
+
+
+class _Desk:
+    """The other side of a window: answers from the view that the harness made."""
+
+    def __init__(self, view: View, post: SimpleQueue[Any]) -> None:
+        self._view, self._post = view, post
+        self._troubles: dict[int, Exception] = {}
+
+    def batch(self, indices: NDArray[np.int64]) -> Tensor:
+        return self._view.batch(indices)
+
+    def encoder(self) -> Encoder:
+        return self._view.encoder
+
+    def find(self, name: str) -> Arrays | None:
+        def missing() -> Arrays:
+            raise _Missing
+
+        try:
+            return self._view.step(name, missing)
+        except _Missing:
+            return None
+
+    def keep(self, name: str, arrays: Arrays) -> Arrays:
+        return self._view.step(name, lambda: arrays)
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        self._view.progress(what, done, total)
+
+    def serve(self) -> Any:
+        """Answer until the defense is done: what it returned. Raises what it raised."""
+        while True:
+            what, arguments, answer = self._post.get()
+            if what == "done":
+                return arguments[0]
+            if what == "failed":
+                raise arguments[0] from self._troubles.get(id(arguments[0]))
+            answer.put(self._answer(what, arguments))
+
+    def _answer(self, what: str, arguments: tuple[Any, ...]) -> tuple[bool, Any]:
+        try:
+            return True, getattr(self, what)(*arguments)
+        except Exception as error:
+            return False, self._bare(error)
+
+    def _bare(self, error: Exception) -> Exception:
+        """The error without its traceback, whose frames are the harness's and hold what it knows."""
+        told = _copied(error)
+        self._troubles[id(told)] = error
+        return told
+
+
+def _copied(error: Exception) -> Exception:
+    try:
+        told = type(error)(*error.args)
+    except Exception:  # an exception class with a constructor of its own
+        told = RuntimeError(f"{type(error).__name__}: {error}")
+    return told
+
+
+class Stopped(BaseException):
+    """The harness was interrupted, so the defense is."""
+
+
+def sit(call: Callable[[View], T], view: View, watch: Watch) -> T:
+    """`call(window of the view)` in a thread of its own, watched. Raises what it raises, and Peeking.
+
+    This thread reads images, loads the encoder, writes the notebook and tells of progress, when it is asked to.
+    """
+    post: SimpleQueue[Any] = SimpleQueue()
+    window = Window(view.size, len(view), view.device, view.seeds(), post)
+    thread = Thread(target=_work, args=(call, window, post), name=f"defense {watch.name}", daemon=True)
+    with watching(watch):
+        thread.start()
+        try:
+            found: T = _Desk(view, post).serve()
+        except BaseException:
+            _end(thread, post)
+            watch.conclude()  # a refusal that the defense turned into another error is told as what it was
+            raise
+        thread.join()
+    watch.conclude()
+    return found
+
+
+def _work(call: Callable[[View], Any], window: Window, post: SimpleQueue[Any]) -> None:
+    """All that the defense's thread does."""
+    try:
+        found = call(window)
+    except BaseException as error:
+        post.put(("failed", (error,), None))
+    else:
+        post.put(("done", (found,), None))
+
+
+def _end(thread: Thread, post: SimpleQueue[Any]) -> None:
+    """Let the thread end: interrupt what it computes, answer what it asks with Stopped."""
+    until = time.monotonic() + _GRACE
+    thread.join(0.05)
+    if thread.is_alive() and thread.ident is not None:
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(Stopped))
+    while thread.is_alive() and time.monotonic() < until:
+        try:
+            *_, answer = post.get(timeout=0.05)
+        except Empty:
+            continue
+        if answer is not None:
+            answer.put((False, Stopped()))
