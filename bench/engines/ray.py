@@ -95,7 +95,8 @@ class RayEngine:
         try:
             kind, told = self._ray.get(next(stream))
         except errors.RayTaskError as error:  # what a stage raises comes as a message: here the task never began
-            return _ENDED, Fault.of(error)
+            said = str(error).strip()
+            return _ENDED, Fault(f"its Ray worker cannot begin: {said.splitlines()[-1]}", trace=said)
         except (errors.RayError, StopIteration) as error:
             said = str(error).strip().partition("\n")[0]
             return _ENDED, Fault(f"its Ray worker was lost ({type(error).__name__}: {said})", lost=True)
