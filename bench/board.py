@@ -88,7 +88,9 @@ class Board:
         from rich.markup import escape
 
         self._progress.remove_task(self._tasks.pop(node))
-        text = f"  [yellow]again[/] {escape(node.stage.title)} [dim](its worker was lost; try {node.tries} of {TRIES})[/]"
+        text = (
+            f"  [yellow]again[/] {escape(node.stage.title)} [dim](its worker was lost; try {node.tries} of {TRIES})[/]"
+        )
         self._console.print(text, highlight=False, soft_wrap=True)
 
     def _line(self, node: Node, how: str, remark: str) -> None:

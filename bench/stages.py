@@ -11,7 +11,7 @@ import dataclasses
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +31,10 @@ if TYPE_CHECKING:
     import torch
 
     from .encoder import FrozenEncoder
-    from .view import DefenderView
+    from .shards import Shards
+    from .ssl.settings import EncoderSettings
+    from .types import Team
+    from .view import DefenderView, MakePart
 
 Report = Callable[[str, int, int], None]
 VERSIONS = {"poison": 1, "pretrain": 1, "import": 1, "probe": 1, "clean": 1, "control": 1}
@@ -39,18 +42,25 @@ VERSIONS = {"poison": 1, "pretrain": 1, "import": 1, "probe": 1, "clean": 1, "co
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """Where stages run: Lightning Fabric's accelerator name, and how many devices a training takes."""
+    """Where stages run: Lightning Fabric's accelerator name, and how many devices a training, a search and the features
+    of a probe take."""
 
     accelerator: str = "auto"
     devices: int = 1
 
     @cached_property
     def device(self) -> torch.device:
-        """The device of everything that is not training."""
+        """The device of everything that is not shared out."""
         from .ssl.train import open_fabric
 
         device: torch.device = open_fabric(accelerator=self.accelerator, devices=1).device
         return device
+
+    def shards(self) -> Shards:
+        """Shares rows out over the devices, within a `with` block."""
+        from .shards import Shards
+
+        return Shards(self.devices, self.accelerator)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,12 +191,24 @@ def import_stage(config: Config, checkpoint: Checkpoint, size: int) -> Stage:
     )
 
 
-def encoder_of(folder: Path, config: Config, size: int, machine: Machine) -> FrozenEncoder:
-    """The encoder that a pretrain or an import stage left in `folder`."""
-    from .encoder import load_encoder
-    from .ssl.train import ENCODER_FILE
+@dataclass(frozen=True)
+class EncoderSource:
+    """The encoder that a pretrain or an import stage left in `folder`; called with a device, it loads it there."""
 
-    return load_encoder(folder / ENCODER_FILE, config.encoder, size, machine.device)
+    folder: Path
+    settings: EncoderSettings
+    size: int
+
+    def __call__(self, device: torch.device) -> FrozenEncoder:
+        from .encoder import load_encoder
+        from .ssl.train import ENCODER_FILE
+
+        return load_encoder(self.folder / ENCODER_FILE, self.settings, self.size, device)
+
+
+def encoder_of(folder: Path, config: Config, size: int, machine: Machine) -> FrozenEncoder:
+    """The encoder that a pretrain or an import stage left in `folder`, on the machine's first device."""
+    return EncoderSource(folder, config.encoder, size)(machine.device)
 
 
 # --- probe ---------------------------------------------------------------------------------------
@@ -250,8 +272,10 @@ def clean_stage(
 
     def make(making: Making, report: Report) -> None:
         images = poisoned()
-        view = defender_view(config, defense, images, machine, encoder, making.scratch, report)
-        _write_verdict(check_verdict(defense.clean(view), count, images.size, defense.name), making.dir)
+        with machine.shards() as shards:
+            view = defender_view(config, defense, images, machine, encoder, making.scratch, report, shards)
+            verdict = defense.clean(view)
+        _write_verdict(check_verdict(verdict, count, images.size, defense.name), making.dir)
 
     return Stage(
         name="clean",
@@ -271,19 +295,26 @@ def defender_view(
     encoder: Callable[[], Path],
     notebook: Path,
     report: Report,
+    shards: Shards | None = None,
 ) -> DefenderView:
-    """What `defense` may see of `images`; its saved steps lie in `notebook`."""
-    from .view import DefenderView
+    """What `defense` may see of `images`; its saved steps lie in `notebook`. Its team is that of `shards`, if any."""
+    from .view import DefenderView, Seat, seated
 
-    wanted = "encoder" in defense.needs
+    wanted, seeds = "encoder" in defense.needs, config.seeds.child("defense")
+
+    def team(make: MakePart) -> Team:
+        source = EncoderSource(encoder(), config.encoder, images.size) if wanted else None
+        return shards.team(partial(seated, make, Seat(images, defense.name, source, seeds)))  # type: ignore[union-attr]
+
     return DefenderView(
         images,
         name=defense.name,
         encoder=(lambda: encoder_of(encoder(), config, images.size, machine)) if wanted else None,
-        seeds=config.seeds.child("defense"),
+        seeds=seeds,
         step=Notebook(notebook).step,
         report=report,
         device=machine.device,
+        team=None if shards is None or shards.devices == 1 else team,
     )
 
 

@@ -14,7 +14,7 @@ LAYERS = (
     {"store", "plugins"},
     {"manifest", "data"},
     {"ssl"},
-    {"encoder", "features", "probe", "metrics", "view"},
+    {"encoder", "features", "probe", "metrics", "view", "shards"},
     {"config", "combination"},
     {"record"},
     {
