@@ -228,21 +228,20 @@ def probe_stage(
     def make(making: Making, report: Report) -> None:
         from . import probe
         from .data.images import Subset
-        from .encoder import normalised_features
+        from .encoder import feature_maker
 
-        frozen = encoder_of(encoder(), config, dataset.size, machine)
         seeds = config.seeds.child("probe")
         rows = probe.labelled_subset(dataset.train.labels, config.probe.fraction, seeds.child("subset"))
         sets = [dataset.val.images, *triggered()]
         report("feature sets", 0, len(sets) + 1)
-        features = normalised_features(frozen, Subset(dataset.train.images, rows))
-        fitted = probe.fit(features, dataset.train.labels[rows], len(dataset.classes), config.probe, seeds)
         found = {}
-        for number, images in enumerate(sets):
-            report("feature sets", number + 1, len(sets) + 1)
-            found["clean" if number == 0 else f"trigger{number - 1}"] = fitted.predict(
-                normalised_features(frozen, images)
-            )
+        with machine.shards() as shards:
+            features = feature_maker(EncoderSource(encoder(), config.encoder, dataset.size), machine.device, shards)
+            labelled = features(Subset(dataset.train.images, rows))
+            fitted = probe.fit(labelled, dataset.train.labels[rows], len(dataset.classes), config.probe, seeds)
+            for number, images in enumerate(sets):
+                report("feature sets", number + 1, len(sets) + 1)
+                found["clean" if number == 0 else f"trigger{number - 1}"] = fitted.predict(features(images))
         write_arrays(making.dir / "predictions.npz", {**found, "labels": dataset.val.labels})
         write_json(making.dir / "probe.json", {"labelled_images": len(rows)})
 

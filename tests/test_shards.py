@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from bench.data.images import ArrayImages
 from bench.defenses.poisoncam import PoisonCAM
 from bench.defenses.search.clusters import all_features, learn
-from bench.encoder import FrozenEncoder
+from bench.encoder import FrozenEncoder, feature_maker
 from bench.errors import BenchError
 from bench.seeds import Seeds
 from bench.shards import Shards, alone, spans
@@ -64,8 +65,16 @@ def counting(device):
     return part
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _importable():
+    """The processes find this file's functions by their names."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(Path(__file__).parents[1])
+        yield
+
+
 @pytest.fixture(scope="module")
-def shards():
+def shards(_importable):
     """Two processes for the tests of this module."""
     with Shards(2, "cpu") as made:
         yield made
@@ -137,6 +146,15 @@ def test_features_assignments_and_scores_are_those_of_one_process(shards):
     assert sorted(told) == told
     assert told[-1] == 70
     assert len(np.unique(ours[0])) > 1
+
+
+def test_the_probes_features_are_those_of_one_process(shards):
+    images, cpu = ArrayImages(PIXELS), torch.device("cpu")
+    with Shards(1, "cpu") as alone_here:
+        ours = feature_maker(Source(), cpu, alone_here)(images)
+    theirs = feature_maker(Source(), cpu, shards)
+    torch.testing.assert_close(theirs(images), ours)
+    torch.testing.assert_close(theirs(ArrayImages(PIXELS[60:])), ours[60:])
 
 
 def test_a_part_has_no_notebook():
