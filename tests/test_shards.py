@@ -12,6 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench import encoder
 from bench.data.images import ArrayImages
 from bench.defenses.poisoncam import PoisonCAM
 from bench.defenses.search.clusters import all_features, learn
@@ -148,7 +149,8 @@ def test_features_assignments_and_scores_are_those_of_one_process(shards):
     assert len(np.unique(ours[0])) > 1
 
 
-def test_the_probes_features_are_those_of_one_process(shards):
+def test_the_probes_features_are_those_of_one_process(shards, monkeypatch):
+    monkeypatch.setattr(encoder, "BATCH", 32)
     images, cpu = ArrayImages(PIXELS), torch.device("cpu")
     with Shards(1, "cpu") as alone_here:
         ours = feature_maker(Source(), cpu, alone_here)(images)
