@@ -12,7 +12,7 @@ from . import outcome, record
 from .cells import Cell
 from .estimate import duration
 from .forecast import Forecast
-from .graph import Fault, Graph, Node
+from .graph import TRIES, Fault, Graph, Node
 from .listen import Listener, bars
 from .pipeline import Pipeline
 
@@ -47,6 +47,8 @@ class Board:
 
     def started(self, node: Node) -> None:
         self._tracker.started(node.stage, False)
+        if node in self._tasks:
+            self._again(node)
         self._began[node] = time.monotonic()
         self._tasks[node] = self._progress.add_task(node.stage.title, total=None, unit="")
 
@@ -81,6 +83,15 @@ class Board:
             return f"about {duration(seconds)}"
         kinds = f"{plural('stage', unknown)} of a kind not timed yet"
         return f"more than {duration(seconds)} ({kinds})" if seconds else f"not known yet ({kinds})"
+
+    def _again(self, node: Node) -> None:
+        from rich.markup import escape
+
+        self._progress.remove_task(self._tasks.pop(node))
+        text = (
+            f"  [yellow]again[/] {escape(node.stage.title)} [dim](its worker was lost; try {node.tries} of {TRIES})[/]"
+        )
+        self._console.print(text, highlight=False, soft_wrap=True)
 
     def _line(self, node: Node, how: str, remark: str) -> None:
         from rich.markup import escape

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +13,7 @@ from .errors import BenchError
 
 if TYPE_CHECKING:
     from .config import Config
+    from .engines.ray import Place
     from .plugins.manager import Plugins
 
 app = typer.Typer(
@@ -60,6 +61,22 @@ TensorBoardDir = Annotated[
     typer.Option("--tensorboard", metavar="DIR", help="Write the run's curves below DIR.", show_default="no"),
 ]
 Devices = Annotated[int, typer.Option(min=1, help="Devices (processes) a training takes.")]
+EngineName = Annotated[
+    str | None,
+    typer.Option(
+        metavar="processes|ray", help="What makes the stages; ray: see docs/scale.md.", show_default="processes"
+    ),
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOST:PORT", help="Use this Ray cluster (auto: the one running here).", show_default="this machine"
+    ),
+]
+Resources = Annotated[
+    list[str] | None,
+    typer.Option(metavar="STAGE.cpus=N", help="On Ray: CPUs or GPUs (STAGE.gpus=N) that this kind of stage takes."),
+]
 Accelerator = Annotated[str, typer.Option(help="Lightning Fabric's accelerator: auto, cpu, cuda, mps ...")]
 
 
@@ -215,11 +232,35 @@ def show(
     show_command(run, store, output, maps or [], count, plugin or ())
 
 
+def _place(engine: str | None, address: str | None, jobs: int | None, resources: Sequence[str]) -> Place | None:
+    """Which Ray is asked for; None for none. Raises BenchError for options that do not go together."""
+    if engine not in (None, "processes", "ray"):
+        raise BenchError(f"--engine {engine}: expected processes or ray")
+    if engine == "ray" or (engine is None and address is not None):
+        from .engines.ray import Place
+
+        return Place(address=address, jobs=jobs, resources=tuple(resources))
+    for option, value in (("--ray-address", address), ("--resources", resources)):
+        if value:
+            raise BenchError(f"{option} is for Ray: add --engine ray")
+    return None
+
+
 @app.command()
 def matrix(
     file: Annotated[Path, typer.Argument(help="TOML: preset, seeds, attacks, defenses, settings (see the README).")],
-    jobs: Annotated[int, typer.Option(min=1, help="Stages at a time; above 1 in processes with one thread each.")] = 1,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Stages at a time; above 1 in processes with one thread each.",
+            show_default="1; on Ray as many as have room",
+        ),
+    ] = None,
     output: Annotated[Path | None, typer.Option(help="Copy the records into this folder.")] = None,
+    engine: EngineName = None,
+    ray_address: RayAddress = None,
+    resources: Resources = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what there is to do and how long; do nothing.")
     ] = False,
@@ -231,7 +272,14 @@ def matrix(
     from .matrix_command import matrix_command
 
     code = matrix_command(
-        file, store=store, jobs=jobs, output=output, dry_run=dry_run, devices=devices, accelerator=accelerator
+        file,
+        store=store,
+        jobs=jobs or 1,
+        output=output,
+        dry_run=dry_run,
+        devices=devices,
+        accelerator=accelerator,
+        ray=_place(engine, ray_address, jobs, resources or ()),
     )
     raise typer.Exit(code)
 

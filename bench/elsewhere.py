@@ -91,7 +91,7 @@ def count_operations(pipeline: Pipeline) -> tuple[float, float]:
     with tempfile.TemporaryDirectory() as folder:
         job = trial_job(pipeline, BATCH, 1, Path(folder))
         with FlopCounterMode(display=False) as training:
-            pretrain(job, lambda done, total: None, 1, pipeline.machine.accelerator)
+            pretrain(job, lambda *_: None, 1, pipeline.machine.accelerator)
         encoder = encoder_of(Path(folder), pipeline.config, job.images.size, pipeline.machine)
         images = job.images.batch(np.arange(BATCH))
         with FlopCounterMode(display=False) as encoding:

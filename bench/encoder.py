@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -11,11 +14,18 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from .data.images import Subset
 from .errors import BenchError
 from .ssl.augment import normalise
 from .ssl.backbone import build
 from .ssl.settings import EncoderSettings
-from .types import Images
+from .types import Arrays, Images, Part, Tell
+
+if TYPE_CHECKING:
+    from .shards import Shards
+
+
+BATCH = 256  # images encoded at once
 
 
 class FrozenEncoder:
@@ -50,7 +60,34 @@ def load_encoder(path: Path, settings: EncoderSettings, size: int, device: torch
     return FrozenEncoder(module, dim, device)
 
 
-def normalised_features(encoder: FrozenEncoder, images: Images, batch: int = 256) -> Tensor:
+def feature_maker(
+    source: Callable[[torch.device], FrozenEncoder], device: torch.device, shards: Shards
+) -> Callable[[Images], Tensor]:
+    """Images -> their `normalised_features` by the encoder that `source` loads: on `device`, or by all of several."""
+    if shards.devices == 1:
+        encoder = source(device)
+        return lambda images: normalised_features(encoder, images)
+    team = shards.team(partial(_encoding, source))
+
+    def make(images: Images) -> Tensor:
+        return torch.from_numpy(team(images, len(images), BATCH, lambda done: None)["features"])
+
+    return make
+
+
+def _encoding(source: Callable[[torch.device], FrozenEncoder], device: torch.device) -> Part:
+    """Makes the features of the images start to stop of those that are asked about."""
+    encoder = source(device)
+
+    def encode(images: Images, start: int, stop: int, done: Tell) -> Arrays:
+        features = normalised_features(encoder, Subset(images, np.arange(start, stop)))
+        done(stop - start)
+        return {"features": features.numpy()}
+
+    return encode
+
+
+def normalised_features(encoder: FrozenEncoder, images: Images, batch: int = BATCH) -> Tensor:
     """L2-normalised features (N, dim) float32 on the CPU, `batch` images at a time.
 
     Raises BenchError when any is not finite, with their number.

@@ -148,7 +148,7 @@ def measure_pace(pipeline: Pipeline) -> Pace:
     ticks: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
         job = trial_job(pipeline, batch, 3, Path(folder))
-        pretrain(job, lambda done, total: ticks.append(time.monotonic()), 1, pipeline.machine.accelerator)
+        pretrain(job, lambda *_: ticks.append(time.monotonic()), 1, pipeline.machine.accelerator)
         encoder = encoder_of(Path(folder), config, images.size, pipeline.machine)
         inputs = job.images.batch(np.arange(batch))
         encoder(inputs)

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from .proctor import Watch, watching
 from .seeds import Seeds
-from .types import Arrays, Encoder, Verdict, View
+from .shards import alone
+from .types import Arrays, Encoder, Part, Team, Verdict, View
 
 if TYPE_CHECKING:
     import torch
@@ -93,6 +94,10 @@ class Window:
             found = self._ask("keep", name, compute())
         return found  # type: ignore[return-value]
 
+    def team(self, make: Callable[[View], Part]) -> Team:
+        """See bench.View; of one device the work is done here, in the defense's thread."""
+        return self._ask("team", make) or alone(make(self))
+
     def progress(self, what: str, done: int, total: int) -> None:
         """Tell the user."""
         self._ask("progress", what, done, total)
@@ -126,6 +131,11 @@ class _Desk:
 
     def keep(self, name: str, arrays: Arrays) -> Arrays:
         return self._view.step(name, lambda: arrays)
+
+    def team(self, make: Callable[[View], Part]) -> Team | None:
+        """None where there is one device: the defense's own thread does the work."""
+        elsewhere = getattr(self._view, "elsewhere", None)  # a toy view has none
+        return elsewhere(make) if elsewhere else None
 
     def progress(self, what: str, done: int, total: int) -> None:
         self._view.progress(what, done, total)

@@ -23,13 +23,22 @@ from .pipeline import Pipeline
 from .stages import Machine
 
 if TYPE_CHECKING:
+    from .engines.ray import Place
     from .record import Record
 
 
 def matrix_command(
-    file: Path, *, store: Path | None, jobs: int, output: Path | None, dry_run: bool, devices: int, accelerator: str
+    file: Path,
+    *,
+    store: Path | None,
+    jobs: int,
+    output: Path | None,
+    dry_run: bool,
+    devices: int,
+    accelerator: str,
+    ray: Place | None = None,
 ) -> int:
-    """`bench matrix`; its exit code."""
+    """`bench matrix`; its exit code. `ray`: where on Ray, instead of in `jobs` processes of this machine."""
     from .plugins.manager import Plugins
 
     plugins = Plugins.load()
@@ -38,21 +47,23 @@ def matrix_command(
     if dry_run:
         plan(shop, cells)
         return 0
-    records, code = run_cells(shop, cells, jobs=jobs, output=output)
+    records, code = run_cells(shop, cells, jobs=jobs, output=output, ray=ray)
     _print_table(records)
     return code
 
 
-def run_cells(shop: Shop, cells: Sequence[Cell], *, jobs: int, output: Path | None) -> tuple[list[Record], int]:
+def run_cells(
+    shop: Shop, cells: Sequence[Cell], *, jobs: int, output: Path | None, ray: Place | None = None
+) -> tuple[list[Record], int]:
     """Make every stage that the cells need, once; (records in the order of the cells, exit code: 1 where one failed).
 
-    `output`: a folder for copies of the records.
+    `output`: a folder for copies of the records. `ray`: where on Ray, instead of in `jobs` processes.
     """
     commands.show_log()
     shop.store.check_writable()
     graph = open_graph(shop, cells)
-    engine = open_engine(jobs)
-    board = Board(graph, Forecast(shop.store), jobs, commands.out, Trackers(shop.plugins), output)
+    engine = open_engine(jobs) if ray is None else ray.open(shop.store.root, shop.machine)
+    board = Board(graph, Forecast(shop.store), engine.slots, commands.out, Trackers(shop.plugins), output)
     cached = sum(node.cached for node in graph.nodes.values())
     known = f"{plural('stage', len(graph.nodes))} known, {cached} of them in the store"
     _say(f"{plural('cell', len(cells))}, {known}; left: {board.left()}")

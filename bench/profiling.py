@@ -143,7 +143,7 @@ def whole_step(job: Job, machine: Machine) -> float:
     from .ssl.train import pretrain
 
     ticks: list[float] = []
-    pretrain(job, lambda done, total: ticks.append(time.perf_counter()), 1, machine.accelerator)
+    pretrain(job, lambda *_: ticks.append(time.perf_counter()), 1, machine.accelerator)
     return statistics.median(np.diff(ticks)[1:])
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,7 +24,8 @@ class Seeds:
     @property
     def value(self) -> int:
         """This node's seed: an int in [0, 2**63)."""
-        return _number(hashlib.sha256("/".join(map(_text, self._path)).encode()))
+        digest = hashlib.sha256("/".join(map(_text, self._path)).encode()).digest()
+        return int.from_bytes(digest[:8], "little") >> 1
 
     def numpy(self) -> np.random.Generator:
         """A fresh NumPy generator (PCG64, the same stream on every platform)."""
@@ -37,32 +38,9 @@ class Seeds:
         return torch.Generator(device=device).manual_seed(self.value)
 
     def sealed(self) -> Seeds:
-        """The same node, which does not tell the names above it: who holds it cannot read off the root."""
-        return _Sealed(hashlib.sha256("/".join(map(_text, self._path)).encode()))
-
-
-class _Sealed(Seeds):
-    """A node that holds the hash of its path instead of the path. It cannot be pickled."""
-
-    def __init__(self, state: Any) -> None:
-        self._state = state
-
-    def child(self, *names: str | int) -> Seeds:
-        state = self._state.copy()
-        state.update("".join(f"/{_text(name)}" for name in names).encode())
-        return _Sealed(state)
-
-    @property
-    def value(self) -> int:
-        return _number(self._state)
-
-    def sealed(self) -> Seeds:
-        return self
+        """A tree of its own that grows from this node's seed: who holds it cannot read off the names or the root."""
+        return Seeds(self.value)
 
 
 def _text(name: str | int) -> str:
     return f"{type(name).__name__}:{name}"
-
-
-def _number(state: Any) -> int:
-    return int.from_bytes(state.digest()[:8], "little") >> 1

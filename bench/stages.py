@@ -11,7 +11,7 @@ import dataclasses
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -35,7 +35,10 @@ if TYPE_CHECKING:
     import torch
 
     from .encoder import FrozenEncoder
-    from .view import DefenderView
+    from .shards import Shards
+    from .ssl.settings import EncoderSettings
+    from .types import Team
+    from .view import DefenderView, MakePart
 
 
 class Report(Protocol):
@@ -49,18 +52,25 @@ VERSIONS = {"poison": 1, "pretrain": 1, "import": 1, "probe": 1, "clean": 2, "co
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """Where stages run: Lightning Fabric's accelerator name, and how many devices a training takes."""
+    """Where stages run: Lightning Fabric's accelerator name, and how many devices a training, a search and the features
+    of a probe take."""
 
     accelerator: str = "auto"
     devices: int = 1
 
     @cached_property
     def device(self) -> torch.device:
-        """The device of everything that is not training."""
+        """The device of everything that is not shared out."""
         from .ssl.train import open_fabric
 
         device: torch.device = open_fabric(accelerator=self.accelerator, devices=1).device
         return device
+
+    def shards(self) -> Shards:
+        """Shares rows out over the devices, within a `with` block."""
+        from .shards import Shards
+
+        return Shards(self.devices, self.accelerator)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,12 +205,24 @@ def import_stage(config: Config, checkpoint: Checkpoint, size: int) -> Stage:
     )
 
 
-def encoder_of(folder: Path, config: Config, size: int, machine: Machine) -> FrozenEncoder:
-    """The encoder that a pretrain or an import stage left in `folder`."""
-    from .encoder import load_encoder
-    from .ssl.train import ENCODER_FILE
+@dataclass(frozen=True)
+class EncoderSource:
+    """The encoder that a pretrain or an import stage left in `folder`; called with a device, it loads it there."""
 
-    return load_encoder(folder / ENCODER_FILE, config.encoder, size, machine.device)
+    folder: Path
+    settings: EncoderSettings
+    size: int
+
+    def __call__(self, device: torch.device) -> FrozenEncoder:
+        from .encoder import load_encoder
+        from .ssl.train import ENCODER_FILE
+
+        return load_encoder(self.folder / ENCODER_FILE, self.settings, self.size, device)
+
+
+def encoder_of(folder: Path, config: Config, size: int, machine: Machine) -> FrozenEncoder:
+    """The encoder that a pretrain or an import stage left in `folder`, on the machine's first device."""
+    return EncoderSource(folder, config.encoder, size)(machine.device)
 
 
 # --- probe ---------------------------------------------------------------------------------------
@@ -219,21 +241,20 @@ def probe_stage(
 
     def make(making: Making, report: Report) -> None:
         from . import probe
-        from .encoder import normalised_features
+        from .encoder import feature_maker
 
-        frozen = encoder_of(encoder(), config, dataset.size, machine)
         seeds = config.seeds.child("probe")
         rows = probe.labelled_subset(dataset.train.labels, config.probe.fraction, seeds.child("subset"))
         sets = [dataset.val.images, *triggered()]
         report("feature sets", 0, len(sets) + 1)
-        features = normalised_features(frozen, Subset(dataset.train.images, rows))
-        fitted = probe.fit(features, dataset.train.labels[rows], len(dataset.classes), config.probe, seeds)
         found = {}
-        for number, images in enumerate(sets):
-            report("feature sets", number + 1, len(sets) + 1)
-            found["clean" if number == 0 else f"trigger{number - 1}"] = fitted.predict(
-                normalised_features(frozen, images)
-            )
+        with machine.shards() as shards:
+            features = feature_maker(EncoderSource(encoder(), config.encoder, dataset.size), machine.device, shards)
+            labelled = features(Subset(dataset.train.images, rows))
+            fitted = probe.fit(labelled, dataset.train.labels[rows], len(dataset.classes), config.probe, seeds)
+            for number, images in enumerate(sets):
+                report("feature sets", number + 1, len(sets) + 1)
+                found["clean" if number == 0 else f"trigger{number - 1}"] = fitted.predict(features(images))
         write_arrays(making.dir / "predictions.npz", {**found, "labels": dataset.val.labels})
         write_json(making.dir / "probe.json", {"labelled_images": len(rows)})
 
@@ -265,8 +286,11 @@ def clean_stage(
         from .exam import put_back, shuffled, sit
 
         images, order = poisoned(), shuffled(_order_seeds(config, inputs["poison"]), count)
-        view = defender_view(config, defense, Subset(images, order), machine, encoder, making.scratch, report)
-        found = sit(defense.clean, view, _watch(config, defense, making.dir.parents[1]))
+        with machine.shards() as shards:
+            view = defender_view(
+                config, defense, Subset(images, order), machine, encoder, making.scratch, report, shards
+            )
+            found = sit(defense.clean, view, _watch(config, defense, making.dir.parents[1]))
         verdict = check_verdict(found, count, images.size, defense.name)
         _write_verdict(put_back(verdict, order), making.dir)
 
@@ -325,19 +349,26 @@ def defender_view(
     encoder: Callable[[], Path],
     notebook: Path,
     report: Report,
+    shards: Shards | None = None,
 ) -> DefenderView:
-    """What `defense` may see of `images`; its saved steps lie in `notebook`."""
-    from .view import DefenderView
+    """What `defense` may see of `images`; its saved steps lie in `notebook`. Its team is that of `shards`, if any."""
+    from .view import DefenderView, Seat, seated
 
-    wanted = "encoder" in defense.needs
+    wanted, seeds = "encoder" in defense.needs, config.seeds.child("defense").sealed()
+
+    def team(make: MakePart) -> Team:
+        source = EncoderSource(encoder(), config.encoder, images.size) if wanted else None
+        return shards.team(partial(seated, make, Seat(images, defense.name, source, seeds)))  # type: ignore[union-attr]
+
     return DefenderView(
         images,
         name=defense.name,
         encoder=(lambda: encoder_of(encoder(), config, images.size, machine)) if wanted else None,
-        seeds=config.seeds.child("defense").sealed(),
+        seeds=seeds,
         step=Notebook(notebook).step,
         report=report,
         device=machine.device,
+        team=None if shards is None or shards.devices == 1 else team,
     )
 
 

@@ -23,6 +23,13 @@ if TYPE_CHECKING:
 
 Box = tuple[int, int, int, int]
 Arrays = dict[str, NDArray[Any]]
+Tell = Callable[[int], None]
+Part = Callable[[Any, int, int, Tell], Arrays]
+"""part(what, start, stop, done) -> arrays (stop - start, ...): rows start to stop of what is asked. Calls done(n) after
+n more rows."""
+Team = Callable[[Any, int, int, Tell], Arrays]
+"""team(what, count, group, tell) -> arrays (count, ...): all rows, each part of them from a multiple of `group` on.
+Calls tell(n) when n rows are done."""
 
 
 class Plugin:
@@ -225,6 +232,12 @@ class View(Protocol):
 
     def step(self, name: str, compute: Callable[[], Arrays]) -> Arrays:
         """`compute()`, kept on disk: a killed run does not compute it again. No object arrays."""
+        ...
+
+    def team(self, make: Callable[[View], Part]) -> Team:
+        """Rows made by `make(view)`: on one device in one go, with several in parts, each by a process that made its
+        own from a view of the same images, needs and seeds (and no notebook). `make` and what is asked are then
+        pickled: make is a module's function, or functools.partial of one."""
         ...
 
     def progress(self, what: str, done: int, total: int) -> None:

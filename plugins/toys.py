@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from bench.errors import UndeclaredNeed
 from bench.seeds import Seeds
-from bench.types import Arrays, Encoder, Images, Scene, Split
+from bench.types import Arrays, Encoder, Images, Part, Scene, Split, Team, Tell, View
 
 CLASSES = tuple(f"toy{index}" for index in range(10))
 PATCH = 5
@@ -159,6 +159,19 @@ class ToyView:
         if name not in self.notebook:
             self.notebook[name] = through_disk(name, compute())
         return {key: value.copy() for key, value in self.notebook[name].items()}
+
+    def team(self, make: Callable[[View], Part]) -> Team:
+        """The rows in two parts where they can be cut, as if by two devices."""
+        part = make(self)
+
+        def both(what: Any, count: int, group: int, tell: Tell) -> Arrays:
+            middle = count // 2 // group * group
+            edges = [(0, middle), (middle, count)] if middle else [(0, count)]
+            parts = [part(what, *edge, lambda rows: None) for edge in edges]
+            tell(count)
+            return {name: np.concatenate([each[name] for each in parts]) for name in parts[0]}
+
+        return both
 
     def progress(self, what: str, done: int, total: int) -> None:
         """Nobody is told, but ValueError unless 0 <= done <= total."""

@@ -12,11 +12,11 @@ ROOT = Path(__file__).parents[1]
 LAYERS = tuple(
     set(layer.split())
     for layer in (
-        "errors types seeds probe_settings proctor exam",
+        "errors types seeds probe_settings",
         "store plugins archive paths",
         "manifest data",
         "ssl",
-        "encoder features probe metrics view shards",
+        "encoder features probe metrics view shards proctor exam",
         "config combination",
         "record",
         "stages pipeline run listen outcome estimate elsewhere leaderboard summary report gallery published evidence "

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bench.cells import Shop
 from bench.errors import BenchError
-from bench.graph import Job
+from bench.graph import Fault, Job
 from bench.run import make_stage
 from bench.stages import Machine, Stage
 from bench.store import Store
@@ -47,3 +47,12 @@ def perform(job: Job, report: Progress) -> None:
             "the benchmark, of a plugin or of the data?"
         )
     make_stage(stage, pipeline.store, Relay(report))
+
+
+def attempt(job: Job, report: Progress) -> Fault | None:
+    """As `perform`; what went wrong, as something that can be sent to another process."""
+    try:
+        perform(job, report)
+    except Exception as error:
+        return Fault.of(error)
+    return None

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from bench.graph import Fault, Job, Node, Outcome, Report
+from bench.graph import Fault, Node, Outcome, Report
 
-from .perform import perform
+from .perform import attempt
 
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _GRACE = 5.0  # seconds that a process gets to end
@@ -119,13 +119,5 @@ def _work(pipe: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that gives out the work
     with contextlib.suppress(EOFError, OSError):
         while True:
-            fault = _attempt(pipe.recv(), pipe)
+            fault = attempt(pipe.recv(), lambda *told: pipe.send(("progress", told)))
             pipe.send(("ended", fault))
-
-
-def _attempt(job: Job, pipe: Connection) -> Fault | None:
-    try:
-        perform(job, lambda *told: pipe.send(("progress", told)))
-    except Exception as error:
-        return Fault.of(error)
-    return None

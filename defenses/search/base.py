@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import partial
 from math import ceil
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import BenchError, Defense, Seeds, Verdict, View, nearest
+from bench import Arrays, BenchError, Defense, Part, Seeds, Tell, Verdict, View, nearest
 
 from .scale import Scale, planned, scale
 
@@ -138,6 +139,18 @@ class TriggerSearch(Defense):
 
     def _scorer(self, view: View, clustering: Clustering, settings: Scale) -> Callable[..., Any]:
         """Indices -> poison scores and boxes, GROUP images at a time (see iterate.ScoreImages)."""
+        team = view.team(partial(_scoring, self, clustering.facts, settings))
+
+        def score(
+            indices: NDArray[np.int64], seeds: Seeds, tell: Callable[[int], None]
+        ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+            found = team((indices, seeds), len(indices), GROUP, tell)
+            return found["scores"], found["boxes"]
+
+        return score
+
+    def scoring(self, view: View, clustering: Clustering, settings: Scale) -> Part:
+        """What makes scores (n,) and boxes (n, 4), both int64, of (indices, seeds), GROUP images with one seed."""
         import torch
 
         from .flip import FlipTest, cut, flip_set
@@ -149,20 +162,20 @@ class TriggerSearch(Defense):
         test_images = view.batch(chosen).to(view.device)
         flip = FlipTest(quick.clusters, test_images, self.flip_kind, halving=self.search == "coarse")
 
-        def score(
-            indices: NDArray[np.int64], seeds: Seeds, tell: Callable[[int], None]
-        ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-            scores = np.empty(len(indices), dtype=np.int64)
-            boxes = np.empty((len(indices), 4), dtype=np.int64)
-            for start in range(0, len(indices), GROUP):
-                part = slice(start, start + GROUP)
-                images = view.batch(indices[part]).to(view.device)
-                own = torch.tensor(clustering.labels[indices[part]], device=view.device)
-                found = locate(images, own, seeds.child("locate", start))
-                scores[part] = flip(cut(images, found), own, seeds.child("flip", start)).cpu().numpy()
+        def score(what: tuple[NDArray[np.int64], Seeds], start: int, stop: int, done: Tell) -> Arrays:
+            indices, seeds = what
+            scores = np.empty(stop - start, dtype=np.int64)
+            boxes = np.empty((stop - start, 4), dtype=np.int64)
+            for first in range(start, stop, GROUP):
+                group = indices[first : min(first + GROUP, stop)]
+                part = slice(first - start, first - start + len(group))
+                images = view.batch(group).to(view.device)
+                own = torch.tensor(clustering.labels[group], device=view.device)
+                found = locate(images, own, seeds.child("locate", first))
+                scores[part] = flip(cut(images, found), own, seeds.child("flip", first)).cpu().numpy()
                 boxes[part] = found.cpu().numpy()
-                tell(min(start + GROUP, len(indices)))
-            return scores, boxes
+                done(len(group))
+            return {"scores": scores, "boxes": boxes}
 
         return score
 
@@ -215,6 +228,12 @@ class TriggerSearch(Defense):
             margin=settings.margin,
         )
         return ensemble(view, lesson, training, self.members, settings.batch)
+
+
+def _scoring(search: TriggerSearch, facts: Arrays, settings: Scale, view: View) -> Part:
+    from .clusters import restored
+
+    return search.scoring(view, restored(view, facts, settings.batch), settings)
 
 
 def in_range(options: Any, name: str, low: int, high: int | None) -> None:

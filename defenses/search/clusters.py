@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from bench import BenchError, Encoder, View
+from bench import Arrays, BenchError, Encoder, Part, Tell, View
 
 ITERATIONS = 20  # PatchSearch
 
@@ -42,6 +44,15 @@ class Clustering:
     labels: NDArray[np.int64]
     distances: NDArray[np.float32]
 
+    @property
+    def facts(self) -> Arrays:
+        """centres (l, dim), labels and distances, as arrays on the CPU."""
+        return {
+            "centres": self.clusters.centres.cpu().numpy(),
+            "labels": self.labels,
+            "distances": self.distances,
+        }
+
 
 def nearest(features: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
     """For each row of features (B, dim) the nearest row of centres (l, dim): index (B,) and distance (B,)."""
@@ -56,7 +67,11 @@ def learn(view: View, clusters: int, batch: int) -> Clustering:
     """
     if len(view) < clusters:
         raise BenchError(f"{len(view)} images cannot fill {clusters} clusters: lower `clusters`")
-    found = view.step("clusters", lambda: _learn(view, clusters, batch))
+    return restored(view, view.step("clusters", lambda: _learn(view, clusters, batch)), batch)
+
+
+def restored(view: View, found: Arrays, batch: int) -> Clustering:
+    """The clustering whose `facts` these are, for the encoder and on the device of this view."""
     centres = torch.tensor(found["centres"], device=view.device)
     return Clustering(Clusters(view.encoder, centres, batch), found["labels"], found["distances"])
 
@@ -74,12 +89,9 @@ def _learn(view: View, clusters: int, batch: int) -> dict[str, NDArray[np.generi
 
 def all_features(view: View, batch: int) -> NDArray[np.float32]:
     """L2-normalised features of all images, (N, dim) float32; `batch` images in memory at once."""
-    features = np.empty((len(view), view.encoder.dim), dtype=np.float32)
-    for start in range(0, len(view), batch):
-        stop = min(start + batch, len(view))
-        part = normalize(view.encoder(view.batch(np.arange(start, stop))).float())
-        features[start:stop] = part.cpu().numpy()
-        view.progress("features", stop, len(view))
+    team = view.team(partial(_encoding, batch))
+    tell = partial(_tell, view, "features", len(view))
+    features: NDArray[np.float32] = team(None, len(view), batch, tell)["features"]
     bad = int((~np.isfinite(features)).any(axis=1).sum())
     if bad:
         raise BenchError(
@@ -87,6 +99,25 @@ def all_features(view: View, batch: int) -> NDArray[np.float32]:
             "diverged. Train it again with a lower learning rate, or without mixed precision."
         )
     return features
+
+
+def _tell(view: View, what: str, total: int, done: int) -> None:
+    view.progress(what, done, total)
+
+
+def _encoding(batch: int, view: View) -> Part:
+    """Makes the features of the images start to stop."""
+
+    def encode(what: Any, start: int, stop: int, done: Tell) -> Arrays:
+        features = np.empty((stop - start, view.encoder.dim), dtype=np.float32)
+        for low in range(start, stop, batch):
+            high = min(low + batch, stop)
+            part = normalize(view.encoder(view.batch(np.arange(low, high))).float())
+            features[low - start : high - start] = part.cpu().numpy()
+            done(high - low)
+        return {"features": features}
+
+    return encode
 
 
 def k_means(features: NDArray[np.float32], clusters: int, seed: int, *, gpu: bool = False) -> NDArray[np.float32]:

@@ -10,12 +10,13 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import Arrays, Encoder, Seeds, Verdict, View
+from bench import Arrays, Encoder, Part, Seeds, Team, Verdict, View
 
 if TYPE_CHECKING:
     import torch
@@ -25,11 +26,13 @@ if TYPE_CHECKING:
 class Ordered:
     """A View whose image i is `view`'s image order[i]; everything else is `view`'s own."""
 
-    def __init__(self, view: View, batch: int) -> None:
-        self._view = view
+    def __init__(self, view: View, batch: int, order: NDArray[np.int64] | None = None) -> None:
+        self._view, self._batch = view, batch
         self.size: int = view.size
         self.device: torch.device = view.device
-        self.order: NDArray[np.int64] = view.step("order", lambda: {"order": content_order(view, batch)})["order"]
+        if order is None:
+            order = view.step("order", lambda: {"order": content_order(view, batch)})["order"]
+        self.order: NDArray[np.int64] = order
 
     def __len__(self) -> int:
         return len(self._view)
@@ -55,6 +58,10 @@ class Ordered:
         """`compute()`, kept on disk."""
         return self._view.step(name, compute)
 
+    def team(self, make: Callable[[View], Part]) -> Team:
+        """As the view's, for what is made from views in this order."""
+        return self._view.team(partial(_make_ordered, make, self.order, self._batch))
+
     def progress(self, what: str, done: int, total: int) -> None:
         """Tell the user."""
         self._view.progress(what, done, total)
@@ -70,6 +77,10 @@ class Ordered:
         back = np.empty_like(values)
         back[self.order] = values
         return back
+
+
+def _make_ordered(make: Callable[[View], Part], order: NDArray[np.int64], batch: int, view: View) -> Part:
+    return make(Ordered(view, batch, order))
 
 
 def content_order(view: View, batch: int) -> NDArray[np.int64]:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from bench import Seeds
+from bench.shards import alone
 
 
 @dataclass
@@ -68,6 +69,9 @@ class ToyView:
             self.kept[name] = {key: _frozen(value) for key, value in compute().items()}
             self.computed.append(name)
         return self.kept[name]
+
+    def team(self, make):
+        return alone(make(self))
 
     def progress(self, what, done, total):
         assert 0 <= done <= total

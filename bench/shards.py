@@ -1,0 +1,203 @@
+"""Rows shared out over devices, one process each, and joined in order. Who has work done here knows of no ranks."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import multiprocessing
+import signal
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from multiprocessing.connection import Connection, wait
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .errors import BenchError
+from .types import Arrays, Part, Team, Tell
+
+if TYPE_CHECKING:
+    import torch
+
+Make = Callable[["torch.device"], Part]
+_GRACE = 5.0  # seconds that a process gets to end
+
+
+def alone(part: Part) -> Team:
+    """A team of one: `part` makes all rows, in this process."""
+
+    def team(what: Any, count: int, group: int, tell: Tell) -> Arrays:
+        return part(what, 0, count, _Counter(tell))
+
+    return team
+
+
+class _Counter:
+    """Adds up rows done and tells the sum."""
+
+    def __init__(self, tell: Tell) -> None:
+        self._tell, self._sum = tell, 0
+
+    def __call__(self, rows: int) -> None:
+        self._sum += rows
+        self._tell(self._sum)
+
+
+def spans(count: int, group: int, shares: int) -> list[tuple[int, int]]:
+    """range(count) as at most `shares` parts (start, stop), none empty, each start a multiple of `group`, the groups
+    shared out evenly."""
+    groups = -(-count // group)
+    edges = [round(groups * share / shares) * group for share in range(shares)] + [count]
+    return [(start, stop) for start, stop in itertools.pairwise(edges) if start < stop]
+
+
+def join(parts: Sequence[Arrays]) -> Arrays:
+    """The rows of all parts, one after the other."""
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+class Shards:
+    """`devices` processes, each with a device of Lightning Fabric's `accelerator`; begun when first needed, and ended
+    with the `with` block."""
+
+    def __init__(self, devices: int, accelerator: str) -> None:
+        self.devices, self._accelerator = devices, accelerator
+        self._helpers: list[_Helper] = []
+        self._numbers = itertools.count()
+
+    def __enter__(self) -> Shards:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        helpers, self._helpers = self._helpers, []
+        for helper in helpers:
+            helper.end()
+
+    def team(self, make: Make) -> Team:
+        """Has every process `make(device)` what makes rows; it must be picklable. See types.Team.
+
+        Raises BenchError where that cannot be, for devices that are not here, and what a process raises.
+        """
+        number = next(self._numbers)
+        for helper in self._open():
+            helper.send("make", number, make)
+        return partial(self._share_out, number)
+
+    def _open(self) -> list[_Helper]:
+        if not self._helpers:
+            kind, threads = _kind(self._accelerator, self.devices)
+            self._helpers = [_Helper(kind, rank, threads) for rank in range(self.devices)]
+        return self._helpers
+
+    def _share_out(self, number: int, what: Any, count: int, group: int, tell: Tell) -> Arrays:
+        counter = _Counter(tell)
+        parts = spans(count, group, self.devices)
+        busy = {helper.pipe: helper for helper in self._helpers[: len(parts)]}
+        for helper, span in zip(self._helpers, parts, strict=False):
+            helper.send("part", number, (what, *span))
+        found: dict[Any, Arrays] = {}
+        while len(found) < len(busy):
+            for pipe in wait([each for each in busy if each not in found]):
+                message = busy[pipe].hear()  # type: ignore[index]
+                if isinstance(message, int):
+                    counter(message)
+                else:
+                    found[pipe] = message
+        return join([found[pipe] for pipe in busy])
+
+
+def _kind(accelerator: str, devices: int) -> tuple[str, int]:
+    """(kind of device, threads for each process). Raises BenchError for devices that are not here."""
+    import torch
+
+    from .ssl.train import open_fabric
+
+    fabric = open_fabric(accelerator=accelerator, devices=devices, strategy="ddp_spawn")
+    return fabric.device.type, max(1, torch.get_num_threads() // devices)
+
+
+class _Helper:
+    """One process and the pipe to it."""
+
+    def __init__(self, kind: str, rank: int, threads: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        self._process: Any = context.Process(target=_serve, args=(theirs, kind, rank, threads), daemon=True)
+        self._process.start()
+        theirs.close()
+
+    def send(self, order: str, number: int, told: Any) -> None:
+        """Raises BenchError where it cannot be pickled."""
+        try:
+            self.pipe.send((order, number, told))
+        except OSError:
+            self._gone()
+        except Exception as error:  # pickle has many
+            raise BenchError(
+                f"this cannot be shared out over several devices ({type(error).__name__}: {error}): use --devices 1"
+            ) from error
+
+    def hear(self) -> int | Arrays:
+        """Rows done, or the whole part. Raises what went wrong."""
+        try:
+            told = self.pipe.recv()
+        except (EOFError, OSError):
+            self._gone()
+        if isinstance(told, BenchError):
+            raise told
+        if isinstance(told, str):
+            raise RuntimeError(f"a process of one device failed:\n{told}")
+        result: int | Arrays = told
+        return result
+
+    def _gone(self) -> None:
+        self._process.join(_GRACE)
+        raise BenchError(
+            f"the process of one device ended with code {self._process.exitcode} (-9: often for want of memory); "
+            "the same command goes on from here"
+        )
+
+    def end(self) -> None:
+        """Make sure that it has ended."""
+        self.pipe.close()
+        self._process.terminate()
+        self._process.join(_GRACE)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+        self._process.close()
+
+
+def _serve(pipe: Connection, kind: str, rank: int, threads: int) -> None:
+    """A helper's life: orders until the pipe is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that gives out the work
+    import torch
+
+    torch.set_num_threads(threads)
+    device = torch.device(kind, rank) if kind == "cuda" else torch.device(kind)
+    made: dict[int, Part] = {}
+    failed: dict[int, BenchError | str] = {}
+    with contextlib.suppress(EOFError, OSError):
+        while True:
+            order, number, told = pipe.recv()
+            with _caught(failed, number):
+                if order == "make":
+                    made[number] = told(device)
+                elif number in made:
+                    pipe.send(made[number](*told, pipe.send))
+            if order == "part" and number in failed:
+                pipe.send(failed[number])
+
+
+@contextlib.contextmanager
+def _caught(failed: dict[int, BenchError | str], number: int) -> Iterator[None]:
+    try:
+        yield
+    except BenchError as error:
+        failed[number] = error
+    except Exception:
+        failed[number] = traceback.format_exc()
