@@ -153,7 +153,7 @@ def measure_pace(pipeline: Pipeline) -> Pace:
             work=Path(folder),
             scratch=Path(folder),
         )
-        pretrain(job, lambda done, total: ticks.append(time.monotonic()), 1, pipeline.machine.accelerator)
+        pretrain(job, lambda *_: ticks.append(time.monotonic()), 1, pipeline.machine.accelerator)
         encoder = encoder_of(Path(folder), config, images.size, pipeline.machine)
         inputs = some.batch(np.arange(batch))
         encoder(inputs)

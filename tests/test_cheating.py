@@ -48,7 +48,7 @@ def test_under_the_harness_none_does(results):
 
 def test_what_cannot_be_stopped_is_said(results):
     own = results["own-copy"]
-    assert ALLOWED == (cheats.OwnCopy,)
+    assert (cheats.OwnCopy,) == ALLOWED
     assert not own.stopped
     assert own.gained == Gain(1.0, 1.0)
     assert "| not stopped |" in table([own])

@@ -60,7 +60,7 @@ TOUCHES = {
     "link": lambda at: os.link(at / "store/poison/train.jsonl", at / "free/link"),
     "write": lambda at: (at / "store/new").write_text("y"),
     "remove": lambda at: (at / "store/poison/train.jsonl").unlink(),
-    "bytes": lambda at: open(os.fsencode(at / "store/poison/train.jsonl")).close(),  # noqa: PTH123, SIM115
+    "bytes": lambda at: open(os.fsencode(at / "store/poison/train.jsonl")).close(),  # noqa: PTH123
     "everything": lambda at: gc.get_objects(),
     "frames": lambda at: sys._current_frames(),
 }
