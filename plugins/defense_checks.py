@@ -190,13 +190,12 @@ def check_permutation(trial: DefenseTrial) -> None:
 
 @check("use what the view offers: no file of the store or the data set, no gc, no programs, no private attributes")
 def check_peeking(trial: DefenseTrial) -> None:
-    """Asked as a run asks it, in a thread of its own and watched, it says the same and touches nothing it must not."""
-    first = trial.first()
+    """Asked as a run asks it, in a thread of its own and watched, it touches nothing that it must not."""
+    trial.first()
     store = user_cache_path("ssl-backdoor-bench", appauthor=False)
     watch = Watch(trial.plugin.name, closed_paths(store, {}), code=code_of(trial.plugin))
     view = ToyView(trial.planted, needs=type(trial.plugin).needs, encoder=trial.encoder)
-    watched: Verdict = trial.once("watched", lambda: sit(trial.plugin.clean, view, watch), "clean() (watched run)")
-    _require_same(first, watched, "asked by a run it gave another")
+    trial.once("watched", lambda: sit(trial.plugin.clean, view, watch), "clean() (watched run)")
 
 
 @check("copy the encoder before changing anything of it, and take your hooks off again")

@@ -19,6 +19,7 @@ def tell(listener):
     listener.started(STAGE, False)
     listener.progressed(STAGE, "sets", 1, 2)
     listener.progressed(STAGE, "rows", 5, 5)
+    listener.measured(STAGE, 5, {"loss": 0.5})
     listener.finished(STAGE, 61.4)
 
 
@@ -30,22 +31,34 @@ def test_everyone_hears_everything(ear):
 
 
 class Tracker:
-    """A plugin that implements the three run events."""
+    """A plugin that implements the run events."""
 
     def __init__(self):
         self.heard = []
 
     @hookimpl
-    def bench_stage_started(self, stage, key, cached):
-        self.heard.append((stage, key, cached))
+    def bench_run_started(self, config):
+        self.heard.append(config)
+
+    @hookimpl
+    def bench_stage_started(self, stage, key, title, cached):
+        self.heard.append((stage, key, title, cached))
 
     @hookimpl
     def bench_stage_progress(self, stage, what, done, total):
         self.heard.append((stage, what, done, total))
 
     @hookimpl
+    def bench_stage_measured(self, title, step, numbers):
+        self.heard.append((title, step, numbers))
+
+    @hookimpl
     def bench_stage_finished(self, stage, key, seconds):
         self.heard.append((stage, key, seconds))
+
+    @hookimpl
+    def bench_run_finished(self, record):
+        self.heard.append(record)
 
 
 class Broken:
@@ -60,15 +73,21 @@ def test_plugins_are_told_of_events_and_a_broken_one_stops_nothing(caplog):
     tracker = Tracker()
     listener = Trackers(Plugins.load([Broken(), tracker], installed=False))
     with caplog.at_level(logging.WARNING):
+        listener.run_started({"seed": 0})
         tell(listener)
+        listener.run_finished({"metrics": {}})
     key = STAGE.key
     assert tracker.heard == [
-        ("probe", key, False),
+        {"seed": 0},
+        ("probe", key, "measure", False),
         ("probe", "sets", 1, 2),
         ("probe", "rows", 5, 5),
+        ("measure", 5, {"loss": 0.5}),
         ("probe", key, 61.4),
+        {"metrics": {}},
     ]
-    assert "no connection" in caplog.text
+    assert caplog.text.count("no connection") == 1
+    assert "bench_stage_started of Broken" in caplog.text
 
 
 def printed(is_terminal, *tellings):

@@ -16,6 +16,14 @@ def test_a_node_is_named_by_root_and_path():
     assert Seeds(5, "a", 1).value == int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
 
 
+def test_a_sealed_node_is_the_same_and_keeps_its_path_to_itself():
+    node, sealed = Seeds(5, "a"), Seeds(5, "a").sealed()
+    assert sealed.value == node.value
+    assert sealed.child("b", 1).child(2).value == node.child("b", 1).child(2).value
+    assert sealed.sealed().numpy().random() == node.numpy().random()
+    assert set(vars(sealed)) == {"_state"}
+
+
 def test_nodes_differ_in_root_name_order_and_type():
     nodes = [Seeds(0), Seeds(1), Seeds(0, "1"), Seeds(0, 1), Seeds(0, "a", "b"), Seeds(0, "b", "a"), Seeds(0, "ab")]
     assert len({node.value for node in nodes}) == len(nodes)

@@ -1,5 +1,7 @@
 """The kit must catch each kind of bad defense, by the check of that name and by no other."""
 
+import contextlib
+import os
 import time
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -172,7 +174,17 @@ class Hooker(Far):
         return super().clean(view)
 
 
-@mutant("images_kept", "permutation")
+@mutant("peeking")
+class Nosy(Far):
+    """Looks into the store, and hushes up the refusal."""
+
+    def clean(self, view):
+        with contextlib.suppress(BenchError):
+            os.listdir(os.environ["BENCH_STORE"])  # noqa: PTH208
+        return super().clean(view)
+
+
+@mutant("images_kept", "permutation", "peeking")
 class Vandal(Far):
     """Writes to the images behind the view."""
 

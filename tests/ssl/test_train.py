@@ -60,7 +60,7 @@ def job(folder, seed=0, encoder=RESNET, views=VIEWS, count=16, **train):
     )
 
 
-def nobody(done, total):
+def nobody(*_):
     """A report that nobody reads."""
 
 
@@ -89,7 +89,7 @@ def every_step(monkeypatch):
 def test_the_same_seed_gives_the_same_bytes(tmp_path, unbroken):
     told = []
     again = job(tmp_path / "again")
-    pretrain(again, lambda done, total: told.append((done, total)))
+    pretrain(again, lambda done, total, *_: told.append((done, total)))
     assert outcome(again) == unbroken
     assert told == [(step, 8) for step in range(1, 9)]
     other = job(tmp_path / "other", seed=1)
@@ -114,7 +114,7 @@ class Killed(BaseException):
 @pytest.mark.usefixtures("every_step", "global_rng")
 @pytest.mark.parametrize("step", [1, 5, 8])
 def test_killed_at_a_step_and_resumed_it_is_the_unbroken_run(tmp_path, unbroken, step):
-    def die(done, total):
+    def die(done, total, *_):
         if done == step:
             raise Killed
 
@@ -122,7 +122,7 @@ def test_killed_at_a_step_and_resumed_it_is_the_unbroken_run(tmp_path, unbroken,
     with pytest.raises(Killed):
         pretrain(one, die)
     assert not list(one.work.iterdir())
-    pretrain(one, lambda done, total: told.append(done))
+    pretrain(one, lambda done, total, *_: told.append(done))
     assert outcome(one) == unbroken
     assert told == list(range(step, 9))  # the checkpoint of a step is written after its report
 
@@ -136,7 +136,7 @@ def test_killed_by_the_system_and_resumed_it_is_the_unbroken_run(tmp_path, unbro
                 break
     assert child.returncode == -signal.SIGKILL
     one, told = job(tmp_path), []
-    pretrain(one, lambda done, total: told.append(done))
+    pretrain(one, lambda done, total, *_: told.append(done))
     assert told[0] > 1
     assert outcome(one) == unbroken
 
@@ -145,7 +145,7 @@ def test_killed_by_the_system_and_resumed_it_is_the_unbroken_run(tmp_path, unbro
 def test_a_finished_training_is_not_trained_again(tmp_path, unbroken):
     one, told = job(tmp_path), []
     pretrain(one, nobody)
-    pretrain(one, lambda done, total: told.append(done))
+    pretrain(one, lambda done, total, *_: told.append(done))
     assert told == []
     assert outcome(one) == unbroken
 
@@ -155,7 +155,7 @@ def test_two_processes_train_as_one(tmp_path):
     one, two = (job(tmp_path / name, encoder=VIT, epochs=3, lr=0.005) for name in ("one", "two"))
     told = []
     pretrain(one, nobody, accelerator="cpu")
-    pretrain(two, lambda done, total: told.append((done, total)), devices=2, accelerator="cpu")
+    pretrain(two, lambda done, total, *_: told.append((done, total)), devices=2, accelerator="cpu")
     assert told == [(1, 3), (2, 3), (3, 3)]
     assert losses(two) == pytest.approx(losses(one), abs=1e-5)
     assert len(set(losses(one))) == 3
@@ -185,7 +185,7 @@ def test_an_error_in_another_process_arrives_as_itself(tmp_path, monkeypatch, er
     told = []
 
     def fails(fabric, one, report):
-        report(1, 8)
+        report(1, 8, 2.5, 0.1)
         raise error
 
     monkeypatch.setattr(module, "make_fabric", lambda *_: FakeFabric())
@@ -193,7 +193,7 @@ def test_an_error_in_another_process_arrives_as_itself(tmp_path, monkeypatch, er
     expected = (BenchError, "the loss became nan") if isinstance(error, BenchError) else (RuntimeError, "process 0")
     with pytest.raises(expected[0], match=expected[1]):
         pretrain(job(tmp_path), lambda *at: told.append(at), devices=2, accelerator="cpu")
-    assert told == [(1, 8)]
+    assert told == [(1, 8, 2.5, 0.1)]
 
 
 def test_a_loss_that_is_not_finite(tmp_path):
