@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -131,10 +132,10 @@ def _naively(plugin: Cheat, pipeline: Pipeline) -> NDArray[np.bool_]:
     """What it removes where nothing stops it. That the truth is at hand here is the point."""
     images, truth = pipeline.poisoned_train, pipeline.train_manifest
     path = pipeline.folder(pipeline.poison) / "train.jsonl"
-    tell: Callable[..., None] = lambda *_: truth and None  # noqa: E731 - as a report that closes over its run
+    tell: Any = lambda *_, **__: truth and None  # noqa: E731 - as a report that closes over its run
     with tempfile.TemporaryDirectory() as notes, _in_a_module(truth), path.open():
         view = defender_view(pipeline.config, plugin, images, pipeline.machine, lambda: path, Path(notes), tell)
-        return ~plugin.clean(view).keep
+        return np.asarray(~plugin.clean(view).keep)
 
 
 HELD: list[object] = []

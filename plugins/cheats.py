@@ -83,7 +83,8 @@ def truth_in(things: Iterable[Any], count: int) -> Guess:
 
 def reachable(start: Any, limit: int = 20_000) -> Iterator[Any]:
     """What attributes, containers, bound methods and closures lead to from `start`; modules and classes do not."""
-    seen, waiting = set(), [start]
+    seen: set[int] = set()
+    waiting = [start]
     while waiting and len(seen) < limit:
         thing = waiting.pop(0)
         if id(thing) in seen or isinstance(thing, type | type(os) | str | bytes | int | float):
@@ -127,7 +128,7 @@ class Turns(Cheat):
     leak: ClassVar[str] = "order of images (classes in turn)"
 
     def guess(self, view: View) -> Guess:
-        return np.arange(len(view)) % CLASSES == 0
+        return np.asarray(np.arange(len(view)) % CLASSES == 0)
 
 
 @dataclass(frozen=True, kw_only=True)
