@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from .proctor import Watch, watching
 from .seeds import Seeds
-from .shards import alone
+from .team import alone
 from .types import Arrays, Encoder, Part, Team, Verdict, View
 
 if TYPE_CHECKING:

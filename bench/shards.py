@@ -7,15 +7,14 @@ import itertools
 import multiprocessing
 import signal
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from .errors import BenchError
+from .team import Counter, join, spans
 from .types import Arrays, Part, Team, Tell
 
 if TYPE_CHECKING:
@@ -23,39 +22,6 @@ if TYPE_CHECKING:
 
 Make = Callable[["torch.device"], Part]
 _GRACE = 5.0  # seconds that a process gets to end
-
-
-def alone(part: Part) -> Team:
-    """A team of one: `part` makes all rows, in this process."""
-
-    def team(what: Any, count: int, group: int, tell: Tell) -> Arrays:
-        return part(what, 0, count, _Counter(tell))
-
-    return team
-
-
-class _Counter:
-    """Adds up rows done and tells the sum."""
-
-    def __init__(self, tell: Tell) -> None:
-        self._tell, self._sum = tell, 0
-
-    def __call__(self, rows: int) -> None:
-        self._sum += rows
-        self._tell(self._sum)
-
-
-def spans(count: int, group: int, shares: int) -> list[tuple[int, int]]:
-    """range(count) as at most `shares` parts (start, stop), none empty, each start a multiple of `group`, the groups
-    shared out evenly."""
-    groups = -(-count // group)
-    edges = [round(groups * share / shares) * group for share in range(shares)] + [count]
-    return [(start, stop) for start, stop in itertools.pairwise(edges) if start < stop]
-
-
-def join(parts: Sequence[Arrays]) -> Arrays:
-    """The rows of all parts, one after the other."""
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 class Shards:
@@ -94,7 +60,7 @@ class Shards:
         return self._helpers
 
     def _share_out(self, number: int, what: Any, count: int, group: int, tell: Tell) -> Arrays:
-        counter = _Counter(tell)
+        counter = Counter(tell)
         parts = spans(count, group, self.devices)
         busy = {helper.pipe: helper for helper in self._helpers[: len(parts)]}
         for helper, span in zip(self._helpers, parts, strict=False):

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from .errors import BenchError, UndeclaredNeed
 from .seeds import Seeds
-from .shards import alone
 from .ssl.feed import resident
+from .team import alone
 from .types import Arrays, Encoder, Images, Part, Team, View
 
 if TYPE_CHECKING:

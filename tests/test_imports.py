@@ -12,11 +12,11 @@ ROOT = Path(__file__).parents[1]
 LAYERS = tuple(
     set(layer.split())
     for layer in (
-        "errors types seeds probe_settings",
+        "errors types seeds probe_settings team proctor exam",
         "store plugins archive paths",
         "manifest data",
         "ssl",
-        "encoder features probe metrics view shards proctor exam",
+        "encoder features probe metrics view shards",
         "config combination",
         "record",
         "stages pipeline run listen outcome estimate elsewhere leaderboard summary report gallery published evidence "

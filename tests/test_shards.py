@@ -19,7 +19,8 @@ from bench.defenses.search.clusters import all_features, learn
 from bench.encoder import FrozenEncoder, feature_maker
 from bench.errors import BenchError
 from bench.seeds import Seeds
-from bench.shards import Shards, alone, spans
+from bench.shards import Shards
+from bench.team import alone, spans
 from bench.view import DefenderView, Seat, seated
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (70, 3, 16, 16)).astype(np.uint8)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from bench import Seeds
-from bench.shards import alone
+from bench.team import alone
 
 
 @dataclass
