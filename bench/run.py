@@ -31,7 +31,7 @@ def make_stage(stage: Stage, store: Store, listener: Listener) -> None:
     with store.open(stage.name, stage.key, **about) as making:
         if not making.finished:
 
-            def report(what: str, done: int, total: int, **numbers: float) -> None:
+            def report(what: str, done: int, total: int, /, **numbers: float) -> None:
                 making.tick()
                 listener.progressed(stage, what, done, total)
                 if numbers:

@@ -313,7 +313,9 @@ def attention_of(
     order = shuffled(_order_seeds(config, poison), len(images))
     places = np.argsort(order)[indices]
     with tempfile.TemporaryDirectory() as notebook:
-        view = defender_view(config, defense, Subset(images, order), machine, encoder, Path(notebook), lambda *_: None)
+        view = defender_view(
+            config, defense, Subset(images, order), machine, encoder, Path(notebook), lambda *_, **__: None
+        )
         return sit(lambda window: defense.attention(window, places), view, _watch(config, defense, store))
 
 
