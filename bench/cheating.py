@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,7 +89,9 @@ def run_cheats(cheats: Sequence[type[Cheat]] = ()) -> list[Result]:
         for pipeline in (scenes, files):
             make_stage(pipeline.poison, pipeline.store, _Deaf())
         pairs = [(cheat, files if cheat in IN_FOLDERS else scenes) for cheat in cheats or CHEATS]
-        return [_try(cheat, pipeline, f"{pipeline.store.root}|{folder}") for cheat, pipeline in pairs]
+        pairs.sort(key=lambda pair: pair[1] is files)  # while there is one manifest, a cheat cannot find the other's
+        found = {cheat: _try(cheat, pipeline, f"{pipeline.store.root}|{folder}") for cheat, pipeline in pairs}
+        return [found[cheat] for cheat in cheats or CHEATS]
 
 
 def _pipeline(store: Path, settings: Sequence[str], **choices: str) -> Pipeline:
@@ -132,10 +133,15 @@ def _naively(plugin: Cheat, pipeline: Pipeline) -> NDArray[np.bool_]:
     """What it removes where nothing stops it. That the truth is at hand here is the point."""
     images, truth = pipeline.poisoned_train, pipeline.train_manifest
     path = pipeline.folder(pipeline.poison) / "train.jsonl"
-    tell: Any = lambda *_, **__: truth and None  # noqa: E731 - as a report that closes over its run
+
+    def tell(what: str, done: int, total: int, /, **numbers: float) -> None:
+        """As a report that closes over its run."""
+        assert truth is not None
+
     with tempfile.TemporaryDirectory() as notes, _in_a_module(truth), path.open():
         view = defender_view(pipeline.config, plugin, images, pipeline.machine, lambda: path, Path(notes), tell)
-        return np.asarray(~plugin.clean(view).keep)
+        removed: NDArray[np.bool_] = ~plugin.clean(view).keep
+        return removed
 
 
 HELD: list[object] = []

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from queue import Empty, SimpleQueue
 from threading import Thread
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 T = TypeVar("T")
-_GRACE = 5.0  # seconds that a stopped defense gets to end
+QUESTIONS = ("batch", "encoder", "find", "keep", "progress", "team")
+_PATIENCE, _GRACE = 0.2, 5.0  # seconds that a stopped defense gets to end, before and after it is interrupted
 
 
 def shuffled(seeds: Seeds, count: int) -> NDArray[np.int64]:
@@ -112,7 +114,8 @@ class _Desk:
 
     def __init__(self, view: View, post: SimpleQueue[Any]) -> None:
         self._view, self._post = view, post
-        self._troubles: dict[int, Exception] = {}
+        self._waiting: SimpleQueue[tuple[bool, Any]] | None = None
+        self._troubles: list[tuple[Exception, Exception]] = []
 
     def batch(self, indices: NDArray[np.int64]) -> Tensor:
         return self._view.batch(indices)
@@ -140,18 +143,36 @@ class _Desk:
     def progress(self, what: str, done: int, total: int) -> None:
         self._view.progress(what, done, total)
 
-    def serve(self) -> Any:
-        """Answer until the defense is done: what it returned. Raises what it raised."""
+    def serve(self) -> tuple[bool, Any]:
+        """Answer until the defense has ended: True and what it returned, or False and what it raised."""
         while True:
-            what, arguments, answer = self._post.get()
-            if what == "done":
-                return arguments[0]
-            if what == "failed":
-                raise arguments[0] from self._troubles.get(id(arguments[0]))
-            answer.put(self._answer(what, arguments))
+            what, arguments, self._waiting = self._post.get()
+            if self._waiting is None:
+                return what == "done", arguments
+            self._waiting.put(self._answer(what, arguments))
+
+    def trouble(self, error: BaseException) -> Exception | None:
+        """The harness's own error behind one that the defense was told of."""
+        return next((cause for told, cause in self._troubles if told is error), None)
+
+    def close(self, thread: Thread) -> None:
+        """Let the thread end: what it asks is answered with Stopped, and what it computes is interrupted."""
+        if self._waiting is not None:
+            self._waiting.put((False, Stopped()))
+        thread.join(_PATIENCE)
+        if thread.is_alive() and thread.ident is not None:
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(Stopped))
+        until = time.monotonic() + _GRACE
+        while thread.is_alive() and time.monotonic() < until:
+            with suppress(Empty):
+                *_, answer = self._post.get(timeout=_PATIENCE)
+                if answer is not None:
+                    answer.put((False, Stopped()))
 
     def _answer(self, what: str, arguments: tuple[Any, ...]) -> tuple[bool, Any]:
         try:
+            if what not in QUESTIONS:
+                raise ValueError(f"there is no question {what!r}")
             return True, getattr(self, what)(*arguments)
         except Exception as error:
             return False, self._bare(error)
@@ -159,7 +180,7 @@ class _Desk:
     def _bare(self, error: Exception) -> Exception:
         """The error without its traceback, whose frames are the harness's and hold what it knows."""
         told = _copied(error)
-        self._troubles[id(told)] = error
+        self._troubles.append((told, error))
         return told
 
 
@@ -183,39 +204,25 @@ def sit(call: Callable[[View], T], view: View, watch: Watch) -> T:
     post: SimpleQueue[Any] = SimpleQueue()
     window = Window(view.size, len(view), view.device, view.seeds(), post)
     thread = Thread(target=_work, args=(call, window, post), name=f"defense {watch.name}", daemon=True)
+    desk = _Desk(view, post)
     with watching(watch):
         thread.start()
         try:
-            found: T = _Desk(view, post).serve()
+            good, found = desk.serve()
         except BaseException:
-            _end(thread, post)
-            watch.conclude()  # a refusal that the defense turned into another error is told as what it was
+            desk.close(thread)
             raise
         thread.join()
-    watch.conclude()
-    return found
+    watch.conclude()  # before an error: a refusal that the defense turned into another one is told as what it was
+    if not good:
+        raise found from desk.trouble(found)
+    return found  # type: ignore[no-any-return]
 
 
 def _work(call: Callable[[View], Any], window: Window, post: SimpleQueue[Any]) -> None:
     """All that the defense's thread does."""
     try:
-        found = call(window)
+        outcome: tuple[str, Any, None] = ("done", call(window), None)
     except BaseException as error:
-        post.put(("failed", (error,), None))
-    else:
-        post.put(("done", (found,), None))
-
-
-def _end(thread: Thread, post: SimpleQueue[Any]) -> None:
-    """Let the thread end: interrupt what it computes, answer what it asks with Stopped."""
-    until = time.monotonic() + _GRACE
-    thread.join(0.05)
-    if thread.is_alive() and thread.ident is not None:
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(Stopped))
-    while thread.is_alive() and time.monotonic() < until:
-        try:
-            *_, answer = post.get(timeout=0.05)
-        except Empty:
-            continue
-        if answer is not None:
-            answer.put((False, Stopped()))
+        outcome = ("failed", error, None)
+    post.put(outcome)

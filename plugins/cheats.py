@@ -128,7 +128,7 @@ class Turns(Cheat):
     leak: ClassVar[str] = "order of images (classes in turn)"
 
     def guess(self, view: View) -> Guess:
-        return np.asarray(np.arange(len(view)) % CLASSES == 0)
+        return mask(range(0, len(view), CLASSES), len(view))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,7 +216,8 @@ class Collector(Cheat):
     leak: ClassVar[str] = "global state: gc.get_objects"
 
     def guess(self, view: View) -> Guess:
-        return truth_in((thing for thing in gc.get_objects() if type(thing).__name__ == "Manifest"), len(view))
+        manifests = (thing for thing in gc.get_objects() if type(thing).__name__ == "Manifest")
+        return truth_in((each for each in manifests if len(each) == len(view)), len(view))  # other runs' aside
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -53,7 +53,7 @@ def another_thread(act):
 
 TOUCHES = {
     "open": lambda at: (at / "store/poison/train.jsonl").read_text(),
-    "os.open": lambda at: os.open(at / "store/poison/train.jsonl", os.O_RDONLY),
+    "os.open": lambda at: os.close(os.open(at / "store/poison/train.jsonl", os.O_RDONLY)),
     "list": lambda at: os.listdir(at / "store"),  # noqa: PTH208
     "scan": lambda at: list(os.scandir(at / "store")),
     "above": lambda at: list((at / "free" / ".." / "store").glob("*")),
