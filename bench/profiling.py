@@ -144,7 +144,7 @@ def whole_step(job: Job, machine: Machine) -> float:
 
     ticks: list[float] = []
     pretrain(job, lambda done, total: ticks.append(time.perf_counter()), 1, machine.accelerator)
-    return statistics.median(np.diff(ticks)[1:])
+    return float(np.median(np.diff(ticks)[1:]))
 
 
 def _step_parts(job: Job, machine: Machine) -> Iterator[Part]:

@@ -15,8 +15,8 @@ from bench import BenchError, Encoder, View
 ITERATIONS = 20  # PatchSearch
 CACHE_PIXELS = 2**17
 """On a CPU so many pixels go through the encoder at once, and 8 images at least: what a layer makes of them is still in
-the cache when the next one reads it. The laptop preset's network takes 245 us an image by 128 images of 32 px, 335 us by
-1024, 404 us by 16; a ResNet-18 at 224 px 39 ms by 8, 45 ms by 32. The features are the same bit by bit.
+the cache when the next one reads it. The laptop preset's network takes 245 us an image of 32 px by 128 images, 335 us
+by 1024, 404 us by 16; a ResNet-18 at 224 px 39 ms by 8, 45 ms by 32. The features are the same bit by bit.
 """
 
 

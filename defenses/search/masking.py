@@ -32,7 +32,7 @@ class ActivationMasking(Locator):
 
     def maps(self, images: Tensor, own: Tensor, seeds: Seeds) -> Tensor:
         """Equation 3's A under masks drawn from `seeds`, see Locator.maps; `own`, the clusters, is unused."""
-        step = max(1, self.clusters.batch // self.masks)
+        step = max(1, self.clusters.batch // (self.masks // 8 + 1 if self.coarse else self.masks))
         spans = [slice(start, start + step) for start in range(0, len(images), step)]
         if self.coarse:
             return torch.cat([self._coarse(images[span]) for span in spans])
@@ -76,8 +76,8 @@ class ActivationMasking(Locator):
         more = cyclic_masks(close, size, self.window)
         found = self._assign(images, more)
         # Most of the closer masks hide the trigger: they may not have a say in which cluster is the image's own.
-        both = [torch.cat(pair, 1) for pair in zip((labels, distances), found, strict=True)]
-        scores = outlier_scores(*both, deciding=labels.shape[1])
+        everything = torch.cat([labels, found[0]], 1), torch.cat([distances, found[1]], 1)
+        scores = outlier_scores(*everything, deciding=labels.shape[1])
         return attention(scores, torch.cat([masks, more], 1), normalise=True)
 
     def _draw(self, count: int, size: int, seeds: Seeds) -> Draws:
