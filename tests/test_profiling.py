@@ -74,7 +74,8 @@ def test_a_whole_profile(monkeypatch, global_rng):
     from bench.config import load_config
 
     monkeypatch.setattr(profiling, "STEPS", 4)
-    config = load_config(Plugins.load(), "smoke")
+    small = ("defense.members=1", "defense.iterations=2", "defense.clusters=4", "defense.masks=8", "defense.top_k=5")
+    config = load_config(Plugins.load(), "smoke", settings=small)
     images = config.dataset.load().train.images
     parts = list(profiling.profile(config, images, Machine(accelerator="cpu"), 96))
     titles = [one.title for one in parts]

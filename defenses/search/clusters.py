@@ -15,6 +15,11 @@ from torch.nn.functional import normalize
 from bench import Arrays, BenchError, Encoder, Part, Tell, View
 
 ITERATIONS = 20  # PatchSearch
+CACHE_PIXELS = 2**17
+"""On a CPU so many pixels go through the encoder at once, and 8 images at least: what a layer makes of them is still in
+the cache when the next one reads it. The laptop preset's network takes 245 us an image of 32 px by 128 images, 335 us
+by 1024, 404 us by 16; a ResNet-18 at 224 px 39 ms by 8, 45 ms by 32. The features are the same bit by bit.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,8 +32,8 @@ class Clusters:
 
     def assign(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """uint8 (B, 3, S, S) -> nearest centre (B,) int64, Euclidean distance (B,) float32, on the device."""
-        starts = range(0, len(images), self.batch)
-        parts = [self.nearest(self.encoder(images[start : start + self.batch])) for start in starts]
+        step = self.batch if self.centres.is_cuda else min(self.batch, max(8, CACHE_PIXELS // images.shape[-1] ** 2))
+        parts = [self.nearest(self.encoder(part)) for part in images.split(step)]
         return torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
 
     def nearest(self, features: Tensor) -> tuple[Tensor, Tensor]:

@@ -17,6 +17,7 @@ from .clusters import Clusters
 RUNGS = ((1 / 16, 1.0), (1 / 4, 1 / 4), (1.0, 1 / 16))
 """Halving: up to this share of the flip set is seen by this share of the candidates."""
 LEAST = 8  # images of the flip set that every candidate sees
+DOUBT = 4
 FEW = 4  # candidates that always go on: of the last clusters, which are the most suspicious, all
 
 
@@ -55,8 +56,8 @@ class FlipTest:
         """Successive halving, approximate: all candidates see the first images, the best of them more (RUNGS).
 
         The flip set lies in an order that says nothing, so its first images are a random part of it. A candidate
-        given up has its rate on the images it saw for a score, at most the least score of those that went on:
-        chance must not lift it above those that were tested on all.
+        given up has its rate on the images it saw for a score, as if DOUBT more had not changed, and at most the least
+        score of those that went on: chance must not lift it above those that were tested on all.
         """
         whole, seen = len(self.images), 0
         counts = torch.zeros(len(patches), dtype=torch.int64, device=patches.device)
@@ -74,7 +75,7 @@ class FlipTest:
         least = counts[going].min()
         for rows, saw in reversed(given_up):
             if len(rows):
-                counts[rows] = (counts[rows] * whole / max(1, saw)).round().long().clamp(max=least)
+                counts[rows] = (counts[rows] * whole / (saw + DOUBT)).round().long().clamp(max=least)
                 least = counts[rows].min()
         return counts
 

@@ -174,7 +174,8 @@ def map_sides(encoder: Encoder, size: int, names: list[str]) -> dict[str, int]:
 
     hooks = [encoder.module.get_submodule(name).register_forward_hook(note(name)) for name in names]
     try:
-        encoder(torch.zeros(1, 3, size, size, dtype=torch.uint8))
+        with torch.inference_mode():
+            encoder.module(encoder.prepare(torch.zeros(1, 3, size, size, dtype=torch.uint8)))
     except BenchError as error:
         raise BenchError(f"layer {' or '.join(names)} cannot be used: {error}") from None
     finally:

@@ -32,7 +32,7 @@ class ActivationMasking(Locator):
 
     def maps(self, images: Tensor, own: Tensor, seeds: Seeds) -> Tensor:
         """Equation 3's A under masks drawn from `seeds`, see Locator.maps; `own`, the clusters, is unused."""
-        step = max(1, self.clusters.batch // self.masks)
+        step = max(1, self.clusters.batch // (self.masks // 8 + 1 if self.coarse else self.masks))
         spans = [slice(start, start + step) for start in range(0, len(images), step)]
         if self.coarse:
             return torch.cat([self._coarse(images[span]) for span in spans])
@@ -75,7 +75,9 @@ class ActivationMasking(Locator):
         close = around(best_window(warm, self.window), size, self.masks)
         more = cyclic_masks(close, size, self.window)
         found = self._assign(images, more)
-        scores = outlier_scores(torch.cat([labels, found[0]], 1), torch.cat([distances, found[1]], 1))
+        # Most of the closer masks hide the trigger: they may not have a say in which cluster is the image's own.
+        everything = torch.cat([labels, found[0]], 1), torch.cat([distances, found[1]], 1)
+        scores = outlier_scores(*everything, deciding=labels.shape[1])
         return attention(scores, torch.cat([masks, more], 1), normalise=True)
 
     def _draw(self, count: int, size: int, seeds: Seeds) -> Draws:
@@ -177,14 +179,15 @@ def hide(images: Tensor, masks: Tensor, fill: str) -> Tensor:
     return torch.where(masks[:, :, None], colour[:, None], images[:, None])
 
 
-def outlier_scores(labels: Tensor, distances: Tensor) -> Tensor:
+def outlier_scores(labels: Tensor, distances: Tensor, deciding: int | None = None) -> Tensor:
     """Equation 2, for labels and distances (B, M) of M masks each: (B, M) float32 in [0, 1].
 
     1 where the cluster is not the image's most frequent one (of equals, the lowest index), else the distance
-    to the centre, min-max scaled over all M masks (0 when all are equal).
+    to the centre, min-max scaled over all M masks (0 when all are equal). Only the first `deciding` masks, None for
+    all, decide which cluster is the most frequent.
     """
     counts = torch.zeros(len(labels), int(labels.max()) + 1, device=labels.device)
-    counts.scatter_add_(1, labels, torch.ones_like(distances))
+    counts.scatter_add_(1, labels[:, :deciding], torch.ones_like(distances[:, :deciding]))
     common = counts.argmax(1, keepdim=True)
     low = distances.amin(1, keepdim=True)
     spread = distances.amax(1, keepdim=True) - low
