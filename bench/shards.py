@@ -49,7 +49,7 @@ def spans(count: int, group: int, shares: int) -> list[tuple[int, int]]:
     """range(count) as at most `shares` parts (start, stop), none empty, each start a multiple of `group`, the groups
     shared out evenly."""
     groups = -(-count // group)
-    edges = [round(groups * share / shares) * group for share in range(shares)] + [count]
+    edges = [min(count, groups * share // shares * group) for share in range(shares + 1)]
     return [(start, stop) for start, stop in itertools.pairwise(edges) if start < stop]
 
 
