@@ -19,7 +19,7 @@ LAYERS = (
     {"record"},
     {
         *("stages", "pipeline", "run", "listen", "outcome", "estimate", "leaderboard", "summary", "report"),
-        *("gallery", "published", "evidence", "submission", "verify"),
+        *("gallery", "published", "evidence", "submission", "verify", "pages", "site"),
     },
     {"cells", "graph", "engines", "matrix", "forecast", "board", "reproduce", "studies"},
     {"commands", "matrix_command", "reproduce_command", "study", "plugin_commands", "publish", "cli"},
