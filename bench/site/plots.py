@@ -92,9 +92,7 @@ class Plot:
         return round(HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * self.along.share(value), 1)
 
 
-def scatter(
-    name: str, lines: Sequence[tuple[Row, Line]], runs: Mapping[str, Record], *, x: str, y: str
-) -> Plot:
+def scatter(name: str, lines: Sequence[tuple[Row, Line]], runs: Mapping[str, Record], *, x: str, y: str) -> Plot:
     """`y` over `x` of the lines that have both, by their names in `Line.mean`. runs: records by their address."""
     shown = [(row, line) for row, line in lines if not math.isnan(_mean(line, x)) and not math.isnan(_mean(line, y))]
     along = Axis(title=f"{y}, percent", low=0, high=100) if y in FOUND else _fitted(y, [line for _, line in shown])

@@ -12,6 +12,23 @@ from bench.store import canonical
 
 MOST, LONGEST = 300, 400
 """Rows of one table of facts, and letters of one fact: a page stays a page; the record holds the rest."""
+_RATES = {
+    "acc": "classified rightly (ACC)",
+    "asr": "taken for the target class (ASR)",
+    "asr_all": "ASR over all images, those of the target class too",
+    "asr_correct": "ASR over images classified rightly without a trigger",
+    "false_positives": "images taken for the target class (count)",
+}
+_DETECTION = {
+    "removed": "images removed (count)",
+    "poisoned": "images poisoned (count)",
+    "precision": "precision of the removal",
+    "recall": "recall of the removal",
+    "f1": "F1 of the removal",
+    "auroc": "area under the ROC curve of the score",
+    "average_precision": "average precision of the score",
+}
+"""Metric -> words; others, of a newer version or a stranger, go by their own name."""
 
 
 class Sheet(NamedTuple):
@@ -56,11 +73,11 @@ def _results(metrics: Mapping[str, Any]) -> list[Sheet]:
 
 def _rates(title: str, none: Mapping[str, Any], defended: Mapping[str, Any]) -> Sheet:
     rows = [
-        (words, plain(metric), number(value), number(defended.get(split, {}).get(metric)))
+        (f"{words} images: {_RATES.get(metric, plain(metric))}", number(value), number(defended[split].get(metric)))
         for split, words in (("clean", "clean"), ("poisoned", "triggered"))
-        for metric, value in none[split].items()
+        for metric, value in _sorted(none[split], _RATES)
     ]
-    return Sheet(title, ("images", "metric", "no defense", "this run"), tuple(rows))
+    return Sheet(title, ("percent", "no defense", "this run"), tuple(rows))
 
 
 def _each_trigger(none: Mapping[str, Any], defended: Mapping[str, Any]) -> list[Sheet]:
@@ -72,9 +89,7 @@ def _each_trigger(none: Mapping[str, Any], defended: Mapping[str, Any]) -> list[
 
 
 def _localised(title: str, found: Mapping[str, Any]) -> Sheet:
-    rows = [
-        (k, *(number(found[k][name]) for name in ("accuracy", "iou", "cr"))) for k in sorted(found, key=int)
-    ]
+    rows = [(k, *(number(found[k][name]) for name in ("accuracy", "iou", "cr"))) for k in sorted(found, key=int)]
     note = "Of the k most suspicious images: percent poisoned, overlap with the trigger, share of it inside the window."
     return Sheet(title, ("k", "accuracy", "IoU", "catch rate"), tuple(rows), note)
 
@@ -124,7 +139,13 @@ def _parts(config: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
 
 def _stages(stages: Mapping[str, Any]) -> Sheet:
     rows = [
-        (plain(name), number(stage["seconds"]), number(stage["peak_memory_mb"]), number(stage.get("threads")), stage["key"])
+        (
+            plain(name),
+            number(stage["seconds"]),
+            number(stage["peak_memory_mb"]),
+            number(stage.get("threads")),
+            stage["key"],
+        )
         for name, stage in sorted(stages.items(), key=lambda each: -each[1]["seconds"])
     ]
     columns = ("stage", "seconds", "peak memory, MB", "threads", "key in the store")
@@ -139,7 +160,15 @@ def _pairs(facts: Mapping[str, Any]) -> tuple[tuple[str, ...], ...]:
 
 
 def _measured(metrics: Mapping[str, Any]) -> tuple[tuple[str, ...], ...]:
-    return tuple((_cut(name), number(value)) for name, value in list(metrics.items())[:MOST])
+    found = _sorted(metrics, _DETECTION)[:MOST]
+    return tuple((_DETECTION.get(name, _cut(name)), number(value)) for name, value in found)
+
+
+def _sorted(metrics: Mapping[str, Any], words: Mapping[str, str]) -> list[tuple[str, Any]]:
+    """Those with words first, in the order of these."""
+    return [(name, metrics[name]) for name in words if name in metrics] + [
+        (name, value) for name, value in metrics.items() if name not in words
+    ]
 
 
 def _flat(facts: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
@@ -167,7 +196,7 @@ def _cut(text: str) -> str:
 
 
 def number(value: float | None) -> str:
-    """A count as it is, anything else with two decimals; a dash where it is undefined."""
+    """A count as it is, anything else with at most two decimals; a dash where it is undefined."""
     if value is None:
         return UNDEFINED
-    return f"{value:,}" if isinstance(value, int) else f"{value:.2f}"
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.2f}".removesuffix(".00")
