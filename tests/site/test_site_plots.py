@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -45,7 +46,7 @@ def plotted(pairs, runs=None):
 def test_an_axis_of_percent():
     axis = Axis(title="", low=0, high=100)
     assert axis.ticks == [0, 20, 40, 60, 80, 100]
-    assert [axis.share(value) for value in (0, 50, 100, 130)] == [0.04, 0.5, 0.96, 0.96]
+    assert [axis.share(value) for value in (0, 50, 100, 130)] == pytest.approx([0.04, 0.5, 0.96, 0.96])
     assert Axis(title="", low=60, high=85).ticks == [60, 65, 70, 75, 80, 85]
 
 
