@@ -73,7 +73,11 @@ def _results(metrics: Mapping[str, Any]) -> list[Sheet]:
 
 def _rates(title: str, none: Mapping[str, Any], defended: Mapping[str, Any]) -> Sheet:
     rows = [
-        (f"{words} images: {_RATES.get(metric, plain(metric))}", number(value), number(defended[split].get(metric)))
+        (
+            f"{words} images: {_RATES.get(metric, plain(metric))}",
+            number(value, metric),
+            number(defended[split].get(metric), metric),
+        )
         for split, words in (("clean", "clean"), ("poisoned", "triggered"))
         for metric, value in _sorted(none[split], _RATES)
     ]
@@ -105,7 +109,7 @@ def _provenance(run: Record) -> list[Sheet]:
         Sheet("Dataset", (), _pairs(data)),
         Sheet("Poison", (), _pairs(poison)),
         *(Sheet(f"Trigger {place}", (), _pairs(each)) for place, each in enumerate(triggers, 1)),
-        _stages(run["stages"]),
+        *_stages(run["stages"]),
         *(Sheet(f"Configuration: {plain(name)}", (), _pairs(part)) for name, part in _parts(run["config"])),
         Sheet("Seeds", (), _pairs(run["seeds"])),
         Sheet("What the defense says of its work", (), _pairs(run.get("facts", {}))),
@@ -137,19 +141,17 @@ def _parts(config: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
     yield from ((name, part) for name, part in config.items() if isinstance(part, dict))
 
 
-def _stages(stages: Mapping[str, Any]) -> Sheet:
+def _stages(stages: Mapping[str, Any]) -> list[Sheet]:
     rows = [
-        (
-            plain(name),
-            number(stage["seconds"]),
-            number(stage["peak_memory_mb"]),
-            number(stage.get("threads")),
-            stage["key"],
-        )
+        (plain(name), number(stage["seconds"]), number(stage["peak_memory_mb"]), number(stage.get("threads")))
         for name, stage in sorted(stages.items(), key=lambda each: -each[1]["seconds"])
     ]
-    columns = ("stage", "seconds", "peak memory, MB", "threads", "key in the store")
-    return Sheet("Stages", columns, tuple(rows), "The longest first.")
+    columns = ("stage", "seconds", "peak memory, MB", "threads")
+    keys = _pairs({name: stage["key"] for name, stage in stages.items()})
+    return [
+        Sheet("Stages", columns, tuple(rows), "The longest first."),
+        Sheet("Keys of the stages in the store", (), keys),
+    ]
 
 
 def _pairs(facts: Mapping[str, Any]) -> tuple[tuple[str, ...], ...]:
@@ -195,8 +197,10 @@ def _cut(text: str) -> str:
     return text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
 
 
-def number(value: float | None) -> str:
-    """A count as it is, anything else with at most two decimals; a dash where it is undefined."""
+def number(value: float | None, metric: str = "") -> str:
+    """A count as it is (`metric` names one that may be a mean of counts), anything else with two decimals; a dash
+    where it is undefined."""
     if value is None:
         return UNDEFINED
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.2f}".removesuffix(".00")
+    text = f"{value:,}" if isinstance(value, int) else f"{value:,.2f}"
+    return text.removesuffix(".00") if metric == "false_positives" else text

@@ -116,13 +116,14 @@ def test_the_page_of_a_run_tells_all_of_it(make_record):
     run = make_record()
     values = run_values(run, "x.json")
     sheets = {sheet.title: sheet.rows for sheet in (*values["results"], *values["sheets"])}
-    assert sheets["What the encoders do"][0] == ("clean images: classified rightly (ACC)", "92.20", "80")
-    assert ("precision of the removal", "90") in sheets["What was removed"]
+    assert sheets["What the encoders do"][0] == ("clean images: classified rightly (ACC)", "92.20", "80.00")
+    assert ("precision of the removal", "90.00") in sheets["What was removed"]
     assert dict(sheets["Run"])["git commit"].startswith(run["git"]["hash"])
     assert dict(sheets["Dataset"])["fingerprint"] == run["dataset"]["fingerprint"]
     assert dict(sheets["Versions"])["torch"] == run["versions"]["torch"]
     assert dict(sheets["Seeds"])["root"] == str(run["seeds"]["root"])
     assert {row[0] for row in sheets["Stages"]} == set(run["stages"])
+    assert dict(sheets["Keys of the stages in the store"])["defense"] == run["stages"]["defense"]["key"]
     assert [float(row[1]) for row in sheets["Stages"]] == sorted((float(r[1]) for r in sheets["Stages"]), reverse=True)
     assert dict(sheets["Configuration: train"])["lr"] == str(run["config"]["train"]["lr"])
 
