@@ -40,12 +40,17 @@ class Sheet(NamedTuple):
     note: str = ""
 
 
+def title_of(run: Record) -> str:
+    """What a run is called, plain."""
+    told, data = run["run"], run["dataset"]
+    return plain(f"{told['defense']} against {told['attack']} on {data['name']}, seed {told['seed']}")
+
+
 def run_values(run: Record, record_name: str) -> dict[str, Any]:
     """What templates/run.html is rendered with: texts, plain. record_name: of the JSON file beside the page."""
-    told, data = run["run"], run["dataset"]
     return {
-        "title": plain(f"{told['defense']} against {told['attack']} on {data['name']}, seed {told['seed']}"),
-        "control": bool(told.get("control", False)),
+        "title": title_of(run),
+        "control": bool(run["run"].get("control", False)),
         "status": run.get("status", MEASURED),
         "record_name": record_name,
         "results": _results(run["metrics"]),

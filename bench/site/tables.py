@@ -15,6 +15,7 @@ from bench.leaderboard.text import plain, url
 from bench.record import MEASURED, SUBMITTED, Record
 
 from .plots import Plot, scatter
+from .runs import title_of
 
 KINDS = {
     MEASURED: "measured",
@@ -68,7 +69,7 @@ def board_values(tables: Sequence[Table], runs: Mapping[str, Record]) -> dict[st
         "kinds": {kind: words for kind, words in KINDS.items() if kind in kinds},
         "words": {word.strip(): meaning for word, meaning in WORDS.items()},
         "lines": sum(len(section["rows"]) for section in sections),
-        "runs": len(runs),
+        "runs": {url(href): title_of(run) for href, run in runs.items()},
     }
 
 

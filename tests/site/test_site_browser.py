@@ -175,6 +175,10 @@ def test_with_the_keyboard_alone(show):
     found = numbers(column(browser, "ACC"))
     assert found == sorted(found, reverse=True)
     assert browser.switch_to.active_element == button
+    precision = heading(browser, "precision", 1)
+    for _ in range(2):
+        precision.send_keys(Keys.ENTER)
+        assert column(browser, "precision", 1)[-1] == UNDEFINED
     assert "index.html" in browser.current_url
     stops = browser.execute_script(
         "return document.querySelectorAll('th[tabindex], .seeds a:not([tabindex=\"-1\"])').length"

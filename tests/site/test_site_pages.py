@@ -147,6 +147,15 @@ def test_equal_records_give_equal_bytes_and_one_page(pages, files, tmp_path):
     assert site([*files, tmp_path / "again.json"]).keys() == pages.keys()
 
 
+def test_a_run_whose_result_another_has_is_still_linked(files, tmp_path, page):
+    later = json.loads(files[0].read_text()) | {"created": "2027-01-01T00:00:00+00:00"}
+    (tmp_path / "later.json").write_text(json.dumps(later))
+    made = site([files[0], tmp_path / "later.json"])
+    linked = {link["href"] for link in page(made["index.html"]).all("a")}
+    assert {name for name in html(made) if name != "index.html"} <= linked
+    assert len(html(made)) == 3
+
+
 def test_reported_numbers_of_one_name_are_an_error(files, tmp_path):
     (tmp_path / "paper.csv").write_text(files[-1].read_text())
     with pytest.raises(BenchError, match=r"would have one name: reported/paper\.csv"):
