@@ -392,8 +392,10 @@ def leaderboard(
         list[Path] | None,
         typer.Argument(help="Files of records or reported numbers, or folders of them.", show_default="the store's"),
     ] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file, with links.")] = None,
-    form: Annotated[str, typer.Option("--format", help="markdown, csv or latex.")] = "markdown",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write to this file (html: folder), with links.")
+    ] = None,
+    form: Annotated[str, typer.Option("--format", help="markdown, csv, latex, or html: a site of pages.")] = "markdown",
     check: Annotated[bool, typer.Option("--check", help="Write nothing; exit code 1 where --output is stale.")] = False,
     store: StoreRoot = None,
 ) -> None:

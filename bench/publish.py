@@ -15,6 +15,8 @@ from .store import Store, check_can_write, write_bytes
 if TYPE_CHECKING:
     from .evidence import Evidence
 
+SITE = "html"
+"""The format that is a folder of pages; leaderboard.FORMATS has those of one file."""
 _ARTIFACTS = {
     "poison": ("poison",),
     "threat_probe": ("probe",),
@@ -103,12 +105,14 @@ def leaderboard_command(paths: list[Path], output: Path | None, store: Path | No
     """`bench leaderboard`. With `check` nothing is written; False where the file is not what would be written."""
     from . import leaderboard
 
-    render = leaderboard.renderer(form)
+    render = None if form == SITE else leaderboard.renderer(form, also=[SITE])
     if check and output is None:
         raise BenchError("--check compares a file with its records: name it with --output FILE")
     files = files_in(paths or [open_store(store).root / "records"])
     if not files:
         raise BenchError("there is no record yet. `bench run` makes one; or name record files or folders.")
+    if render is None:
+        return _site(files, output, check)
     text = render(leaderboard.read(files, output.parent if output else None))
     if output is None:
         sys.stdout.write(text)
@@ -117,6 +121,23 @@ def leaderboard_command(paths: list[Path], output: Path | None, store: Path | No
         return _fresh(output, text)
     write_bytes(output, text.encode())
     out.print(f"{len(files)} records -> {output}", highlight=False, soft_wrap=True, markup=False)
+    return True
+
+
+def _site(files: list[Path], folder: Path | None, check: bool) -> bool:
+    """The format html: a folder of pages."""
+    from . import site
+
+    if folder is None:
+        raise BenchError("--format html writes a folder of pages: name it with --output FOLDER")
+    pages = site.site(files)
+    if check:
+        found = site.faults(folder, pages)
+        for fault in [*found[:5], *([f"and {len(found) - 5} more"] if len(found) > 5 else [])]:
+            log_out.print(f"bench: {folder}: {fault}", markup=False, highlight=False, soft_wrap=True)
+        return not found
+    site.write(folder, pages)
+    out.print(f"{len(files)} records -> {folder / 'index.html'}", highlight=False, soft_wrap=True, markup=False)
     return True
 
 

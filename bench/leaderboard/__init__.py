@@ -45,10 +45,10 @@ FORMATS: dict[str, Renderer] = {"markdown": markdown, "csv": flat, "latex": late
 """Formats of one file."""
 
 
-def renderer(name: str) -> Renderer:
-    """The format of that name. Raises BenchError."""
+def renderer(name: str, also: Sequence[str] = ()) -> Renderer:
+    """The format of that name. Raises BenchError, which may suggest one of `also` too."""
     if name not in FORMATS:
-        raise BenchError(f"unknown format {name!r}.{nearest(name, FORMATS)}")
+        raise BenchError(f"unknown format {name!r}.{nearest(name, [*FORMATS, *also])}")
     return FORMATS[name]
 
 

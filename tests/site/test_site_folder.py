@@ -1,0 +1,75 @@
+"""The site on disk: written, compared, and never over what is somebody else's; and the command."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench.errors import BenchError
+from bench.publish import leaderboard_command
+from bench.site import faults, write
+from bench.site.folder import MARK
+
+PAGES = {
+    "index.html": MARK + b"\n",
+    "runs/a-1.html": b"a\n",
+    "runs/a-1.json": b"{}\n",
+    "reported/p.csv": b"p\n",
+}
+
+
+def test_what_was_written_is_fresh(tmp_path):
+    write(tmp_path / "x" / "site", PAGES)
+    assert faults(tmp_path / "x" / "site", PAGES) == []
+
+
+def test_every_difference_is_told(tmp_path):
+    write(tmp_path, PAGES)
+    (tmp_path / "runs" / "a-1.html").write_bytes(b"b\n")
+    (tmp_path / "runs" / "a-1.json").unlink()
+    (tmp_path / "runs" / "old.html").write_bytes(b"")
+    (tmp_path / "index.html").write_bytes(MARK + b"\r\n")  # as git gives it on Windows: no difference
+    assert faults(tmp_path, PAGES) == [
+        "runs/a-1.html is stale",
+        "runs/a-1.json is not there",
+        "runs/old.html is of no record any more",
+    ]
+    assert len(faults(tmp_path / "nowhere", PAGES)) == 4
+
+
+def test_old_pages_go_and_other_files_stay(tmp_path):
+    write(tmp_path, PAGES)
+    (tmp_path / "runs" / "old.html").write_bytes(b"")
+    (tmp_path / "runs" / "my notes.txt").write_bytes(b"")
+    (tmp_path / "CNAME").write_bytes(b"")
+    write(tmp_path, PAGES)
+    assert not (tmp_path / "runs" / "old.html").exists()
+    assert (tmp_path / "runs" / "my notes.txt").exists()
+    assert (tmp_path / "CNAME").exists()
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "index.html"])
+def test_a_folder_of_something_else_is_left_alone(tmp_path, name):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(BenchError, match="it holds other files; name a new or empty folder"):
+        write(tmp_path, PAGES)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    with pytest.raises(BenchError, match="it is a file; name a folder"):
+        write(tmp_path / name, PAGES)
+
+
+def test_the_command_writes_and_checks(files, folder, tmp_path, capsys):
+    site = tmp_path / "site"
+    assert not leaderboard_command(files, site, None, "html", True)
+    assert not site.exists()
+    assert leaderboard_command(files, site, None, "html", False)
+    assert leaderboard_command(files, site, None, "html", True)
+    assert (site / "index.html").read_bytes() == (folder / "index.html").read_bytes()
+    assert not leaderboard_command(files[1:], site, None, "html", True)
+    assert "index.html is stale" in capsys.readouterr().err
+
+
+def test_the_command_says_what_is_missing(files):
+    with pytest.raises(BenchError, match="name it with --output FOLDER"):
+        leaderboard_command(files, None, None, "html", False)
+    with pytest.raises(BenchError, match="Did you mean 'html'"):
+        leaderboard_command(files, None, None, "htm", False)
