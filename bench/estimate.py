@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from .config import Config
 from .data.images import Subset
 from .pipeline import Pipeline
-from .stages import Stage
+from .stages import Machine, Stage
 from .store import Store, canonical, digest
-from .types import Defense
+from .types import Defense, Images
 
 TRIAL_PIXELS = 256 * 32 * 32
 """A trial step takes so many pixels in all: enough to fill two cores, and within memory for any backbone."""
@@ -133,11 +134,15 @@ class Estimator:
 
 
 def measure_pace(pipeline: Pipeline) -> Pace:
+    """The trial of a pipeline's training."""
+    return trial(pipeline.config, pipeline.dataset.train.images, pipeline.machine)
+
+
+def trial(config: Config, images: Images, machine: Machine) -> Pace:
     """Three optimisation steps at the full size of model and image, on a batch that fits; the last is timed."""
     from .ssl.train import Job, pretrain
     from .stages import encoder_of
 
-    config, images = pipeline.config, pipeline.dataset.train.images
     batch = max(2, min(config.train.batch, len(images), TRIAL_PIXELS // images.size**2))
     some = Subset(images, np.arange(min(len(images), 3 * batch)))
     settings = dataclasses.replace(config.train, batch=batch, epochs=3, warmup=0, max_steps=3, loader_workers=0)
@@ -153,8 +158,8 @@ def measure_pace(pipeline: Pipeline) -> Pace:
             work=Path(folder),
             scratch=Path(folder),
         )
-        pretrain(job, lambda done, total: ticks.append(time.monotonic()), 1, pipeline.machine.accelerator)
-        encoder = encoder_of(Path(folder), config, images.size, pipeline.machine)
+        pretrain(job, lambda done, total: ticks.append(time.monotonic()), 1, machine.accelerator)
+        encoder = encoder_of(Path(folder), config, images.size, machine)
         inputs = some.batch(np.arange(batch))
         encoder(inputs)
         start = time.monotonic()

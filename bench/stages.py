@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 Report = Callable[[str, int, int], None]
 VERSIONS = {"poison": 1, "pretrain": 1, "import": 1, "probe": 1, "clean": 1, "control": 1}
+VERSIONS |= {"images": 1, "evidence": 1}  # of bench/scan
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,10 +19,10 @@ LAYERS = (
     {"record"},
     {
         *("stages", "pipeline", "run", "listen", "outcome", "estimate", "leaderboard", "summary", "report"),
-        *("gallery", "published"),
+        *("gallery", "published", "pages"),
     },
     {"cells", "graph", "engines", "matrix", "forecast", "board", "reproduce", "studies"},
-    {"commands", "matrix_command", "reproduce_command", "study", "plugin_commands", "cli"},
+    {"commands", "matrix_command", "reproduce_command", "study", "plugin_commands", "cli", "scan"},
 )
 LAYER = {name: number for number, layer in enumerate(LAYERS) for name in layer}
 FOLDERS = ("bench", "plugins", "attacks", "defenses", "tests")
