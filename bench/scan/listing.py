@@ -77,4 +77,7 @@ def _asked(root: Path, names: list[str], others: dict[str, int]) -> Listing:
             stamps[name] = (found.st_size, found.st_mtime_ns, found.st_ctime_ns)
         else:
             gone[name] = "no regular file"
+    if not stamps:
+        name, why = next(iter(gone.items()))
+        raise BenchError(f"none of the {len(gone)} files below {root} can be opened; the first is {name}: {why}")
     return Listing(root, tuple(stamps), tuple(stamps.values()), gone, others)

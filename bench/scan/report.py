@@ -83,8 +83,9 @@ def limits(result: Result) -> list[str]:
     found = []
     if isinstance(window, int):
         found.append(
-            f"Images were judged at {chosen.size} x {chosen.size} px (their middle square), and triggers sought in windows of "
-            f"{window} px. A trigger that is much smaller, covers the whole image, or lies outside that square, is missed."
+            f"Images were judged at {chosen.size} x {chosen.size} px (their middle square), and triggers sought in "
+            f"windows of {window} px. A trigger that is much smaller, covers the whole image, or lies outside that "
+            "square, is missed."
         )
     found.append(
         "Only patches at one place are sought. A trigger spread over the whole image (a pattern in its frequencies, "
@@ -97,8 +98,8 @@ def limits(result: Result) -> list[str]:
         )
     else:
         found.append(
-            "The encoder was not trained on these images. It can show a trigger only if it was itself trained on images "
-            "that bear it, and the limits above were set on encoders trained here."
+            "The encoder was not trained on these images. It can show a trigger only if it was itself trained on "
+            "images that bear it, and the limits above were set on encoders trained here."
         )
     found.append(
         "A logo or watermark that many images share looks like a trigger to this search. Look at the pictures."

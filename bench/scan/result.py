@@ -52,7 +52,7 @@ class Result:
         return [self.scan.listing.given(name) for name in self.scan.listing.names]
 
     def rows(self) -> tuple[list[Row], list[Row]]:
-        """Files to keep, and to remove, in the order of their names: path, score, trigger score. Copies share theirs."""
+        """Files to keep, and to remove, by name: path, score, trigger score. Copies share theirs."""
         kept: list[Row] = []
         removed: list[Row] = []
         verdict = self.scan.verdict

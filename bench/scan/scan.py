@@ -30,8 +30,10 @@ FEWEST = 100
 
 @dataclass(frozen=True)
 class Scan:
-    """One folder, one encoder, one defense. Nothing is computed until `read` and `judge`; each property needs the stages
-    before."""
+    """One folder, one encoder, one defense. Nothing is computed until `read` and `judge`.
+
+    Each property needs the stages before its own.
+    """
 
     listing: Listing
     chosen: Chosen
