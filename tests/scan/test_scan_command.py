@@ -76,9 +76,7 @@ def test_a_scan_writes_its_page_and_lists(scan, messy, tmp_path):
         str(path) for path in messy.rglob("*") if path.is_file() and path.name not in ("broken.jpg", "notes.txt")
     }
     assert all(0 <= float(score) <= 1 for _, score, _ in kept + removed)
-    assert rows(out / "unreadable.txt") == [
-        [str(messy / "broken.jpg"), "not an image, or not one that Pillow knows"]
-    ]
+    assert rows(out / "unreadable.txt") == [[str(messy / "broken.jpg"), "not an image, or not one that Pillow knows"]]
     assert [row[0] for row in rows(out / "duplicates.txt")] == [str(messy / "a\tb 000.png"), str(messy / "copy.png")]
     assert len(found["suspects"]) == 10
 

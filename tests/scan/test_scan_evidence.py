@@ -100,7 +100,9 @@ def test_suspects_by_trigger_score_then_score_and_only_those_scored():
 
 def test_correlation_is_that_of_numpy():
     generator = torch.Generator().manual_seed(0)
-    windows, fields = (torch.rand((count, 3, side, side), generator=generator) * 255 for count, side in ((2, 4), (3, 6)))
+    windows, fields = (
+        torch.rand((count, 3, side, side), generator=generator) * 255 for count, side in ((2, 4), (3, 6))
+    )
     found = correlations(windows, fields)
     assert found.shape == (2, 3)
     every = [
