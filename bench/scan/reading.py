@@ -25,6 +25,8 @@ from .listing import Listing
 
 CHUNK = 512
 """Files between two saves: what a kill costs at most."""
+MOST_BYTES = 256 << 20
+"""A larger file is no photograph (a file without a suffix may be anything), and would have to fit into memory."""
 PIXELS, FILES = "pixels.npy", "files.npz"
 
 
@@ -81,7 +83,7 @@ def _decode(root: Path, names: Sequence[str], size: int, file: IO[bytes]) -> Arr
     def fill(part: slice) -> None:
         for row in range(part.start, part.stop):
             try:
-                data = (root / names[row]).read_bytes()
+                data = _read(root / names[row])
                 pixels[row] = square(open_rgb(BytesIO(data)), size)
                 digests[row] = np.frombuffer(hashlib.sha256(data).digest(), np.uint8)
             except (Unreadable, OSError) as error:
@@ -91,6 +93,12 @@ def _decode(root: Path, names: Sequence[str], size: int, file: IO[bytes]) -> Arr
     file.write(pixels.tobytes())
     file.flush()
     return {"digests": digests, "faults": np.array(faults, np.str_)}
+
+
+def _read(path: Path) -> bytes:
+    if path.stat().st_size > MOST_BYTES:
+        raise Unreadable(f"larger than {MOST_BYTES >> 20} MiB")
+    return path.read_bytes()
 
 
 @dataclass(frozen=True, eq=False)

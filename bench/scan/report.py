@@ -30,7 +30,7 @@ def check_output(folder: Path, scanned: Path) -> None:
 
 def write_report(result: Result, folder: Path) -> None:
     """All files; the page last, so that where it is, the others are."""
-    kept, removed = result.rows()
+    kept, removed = result.rows
     write_list(folder / "kept.txt", kept)
     write_list(folder / "removed.txt", removed)
     write_list(folder / "unreadable.txt", result.unreadable())
@@ -49,7 +49,7 @@ def page(result: Result) -> bytes:
         meaning=MEANING,
         suspects=_pictured(result),
         flip_set=result.flip_set,
-        removed=result.rows()[1][:SHOWN],
+        removed=result.rows[1][:SHOWN],
         unreadable=result.unreadable()[:SHOWN],
         duplicates=result.duplicates()[:SHOWN],
         limits=limits(result),

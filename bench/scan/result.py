@@ -47,16 +47,18 @@ class Result:
         found = self.scan.verdict.keep
         return np.ones_like(found) if self.decision.finding is Finding.NONE else found
 
+    @cached_property
     def paths(self) -> list[str]:
         """Each file's path, as the user would write it."""
         return [self.scan.listing.given(name) for name in self.scan.listing.names]
 
+    @cached_property
     def rows(self) -> tuple[list[Row], list[Row]]:
         """Files to keep, and to remove, by name: path, score, trigger score. Copies share theirs."""
         kept: list[Row] = []
         removed: list[Row] = []
         verdict = self.scan.verdict
-        for path, owner in zip(self.paths(), self.scan.gathered.owner.tolist(), strict=True):
+        for path, owner in zip(self.paths, self.scan.gathered.owner.tolist(), strict=True):
             if owner >= 0:
                 scores = (_at(verdict.score, owner), _at(verdict.trigger_score, owner, 0))
                 (kept if self.keep[owner] else removed).append((path, *scores))
@@ -64,24 +66,24 @@ class Result:
 
     def unreadable(self) -> list[Row]:
         """Files that cannot be read: path, why."""
-        faults = zip(self.paths(), self.scan.gathered.faults, strict=True)
+        faults = zip(self.paths, self.scan.gathered.faults, strict=True)
         gone = [(self.scan.listing.given(name), why) for name, why in self.scan.listing.gone.items()]
         return sorted([(path, fault) for path, fault in faults if fault] + gone)
 
     def duplicates(self) -> list[list[str]]:
         """The paths of each content that several files have."""
-        paths = self.paths()
+        paths = self.paths
         return [[paths[place] for place in group] for group in self.scan.gathered.duplicates()]
 
     def duplicate_rows(self) -> list[Row]:
         """Path, SHA-256 of the content: one group after the other."""
-        gathered, paths = self.scan.gathered, self.paths()
+        gathered, paths = self.scan.gathered, self.paths
         groups = gathered.duplicates()
         return [(paths[place], gathered.digests[gathered.owner[place]]) for group in groups for place in group]
 
     def suspects(self) -> list[dict[str, Any]]:
         """The most suspicious images, most first: paths (all copies), scores, box, whether removed, position."""
-        verdict, paths, copies = self.scan.verdict, self.paths(), self._files_of(self.evidence.suspects)
+        verdict, paths, copies = self.scan.verdict, self.paths, self._files_of(self.evidence.suspects)
         return [
             {
                 "paths": [paths[place] for place in copies[int(image)]],
@@ -105,13 +107,13 @@ class Result:
 
     def counts(self) -> dict[str, int]:
         """Files and images by what became of them."""
-        kept, removed = self.rows()
+        (kept, removed), copies = self.rows, self.duplicates()
         return {
             "files": len(self.scan.listing.names) + len(self.scan.listing.gone),
             "unreadable": len(self.unreadable()),
             "images": len(self.scan.images),
-            "duplicate_groups": len(self.duplicates()),
-            "duplicate_files": sum(map(len, self.duplicates())),
+            "duplicate_groups": len(copies),
+            "duplicate_files": sum(map(len, copies)),
             "passed_over": sum(self.scan.listing.others.values()),
             "kept": len(kept),
             "removed": len(removed),

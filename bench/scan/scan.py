@@ -43,7 +43,7 @@ class Scan:
     def read(self, listener: Listener) -> None:
         """The first stage: read the files. Raises BenchError where too few can be."""
         size = self.chosen.size
-        self.store.check_writable(len(self.listing.names) * 3 * size * size)
+        self.store.check_writable(0 if self.made(self.reading) else len(self.listing.names) * 3 * size * size)
         make_stage(self.reading, self.store, listener)
         if len(self.images) < FEWEST:
             faulty = sum(map(bool, self.gathered.faults)) + len(self.listing.gone)

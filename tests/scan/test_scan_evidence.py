@@ -15,14 +15,14 @@ COUNT, SIZE, WINDOW = 300, 32, 12
 
 
 class Gaudy:
-    """An encoder that sees nothing but the mean colour of the brightest patch: red patches pull all images there."""
+    """An encoder that a red patch takes over: beside it, the grey of 16 places counts for nothing."""
 
-    dim, device = 4, torch.device("cpu")
+    dim, device = 17, torch.device("cpu")
 
     def __call__(self, images):
         scaled = images.float() / 255
         red = (scaled[:, 0] - scaled[:, 1:].amax(1)).clamp_min(0).flatten(1).sum(1) / 20
-        rest = scaled.flatten(2).mean(2) - 0.5
+        rest = torch.nn.functional.avg_pool2d(scaled.mean(1), 8).flatten(1) - 0.5
         return torch.cat([red[:, None], rest], dim=1)
 
 
@@ -61,7 +61,7 @@ def test_a_trigger_is_one_thing_that_acts_and_acts_alike(images):
     assert found.top.likeness > 0.95
     assert found.top.agreement > 0.95
     assert found.top.pull > 0.8
-    assert found.usual.likeness < 0.5
+    assert found.usual.likeness < 0.6
     assert found.usual.pull < 0.1
     assert found.removed_share == pytest.approx(10 / COUNT)
 
@@ -69,7 +69,7 @@ def test_a_trigger_is_one_thing_that_acts_and_acts_alike(images):
 def test_windows_of_noise_are_none_of_that(images):
     found = measured(images, range(10, 20))
     assert sorted(found.suspects) == list(range(10, 20))
-    assert found.top.likeness < 0.5
+    assert found.top.likeness < 0.6
     assert found.top.pull < 0.1
 
 

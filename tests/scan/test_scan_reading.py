@@ -154,3 +154,12 @@ def test_nothing_that_can_be_read(tmp_path):
     (folder / "1.png").write_bytes(b"")
     with pytest.raises(BenchError, match="none of the 1 files can be read; the first: not an image"):
         len(read(folder, tmp_path).images)
+
+
+def test_a_file_that_is_far_too_large_is_not_read(tmp_path, picture, monkeypatch):
+    monkeypatch.setattr(reading, "MOST_BYTES", 400)
+    folder = tmp_path / "images"
+    folder.mkdir()
+    (folder / "1.png").write_bytes(picture(0))
+    (folder / "2").write_bytes(bytes(401))
+    assert read(folder, tmp_path).faults == ["", "larger than 0 MiB"]
