@@ -27,11 +27,14 @@ class Limits:
 
 
 LIMITS = {
-    "likeness": Limits(low=0.60, high=0.75),
-    "agreement": Limits(low=0.60, high=0.80),
-    "pull": Limits(low=0.20, high=0.40),
+    "likeness": Limits(low=0.85, high=0.92),
+    "agreement": Limits(low=0.95, high=0.985),
+    "pull": Limits(low=0.15, high=0.30),
 }
-"""Which runs these are from: see docs/scan.md, "Where the limits come from". Named here alone."""
+"""From two searches of poisoned sets (`scenes`, preset laptop, 2,000 images; CIFAR-10, preset cifar10, 5,000), one seed
+each: their ten most suspicious windows, all true triggers, had likeness 0.98 and 1.00, agreement 0.999 and 0.999, pull
+0.65 and 0.48; the ten most suspicious windows of their clean images 0.74 and 0.78, 0.97 and 0.88, 0.41 and 0.20. Clean
+sets with an encoder of their own were not measured yet: docs/scan.md says how."""
 MOST_REMOVED = 0.5
 """A verdict that removes more than this share of the images has found no odd few among many."""
 
