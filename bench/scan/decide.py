@@ -28,13 +28,13 @@ class Limits:
 
 LIMITS = {
     "likeness": Limits(low=0.85, high=0.92),
-    "agreement": Limits(low=0.95, high=0.985),
-    "pull": Limits(low=0.15, high=0.30),
+    "agreement": Limits(low=0.95, high=0.99),
+    "pull": Limits(low=0.15, high=0.35),
 }
-"""From two searches of poisoned sets (`scenes`, preset laptop, 2,000 images; CIFAR-10, preset cifar10, 5,000), one seed
-each: their ten most suspicious windows, all true triggers, had likeness 0.98 and 1.00, agreement 0.999 and 0.999, pull
-0.65 and 0.48; the ten most suspicious windows of their clean images 0.74 and 0.78, 0.97 and 0.88, 0.41 and 0.20. Clean
-sets with an encoder of their own were not measured yet: docs/scan.md says how."""
+"""PROVISIONAL. From searches of sets that were at hand, all of 32 px (docs/scan.md has the table): 12 of poisoned
+`scenes` (preset laptop; two attacks, three seeds, poisoncam and patchsearch) had likeness 0.955 to 0.999, agreement 0.994
+to 0.999, pull 0.52 to 0.75; one of poisoned CIFAR-10 1.00, 0.999, 0.48; two of clean `scenes` with an encoder trained on
+them 0.58 and 0.74, 0.79 and 0.99, 0.29 and 0.31. Clean real images were not measured yet."""
 MOST_REMOVED = 0.5
 """A verdict that removes more than this share of the images has found no odd few among many."""
 
