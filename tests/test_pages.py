@@ -17,6 +17,7 @@ from bench.pages import data_uri, environment, render
 
 def test_everything_is_escaped_and_misspelt_names_are_errors():
     made = environment()
+    assert made.from_string("{{ -0.004 | two }} {{ 1234 | thousands }}").render() == "0.00 1,234"
     assert made.from_string("<p>{{ name }}</p>").render(name="<script>'\"&") == "<p>&lt;script&gt;&#39;&#34;&amp;</p>"
     with pytest.raises(jinja2.UndefinedError):
         made.from_string("{{ nmae }}").render(name="x")

@@ -29,7 +29,7 @@ class Limits:
 LIMITS = {
     "likeness": Limits(low=0.85, high=0.92),
     "agreement": Limits(low=0.95, high=0.99),
-    "pull": Limits(low=0.15, high=0.35),
+    "pull": Limits(low=0.15, high=0.40),
 }
 """PROVISIONAL. From searches of sets that were at hand, all of 32 px (docs/scan.md has the table): 12 of poisoned
 `scenes` (preset laptop; two attacks, three seeds, poisoncam and patchsearch) had likeness 0.955 to 0.999, agreement 0.994
