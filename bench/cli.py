@@ -317,6 +317,52 @@ def reproduce(
     raise typer.Exit(code)
 
 
+@app.command()
+def scan(
+    folder: Annotated[Path, typer.Argument(help="Images in any folders below it; no labels are needed.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder for the report.", show_default="./scan-FOLDER")
+    ] = None,
+    encoder: Annotated[
+        str | None,
+        typer.Option(metavar="FILE|NAME", help="A checkpoint, or timm's weights by name.", show_default="train one"),
+    ] = None,
+    train: Annotated[
+        str | None, typer.Option(metavar="PRESET", help="Train an encoder so.", show_default="laptop or cifar10")
+    ] = None,
+    defense: Annotated[str, typer.Option(help="What searches (see `bench list defense`).")] = "poisoncam",
+    size: Annotated[
+        int | None, typer.Option(min=16, help="Width of the images, px.", show_default="the preset's")
+    ] = None,
+    settings: Set = None,
+    seed: Seed = None,
+    fail_on_found: Annotated[bool, typer.Option("--fail-on-found", help="Exit code 1 if a trigger is found.")] = False,
+    plugin: PluginFiles = None,
+    store: StoreRoot = None,
+    devices: Devices = 1,
+    accelerator: Accelerator = "auto",
+) -> None:
+    """Search your own images for a planted trigger: a page, the files to keep and to remove, and a verdict."""
+    from .scan.command import scan_command
+
+    found = scan_command(
+        folder,
+        output=output,
+        encoder=encoder,
+        train=train,
+        defense=defense,
+        size=size,
+        settings=settings or (),
+        seed=seed,
+        files=plugin or (),
+        store=store,
+        devices=devices,
+        accelerator=accelerator,
+    )
+    if found and fail_on_found:
+        raise typer.Exit(1)
+
+
 @app.command("list")
 def list_(
     kind: Annotated[str | None, typer.Argument(help="attack, defense, dataset or ssl; all without it.")] = None,

@@ -89,7 +89,7 @@ def count_operations(pipeline: Pipeline) -> tuple[float, float]:
     from .stages import encoder_of
 
     with tempfile.TemporaryDirectory() as folder:
-        job = trial_job(pipeline, BATCH, 1, Path(folder))
+        job = trial_job(pipeline.config, pipeline.dataset.train.images, BATCH, 1, Path(folder))
         with FlopCounterMode(display=False) as training:
             pretrain(job, lambda *_: None, 1, pipeline.machine.accelerator)
         encoder = encoder_of(Path(folder), pipeline.config, job.images.size, pipeline.machine)

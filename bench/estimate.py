@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .config import Config
 from .data.images import Subset
 from .pipeline import Pipeline
-from .stages import Stage
+from .stages import Machine, Stage
 from .store import Store, canonical, digest
-from .types import Defense
+from .types import Defense, Images
 
 if TYPE_CHECKING:
     from .ssl.train import Job
@@ -139,17 +140,21 @@ class Estimator:
 
 
 def measure_pace(pipeline: Pipeline) -> Pace:
+    """The trial of a pipeline's training."""
+    return trial(pipeline.config, pipeline.dataset.train.images, pipeline.machine)
+
+
+def trial(config: Config, images: Images, machine: Machine) -> Pace:
     """Three optimisation steps at the full size of model and image, on a batch that fits; the last is timed."""
     from .ssl.train import pretrain
     from .stages import encoder_of
 
-    config, images = pipeline.config, pipeline.dataset.train.images
     batch = max(2, min(config.train.batch, len(images), TRIAL_PIXELS // images.size**2))
     ticks: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
-        job = trial_job(pipeline, batch, 3, Path(folder))
-        pretrain(job, lambda *_: ticks.append(time.monotonic()), 1, pipeline.machine.accelerator)
-        encoder = encoder_of(Path(folder), config, images.size, pipeline.machine)
+        job = trial_job(config, images, batch, 3, Path(folder))
+        pretrain(job, lambda *_: ticks.append(time.monotonic()), 1, machine.accelerator)
+        encoder = encoder_of(Path(folder), config, images.size, machine)
         inputs = job.images.batch(np.arange(batch))
         encoder(inputs)
         start = time.monotonic()
@@ -158,11 +163,10 @@ def measure_pace(pipeline: Pipeline) -> Pace:
     return Pace(training=(ticks[-1] - ticks[-2]) / batch, encoding=encoding, batch=batch)
 
 
-def trial_job(pipeline: Pipeline, batch: int, steps: int, folder: Path) -> Job:
-    """A few steps of the pipeline's training on its first images."""
+def trial_job(config: Config, images: Images, batch: int, steps: int, folder: Path) -> Job:
+    """A few steps of that training on its first images."""
     from .ssl.train import Job
 
-    config, images = pipeline.config, pipeline.dataset.train.images
     return Job(
         images=Subset(images, np.arange(min(len(images), steps * batch))),
         method=config.ssl,

@@ -48,6 +48,7 @@ class Report(Protocol):
 
 
 VERSIONS = {"poison": 1, "pretrain": 1, "import": 1, "probe": 1, "clean": 2, "control": 1}
+VERSIONS |= {"images": 1, "evidence": 1}  # of bench/scan
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -109,7 +109,7 @@ def _is_image(name: str) -> bool:
 
 
 def _list_class(root: Path, folder: Path) -> list[str]:
-    files = list(_walk(folder))
+    files = list(walk(folder))
     _all_utf8(files)
     prefix = folder.relative_to(root).as_posix()
     images = sorted(f"{prefix}/{name}" for name in files if _is_image(name.rpartition("/")[2]))
@@ -127,7 +127,7 @@ def _all_utf8(names: Sequence[str]) -> None:
             raise BenchError(f"The name {name!r} is not valid UTF-8. Rename that file or folder.") from None
 
 
-def _walk(folder: Path) -> Iterator[str]:
+def walk(folder: Path) -> Iterator[str]:
     """Files at any depth, as POSIX paths relative to `folder`. Links to folders are followed, each once."""
     visited = {os.path.realpath(folder)}
     for here, folders, files in os.walk(folder, onerror=_raise, followlinks=True):

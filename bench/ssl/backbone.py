@@ -26,7 +26,7 @@ def build(name: str, options: Mapping[str, Any], size: int, stem: str = "timm") 
         hint = f"Did you mean {' or '.join(map(repr, close))}?" if close else "timm.list_models() lists them."
         raise BenchError(f"unknown timm backbone {name!r}. {hint}")
     try:
-        model = timm.create_model(name, pretrained=False, num_classes=0, **_sized(name, options, size))
+        model = timm.create_model(name, pretrained=False, num_classes=0, **sized(name, options, size))
         if stem == "small":
             _small_stem(model)
         with torch.no_grad():
@@ -38,8 +38,9 @@ def build(name: str, options: Mapping[str, Any], size: int, stem: str = "timm") 
     return model.train(), int(dim)
 
 
-def _sized(name: str, options: Mapping[str, Any], size: int) -> dict[str, Any]:
-    """Transformers fix their image size when they are built; convolutional networks take no such option."""
+def sized(name: str, options: Mapping[str, Any], size: int) -> dict[str, Any]:
+    """What timm.create_model is given: transformers fix their image size when they are built; convolutional networks
+    take no such option."""
     fixed = {"img_size": size, "dynamic_img_size": True} if name.startswith(("vit_", "deit")) else {}
     return {**fixed, **{key: tuple(v) if isinstance(v, list) else v for key, v in options.items()}}
 

@@ -1,0 +1,103 @@
+"""The rule: from the evidence to "trigger found", "unclear" or "no trigger found"."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .evidence import Evidence, Measured
+
+
+class Finding(StrEnum):
+    """What a scan says of a folder."""
+
+    FOUND = "trigger found"
+    UNCLEAR = "unclear"
+    NONE = "no trigger found"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """A measure under `low` speaks against a trigger, from `high` on for one."""
+
+    low: float
+    high: float
+
+
+LIMITS = {
+    "likeness": Limits(low=0.85, high=0.92),
+    "agreement": Limits(low=0.95, high=0.99),
+    "pull": Limits(low=0.15, high=0.40),
+}
+"""PROVISIONAL. From searches of sets that were at hand, all of 32 px (docs/scan.md has the table): 12 of poisoned
+`scenes` (preset laptop; two attacks, three seeds, poisoncam and patchsearch) had likeness 0.955 to 0.999, agreement 0.994
+to 0.999, pull 0.52 to 0.75; one of poisoned CIFAR-10 1.00, 0.999, 0.48; four of clean `scenes` with an encoder trained on
+them 0.58 to 0.77, 0.75 to 0.99, 0.29 to 0.34."""
+MOST_REMOVED = 0.5
+"""A verdict that removes more than this share of the images has found no odd few among many."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One measure against its limits. says: +1 for a trigger, -1 against, 0 neither."""
+
+    name: str
+    value: float
+    usual: float
+    limits: Limits
+
+    @property
+    def says(self) -> int:
+        if self.value >= self.limits.high and self.value > self.usual:
+            return 1
+        return -1 if self.value < self.limits.low else 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """The finding, the sentence that explains it, and the measures that it rests on."""
+
+    finding: Finding
+    because: str
+    steps: tuple[Step, ...]
+
+
+def decide(evidence: Evidence) -> Decision:
+    """All three measures for a trigger: found. Any against: none, for a trigger must be one thing, act, and act alike.
+    Otherwise, or where the defense locates nothing or removes most of the images: unclear."""
+    if evidence.top is None or evidence.usual is None:
+        return Decision(
+            finding=Finding.UNCLEAR, because="This defense names images but locates no trigger in them.", steps=()
+        )
+    steps = _steps(evidence.top, evidence.usual)
+    against = [step for step in steps if step.says < 0]
+    if against:
+        return Decision(finding=Finding.NONE, because=" ".join(AGAINST[step.name] for step in against), steps=steps)
+    if all(step.says > 0 for step in steps):
+        if evidence.removed_share > MOST_REMOVED:
+            because = "The windows behave like a trigger, but the defense would remove more than half of the images."
+            return Decision(finding=Finding.UNCLEAR, because=because, steps=steps)
+        return Decision(finding=Finding.FOUND, because=FOR, steps=steps)
+    between = ", ".join(step.name for step in steps if step.says == 0)
+    because = f"Something recurs in the most suspicious images, but it is no clear case ({between}). Look at them."
+    return Decision(finding=Finding.UNCLEAR, because=because, steps=steps)
+
+
+FOR = (
+    "The same patch was found in different images, and pasted on others it makes the encoder see it instead of what "
+    "is in them."
+)
+AGAINST = {
+    "likeness": "The most suspicious windows show different things.",
+    "agreement": "Pasted on other images, the most suspicious windows move these in different directions.",
+    "pull": "Pasted on other images, the most suspicious windows change little of what the encoder sees in them.",
+}
+
+
+def _steps(top: Measured, usual: Measured) -> tuple[Step, ...]:
+    return tuple(
+        Step(name=name, value=getattr(top, name), usual=getattr(usual, name), limits=limits)
+        for name, limits in LIMITS.items()
+    )

@@ -1,0 +1,178 @@
+"""Whose eyes the images are searched with: an encoder trained on them by a preset, a checkpoint file, or timm's."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from bench.config import Config, load_config
+from bench.errors import BenchError
+from bench.ssl.importing import Checkpoint
+from bench.ssl.settings import EncoderSettings
+from bench.stages import Machine, Report, Stage, import_stage, pretrain_stage
+from bench.store import Making
+from bench.types import Defense, Images
+
+if TYPE_CHECKING:
+    from bench.plugins.manager import Plugins
+
+SMALL_SET = 3500
+"""Up to so many images the preset `laptop` (20 epochs) fits best, above it `cifar10` (12): both at 32 px on a CPU."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """A scan's configuration (its dataset, attack and probe are not used), the width in px at which images are
+    judged, and where the encoder comes from: trained here, a file, or timm's pretrained weights."""
+
+    config: Config
+    size: int
+    origin: Literal["trained", "file", "timm"]
+    checkpoint: Checkpoint | None = None
+
+    @property
+    def defense(self) -> Defense:
+        """What searches; `choose` has made sure that it is one."""
+        chooser = self.config.defense.chooser
+        assert isinstance(chooser, Defense)
+        return chooser
+
+    @property
+    def eyes(self) -> str:
+        """The encoder in words."""
+        if self.origin == "trained":
+            return f"trained on these images (preset {self.config.preset}, {self.config.train.epochs} epochs)"
+        name = self.checkpoint.path.name if self.checkpoint else f"timm's {self.config.encoder.backbone}"
+        return f"{name}, not trained here"
+
+
+def preset_for(count: int) -> str:
+    """The preset for `count` images where none is asked for."""
+    return "laptop" if count <= SMALL_SET else "cifar10"
+
+
+def choose(
+    plugins: Plugins,
+    count: int,
+    *,
+    train: str | None = None,
+    encoder: str | None = None,
+    defense: str | None = None,
+    settings: Sequence[str] = (),
+    seed: int | None = None,
+    size: int | None = None,
+) -> Chosen:
+    """The configuration for a folder of `count` files. `encoder`: a checkpoint file or a timm name; `size`: in px.
+
+    At another size than the preset's, its window gives way to the paper's share of the width, and local views keep
+    theirs. Raises BenchError.
+    """
+    if train and encoder:
+        raise BenchError(
+            "--train trains an encoder on the images, --encoder takes one: give one of them. For a checkpoint, "
+            "--set encoder.backbone=NAME says what it is."
+        )
+    config = load_config(
+        plugins, train or preset_for(count), choices={"defense": defense}, settings=settings, seed=seed
+    )
+    _check_finds(config)
+    usual = int(getattr(config.dataset, "size", 32))
+    if encoder is None:
+        return Chosen(config=_resized(config, usual, size or usual), size=size or usual, origin="trained")
+    path = Path(encoder).expanduser()
+    if path.is_file():
+        found = Checkpoint.of(path)
+        return Chosen(
+            config=_resized(config, usual, size or usual), size=size or usual, origin="file", checkpoint=found
+        )
+    wanted = size or _timm_size(encoder)
+    config = dataclasses.replace(config, encoder=EncoderSettings(backbone=encoder))
+    return Chosen(config=_resized(config, usual, wanted), size=wanted, origin="timm")
+
+
+def _check_finds(config: Config) -> None:
+    chooser, name = config.defense.chooser, config.defense.name
+    if not isinstance(chooser, Defense):
+        raise BenchError(f"--defense {name}: a control needs the truth, which a scan has not. Take poisoncam.")
+    if config.defense.change is not None or name == "none":
+        raise BenchError(f"--defense {name}: expected one that finds poisoned images and no more, as poisoncam does")
+
+
+def _resized(config: Config, usual: int, size: int) -> Config:
+    """`config` for images of `size` px where its preset is for `usual`."""
+    if size == usual:
+        return config
+    views = dataclasses.replace(config.views, local_size=max(4, round(config.views.local_size * size / usual)))
+    chooser: Any = config.defense.chooser
+    if any(field.name == "window" for field in dataclasses.fields(chooser)):
+        asked = any(text.startswith("defense.") and ".window=" in f".{text[8:]}" for text in config.asked["settings"])
+        chooser = chooser if asked else dataclasses.replace(chooser, window=None)
+    return dataclasses.replace(config, views=views, defense=dataclasses.replace(config.defense, chooser=chooser))
+
+
+def _timm_size(name: str) -> int:
+    """The width that timm's pretrained weights of that name are for. Raises BenchError where there are none."""
+    import difflib
+
+    import timm
+
+    if not timm.is_model(name):
+        close = difflib.get_close_matches(name, timm.list_models(), n=3, cutoff=0.5)
+        hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
+        raise BenchError(f"--encoder {name!r} is neither a file nor a model of timm.{hint}")
+    facts = timm.get_pretrained_cfg(name)
+    if facts is None or not facts.has_weights:
+        raise BenchError(
+            f"--encoder {name}: timm has no pretrained weights for it; `timm.list_pretrained()` lists them"
+        )
+    return int(facts.input_size[-1])
+
+
+def encoder_stage(
+    chosen: Chosen, images: Callable[[], Images], count: int, fingerprint: str, machine: Machine
+) -> Stage:
+    """The stage that leaves encoder.safetensors, whichever way."""
+    if chosen.origin == "trained":
+        inputs = {"dataset": fingerprint, "poison": "none", "kept": "all"}
+        return pretrain_stage(chosen.config, images, count, machine, inputs, "train an encoder on the images")
+    if chosen.checkpoint is None:
+        return _timm_stage(chosen.config.encoder, chosen.size)
+    stage = import_stage(chosen.config, chosen.checkpoint, chosen.size)
+
+    def make(making: Making, report: Report) -> None:
+        try:
+            stage.make(making, report)
+        except BenchError as error:
+            raise BenchError(str(error).replace("--threat-checkpoint", "--encoder")) from error
+
+    return dataclasses.replace(stage, make=make)
+
+
+def _timm_stage(settings: EncoderSettings, size: int) -> Stage:
+    """Fetches timm's pretrained weights. Raises BenchError where that fails."""
+    import timm
+
+    def make(making: Making, report: Report) -> None:
+        from safetensors.torch import save_file
+
+        from bench.ssl.backbone import sized
+        from bench.ssl.train import ENCODER_FILE
+
+        options = sized(settings.backbone, settings.options, size)
+        try:
+            module = timm.create_model(settings.backbone, pretrained=True, num_classes=0, **options)
+        except Exception as error:  # the network, the hub and timm each raise their own kinds
+            raise BenchError(f"--encoder {settings.backbone}: its weights cannot be had: {error}") from error
+        save_file({name: value.contiguous() for name, value in module.state_dict().items()}, making.dir / ENCODER_FILE)
+
+    facts = timm.get_pretrained_cfg(settings.backbone)
+    return Stage(
+        name="import",
+        title=f"fetch timm's {settings.backbone}",
+        config={"timm": settings.backbone, "tag": str(facts.tag if facts else ""), "size": size},
+        inputs={},
+        make=make,
+    )

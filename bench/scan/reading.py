@@ -1,0 +1,166 @@
+"""Each file decoded once, at the size that it is judged at: pixels on disk, a hash of the file, or why it cannot be."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from io import BytesIO
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.data.decode import LAW, Unreadable, open_rgb, square
+from bench.data.fingerprint import fingerprint
+from bench.data.images import ArrayImages, Subset, in_threads
+from bench.errors import BenchError
+from bench.stages import Report, Stage
+from bench.store import Making, Notebook, read_arrays, write_arrays
+from bench.types import Arrays, Images
+
+from .listing import Listing
+
+CHUNK = 512
+"""Files between two saves: what a kill costs at most."""
+MOST_BYTES = 256 << 20
+"""A larger file is no photograph (a file without a suffix may be anything), and would have to fit into memory."""
+PIXELS, FILES = "pixels.npy", "files.npz"
+
+
+def images_stage(listing: Listing, size: int) -> Stage:
+    """Decodes the files of `listing` at `size` px into one array on disk: N x 3 x size x size bytes.
+
+    Named by the files' names, sizes and times. Holds no name: row i is the listing's file i.
+    """
+    import PIL
+
+    def make(making: Making, report: Report) -> None:
+        _decode_all(listing, size, making, report)
+
+    return Stage(
+        name="images",
+        title="read the images",
+        config={"files": listing.digest, "size": size, "law": LAW, "pillow": PIL.__version__},
+        inputs={},
+        make=make,
+        work=len(listing.names),
+    )
+
+
+def _decode_all(listing: Listing, size: int, making: Making, report: Report) -> None:
+    """In chunks, each a saved step that follows its pixels: a killed one is decoded again and overwrites its rows."""
+    count, notebook, found = len(listing.names), Notebook(making.scratch), []
+    path = making.dir / PIXELS
+    path.touch()
+    with path.open("r+b") as file:
+        start = _header(file, (count, 3, size, size))
+        for first in range(0, count, CHUNK):
+            names = listing.names[first : first + CHUNK]
+            file.seek(start + first * 3 * size * size)
+
+            def step(names: Sequence[str] = names) -> Arrays:
+                return _decode(listing.root, names, size, file)
+
+            found.append(notebook.step(f"files-{first:08d}", step))
+            report("files", min(first + CHUNK, count), count)
+    write_arrays(making.dir / FILES, {name: np.concatenate([each[name] for each in found]) for name in found[0]})
+
+
+def _header(file: IO[bytes], shape: tuple[int, ...]) -> int:
+    """Write the head of an npy file of uint8; where its data begin. (A memory map would crash on a full disk.)"""
+    np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    return file.tell()
+
+
+def _decode(root: Path, names: Sequence[str], size: int, file: IO[bytes]) -> Arrays:
+    """Pixels of one chunk into `file`, black where a file cannot be read; its digests (n, 32) uint8 and faults (n,)."""
+    pixels = np.zeros((len(names), 3, size, size), np.uint8)
+    digests, faults = np.zeros((len(names), 32), np.uint8), [""] * len(names)
+
+    def fill(part: slice) -> None:
+        for row in range(part.start, part.stop):
+            try:
+                data = _read(root / names[row])
+                pixels[row] = square(open_rgb(BytesIO(data)), size)
+                digests[row] = np.frombuffer(hashlib.sha256(data).digest(), np.uint8)
+            except (Unreadable, OSError) as error:
+                faults[row] = getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+    in_threads(fill, len(names))
+    file.write(pixels.tobytes())
+    file.flush()
+    return {"digests": digests, "faults": np.array(faults, np.str_)}
+
+
+def _read(path: Path) -> bytes:
+    if path.stat().st_size > MOST_BYTES:
+        raise Unreadable(f"larger than {MOST_BYTES >> 20} MiB")
+    return path.read_bytes()
+
+
+@dataclass(frozen=True, eq=False)
+class Gathered:
+    """What the images stage left in `folder`, of F files: what can be read, each content once.
+
+    Images are in the order of their files' hashes: neither names nor folders decide anything that follows, and the
+    same files under other names are the same scan.
+    """
+
+    folder: Path
+
+    @cached_property
+    def _files(self) -> Arrays:
+        return read_arrays(self.folder / FILES)
+
+    @property
+    def faults(self) -> list[str]:
+        """Why each file cannot be read; '' where it can."""
+        return [str(fault) for fault in self._files["faults"]]
+
+    @cached_property
+    def _distinct(self) -> tuple[NDArray[np.int64], NDArray[np.int64], list[bytes]]:
+        """First file of each of N contents (N,); content of each file (F,), -1 for none; the contents' digests."""
+        faulty = self._files["faults"] != ""
+        every = [b"" if bad else row.tobytes() for row, bad in zip(self._files["digests"], faulty, strict=True)]
+        firsts: dict[bytes, int] = {}
+        for number, digest in enumerate(every):
+            if digest:
+                firsts.setdefault(digest, number)
+        digests = sorted(firsts)
+        place = {digest: at for at, digest in enumerate(digests)}
+        owner = np.array([place.get(digest, -1) for digest in every], np.int64)
+        return np.array([firsts[digest] for digest in digests], np.int64), owner, digests
+
+    @property
+    def owner(self) -> NDArray[np.int64]:
+        """Which image each file is: (F,), -1 where it cannot be read."""
+        return self._distinct[1]
+
+    @property
+    def digests(self) -> list[str]:
+        """SHA-256 (hex) of each image's file."""
+        return [digest.hex() for digest in self._distinct[2]]
+
+    @cached_property
+    def images(self) -> Images:
+        """The N images, read from the disk when asked for."""
+        pixels = np.load(self.folder / PIXELS, mmap_mode="r")
+        if not len(self._distinct[0]):
+            raise BenchError(f"none of the {len(self._files['faults'])} files can be read; the first: {self.faults[0]}")
+        return Subset(ArrayImages(pixels), self._distinct[0])
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of the contents and how they are decoded; of no name."""
+        digests = self._distinct[2]
+        return fingerprint((), [("scan", self.digests, digests)], of="files", law=LAW, size=self.images.size)
+
+    def duplicates(self) -> list[NDArray[np.int64]]:
+        """The files of each content that several have, by the first file's place: arrays of 2 or more."""
+        order = np.argsort(self.owner, kind="stable")
+        owners = self.owner[order]
+        groups = np.split(order, np.flatnonzero(np.diff(owners)) + 1) if len(order) else []
+        return sorted((g for g in groups if len(g) > 1 and self.owner[g[0]] >= 0), key=lambda group: int(group[0]))

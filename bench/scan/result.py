@@ -1,0 +1,159 @@
+"""What a finished scan says of every file, as plain data: for the page, the lists and report.json."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .decide import Decision, Finding, decide
+from .evidence import Evidence
+from .lists import number
+from .scan import Scan
+
+Row = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished scan, read from the store."""
+
+    scan: Scan
+
+    @cached_property
+    def _weighed(self) -> tuple[Evidence, NDArray[np.float32] | None]:
+        return self.scan.weighed()
+
+    @property
+    def evidence(self) -> Evidence:
+        """The measures, and who was suspected most."""
+        return self._weighed[0]
+
+    @property
+    def maps(self) -> NDArray[np.float32] | None:
+        """Where the defense looks on each suspect, (n, S, S)."""
+        return self._weighed[1]
+
+    @cached_property
+    def decision(self) -> Decision:
+        return decide(self.evidence)
+
+    @cached_property
+    def keep(self) -> NDArray[np.bool_]:
+        """Of the N different images, which to keep (N,): all where no trigger was found, else as the defense says."""
+        found = self.scan.verdict.keep
+        return np.ones_like(found) if self.decision.finding is Finding.NONE else found
+
+    @cached_property
+    def paths(self) -> list[str]:
+        """Each file's path, as the user would write it."""
+        return [self.scan.listing.given(name) for name in self.scan.listing.names]
+
+    @cached_property
+    def rows(self) -> tuple[list[Row], list[Row]]:
+        """Files to keep, and to remove, by name: path, score, trigger score. Copies share theirs."""
+        kept: list[Row] = []
+        removed: list[Row] = []
+        verdict = self.scan.verdict
+        for path, owner in zip(self.paths, self.scan.gathered.owner.tolist(), strict=True):
+            if owner >= 0:
+                scores = (_at(verdict.score, owner), _at(verdict.trigger_score, owner, 0))
+                (kept if self.keep[owner] else removed).append((path, *scores))
+        return kept, removed
+
+    def unreadable(self) -> list[Row]:
+        """Files that cannot be read: path, why."""
+        faults = zip(self.paths, self.scan.gathered.faults, strict=True)
+        gone = [(self.scan.listing.given(name), why) for name, why in self.scan.listing.gone.items()]
+        return sorted([(path, fault) for path, fault in faults if fault] + gone)
+
+    def duplicates(self) -> list[list[str]]:
+        """The paths of each content that several files have."""
+        paths = self.paths
+        return [[paths[place] for place in group] for group in self.scan.gathered.duplicates()]
+
+    def duplicate_rows(self) -> list[Row]:
+        """Path, SHA-256 of the content: one group after the other."""
+        gathered, paths = self.scan.gathered, self.paths
+        groups = gathered.duplicates()
+        return [(paths[place], gathered.digests[gathered.owner[place]]) for group in groups for place in group]
+
+    def suspects(self) -> list[dict[str, Any]]:
+        """The most suspicious images, most first: paths (all copies), scores, box, whether removed, position."""
+        verdict, paths, copies = self.scan.verdict, self.paths, self._files_of(self.evidence.suspects)
+        return [
+            {
+                "paths": [paths[place] for place in copies[int(image)]],
+                "score": _plain(verdict.score, image),
+                "trigger_score": _plain(verdict.trigger_score, image),
+                "box": None if verdict.boxes is None else verdict.boxes[image].tolist(),
+                "removed": not bool(self.keep[image]),
+            }
+            for image in self.evidence.suspects
+        ]
+
+    def _files_of(self, images: NDArray[np.int64]) -> dict[int, list[int]]:
+        owner = self.scan.gathered.owner
+        return {int(image): np.flatnonzero(owner == image).tolist() for image in images}
+
+    @property
+    def flip_set(self) -> int | None:
+        """How many images a window was tried on, where the defense tells."""
+        found = self.scan.verdict.facts.get("flip_set")
+        return int(found) if isinstance(found, int) else None
+
+    def counts(self) -> dict[str, int]:
+        """Files and images by what became of them."""
+        (kept, removed), copies = self.rows, self.duplicates()
+        return {
+            "files": len(self.scan.listing.names) + len(self.scan.listing.gone),
+            "unreadable": len(self.unreadable()),
+            "images": len(self.scan.images),
+            "duplicate_groups": len(copies),
+            "duplicate_files": sum(map(len, copies)),
+            "passed_over": sum(self.scan.listing.others.values()),
+            "kept": len(kept),
+            "removed": len(removed),
+        }
+
+    def facts(self) -> dict[str, Any]:
+        """report.json."""
+        from bench import __version__
+
+        chosen, decision = self.scan.chosen, self.decision
+        return {
+            "format": 1,
+            "version": __version__,
+            "folder": str(self.scan.listing.root),
+            "verdict": decision.finding.value,
+            "because": decision.because,
+            "evidence": {
+                **self.evidence.facts,
+                "limits": {step.name: [step.limits.low, step.limits.high] for step in decision.steps},
+            },
+            "counts": self.counts(),
+            "passed_over": self.scan.listing.others,
+            "suspects": self.suspects(),
+            "settings": {
+                "encoder": chosen.eyes,
+                "preset": chosen.config.preset,
+                "size": chosen.size,
+                "seed": chosen.config.seed,
+                "defense": chosen.defense.identity(),
+                "checkpoint": chosen.checkpoint.facts if chosen.checkpoint else None,
+            },
+            "search": dict(self.scan.verdict.facts),
+            "fingerprint": self.scan.gathered.fingerprint,
+            "seconds": self.scan.seconds(),
+        }
+
+
+def _at(values: NDArray[np.float64] | None, image: int, digits: int = 4) -> str:
+    return number(None if values is None else float(values[image]), digits)
+
+
+def _plain(values: NDArray[np.float64] | None, image: int) -> float | None:
+    return None if values is None or not np.isfinite(values[image]) else float(values[image])

@@ -1,0 +1,156 @@
+"""The stages of a scan, and what they leave."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.errors import BenchError
+from bench.listen import Listener
+from bench.run import make_stage
+from bench.stages import Machine, Report, Stage, clean_stage, defender_view, encoder_of, read_verdict
+from bench.store import Making, Store, read_arrays, read_json, write_arrays, write_json
+from bench.types import Images, Verdict
+
+from .encoders import Chosen, encoder_stage
+from .listing import Listing
+from .reading import Gathered, images_stage
+
+if TYPE_CHECKING:
+    from .evidence import Evidence
+
+FEWEST = 100
+"""A search for what many images share needs many images."""
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One folder, one encoder, one defense. Nothing is computed until `read` and `judge`.
+
+    Each property needs the stages before its own.
+    """
+
+    listing: Listing
+    chosen: Chosen
+    store: Store
+    machine: Machine
+
+    def read(self, listener: Listener) -> None:
+        """The first stage: read the files. Raises BenchError where too few can be."""
+        size = self.chosen.size
+        self.store.check_writable(0 if self.made(self.reading) else len(self.listing.names) * 3 * size * size)
+        make_stage(self.reading, self.store, listener)
+        if len(self.images) < FEWEST:
+            faulty = sum(map(bool, self.gathered.faults)) + len(self.listing.gone)
+            raise BenchError(
+                f"{self.listing.root} has {len(self.images)} different images that can be read ({faulty} files "
+                f"cannot); expected {FEWEST} or more, better thousands: what is looked for is what many share"
+            )
+
+    def judge(self, listener: Listener) -> None:
+        """The other stages: what of them is not in the store."""
+        for stage in (self.encoder, self.search, self.evidence):
+            make_stage(stage, self.store, listener)
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """All four, once the images are read."""
+        return (self.reading, self.encoder, self.search, self.evidence)
+
+    @cached_property
+    def reading(self) -> Stage:
+        return images_stage(self.listing, self.chosen.size)
+
+    @cached_property
+    def gathered(self) -> Gathered:
+        """What was read."""
+        return Gathered(self._folder(self.reading))
+
+    @property
+    def images(self) -> Images:
+        """Every different image once."""
+        return self.gathered.images
+
+    @cached_property
+    def encoder(self) -> Stage:
+        count, fingerprint = len(self.images), self.gathered.fingerprint
+        return encoder_stage(self.chosen, lambda: self.images, count, fingerprint, self.machine)
+
+    @cached_property
+    def search(self) -> Stage:
+        return clean_stage(
+            self.chosen.config,
+            self.chosen.defense,
+            lambda: self.images,
+            len(self.images),
+            self.machine,
+            lambda: self._folder(self.encoder),
+            {"dataset": self.gathered.fingerprint, "encoder": self.encoder.key},
+        )
+
+    @cached_property
+    def verdict(self) -> Verdict:
+        """What the defense said of each image."""
+        return read_verdict(self._folder(self.search))
+
+    @cached_property
+    def evidence(self) -> Stage:
+        """Measures, and maps of the most suspicious images for the page."""
+        config = self.chosen.config
+
+        def make(making: Making, report: Report) -> None:
+            from .evidence import gather
+
+            encoder = encoder_of(self._folder(self.encoder), config, self.chosen.size, self.machine)
+            tell = lambda *_: report("windows", done, total)  # noqa: E731
+            found = gather(self.images, encoder, self.verdict, config.seeds.child("scan"), tell)
+            write_json(making.dir / "evidence.json", found.facts)
+            write_arrays(
+                making.dir / "suspects.npz", {"suspects": found.suspects, **self._maps(found.suspects, making)}
+            )
+
+        return Stage(
+            name="evidence",
+            title="weigh the evidence",
+            config={"seed": config.seed},
+            inputs={"search": self.search.key, "encoder": self.encoder.key},
+            make=make,
+        )
+
+    def _maps(self, suspects: NDArray[np.int64], making: Making) -> dict[str, NDArray[Any]]:
+        """Where the defense looks on its suspects, {"maps": (n, S, S) float32}; {} where it locates nothing."""
+        defense, encoder = self.chosen.defense, lambda: self._folder(self.encoder)
+        nobody = lambda *_: None  # noqa: E731
+        view = defender_view(
+            self.chosen.config, defense, self.images, self.machine, encoder, making.scratch / "attention", nobody
+        )
+        found = defense.attention(view, suspects) if len(suspects) else None
+        return {} if found is None else {"maps": found[0]}
+
+    def weighed(self) -> tuple[Evidence, NDArray[np.float32] | None]:
+        """What the last stage left: the evidence, and the maps (n, S, S) of its suspects where there are any."""
+        from .evidence import Evidence
+
+        folder = self._folder(self.evidence)
+        arrays = read_arrays(folder / "suspects.npz")
+        return Evidence.of(read_json(folder / "evidence.json"), arrays["suspects"]), arrays.get("maps")
+
+    def made(self, stage: Stage) -> bool:
+        """Whether it is in the store."""
+        return self.store.find(stage.name, stage.key) is not None
+
+    def seconds(self) -> dict[str, float]:
+        """What each stage took when it was made, by its title."""
+        found = {stage.title: self.store.meta(stage.name, stage.key) for stage in self.stages}
+        return {title: float(meta["seconds"]) for title, meta in found.items() if meta}
+
+    def _folder(self, stage: Stage) -> Path:
+        found = self.store.find(stage.name, stage.key)
+        if found is None:
+            raise BenchError(f"stage {stage.title!r} has gone from the store {self.store.root}; run the command again")
+        return found

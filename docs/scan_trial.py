@@ -1,0 +1,196 @@
+"""A trial of `bench scan` on real images, for which the truth is known to this script alone.
+
+    python docs/scan_trial.py make ZIP OUT --seed 0            images with a trigger in 250 of them, and their truth
+    python docs/scan_trial.py make ZIP OUT --seed 0 --poisoned 0
+    python docs/scan_trial.py score OUT/truth.tsv REPORT       what `bench scan OUT/images -o REPORT` found of it
+    python docs/scan_trial.py table REPORT REPORT ...          the measures of several scans, and the rates of verdicts
+
+ZIP holds a folder per class below train/ (as in cifar10/train/cat/0001.jpg); all images of one size. `make` writes
+OUT/images: one flat folder, random names, every file a PNG, in random order; and OUT/truth.tsv beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import sys
+import zipfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import torch
+from PIL import Image
+
+from bench import BenchError, Scene, Seeds
+from bench.plugins.manager import Plugins
+from bench.scan.lists import read_path
+
+MEASURES = ("likeness", "agreement", "pull")
+
+
+def say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+
+
+# --- make -----------------------------------------------------------------------------------------
+
+
+def by_class(archive: zipfile.ZipFile) -> dict[str, list[str]]:
+    """Class -> its training files, sorted."""
+    found: dict[str, list[str]] = {}
+    for name in sorted(archive.namelist()):
+        parts = PurePosixPath(name).parts
+        if len(parts) >= 3 and parts[-3] == "train":
+            found.setdefault(parts[-2], []).append(name)
+    if len(found) < 2:
+        raise BenchError("the archive holds no train/CLASS/FILE of two or more classes")
+    return dict(sorted(found.items()))
+
+
+def shares(total: int, classes: Sequence[str], target: str, of_target: int) -> dict[str, int]:
+    """How many images of each class: `of_target` of the target, the rest in equal parts."""
+    each, more = divmod(total - of_target, len(classes) - 1)
+    others = [name for name in classes if name != target]
+    return {target: of_target, **{name: each + (place < more) for place, name in enumerate(others)}}
+
+
+def pick(
+    files: dict[str, list[str]], wanted: dict[str, int], generator: np.random.Generator
+) -> Iterator[tuple[str, str]]:
+    """(class, file) of `wanted` random files of each class."""
+    for name, many in sorted(wanted.items()):
+        if many > len(files[name]):
+            raise BenchError(f"the class {name!r} has {len(files[name])} images, {many} are wanted")
+        yield from ((name, file) for file in generator.choice(files[name], many, replace=False))
+
+
+def load(archive: zipfile.ZipFile, files: Sequence[str]) -> torch.Tensor:
+    """(N, 3, S, S) uint8."""
+    pixels = [np.asarray(Image.open(archive.open(file)).convert("RGB")) for file in files]
+    return torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).contiguous()
+
+
+def make(options: argparse.Namespace) -> None:
+    """The folder and its truth."""
+    seeds = Seeds(options.seed, "scan trial")
+    with zipfile.ZipFile(options.archive) as archive:
+        files = by_class(archive)
+        classes = tuple(files)
+        if options.target not in classes:
+            raise BenchError(f"no class {options.target!r}; there are {', '.join(classes)}")
+        of_target = options.of_target or options.images // len(classes)
+        wanted = shares(options.images, classes, options.target, of_target)
+        chosen = list(pick(files, wanted, seeds.child("images").numpy()))
+        images = load(archive, [file for _, file in chosen])
+    truth = {}
+    if options.poisoned:
+        attack = Plugins.load().make(
+            "attack",
+            "htba",
+            {
+                "target": options.target,
+                "rate": options.poisoned / of_target,
+                "trigger_seed": options.trigger_seed,
+                "trigger_size": options.trigger_size,
+            },
+        )
+        labels = np.array([classes.index(name) for name, _ in chosen])
+        rows = attack.poison_train(Scene(labels=labels, classes=classes, size=images.shape[-1]), seeds.child("attack"))
+        where = [row.index for row in rows]
+        images[where] = attack.apply(images[where], rows)
+        truth = {row.index: row.box for row in rows}
+    write(options.out, images, truth, seeds.child("names").numpy())
+    say(f"{len(images)} images, {len(truth)} with a trigger -> {options.out / 'images'}")
+
+
+def write(out: Path, images: torch.Tensor, truth: dict[int, tuple[int, ...]], generator: np.random.Generator) -> None:
+    """The images under random names; which of them bear the trigger, and where, in truth.tsv."""
+    folder = out / "images"
+    folder.mkdir(parents=True)
+    lines = ["name\tpoisoned\ttop\tleft\theight\twidth"]
+    for index in generator.permutation(len(images)):
+        name = f"{generator.bytes(8).hex()}.png"
+        Image.fromarray(images[int(index)].permute(1, 2, 0).numpy()).save(folder / name)
+        box = truth.get(int(index))
+        lines.append("\t".join([name, str(int(box is not None)), *(map(str, box) if box else [""] * 4)]))
+    (out / "truth.tsv").write_text("\n".join([lines[0], *sorted(lines[1:])]) + "\n", encoding="utf-8")
+
+
+# --- score ----------------------------------------------------------------------------------------
+
+
+def listed(file: Path) -> set[str]:
+    """The names in kept.txt or removed.txt."""
+    lines = file.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    return {Path(read_path(line.split("\t")[0])).name for line in lines}
+
+
+def score(options: argparse.Namespace) -> None:
+    """Recall and precision of what a scan removes, and how many of its suspects are poisoned."""
+    with options.truth.open(encoding="utf-8", newline="") as file:
+        poisoned = {row["name"] for row in csv.DictReader(file, delimiter="\t") if row["poisoned"] == "1"}
+    removed, kept = listed(options.report / "removed.txt"), listed(options.report / "kept.txt")
+    report = json.loads((options.report / "report.json").read_text(encoding="utf-8"))
+    hits = len(removed & poisoned)
+    suspects = [Path(each["paths"][0]).name in poisoned for each in report["suspects"]]
+    say(f"verdict: {report['verdict']}; {len(poisoned)} of {len(removed | kept)} poisoned, {len(removed)} removed")
+    say(f"recall {percent(hits, len(poisoned))}, precision {percent(hits, len(removed))}")
+    say(f"of its {len(suspects)} first suspects {sum(suspects)} are poisoned; {sum(report['seconds'].values()):.0f} s")
+
+
+def percent(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.1f} %" if whole else "-"
+
+
+# --- table ----------------------------------------------------------------------------------------
+
+
+def table(options: argparse.Namespace) -> None:
+    """One line a scan; then how often each verdict was given."""
+    say("| report | verdict | " + " | ".join(f"{name} (any window)" for name in MEASURES) + " | would remove |")
+    say("|---|---|" + "---|" * (len(MEASURES) + 1))
+    verdicts: dict[str, int] = {}
+    for folder in options.reports:
+        report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+        verdicts[report["verdict"]] = verdicts.get(report["verdict"], 0) + 1
+        top, usual = report["evidence"]["top"] or {}, report["evidence"]["usual"] or {}
+        cells = [f"{top[name]:.3f} ({usual[name]:.3f})" if name in top else "-" for name in MEASURES]
+        share = f"{100 * report['evidence']['removed_share']:.1f} %"
+        say(f"| {folder} | {report['verdict']} | {' | '.join(cells)} | {share} |")
+    say("")
+    for verdict, count in sorted(verdicts.items()):
+        say(f"{verdict}: {count} of {len(options.reports)}")
+
+
+def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    commands = parser.add_subparsers(required=True)
+    making = commands.add_parser("make", help="a folder to scan, and its truth")
+    making.add_argument("archive", type=Path, metavar="ZIP")
+    making.add_argument("out", type=Path)
+    making.add_argument("--images", type=int, default=5000)
+    making.add_argument("--poisoned", type=int, default=250, help="with the trigger; 0: a clean folder")
+    making.add_argument("--target", default="automobile", help="the class that bears it")
+    making.add_argument("--of-target", type=int, help="images of that class; an equal share of all")
+    making.add_argument("--trigger-seed", type=int, default=1)
+    making.add_argument("--trigger-size", type=float, default=10, help="px")
+    making.add_argument("--seed", type=int, default=0, help="draws images, places and names")
+    making.set_defaults(run=make)
+    scoring = commands.add_parser("score", help="a scan against the truth")
+    scoring.add_argument("truth", type=Path)
+    scoring.add_argument("report", type=Path)
+    scoring.set_defaults(run=score)
+    tabling = commands.add_parser("table", help="several scans side by side")
+    tabling.add_argument("reports", type=Path, nargs="+")
+    tabling.set_defaults(run=table)
+    return parser.parse_args(words)
+
+
+if __name__ == "__main__":
+    chosen = arguments()
+    try:
+        chosen.run(chosen)
+    except BenchError as error:
+        sys.exit(f"scan_trial: {error}")

@@ -1,0 +1,68 @@
+"""Which encoder, at which size."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench.errors import BenchError
+from bench.plugins.manager import Plugins
+from bench.scan.encoders import choose, preset_for
+
+
+@pytest.fixture(scope="module")
+def plugins():
+    return Plugins.load()
+
+
+def test_the_preset_follows_the_number_of_images(plugins):
+    assert (preset_for(3500), preset_for(3501)) == ("laptop", "cifar10")
+    found = choose(plugins, 5000)
+    assert (found.config.preset, found.size, found.origin) == ("cifar10", 32, "trained")
+    assert found.defense.window == 12
+
+
+def test_another_size_lets_the_rule_choose_the_window_and_scales_local_views(plugins):
+    found = choose(plugins, 5000, size=64)
+    assert found.size == 64
+    assert found.defense.window is None
+    assert found.config.views.local_size == 32
+    asked = choose(plugins, 5000, size=64, settings=["defense.window=20"])
+    assert asked.defense.window == 20
+
+
+def test_settings_defense_and_seed_reach_the_configuration(plugins):
+    found = choose(plugins, 100, defense="patchsearch", settings=["train.epochs=3"], seed=4)
+    assert (found.defense.name, found.config.train.epochs, found.config.seed) == ("patchsearch", 3, 4)
+
+
+def test_a_file_is_a_checkpoint(plugins, tmp_path):
+    path = tmp_path / "mine.safetensors"
+    path.write_bytes(b"weights")
+    found = choose(plugins, 100, encoder=str(path))
+    assert (found.origin, found.size, found.checkpoint.path) == ("file", 32, path)
+    assert found.eyes == "mine.safetensors, not trained here"
+
+
+def test_timms_weights_by_name_at_their_own_size(plugins):
+    found = choose(plugins, 100, encoder="resnet18")
+    assert (found.origin, found.size, found.config.encoder.backbone) == ("timm", 224, "resnet18")
+    assert found.config.encoder.options == {}
+    assert found.defense.window is None
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"encoder": "resnet1888"}, "neither a file nor a model of timm. Did you mean 'resnet"),
+        ({"encoder": "resnet18", "train": "smoke"}, "give one of them"),
+        ({"train": "smokee"}, "Did you mean 'smoke'"),
+        ({"defense": "oracle"}, "a control needs the truth"),
+        ({"defense": "none"}, "finds poisoned images"),
+        ({"defense": "icutmix"}, "finds poisoned images"),
+        ({"defense": "poisoncam+icutmix"}, "finds poisoned images"),
+        ({"defense": "poisonca"}, "Did you mean 'poisoncam'"),
+    ],
+)
+def test_what_cannot_be(plugins, options, message):
+    with pytest.raises(BenchError, match=message):
+        choose(plugins, 100, **options)
