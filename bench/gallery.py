@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from .errors import BenchError
 from .pipeline import Pipeline
 from .stages import defender_view
-from .types import Defense
+from .types import Defense, View
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,12 +45,23 @@ def most_suspicious(pipeline: Pipeline, count: int) -> NDArray[np.int64]:
 
 def look(pipeline: Pipeline, defense: Defense, indices: NDArray[np.int64]) -> Look | None:
     """`defense` on the images at `indices`, by the threat model; None where it locates nothing."""
+    with view_for(pipeline, defense) as view:
+        return look_through(view, defense, indices)
+
+
+def look_through(view: View, defense: Defense, indices: NDArray[np.int64]) -> Look | None:
+    """`look` by a view that is open."""
+    found = defense.attention(view, indices)
+    return None if found is None else Look(defense.name, *found)
+
+
+@contextmanager
+def view_for(pipeline: Pipeline, defense: Defense) -> Iterator[View]:
+    """What `defense` sees of a run, with a notebook that is thrown away in the end."""
     with tempfile.TemporaryDirectory() as notebook:
         find = lambda: pipeline.folder(pipeline.threat)  # noqa: E731 - read only when the encoder is asked for
         images, nobody = pipeline.poisoned_train, lambda *_: None
-        view = defender_view(pipeline.config, defense, images, pipeline.machine, find, Path(notebook), nobody)
-        found = defense.attention(view, indices)
-    return None if found is None else Look(defense.name, *found)
+        yield defender_view(pipeline.config, defense, images, pipeline.machine, find, Path(notebook), nobody)
 
 
 def gallery(pipeline: Pipeline, defenses: Sequence[Defense], count: int = 10) -> Figure:

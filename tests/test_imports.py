@@ -19,10 +19,10 @@ LAYERS = (
     {"record"},
     {
         *("stages", "pipeline", "run", "listen", "outcome", "estimate", "leaderboard", "summary", "report"),
-        *("gallery", "published", "evidence", "submission", "verify"),
+        *("gallery", "published", "evidence", "submission", "verify", "pages"),
     },
     {"cells", "graph", "engines", "matrix", "forecast", "board", "reproduce", "studies"},
-    {"commands", "matrix_command", "reproduce_command", "study", "plugin_commands", "publish", "cli"},
+    {"commands", "matrix_command", "reproduce_command", "study", "plugin_commands", "publish", "cli", "report_command"},
 )
 LAYER = {name: number for number, layer in enumerate(LAYERS) for name in layer}
 FOLDERS = ("bench", "plugins", "attacks", "defenses", "tests")
