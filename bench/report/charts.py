@@ -108,6 +108,7 @@ def score_chart(score: NDArray[np.float64], poisoned: NDArray[np.bool_], keep: N
             if not group.any():
                 continue
             shares = 100 * np.histogram(score[group], edges)[0] / group.sum()
+            shares[shares == 0] = np.nan  # no line along the axis
             ax.stairs(shares, edges, fill=True, color=colour, alpha=0.35)
             ax.stairs(shares, edges, color=colour, linestyle=dash, linewidth=1.4, label=name)
         limit = threshold(score, keep)
@@ -116,7 +117,6 @@ def score_chart(score: NDArray[np.float64], poisoned: NDArray[np.bool_], keep: N
         ax.set_xlabel("poison score (higher: more suspicious)")
         ax.set_ylabel("share of its group, %")
         ax.set_ylim(0, 104)
-        ax.legend(loc="upper center")
 
     return _svg(draw, "score")
 
@@ -140,7 +140,6 @@ def _looks() -> list[tuple[str, str, str]]:
 def _steps(ax: Axes) -> None:
     ax.set_xlabel("step")
     ax.set_xlim(left=0)
-    ax.legend(loc="upper right")
 
 
 def _svg(draw: Callable[[Axes], None], name: str) -> str:
@@ -152,6 +151,7 @@ def _svg(draw: Callable[[Axes], None], name: str) -> str:
     with style.context("default"), rc_context(_STYLE):
         figure = Figure(figsize=(4.6, 2.7), layout="constrained")
         draw(figure.subplots())
+        figure.legend(loc="outside upper center", ncols=3)
         return _element(figure, name)
 
 

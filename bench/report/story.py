@@ -56,7 +56,7 @@ def many(count: int, one: str, several: str | None = None) -> str:
 
 
 def _targets(record: Record) -> str:
-    names = [f"\N{LEFT SINGLE QUOTATION MARK}{name}\N{RIGHT SINGLE QUOTATION MARK}" for name in _names(record)]
+    names = [f"'{name}'" for name in _names(record)]
     return names[0] if len(names) == 1 else ", ".join(names[:-1]) + f" and {names[-1]}"
 
 
@@ -118,14 +118,12 @@ def _judged(record: Record, removed: Removed) -> str:
     found, poisoned = record["metrics"]["detection"], record["poison"]["count"]
     clean = sum(row.clean_removed for row in removed.rows)
     caught = found["removed"] - clean
-    text = (
-        f"{many(found['removed'], 'image')}: {caught:,} of the {poisoned:,} poisoned (recall {share(found['recall'])})"
-    )
+    told = f"all {poisoned:,}" if caught == poisoned else f"{caught:,} of the {poisoned:,}"
+    text = f"{many(found['removed'], 'image')}: {told} poisoned (recall {share(found['recall'])})"
     text += f" and {clean:,} clean (precision {share(found['precision'])})"
     worst = max(removed.rows, key=lambda row: row.clean_removed)
     return text + (
-        f", most of them in \N{LEFT SINGLE QUOTATION MARK}{worst.name}\N{RIGHT SINGLE QUOTATION MARK}"
-        f" ({worst.clean_removed:,} of {many(worst.clean, 'clean image')})"
+        f", most of them in '{worst.name}' ({worst.clean_removed:,} of {many(worst.clean, 'clean image')})"
         if worst.clean_removed > 1
         else ""
     )

@@ -118,7 +118,7 @@ def cost(record: Record) -> Table:
         spent = "as above" if again else seconds(stage["seconds"])
         rows.append((label, spent, memory(stage["peak_memory_mb"]), threads))
     rows.append(("all", seconds(total), memory(most), ""))
-    return Table("Cost of each stage", ("stage", "time", "peak memory", "threads"), rows)
+    return Table("Each stage, as it was made", ("stage", "time", "peak memory", "threads"), rows)
 
 
 def seconds(value: float) -> str:
