@@ -17,6 +17,8 @@ from .pictures import WRONG, Album, seen
 from .removed import removed_by_class
 from .story import Played, story
 
+FIRST, SECOND = "first training", "second training"
+
 
 def report(
     pipeline: Pipeline, record: Record, beside: Beside, others: Sequence[Defense] = (), count: int = 12
@@ -80,11 +82,11 @@ def _curves(pipeline: Pipeline) -> tuple[list[charts.Curve], list[tuple[str, str
     """The curves that there are, and (training, why there is none) for the others."""
     config, curves, without = pipeline.config, [], []
     trainings = (
-        ("first training", pipeline.threat, len(pipeline.dataset.train)),
-        ("second training", pipeline.retrain, int(pipeline.verdict.keep.sum())),
+        (FIRST, pipeline.threat, len(pipeline.dataset.train)),
+        (SECOND, pipeline.retrain, int(pipeline.verdict.keep.sum())),
     )
     for name, stage, count in trainings:
-        if curves and stage.key == pipeline.threat.key:
+        if name == SECOND and stage.key == pipeline.threat.key:
             without.append((name, "all images were kept, so it is the first training"))
         elif stage.name == "import":
             without.append((name, "the encoder was imported, not trained here"))

@@ -229,7 +229,8 @@ def test_a_control_on_unpoisoned_images_and_a_training_change(workshop, copied, 
 
 def test_a_training_without_a_curve(smoke, made, copied):
     pipeline = dataclasses.replace(smoke[0], store=type(smoke[0].store)(copied))
-    (pipeline.folder(pipeline.threat) / CURVE_FILE).write_text("{}")
+    curve = pipeline.folder(pipeline.threat) / CURVE_FILE
+    curve.write_text(curve.read_text().replace("loss_per_epoch", "xxxx_per_epoch"))
     page = Page(report(pipeline, made[1], Beside(), count=2))
     assert "First training: no curve stored (older run)." in page.text("training")
     assert "Second training: loss" in page.text("training")
@@ -269,5 +270,6 @@ def test_a_run_with_an_imported_threat_model(smoke, workshop, copied, tmp_path, 
     page = Page((tmp_path / "new.html").read_bytes())
     assert "imported from theirs.safetensors" in page.text("story")
     assert "First training: the encoder was imported, not trained here." in page.text("training")
+    assert "Second training: all images were kept, so it is the first training." in page.text("training")
     assert page.row("import the encoder")
     assert "--threat-checkpoint theirs.safetensors" in page.text("provenance")
