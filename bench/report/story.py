@@ -103,7 +103,7 @@ def _strength(record: Record) -> str:
 
 def _defended(record: Record, removed: Removed, played: Played) -> str:
     name, control = record["run"]["defense"], record["run"].get("control")
-    who = f"{name}, a control that knows the truth and is no defense," if control else name
+    who = f"{name}, a control and no defense," if control else name
     if played.unpoisoned:
         return f"{who} removed nothing: the new encoder was trained on the same images without any trigger."
     count = record["metrics"]["detection"]["removed"]
@@ -123,7 +123,7 @@ def _judged(record: Record, removed: Removed) -> str:
     text += f" and {clean:,} clean (precision {share(found['precision'])})"
     worst = max(removed.rows, key=lambda row: row.clean_removed)
     return text + (
-        f", most of them in '{worst.name}' ({worst.clean_removed:,} of {many(worst.clean, 'clean image')})"
+        f", the most in '{worst.name}' ({worst.clean_removed:,} of {many(worst.clean, 'clean image')})"
         if worst.clean_removed > 1
         else ""
     )

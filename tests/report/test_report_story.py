@@ -66,7 +66,7 @@ def test_the_five_sentences(record, removed):
     assert "takes 90.0 % of the images of other classes for 'a'" in threat
     assert "against 2.0 % of them without it: a strong backdoor." in threat
     assert defended == (
-        "mine removed 100 images: 90 of the 100 poisoned (recall 90.0 %) and 10 clean (precision 90.0 %), most of them "
+        "mine removed 100 images: 90 of the 100 poisoned (recall 90.0 %) and 10 clean (precision 90.0 %), the most "
         "in 'b' (10 of 800 clean images)."
     )
     assert "right on 78.5 % (-1.5 points) of the clean images and takes 12.5 % (-77.5 points)" in after.replace(
@@ -95,7 +95,7 @@ def test_a_control_a_change_and_no_defense(record, removed):
     control = copy.deepcopy(record)
     control["run"]["control"] = True
     sentences = story(control, Beside(), removed, PLAYED)
-    assert sentences[2].startswith("mine, a control that knows the truth and is no defense, removed 100 images")
+    assert sentences[2].startswith("mine, a control and no defense, removed 100 images")
     assert "it is itself a control" in sentences[4]
     clean = story(control, Beside(), nothing, Played(change=None, unpoisoned=True, trained_again=True))
     assert clean[2].endswith("trained on the same images without any trigger.")
