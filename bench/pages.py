@@ -29,6 +29,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters["thousands"] = lambda number: f"{number:,}"
+    made.filters["two"] = lambda number: f"{number:.2f}".replace("-0.00", "0.00")
     return made
 
 
