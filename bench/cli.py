@@ -247,6 +247,25 @@ def _place(engine: str | None, address: str | None, jobs: int | None, resources:
 
 
 @app.command()
+def report(
+    run: Annotated[Path, typer.Argument(help="The record of a run whose stages are still in the store.")],
+    maps: Annotated[
+        list[str] | None, typer.Option(help="Whose maps to draw.", show_default="the run's defense, if it locates")
+    ] = None,
+    count: Annotated[int, typer.Option(min=1, max=50, help="How many suspicious images.")] = 12,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="HTML file.", show_default="beside the record")
+    ] = None,
+    plugin: PluginFiles = None,
+    store: StoreRoot = None,
+) -> None:
+    """One HTML page of a run: story, numbers, suspects, what was removed, clusters, curves, cost."""
+    from .report_command import report_command
+
+    report_command(run, store, output, maps or [], count, plugin or ())
+
+
+@app.command()
 def matrix(
     file: Annotated[Path, typer.Argument(help="TOML: preset, seeds, attacks, defenses, settings (see the README).")],
     jobs: Annotated[

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .config import Config
     from .pipeline import Pipeline
     from .plugins.manager import Entry, Plugins
-    from .types import Dataset
+    from .types import Dataset, Defense
 
 out, log_out = Console(), Console(stderr=True)
 
@@ -94,17 +94,25 @@ def show_command(
     output = output or run.with_suffix(".png")
     check_can_write(output)
     pipeline, plugins = reopened(run, store, files)
-    defenses: list[Defense] = []
-    for name in maps or [each.name for each in plugins.entries("defense") if issubclass(each.cls, Defense)]:
+    names = maps or [each.name for each in plugins.entries("defense") if issubclass(each.cls, Defense)]
+    figure = gallery(pipeline, lookers(pipeline, plugins, names), count)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(output, metadata={"Software": None} if output.suffix == ".png" else None)
+    out.print(f"Picture: {output}", highlight=False, soft_wrap=True)
+
+
+def lookers(pipeline: Pipeline, plugins: Plugins, names: Sequence[str]) -> list[Defense]:
+    """The defenses of these names as the run of `pipeline` would have them. Raises BenchError for a control."""
+    from .types import Defense
+
+    found: list[Defense] = []
+    for name in names:
         choices = {**pipeline.config.asked["choices"], "defense": name}
         chooser = again(pipeline.config.asked, plugins, choices).defense.chooser
         if not isinstance(chooser, Defense):
             raise BenchError(f"--maps {name}: a control looks nowhere; name a defense")
-        defenses.append(chooser)
-    figure = gallery(pipeline, defenses, count)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(output, metadata={"Software": None} if output.suffix == ".png" else None)
-    out.print(f"Picture: {output}", highlight=False, soft_wrap=True)
+        found.append(chooser)
+    return found
 
 
 def reopened(run: Path, store: Path | None, files: Sequence[Path] = ()) -> tuple[Pipeline, Plugins]:
@@ -117,6 +125,8 @@ def reopened(run: Path, store: Path | None, files: Sequence[Path] = ()) -> tuple
     asked = found["run"].get("asked")
     if not asked:
         raise BenchError(f"{run} does not say how its run was asked for (an older version made it): run it again")
+    threat = found["config"].get("threat")
+    asked = {**asked, "threat_checkpoint": threat} if threat else asked  # older records say it only there
     pipeline = _pipeline(again(asked, plugins, asked["choices"]), store, 1, "auto")
     for stage, name in ((pipeline.threat, "threat_model"), (pipeline.clean, "defense")):
         if stage.key != found["stages"][name]["key"]:
@@ -126,12 +136,18 @@ def reopened(run: Path, store: Path | None, files: Sequence[Path] = ()) -> tuple
 
 def again(asked: Mapping[str, Any], plugins: Plugins, choices: Mapping[str, str]) -> Config:
     """The configuration that was asked for, with other choices; settings that a chosen plugin does not know are left
-    out of it."""
+    out of it. An imported threat model is known by its digest: its file need not be there."""
+    from dataclasses import replace
+
     from .config import load_config
+    from .ssl.importing import Checkpoint
 
     other = choices.get("defense") != asked["choices"].get("defense")
     settings = [text for text in asked["settings"] if not (other and text.startswith("defense."))]
-    return load_config(plugins, asked["preset"], choices=choices, settings=settings, seed=asked["seed"])
+    config = load_config(plugins, asked["preset"], choices=choices, settings=settings, seed=asked["seed"])
+    threat = asked.get("threat_checkpoint")
+    found = Checkpoint(path=Path(threat["checkpoint"]), sha256=threat["sha256"]) if threat else None
+    return replace(config, threat_checkpoint=found)
 
 
 def plan_command(config: Config, *, store: Path | None, devices: int, accelerator: str, on: str | None) -> None:

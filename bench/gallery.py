@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,8 +14,8 @@ from numpy.typing import NDArray
 
 from .errors import BenchError
 from .pipeline import Pipeline
-from .stages import attention_of
-from .types import Defense
+from .stages import Sitting, sitting
+from .types import Defense, Grouping, Verdict
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,10 +45,38 @@ def most_suspicious(pipeline: Pipeline, count: int) -> NDArray[np.int64]:
 
 def look(pipeline: Pipeline, defense: Defense, indices: NDArray[np.int64]) -> Look | None:
     """`defense` on the images at `indices`, by the threat model; None where it locates nothing."""
-    find = lambda: pipeline.folder(pipeline.threat)  # noqa: E731 - read only when the encoder is asked for
-    images, store = pipeline.poisoned_train, pipeline.store.root
-    found = attention_of(pipeline.config, defense, images, indices, pipeline.machine, find, store, pipeline.poison.key)
+    with sitting_of(pipeline, defense) as asked:
+        return look_through(asked, defense, indices)
+
+
+def look_through(asked: Sitting, defense: Defense, indices: NDArray[np.int64]) -> Look | None:
+    """`look` in a sitting that is open."""
+    places = asked.places(indices)
+    found = asked(lambda view: defense.attention(view, places))
     return None if found is None else Look(defense.name, *found)
+
+
+def groups_through(asked: Sitting, defense: Defense, verdict: Verdict) -> Grouping | None:
+    """The groups that `defense` made of the images, in the order of the data set; verdict: its own."""
+    shown = asked.shown(verdict)
+    found = asked(lambda view: defense.grouping(view, shown))
+    return None if found is None else found._replace(labels=asked.put_back(found.labels))
+
+
+@contextmanager
+def sitting_of(pipeline: Pipeline, defense: Defense) -> Iterator[Sitting]:
+    """`defense` on a run's images, with a notebook that is thrown away in the end."""
+    with tempfile.TemporaryDirectory() as notebook:
+        yield sitting(
+            pipeline.config,
+            defense,
+            pipeline.poisoned_train,
+            pipeline.machine,
+            lambda: pipeline.folder(pipeline.threat),
+            Path(notebook),
+            store=pipeline.store.root,
+            inputs=pipeline.clean.inputs,
+        )
 
 
 def gallery(pipeline: Pipeline, defenses: Sequence[Defense], count: int = 10) -> Figure:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__, metrics, record
+from .config import Config
 from .evidence import Evidence, found, gather, predictions, scores
 from .pipeline import Pipeline
 from .stages import Stage
@@ -50,7 +51,7 @@ def build_record(pipeline: Pipeline) -> record.Record:
             "preset": config.preset,
             "seed": config.seed,
             "control": config.defense.control,
-            "asked": dict(config.asked),
+            "asked": {**config.asked, **_imported(config)},
         },
         "config": config.resolved,
         "dataset": record.dataset_facts(dataset),
@@ -64,6 +65,12 @@ def build_record(pipeline: Pipeline) -> record.Record:
     }
     record.validate(built)
     return built
+
+
+def _imported(config: Config) -> dict[str, Any]:
+    """Which threat model was asked for: its file's name and digest, since a record is published."""
+    checkpoint = config.threat_checkpoint
+    return {"threat_checkpoint": checkpoint.facts} if checkpoint else {}
 
 
 def search_metrics(pipeline: Pipeline, targets: tuple[int, ...]) -> dict[str, Any]:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,6 @@ from .errors import BenchError
 from .manifest import Manifest
 from .plugins.source import identity
 from .proctor import Watch
-from .seeds import Seeds
 from .ssl.importing import Checkpoint
 from .ssl.schedule import Schedule
 from .store import Making, Notebook, digest, key_of, read_arrays, write_arrays, write_json
@@ -37,8 +36,10 @@ if TYPE_CHECKING:
     from .encoder import FrozenEncoder
     from .shards import Shards
     from .ssl.settings import EncoderSettings
-    from .types import Team
+    from .types import Team, View
     from .view import DefenderView, MakePart
+
+T = TypeVar("T")
 
 
 class Report(Protocol):
@@ -284,16 +285,23 @@ def clean_stage(
     """Lets the defense judge the poisoned training set through its view: verdict.npz and facts.json."""
 
     def make(making: Making, report: Report) -> None:
-        from .exam import put_back, shuffled, sit
-
-        images, order = poisoned(), shuffled(_order_seeds(config, inputs["poison"]), count)
+        images = poisoned()
         with machine.shards() as shards:
-            view = defender_view(
-                config, defense, Subset(images, order), machine, encoder, making.scratch, report, shards
+            asked = sitting(
+                config,
+                defense,
+                images,
+                machine,
+                encoder,
+                making.scratch,
+                store=making.dir.parents[1],
+                inputs=inputs,
+                report=report,
+                shards=shards,
             )
-            found = sit(defense.clean, view, _watch(config, defense, making.dir.parents[1]))
+            found = asked(defense.clean)
         verdict = check_verdict(found, count, images.size, defense.name)
-        _write_verdict(put_back(verdict, order), making.dir)
+        _write_verdict(asked.unshown(verdict), making.dir)
 
     return Stage(
         name="clean",
@@ -305,12 +313,6 @@ def clean_stage(
     )
 
 
-def _order_seeds(config: Config, poison: str) -> Seeds:
-    """Draws the order of a view. The key of the poison stage is in it, which nobody can work out without the labels
-    and the unpoisoned images (the fingerprint of the data set is in that): the run's seed alone is soon guessed."""
-    return config.seeds.child("view", poison)
-
-
 def _watch(config: Config, defense: Defense, store: Path) -> Watch:
     return Watch(
         defense.name,
@@ -320,28 +322,64 @@ def _watch(config: Config, defense: Defense, store: Path) -> Watch:
     )
 
 
-def attention_of(
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Sitting:
+    """A defense asked as a run asks it: by a view in an order that says nothing, in a thread of its own, watched."""
+
+    view: DefenderView
+    order: NDArray[np.int64]
+    watch: Watch
+
+    def __call__(self, question: Callable[[View], T]) -> T:
+        """What the defense answers."""
+        from .exam import sit
+
+        return sit(question, self.view, self.watch)
+
+    def places(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Where the images of the data set at `indices` stand in the view."""
+        return np.argsort(self.order)[indices]
+
+    def put_back(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Values of the view's images, in the order of the data set."""
+        return values[np.argsort(self.order)]
+
+    def shown(self, verdict: Verdict) -> Verdict:
+        """A verdict on the data set as one on the view; its facts stay as they are."""
+        names = ("keep", "score", "trigger_score", "boxes")
+        arrays: dict[str, Any] = {name: getattr(verdict, name) for name in names}
+        return dataclasses.replace(verdict, **{k: None if v is None else v[self.order] for k, v in arrays.items()})
+
+    def unshown(self, verdict: Verdict) -> Verdict:
+        """A verdict on the view as one on the data set."""
+        from .exam import put_back
+
+        return put_back(verdict, self.order)
+
+
+def sitting(
     config: Config,
     defense: Defense,
     images: Images,
-    indices: NDArray[np.int64],
     machine: Machine,
     encoder: Callable[[], Path],
+    notebook: Path,
+    *,
     store: Path,
-    poison: str,
-) -> tuple[NDArray[np.float32], NDArray[np.int64]] | None:
-    """`defense.attention` for the images of the data set at `indices`, asked as `clean` is: maps and windows."""
-    import tempfile
+    inputs: Mapping[str, str],
+    report: Report = lambda *_, **__: None,
+    shards: Shards | None = None,
+) -> Sitting:
+    """Ready to ask `defense` about `images`. inputs: those of its clean stage, which the order of the view hangs on.
 
-    from .exam import shuffled, sit
+    The key of the poison stage is in them, which nobody can work out without the labels and the unpoisoned images (the
+    fingerprint of the data set is in that): the run's seed alone is soon guessed.
+    """
+    from .exam import shuffled
 
-    order = shuffled(_order_seeds(config, poison), len(images))
-    places = np.argsort(order)[indices]
-    with tempfile.TemporaryDirectory() as notebook:
-        view = defender_view(
-            config, defense, Subset(images, order), machine, encoder, Path(notebook), lambda *_, **__: None
-        )
-        return sit(lambda window: defense.attention(window, places), view, _watch(config, defense, store))
+    order = shuffled(config.seeds.child("view", inputs.get("poison") or digest(dict(inputs))), len(images))
+    view = defender_view(config, defense, Subset(images, order), machine, encoder, notebook, report, shards)
+    return Sitting(view=view, order=order, watch=_watch(config, defense, store))
 
 
 def defender_view(

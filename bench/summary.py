@@ -11,6 +11,14 @@ if TYPE_CHECKING:
 
     from .record import Record
 
+RATES = (
+    ("clean images: classified rightly (ACC)", "clean", "acc"),
+    ("clean images: taken for the target class (ASR)", "clean", "asr"),
+    ("triggered images: classified rightly (ACC)", "poisoned", "acc"),
+    ("triggered images: taken for the target class (ASR)", "poisoned", "asr"),
+)
+"""What a run is told by: words, split and metric in the record."""
+
 
 def share(value: float | None) -> str:
     """A percentage as it is printed; a dash where it is undefined."""
@@ -49,14 +57,8 @@ def _rates_table(record: Record) -> Table:
     table.add_column("a linear classifier on the encoder" + (" (means over the targets)" if several else ""))
     table.add_column("no defense", justify="right")
     table.add_column(defense, justify="right")
-    rows = (
-        ("clean images: classified rightly (ACC)", "clean", "acc"),
-        ("clean images: taken for the target class (ASR)", "clean", "asr"),
-        ("triggered images: classified rightly (ACC)", "poisoned", "acc"),
-        ("triggered images: taken for the target class (ASR)", "poisoned", "asr"),
-    )
     found = record["metrics"]
-    for label, split, metric in rows:
+    for label, split, metric in RATES:
         table.add_row(label, *(share(found[which][split][metric]) for which in ("none", "defended")))
     return table
 

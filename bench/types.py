@@ -263,6 +263,18 @@ class Verdict:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
+class Grouping(NamedTuple):
+    """How a defense groups N images into l groups.
+
+    labels: (N,) int64, each image's group. score: (l,) float64, how suspicious the group is, NaN where no image of it
+    was scored. rule: what that score is, in words.
+    """
+
+    labels: NDArray[np.int64]
+    score: NDArray[np.float64]
+    rule: str
+
+
 class Defense(Plugin, ABC):
     """Finds poisoned images. Declares in `needs` what its view must hold besides the images: {"encoder"}."""
 
@@ -277,6 +289,10 @@ class Defense(Plugin, ABC):
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]] | None:
         """For pictures: where it looks on the images at `indices`, maps (n, S, S), higher = more suspicious, and its
         windows (n, 4). None for a defense that locates nothing."""
+        return None
+
+    def grouping(self, view: View, verdict: Verdict) -> Grouping | None:
+        """For pictures: the groups that led to `verdict`. None for a defense that makes none."""
         return None
 
     def forwards(self, count: int, size: int) -> int:

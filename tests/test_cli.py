@@ -216,3 +216,15 @@ def test_the_list_names_the_papers_datasets_and_their_options(bench):
     assert "  stl10  STL-10: 5,000 training and 8,000 validation images" in out
     assert "  imagenet100  ImageNet-100 from an ImageNet tree" in out
     assert "      class_list = ''" in out
+
+
+def test_a_report_of_a_run_and_of_what_is_none(smoke_run, bench, copied, tmp_path):
+    assert smoke_run("--defense", "none", "--record", tmp_path / "run.json")[0] == 0
+    code, said, _ = bench("report", tmp_path / "run.json", "--store", copied, "--count", "2")
+    assert code == 0
+    assert said.startswith("Report: ")
+    assert (tmp_path / "run.html").read_text().startswith("<!doctype html>")
+    code, _, err = bench("report", tmp_path / "missing.json", "--store", copied)
+    assert code == 2
+    assert "missing.json" in err
+    assert err.count("\n") == 1

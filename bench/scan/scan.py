@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from bench.errors import BenchError
 from bench.listen import Listener
 from bench.run import make_stage
-from bench.stages import Machine, Report, Stage, clean_stage, defender_view, encoder_of, read_verdict
+from bench.stages import Machine, Report, Stage, clean_stage, encoder_of, read_verdict, sitting
 from bench.store import Making, Store, read_arrays, read_json, write_arrays, write_json
 from bench.types import Images, Verdict
 
@@ -107,7 +107,7 @@ class Scan:
             from .evidence import gather
 
             encoder = encoder_of(self._folder(self.encoder), config, self.chosen.size, self.machine)
-            tell = lambda *_: report("windows", done, total)  # noqa: E731
+            tell = lambda done, total: report("windows", done, total)  # noqa: E731
             found = gather(self.images, encoder, self.verdict, config.seeds.child("scan"), tell)
             write_json(making.dir / "evidence.json", found.facts)
             write_arrays(
@@ -124,12 +124,21 @@ class Scan:
 
     def _maps(self, suspects: NDArray[np.int64], making: Making) -> dict[str, NDArray[Any]]:
         """Where the defense looks on its suspects, {"maps": (n, S, S) float32}; {} where it locates nothing."""
-        defense, encoder = self.chosen.defense, lambda: self._folder(self.encoder)
-        nobody = lambda *_: None  # noqa: E731
-        view = defender_view(
-            self.chosen.config, defense, self.images, self.machine, encoder, making.scratch / "attention", nobody
+        if not len(suspects):
+            return {}
+        defense = self.chosen.defense
+        asked = sitting(
+            self.chosen.config,
+            defense,
+            self.images,
+            self.machine,
+            lambda: self._folder(self.encoder),
+            making.scratch / "attention",
+            store=self.store.root,
+            inputs=self.search.inputs,
         )
-        found = defense.attention(view, suspects) if len(suspects) else None
+        places = asked.places(suspects)
+        found = asked(lambda view: defense.attention(view, places))
         return {} if found is None else {"maps": found[0]}
 
     def weighed(self) -> tuple[Evidence, NDArray[np.float32] | None]:

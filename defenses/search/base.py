@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import Arrays, BenchError, Defense, Part, Seeds, Tell, Verdict, View, nearest
+from bench import Arrays, BenchError, Defense, Grouping, Part, Seeds, Tell, Verdict, View, nearest
 
 from .scale import Scale, planned, scale
 
@@ -113,6 +113,23 @@ class TriggerSearch(Defense):
             maps.append(locate.maps(images, own, view.seeds("attention", int(place))))
         found = torch.cat(maps)
         return found.cpu().numpy(), best_window(found, settings.window).cpu().numpy()
+
+    def grouping(self, view: View, verdict: Verdict) -> Grouping | None:
+        """For pictures: the clusters, and their scores as the search left them.
+
+        Needs the view that `clean` had, as `attention` does.
+        """
+        ordered, clustering, settings = self._clustered(view)
+        labels = ordered.back(clustering.labels)
+        if verdict.trigger_score is None:
+            return None
+        scored = np.flatnonzero(~np.isnan(verdict.trigger_score))
+        add, start = (np.add, 0.0) if self.cluster_score == "sum" else (np.maximum, -np.inf)
+        score = np.full(settings.clusters, start)
+        add.at(score, labels[scored], verdict.trigger_score[scored])
+        score[np.setdiff1d(np.arange(settings.clusters), labels[scored])] = np.nan
+        word = "sum" if self.cluster_score == "sum" else "highest"
+        return Grouping(labels, score, f"{word} of the trigger scores of its scored images")
 
     def forwards(self, count: int, size: int) -> int:
         """All images once, and for every image scored the locator's passes and the flip set."""

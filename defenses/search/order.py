@@ -70,10 +70,11 @@ class Ordered:
         """`verdict` on the new order, put back into the order of the view that was given."""
         arrays = ("keep", "score", "trigger_score", "boxes")
         given = {name: getattr(verdict, name) for name in arrays}
-        changes: dict[str, Any] = {name: self._back(a) for name, a in given.items() if a is not None}
+        changes: dict[str, Any] = {name: self.back(a) for name, a in given.items() if a is not None}
         return dataclasses.replace(verdict, **changes)
 
-    def _back(self, values: NDArray[Any]) -> NDArray[Any]:
+    def back(self, values: NDArray[Any]) -> NDArray[Any]:
+        """`values` (N, ...) of the images in the new order, in the order of the view that was given."""
         back = np.empty_like(values)
         back[self.order] = values
         return back

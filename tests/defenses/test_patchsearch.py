@@ -9,6 +9,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch import nn
 
+from bench import Verdict
 from bench.defenses import PatchSearch, PoisonCAM
 from bench.defenses.search.base import TriggerSearch
 from bench.defenses.search.clusters import Clustering, Clusters
@@ -190,6 +191,22 @@ class TestAttention:
             assert maps.shape == (3, 16, 16)
             assert maps.dtype == np.float32
             np.testing.assert_array_equal(boxes, verdict.boxes[scored])
+
+    @pytest.mark.parametrize("defense", [PatchSearch(**QUICK, iterations=1), PoisonCAM(window=6, clusters=10, masks=8)])
+    def test_the_groups_are_the_clusters_with_the_scores_of_the_search(self, view, defense):
+        given = view()
+        mark = {3: 5.0, 50: -2.0, 120: 7.0, 121: 1.0, 200: 0.0}
+        score = np.full(240, np.nan)
+        score[list(mark)] = list(mark.values())
+        verdict = Verdict(keep=np.ones(240, bool), trigger_score=score)
+        found = defense.grouping(given, verdict)
+        np.testing.assert_array_equal(found.labels, defense.grouping(view(), verdict).labels)
+        assert found.labels.shape == (240,)
+        together = max if defense.cluster_score == "max" else sum
+        for cluster, value in enumerate(found.score):
+            scores = [mark[index] for index in mark if found.labels[index] == cluster]
+            assert value == together(scores) if scores else np.isnan(value)
+        assert defense.grouping(given, Verdict(keep=verdict.keep)) is None
 
     def test_poisoncams_maps_hang_on_the_image_alone(self, toy_view, planted):
         given = toy_view(planted.images, planted.features, 4)

@@ -1,0 +1,28 @@
+"""What `bench report` does: everything that it prints and writes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from .commands import lookers, out, reopened
+from .store import check_can_write, write_bytes
+
+
+def report_command(
+    run: Path, store: Path | None, output: Path | None, maps: Sequence[str], count: int, files: Sequence[Path] = ()
+) -> None:
+    """`bench report`."""
+    from . import record as records
+    from .report import report
+    from .report.beside import beside
+
+    output = output or run.with_suffix(".html")
+    check_can_write(output)
+    pipeline, plugins = reopened(run, store, files)
+    found = records.load(run)
+    others = beside(found, [run.parent, pipeline.store.root / "records"])
+    chooser = pipeline.config.defense.chooser
+    looking = lookers(pipeline, plugins, [name for name in maps if name != chooser.name])
+    write_bytes(output, report(pipeline, found, others, looking, count))
+    out.print(f"Report: {output}", highlight=False, soft_wrap=True, markup=False)
