@@ -30,6 +30,8 @@ from .types import Dataset
 _BLIND = lambda *_: None  # noqa: E731
 IN_FOLDERS = (Blocks, Names, Times)
 """Cheats that go for the files of a data set in folders; the others meet drawn scenes."""
+SEEDS = range(8)
+CHANCE = 20 / 160
 ALLOWED = (OwnCopy,)
 """What no harness can stop: see docs/no-peeking.md."""
 
@@ -49,25 +51,35 @@ class Gain:
         hits = float((removed & poisoned).sum())
         return cls(hits / float(removed.sum()), hits / float(poisoned.sum()))
 
+    @classmethod
+    def mean(cls, gains: Sequence[Gain]) -> Gain:
+        """Of gains that are all there; nothing, where one is not."""
+        pairs = [
+            (gain.precision, gain.recall) for gain in gains if gain.precision is not None and gain.recall is not None
+        ]
+        if len(pairs) < len(gains):
+            return cls(None, None)
+        precision, recall = np.mean(pairs, axis=0).tolist()
+        return cls(precision, recall)
+
     def __str__(self) -> str:
         return "nothing" if self.precision is None else f"{self.precision:.2f} / {self.recall:.2f}"
 
 
 @dataclass(frozen=True)
 class Result:
-    """One cheat: what it gained without the harness and under it, its refusal ("" for none), and the chance level."""
+    """One cheat: what it gained without the harness and under it, and its refusal ("" for none)."""
 
     cheat: type[Cheat]
     naive: Gain
     gained: Gain
     refusal: str
-    chance: float
 
     @property
     def stopped(self) -> bool:
-        """Whether it was caught or gained nothing: of 160 images an eighth poisoned, a guess at random is within 0.15
-        of that precision."""
-        return bool(self.refusal) or self.gained.precision is None or self.gained.precision < self.chance + 0.15
+        """Whether it was caught or gained nothing. A random choice of 20 of the images has a precision of CHANCE with a
+        standard deviation of 0.07, and over SEEDS one of 0.024: three of these are allowed."""
+        return bool(self.refusal) or self.gained.precision is None or self.gained.precision < CHANCE + 0.072
 
     @property
     def verdict(self) -> str:
@@ -81,22 +93,60 @@ class Result:
 
 def run_cheats(cheats: Sequence[type[Cheat]] = ()) -> list[Result]:
     """Every cheat of `cheats` (all, without any) on 160 images of four classes, 20 of them poisoned."""
+    chosen = cheats or CHEATS
     with tempfile.TemporaryDirectory() as name:
-        work = Path(name).resolve()
-        scenes = _pipeline(work / "scenes", ())
-        folder = _as_folder(scenes.dataset, work / "images")
-        files = _pipeline(work / "files", ("dataset.root=" + str(folder), "dataset.size=32"), dataset="folder")
-        for pipeline in (scenes, files):
-            make_stage(pipeline.poison, pipeline.store, _Deaf())
-        pairs = [(cheat, files if cheat in IN_FOLDERS else scenes) for cheat in cheats or CHEATS]
-        pairs.sort(key=lambda pair: pair[1] is files)  # while there is one manifest, a cheat cannot find the other's
-        found = {cheat: _try(cheat, pipeline, f"{pipeline.store.root}|{folder}") for cheat, pipeline in pairs}
-        return [found[cheat] for cheat in cheats or CHEATS]
+        hall = _Hall(Path(name).resolve())
+        # While there is one manifest in the process, a cheat cannot find another's: scenes first, other seeds last.
+        naive = {cheat: hall.naively(cheat) for cheat in sorted(chosen, key=lambda each: each in IN_FOLDERS)}
+        return [hall.result(cheat, naive[cheat]) for cheat in chosen]
 
 
-def _pipeline(store: Path, settings: Sequence[str], **choices: str) -> Pipeline:
-    config = load_config(Plugins.load(), "smoke", choices=choices, settings=settings)
-    return Pipeline(config, config.dataset.load(), Store(store), Machine(accelerator="cpu"))
+class _Hall:
+    """Where the cheats are tried: drawn scenes, the same as files in folders, a store for each."""
+
+    def __init__(self, work: Path) -> None:
+        self._work = work
+        self._folder = work / "images"
+        _as_folder(self._pipeline(0, in_folders=False).dataset, self._folder)
+
+    def _pipeline(self, seed: int, *, in_folders: bool) -> Pipeline:
+        """A pipeline whose images are poisoned; nothing is trained."""
+        settings = (f"dataset.root={self._folder}", "dataset.size=32") if in_folders else ()
+        choices = {"dataset": "folder" if in_folders else "scenes"}
+        config = load_config(Plugins.load(), "smoke", choices=choices, settings=settings, seed=seed)
+        store = Store(self._work / ("files" if in_folders else "scenes") / str(seed))
+        pipeline = Pipeline(config, config.dataset.load(), store, Machine(accelerator="cpu"))
+        make_stage(pipeline.poison, store, _Deaf())
+        return pipeline
+
+    def _plugin(self, cheat: type[Cheat], pipeline: Pipeline) -> Cheat:
+        return cheat(where=f"{pipeline.store.root}|{self._folder}")
+
+    def naively(self, cheat: type[Cheat]) -> Gain:
+        """What it gains where nothing stops it."""
+        pipeline = self._pipeline(0, in_folders=cheat in IN_FOLDERS)
+        return Gain.of(_naively(self._plugin(cheat, pipeline), pipeline), pipeline.train_manifest.poisoned)
+
+    def result(self, cheat: type[Cheat], naive: Gain) -> Result:
+        """What it gains under the harness, the mean over SEEDS; or its refusal."""
+        gains = []
+        for seed in SEEDS:
+            pipeline = self._pipeline(seed, in_folders=cheat in IN_FOLDERS)
+            try:
+                gains.append(_examined(self._plugin(cheat, pipeline), pipeline))
+            except Peeking as error:
+                return Result(cheat, naive, Gain(None, None), str(error))
+            if gains[-1].precision is None:
+                break
+        return Result(cheat, naive, Gain.mean(gains), "")
+
+
+def _examined(plugin: Cheat, pipeline: Pipeline) -> Gain:
+    """What it gains in a run. Raises Peeking."""
+    config = dataclasses.replace(pipeline.config, defense=Combination(chooser=plugin))
+    run = Pipeline(config, pipeline.dataset, pipeline.store, pipeline.machine)
+    make_stage(run.clean, run.store, _Deaf())
+    return Gain.of(~run.verdict.keep, run.train_manifest.poisoned)
 
 
 def _as_folder(dataset: Dataset, root: Path) -> Path:
@@ -112,21 +162,6 @@ def _as_folder(dataset: Dataset, root: Path) -> Path:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 Image.fromarray(part.images.batch([index])[0].permute(1, 2, 0).numpy()).save(path)
     return root
-
-
-def _try(cheat: type[Cheat], pipeline: Pipeline, where: str) -> Result:
-    plugin = cheat(where=where)
-    poisoned = pipeline.train_manifest.poisoned
-    naive = Gain.of(_naively(plugin, pipeline), poisoned)
-    config = dataclasses.replace(pipeline.config, defense=Combination(chooser=plugin))
-    run = Pipeline(config, pipeline.dataset, pipeline.store, pipeline.machine)
-    refusal = ""
-    try:
-        make_stage(run.clean, run.store, _Deaf())
-        gained = Gain.of(~run.verdict.keep, poisoned)
-    except Peeking as error:
-        refusal, gained = str(error), Gain(None, None)
-    return Result(cheat, naive, gained, refusal, float(poisoned.mean()))
 
 
 def _naively(plugin: Cheat, pipeline: Pipeline) -> NDArray[np.bool_]:

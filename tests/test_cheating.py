@@ -23,7 +23,6 @@ def results():
 def test_every_cheat_is_tried(results):
     assert set(results) == CAUGHT | FINDS_NOTHING | BY_CHANCE | {"own-copy"}
     assert len(results) == len(CHEATS)
-    assert {each.chance for each in results.values()} == {20 / 160}
 
 
 def test_without_the_harness_they_would_gain(results):
@@ -43,6 +42,8 @@ def test_under_the_harness_none_does(results):
     for name in FINDS_NOTHING | BY_CHANCE:
         assert results[name].refusal == "", name
         assert results[name].stopped, name
+    for name in BY_CHANCE:
+        assert abs(results[name].gained.precision - 1 / 8) < 0.072, name
     assert {name for name in results if results[name].gained.precision is not None} == BY_CHANCE | {"own-copy"}
 
 
@@ -59,6 +60,8 @@ def test_a_gain_by_hand():
     assert Gain.of(removed, poisoned) == Gain(1 / 3, 1 / 2)
     assert str(Gain.of(removed, poisoned)) == "0.33 / 0.50"
     assert str(Gain.of(np.zeros(5, bool), poisoned)) == "nothing"
+    assert Gain.mean([Gain(0.5, 0.2), Gain(0.1, 0.4)]) == Gain(pytest.approx(0.3), pytest.approx(0.3))
+    assert Gain.mean([Gain(0.5, 0.2), Gain(None, None)]) == Gain(None, None)
 
 
 def test_the_table_goes_between_its_marks(tmp_path):
