@@ -188,7 +188,8 @@ def _serve(pipe: Connection, kind: str, rank: int, threads: int) -> None:
                 if order == "make":
                     made[number] = told(device)
                 elif number in made:
-                    pipe.send(made[number](*told, pipe.send))
+                    what, start, stop = told
+                    pipe.send(made[number](what, start, stop, pipe.send))
             if order == "part" and number in failed:
                 pipe.send(failed[number])
 
