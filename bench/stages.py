@@ -347,8 +347,9 @@ class Sitting:
     def shown(self, verdict: Verdict) -> Verdict:
         """A verdict on the data set as one on the view; its facts stay as they are."""
         names = ("keep", "score", "trigger_score", "boxes")
-        arrays: dict[str, Any] = {name: getattr(verdict, name) for name in names}
-        return dataclasses.replace(verdict, **{k: None if v is None else v[self.order] for k, v in arrays.items()})
+        arrays = {name: getattr(verdict, name) for name in names}
+        moved: dict[str, Any] = {name: None if each is None else each[self.order] for name, each in arrays.items()}
+        return dataclasses.replace(verdict, **moved)
 
     def unshown(self, verdict: Verdict) -> Verdict:
         """A verdict on the view as one on the data set."""

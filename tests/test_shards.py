@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from functools import partial
 from pathlib import Path
 
@@ -165,3 +166,12 @@ def test_a_part_has_no_notebook():
     with pytest.raises(BenchError, match="step 'x': a part of shared work has no notebook"):
         seat.view(torch.device("cpu")).step("x", dict)
     assert seat.view(torch.device("cpu")).seeds("a").value == Seeds(5, "a").value
+
+
+def test_the_example_of_the_document_runs():
+    text = (Path(__file__).parents[1] / "docs" / "scale.md").read_text(encoding="utf-8")
+    names = {}
+    exec(next(iter(re.findall(r"```python\n(.*?)```", text, re.S))), names)
+    view, _ = views(None)
+    found = view.team(partial(names["brightness"], 32))(None, 70, 32, lambda done: None)
+    np.testing.assert_allclose(found["mean"], PIXELS.mean((1, 2, 3)), rtol=1e-5)
