@@ -1,4 +1,4 @@
-"""Cheaper forward passes for the search, each named: what changes, and what that was measured to be worth.
+"""Quicker ways to search, each named: what changes, and what that was measured to be worth.
 
 | search   | forward passes                  | masks, flip set                     | answer                         |
 |----------|---------------------------------|-------------------------------------|--------------------------------|
@@ -7,6 +7,11 @@
 | "bf16"   | folded, in bfloat16             | all                                 | close (bfloat16: 8 bits)       |
 | "coarse" | folded, in bfloat16             | few masks, then more where it is    | close; poison scores of images |
 |          |                                 | hot; part of the flip set first     | soon given up are estimates    |
+
+Measured on the laptop preset's threat model (CNN, 32 px, 272 images scored, one thread). "folded" gave every image the
+same score and box as "exact". Two draws of the search, top-10 and top-20 accuracy: "exact" 1.0 and 0.9 (one draw),
+"bf16" 1.0 and 0.9, 1.0 and 0.85; "coarse" 0.9 and 0.8, 0.9 and 0.95; with masks=512 1.0 and 0.95, 1.0 and 1.0.
+"bf16" shared all of the top 20 with "exact", "coarse" 15.
 """
 
 from __future__ import annotations

@@ -120,6 +120,18 @@ class TestQuickEncoder:
         assert torch.equal(quickened(clusters, "bf16").centres, clusters.centres)
 
 
+@pytest.mark.parametrize(
+    ("count", "size", "batch", "calls"), [(300, 32, 1024, 3), (20, 224, 334, 3), (20, 224, 5, 4), (64, 16, 1024, 1)]
+)
+def test_on_a_cpu_what_fits_the_cache_is_encoded_at_once(toy_view, count, size, batch, calls):
+    """By hand: 128 images of 32 px, 8 of 224 px (2 would be too few), 512 of 16 px; never over the batch."""
+    images = torch.zeros(count, 3, size, size, dtype=torch.uint8)
+    encoder = toy_view(images, lambda x: x.mean((2, 3)), 3).encoder
+    labels, distances = Clusters(encoder, torch.eye(3), batch).assign(images)
+    assert encoder.calls == calls
+    assert labels.shape == distances.shape == (count,)
+
+
 class TestRepeatedMasks:
     def test_by_hand(self):
         draws = Draws(torch.tensor([[0, 1, 0], [0, 0, 0]]), torch.tensor([[2, 0, 2], [2, 2, 2]]))
