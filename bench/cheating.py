@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from .combination import Combination
 from .config import load_config
 from .errors import BenchError, Peeking
+from .marks import filled_in
 from .pipeline import Pipeline
 from .plugins.cheats import CHEATS, Blocks, Cheat, Names, OwnCopy, Times
 from .plugins.manager import Plugins
@@ -198,16 +199,13 @@ class _Deaf:
     started = progressed = measured = finished = staticmethod(_BLIND)
 
 
-START, END = "<!-- cheats: begin -->\n", "<!-- cheats: end -->\n"
-
-
 def insert(path: Path, text: str) -> None:
-    """Put `text` between the marks START and END of a markdown file. Raises BenchError without them."""
+    """Put `text` at the place for it in a markdown file. Raises BenchError without one."""
     whole = path.read_text(encoding="utf-8") if path.is_file() else ""
-    if START not in whole or END not in whole:
-        raise BenchError(f"{path} has no place for the table: expected the lines {START.strip()} and {END.strip()}")
-    before, after = whole.partition(START)[0], whole.partition(END)[2]
-    write_bytes(path, f"{before}{START}\n{text}\n{END}{after}".encode())
+    try:
+        write_bytes(path, filled_in(whole, "cheats", text).encode())
+    except BenchError as error:
+        raise BenchError(f"{path}: {error}") from None
 
 
 def table(results: Sequence[Result]) -> str:

@@ -462,12 +462,16 @@ def leaderboard(
     ] = None,
     form: Annotated[str, typer.Option("--format", help="markdown, csv, latex, or html: a site of pages.")] = "markdown",
     check: Annotated[bool, typer.Option("--check", help="Write nothing; exit code 1 where --output is stale.")] = False,
+    only: Annotated[str, typer.Option(help="Only tables with this in their title.", show_default="all")] = "",
     store: StoreRoot = None,
 ) -> None:
-    """Records as tables: one for each dataset, attack and preset."""
+    """Records as tables: one for each dataset, attack and preset.
+
+    A markdown file with the lines <!-- leaderboard: begin --> and <!-- leaderboard: end --> keeps what is around them.
+    """
     from .publish import leaderboard_command
 
-    if not leaderboard_command(records or [], output, store, form, check):
+    if not leaderboard_command(records or [], output, store, form, check, only):
         raise typer.Exit(1)
 
 

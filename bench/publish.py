@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from .commands import again, log_out, open_store, out
 from .errors import BenchError
+from .marks import filled_in, has_place
 from .store import Store, check_can_write, write_bytes
 
 if TYPE_CHECKING:
@@ -101,8 +102,14 @@ def record_name(record: Mapping[str, Any]) -> str:
     return f"submitted-{plain}-{record['submission']['sha256'][:10]}.json"
 
 
-def leaderboard_command(paths: list[Path], output: Path | None, store: Path | None, form: str, check: bool) -> bool:
-    """`bench leaderboard`. With `check` nothing is written; False where the file is not what would be written."""
+def leaderboard_command(
+    paths: list[Path], output: Path | None, store: Path | None, form: str, check: bool, only: str = ""
+) -> bool:
+    """`bench leaderboard`. With `check` nothing is written; False where the file is not what would be written.
+
+    only: part of the titles of the tables wanted. A file that has a place for a leaderboard (see marks.py) is kept
+    around it.
+    """
     from . import leaderboard
 
     render = None if form == SITE else leaderboard.renderer(form, also=[SITE])
@@ -111,12 +118,22 @@ def leaderboard_command(paths: list[Path], output: Path | None, store: Path | No
     files = files_in(paths or [open_store(store).root / "records"])
     if not files:
         raise BenchError("there is no record yet. `bench run` makes one; or name record files or folders.")
+    if render is None and only:
+        raise BenchError("--only chooses tables of one file; a site has them all")
     if render is None:
         return _site(files, output, check)
-    text = render(leaderboard.read(files, output.parent if output else None))
+    every = leaderboard.read(files, output.parent if output else None)
+    tables = [table for table in every if only in table.title]
+    if not tables:
+        titles = ", ".join(repr(table.title) for table in every)
+        raise BenchError(f"no table has {only!r} in its title; there are {titles}")
+    text = render(tables)
     if output is None:
         sys.stdout.write(text)
         return True
+    page = output.read_text(encoding="utf-8") if output.is_file() and form == "markdown" else ""
+    if has_place(page, "leaderboard"):
+        text = filled_in(page, "leaderboard", text)
     if check:
         return _fresh(output, text)
     write_bytes(output, text.encode())

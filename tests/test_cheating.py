@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bench.cheating import ALLOWED, END, START, Gain, insert, run_cheats, table
+from bench.cheating import ALLOWED, Gain, insert, run_cheats, table
 from bench.errors import BenchError
 from bench.plugins import cheats
 from bench.plugins.cheats import CHEATS
@@ -66,8 +66,8 @@ def test_a_gain_by_hand():
 
 def test_the_table_goes_between_its_marks(tmp_path):
     path = tmp_path / "page.md"
-    path.write_text(f"before\n{START}old\n{END}after\n")
+    path.write_text("before\n<!-- cheats: begin -->\nold\n<!-- cheats: end -->\nafter\n")
     insert(path, "| new |\n")
-    assert path.read_text() == f"before\n{START}\n| new |\n\n{END}after\n"
-    with pytest.raises(BenchError, match="no place for the table"):
+    assert path.read_text() == "before\n<!-- cheats: begin -->\n\n| new |\n\n<!-- cheats: end -->\nafter\n"
+    with pytest.raises(BenchError, match="no place for the text"):
         insert(tmp_path / "none.md", "")

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 LAYERS = tuple(
     set(layer.split())
     for layer in (
-        "errors types seeds probe_settings team proctor exam",
+        "errors types seeds probe_settings team proctor exam marks",
         "store plugins archive paths",
         "manifest data",
         "ssl",

@@ -1,0 +1,24 @@
+"""Generated text inside a page that people write: what lies between `<!-- NAME: begin -->` and `<!-- NAME: end -->`."""
+
+from __future__ import annotations
+
+from .errors import BenchError
+
+
+def has_place(page: str, name: str) -> bool:
+    """Whether the page has the two marks, in this order."""
+    begin, end = _marks(name)
+    return begin in page and end in page.partition(begin)[2]
+
+
+def filled_in(page: str, name: str, text: str) -> str:
+    """The page with `text` between the marks. Raises BenchError where they are not there."""
+    begin, end = _marks(name)
+    if not has_place(page, name):
+        raise BenchError(f"there is no place for the text: expected the lines {begin.strip()} and {end.strip()}")
+    before, _, rest = page.partition(begin)
+    return f"{before}{begin}\n{text.strip()}\n\n{end}{rest.partition(end)[2]}"
+
+
+def _marks(name: str) -> tuple[str, str]:
+    return f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->\n"
