@@ -31,10 +31,11 @@ LIMITS = {
     "agreement": Limits(low=0.95, high=0.99),
     "pull": Limits(low=0.15, high=0.40),
 }
-"""PROVISIONAL. From searches of sets that were at hand, all of 32 px (docs/scan.md has the table): 12 of poisoned
-`scenes` (preset laptop; two attacks, three seeds, poisoncam and patchsearch) had likeness 0.955 to 0.999, agreement
-0.994 to 0.999, pull 0.52 to 0.75; one of poisoned CIFAR-10 1.00, 0.999, 0.48; four of clean `scenes` with an encoder
-trained on them 0.58 to 0.77, 0.75 to 0.99, 0.29 to 0.34."""
+"""PROVISIONAL: set with the following searches in view, all of 32 px, so not tested by them (docs/scan.md: a table).
+
+Poisoned `scenes` (12: preset laptop, two attacks, three seeds, poisoncam and patchsearch): likeness 0.955 to 0.999,
+agreement 0.994 to 0.999, pull 0.52 to 0.75. Poisoned CIFAR-10 (one): 1.00, 0.999, 0.48. Clean `scenes`, encoder trained
+on them (four: three seeds with poisoncam, one with patchsearch): 0.58 to 0.77, 0.75 to 0.99, 0.29 to 0.34."""
 MOST_REMOVED = 0.5
 """A verdict that removes more than this share of the images has found no odd few among many."""
 
