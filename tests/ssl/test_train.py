@@ -289,7 +289,7 @@ def test_bf16_trains(tmp_path):
 
 if __name__ == "__main__":
     module.CHECKPOINT_SECONDS = -1.0
-    pretrain(job(sys.argv[1]), lambda done, total: print(done, flush=True))  # noqa: T201 - read by the test
+    pretrain(job(sys.argv[1]), lambda done, *_: print(done, flush=True))  # noqa: T201 - read by the test
 
 
 class Swap(TrainingDefense):
