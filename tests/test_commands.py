@@ -57,6 +57,19 @@ def test_run_prints_the_table_and_keeps_the_record(smoke_run, records, tmp_path)
     assert shown[3][2] == f"{one['metrics']['defended']['poisoned']['asr']:.1f} %"
 
 
+def test_a_run_tells_tensorboard(smoke_run, tmp_path):
+    """All comes from the store: there are the configuration and the metrics, and no curves."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    smoke_run("run", "--tensorboard", tmp_path / "logs", "--record", tmp_path / "r.json")
+    events = EventAccumulator(str(tmp_path / "logs" / "poisoncam-seed0"))
+    events.Reload()
+    (point,) = events.Scalars("metrics/defended/clean/acc")
+    assert point.value == pytest.approx(record.load(tmp_path / "r.json")["metrics"]["defended"]["clean"]["acc"])
+    assert events.Tags()["tensors"] == ["config/text_summary"]
+    assert not [tag for tag in events.Tags()["scalars"] if not tag.startswith("metrics/")]
+
+
 def test_runs_that_measure_otherwise_keep_records_of_their_own(smoke_run, records):
     for epochs in (2, 3):
         smoke_run("run", "--set", f"probe.epochs={epochs}", "--defense", "none")

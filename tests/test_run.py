@@ -61,6 +61,18 @@ def test_another_measurement_trains_nothing(workshop, copied, ear):
     assert ear.made == [STAGES[2], STAGES[5]]
 
 
+def test_numbers_of_a_stage_reach_the_listener(tmp_path, ear, monkeypatch):
+    heard = []
+    monkeypatch.setattr(type(ear), "measured", lambda _, stage, step, numbers: heard.append((step, numbers)))
+
+    def make(making, report):
+        report("steps", 1, 2)
+        report("steps", 2, 2, loss=0.5)
+
+    make_stage(Stage(name="probe", title="t", config={}, inputs={}, make=make), Store(tmp_path), ear)
+    assert heard == [(2, {"loss": 0.5})]
+
+
 def test_a_stage_that_fails_leaves_its_work_and_no_artifact(tmp_path, ear):
     def half(making, report):
         (making.scratch / "checkpoint").write_text("half")

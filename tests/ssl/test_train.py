@@ -89,9 +89,12 @@ def every_step(monkeypatch):
 def test_the_same_seed_gives_the_same_bytes(tmp_path, unbroken):
     told = []
     again = job(tmp_path / "again")
-    pretrain(again, lambda done, total, *_: told.append((done, total)))
+    pretrain(again, lambda *at: told.append(at))
     assert outcome(again) == unbroken
-    assert told == [(step, 8) for step in range(1, 9)]
+    assert [at[:2] for at in told] == [(step, 8) for step in range(1, 9)]
+    means = np.array([at[2] for at in told]).reshape(len(losses(again)), -1).mean(1)
+    np.testing.assert_allclose(means, losses(again))
+    assert [at[3] for at in told] == [again.schedule.lr(step) for step in range(8)]
     other = job(tmp_path / "other", seed=1)
     pretrain(other, nobody)
     assert outcome(other)[0] != unbroken[0]
@@ -286,7 +289,7 @@ def test_bf16_trains(tmp_path):
 
 if __name__ == "__main__":
     module.CHECKPOINT_SECONDS = -1.0
-    pretrain(job(sys.argv[1]), lambda done, total: print(done, flush=True))  # noqa: T201 - read by the test
+    pretrain(job(sys.argv[1]), lambda done, *_: print(done, flush=True))  # noqa: T201 - read by the test
 
 
 class Swap(TrainingDefense):
