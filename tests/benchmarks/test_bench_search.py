@@ -47,7 +47,7 @@ def clusters(encoders, noise):
 @pytest.mark.parametrize("name", SMALL)
 def test_features(benchmark, encoders, noise, amount, name):
     encoder, size = encoders(name)
-    assert benchmark(encoder, noise(amount(128, 2), size)).shape[1] == encoder.dim
+    assert benchmark(encoder, noise(amount(64, 2), size)).shape[1] == encoder.dim
 
 
 @pytest.mark.benchmark(group="k-means")
@@ -62,7 +62,7 @@ def test_k_means(benchmark, amount):
 @pytest.mark.parametrize("name", SMALL)
 def test_masking(benchmark, clusters, noise, amount, name, search):
     behind, size = clusters(name, search)
-    masks = amount(128, 16)
+    masks = amount(64, 16)
     finder = ActivationMasking(clusters=behind, window=9, masks=masks, coarse=search == "coarse")
     images, own = noise(1, size), torch.zeros(1, dtype=torch.long)
     assert benchmark(finder, images, own, Seeds(0)).shape == (1, 4)
@@ -73,8 +73,8 @@ def test_masking(benchmark, clusters, noise, amount, name, search):
 @pytest.mark.parametrize("name", SMALL)
 def test_flip_test(benchmark, clusters, noise, amount, name, search):
     behind, size = clusters(name, search)
-    flip = FlipTest(behind, noise(amount(128, 10), size), halving=search == "coarse")
-    patches = noise(amount(8, 2), size)[:, :, :9, :9]
+    flip = FlipTest(behind, noise(amount(32, 10), size), halving=search == "coarse")
+    patches = noise(amount(4, 2), size)[:, :, :9, :9]
     own = torch.zeros(len(patches), dtype=torch.long)
     assert benchmark(flip, patches, own, Seeds(0)).max() <= len(flip.images)
 
