@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import itertools
 import multiprocessing
+import pickle
 import signal
 import traceback
 from collections.abc import Callable, Iterator
 from functools import partial
 from multiprocessing.connection import Connection, wait
+from multiprocessing.reduction import ForkingPickler
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from .errors import BenchError
 from .team import Counter, join, spans
@@ -99,13 +101,15 @@ class _Helper:
     def send(self, order: str, number: int, told: Any) -> None:
         """Raises BenchError where it cannot be pickled."""
         try:
-            self.pipe.send((order, number, told))
-        except OSError:
-            self._gone()
+            pickled = bytes(ForkingPickler.dumps(told))
         except Exception as error:  # pickle has many
             raise BenchError(
                 f"this cannot be shared out over several devices ({type(error).__name__}: {error}): use --devices 1"
             ) from error
+        try:
+            self.pipe.send((order, number, pickled))
+        except OSError:
+            self._gone()
 
     def hear(self) -> int | Arrays:
         """Rows done, or the whole part. Raises what went wrong."""
@@ -120,7 +124,7 @@ class _Helper:
         result: int | Arrays = told
         return result
 
-    def _gone(self) -> None:
+    def _gone(self) -> NoReturn:
         self._process.join(_GRACE)
         raise BenchError(
             f"the process of one device ended with code {self._process.exitcode} (-9: often for want of memory); "
@@ -149,15 +153,15 @@ def _serve(pipe: Connection, kind: str, rank: int, threads: int) -> None:
     failed: dict[int, BenchError | str] = {}
     with contextlib.suppress(EOFError, OSError):
         while True:
-            order, number, told = pipe.recv()
-            with _caught(failed, number):
+            order, number, pickled = pipe.recv()
+            with _caught(failed, number):  # also what this process cannot import
                 if order == "make":
-                    made[number] = told(device)
+                    made[number] = pickle.loads(pickled)(device)
                 elif number in made:
-                    what, start, stop = told
+                    what, start, stop = pickle.loads(pickled)
                     pipe.send(made[number](what, start, stop, pipe.send))
             if order == "part" and number in failed:
-                pipe.send(failed[number])
+                pipe.send(failed[number] if number not in made else failed.pop(number))
 
 
 @contextlib.contextmanager
