@@ -93,11 +93,15 @@ def test_two_processes_join_in_order_and_add_up_what_is_done(shards):
     assert told == list(range(1, 11))
 
 
-def test_what_goes_wrong_there_is_raised_here():
-    with Shards(2, "cpu") as own, pytest.raises(BenchError, match=r"^row 7: bad input$"):
-        own.team(counting)("bad input", 10, 1, lambda n: None)
-    with Shards(2, "cpu") as own, pytest.raises(RuntimeError, match="ValueError: row 7: a bug"):
-        own.team(counting)("a bug", 10, 1, lambda n: None)
+def test_what_goes_wrong_there_is_raised_here(shards):
+    team = shards.team(counting)
+    for what, error, said in (
+        ("bad input", BenchError, r"^row 7: bad input$"),
+        ("a bug", RuntimeError, "ValueError: row 7: a bug"),
+    ):
+        with pytest.raises(error, match=said):
+            team(what, 10, 10, lambda done: None)
+    assert team("fine", 10, 10, lambda done: None)["row"].tolist() == list(range(10))
 
 
 def test_what_cannot_be_sent_is_said(shards):
