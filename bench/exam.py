@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from .errors import BenchError
 from .proctor import Watch, watching
 from .seeds import Seeds
 from .team import alone
@@ -61,11 +62,18 @@ class Window:
         self.size, self.device = size, device
         self._length, self._seeds, self._post = length, seeds, post
         self._encoder: Encoder | None = None
+        self._closed = False
 
     def __len__(self) -> int:
         return self._length
 
+    def close(self) -> None:
+        """Nobody answers from now on."""
+        self._closed = True
+
     def _ask(self, what: str, *arguments: Any) -> Any:
+        if self._closed:
+            raise BenchError("a view can be asked only until the defense has returned: keep what you need of it")
         answer: SimpleQueue[tuple[bool, Any]] = SimpleQueue()
         self._post.put((what, arguments, answer))
         good, value = answer.get()
@@ -213,6 +221,7 @@ def sit(call: Callable[[View], T], view: View, watch: Watch) -> T:
             desk.close(thread)
             raise
         thread.join()
+        window.close()
     watch.conclude()  # before an error: a refusal that the defense turned into another one is told as what it was
     if not good:
         raise found from desk.trouble(found)

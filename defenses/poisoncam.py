@@ -59,6 +59,13 @@ class PoisonCAM(TriggerSearch):
         """One per mask; with search="coarse" those of its two steps."""
         return isqrt(self.masks // 8) ** 2 + isqrt(self.masks // 16) ** 2 if self.search == "coarse" else self.masks
 
+    def encoded(self, size: int) -> float:
+        """Of masks drawn with replacement from size x size places those that differ (see masking.repeats)."""
+        if self.search == "coarse" or self.strategy != "full":
+            return self.passes
+        places = size**2
+        return places * (1 - (1 - 1 / places) ** self.masks)
+
     def locator(self, clustering: Clustering, settings: Scale) -> ActivationMasking:
         """Cluster activation masking."""
         from .search.masking import ActivationMasking

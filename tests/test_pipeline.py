@@ -142,7 +142,7 @@ def test_the_probe_learns_from_clean_images_and_is_asked_about_both_kinds(smoke,
 
 
 def watcher(needs):
-    """A defense that keeps its view."""
+    """A defense that keeps what it sees, and its view."""
 
     @dataclasses.dataclass(frozen=True, kw_only=True)
     class Watcher(Defense):
@@ -150,7 +150,12 @@ def watcher(needs):
         seen = []
 
         def clean(self, view):
-            self.seen.append(view)
+            images = view.batch(range(len(view)))
+            try:
+                features = view.encoder(images[:2]).shape == (2, view.encoder.dim)
+            except UndeclaredNeed:
+                features = None
+            self.seen.append((view, images, features))
             return Verdict(keep=np.ones(len(view), bool))
 
     Watcher.needs = frozenset(needs)
@@ -159,16 +164,16 @@ def watcher(needs):
 
 def test_a_defense_sees_the_poisoned_images_and_what_it_declares(smoke, tmp_path):
     pipeline, _ = smoke
+    poisoned = everything(pipeline.poisoned_train)
     for needs in ([], ["encoder"]):
         config = dataclasses.replace(pipeline.config, defense=Combination(chooser=watcher(needs)))
         make_aside(dataclasses.replace(pipeline, config=config).clean, tmp_path)
-        (view,) = config.defense.chooser.seen
-        assert torch.equal(view.batch(range(160)), everything(pipeline.poisoned_train))
-        if needs:
-            assert view.encoder(view.batch([0, 1])).shape == (2, view.encoder.dim)
-        else:
-            with pytest.raises(UndeclaredNeed):
-                view.encoder  # noqa: B018 - asking is the point
+        ((view, images, features),) = config.defense.chooser.seen
+        assert not torch.equal(images, poisoned)  # an order of its own
+        assert sorted(map(bytes, images.numpy())) == sorted(map(bytes, poisoned.numpy()))
+        assert features is (True if needs else None)
+        with pytest.raises(BenchError, match="only until the defense has returned"):
+            view.batch([0])
 
 
 def test_a_combination_shares_its_filters_search(workshop):

@@ -146,7 +146,7 @@ def outcome(one):
 def test_three_steps_through_the_loop(tmp_path, name, encoder):
     told = []
     one = job(tmp_path, HEADS[name], encoder, max_steps=3)
-    pretrain(one, lambda done, total: told.append((done, total)))
+    pretrain(one, lambda done, total, *_: told.append((done, total)))
     assert told == [(1, 3), (2, 3), (3, 3)]
     assert (one.work / "encoder.safetensors").stat().st_size > 1000
 
@@ -160,17 +160,17 @@ class Killed(BaseException):
 def test_killed_in_the_middle_and_resumed_it_is_the_unbroken_run(tmp_path, monkeypatch, name):
     """Two steps and two more are four steps: the checkpoint holds heads, momentum copy and queue."""
     whole, halves = job(tmp_path / "whole", HEADS[name]), job(tmp_path / "halves", HEADS[name])
-    pretrain(whole, lambda done, total: None)
+    pretrain(whole, lambda *_: None)
     monkeypatch.setattr(module, "CHECKPOINT_SECONDS", -1.0)
 
-    def die(done, total):
+    def die(done, *_):
         if done == 3:
             raise Killed
 
     with pytest.raises(Killed):
         pretrain(halves, die)
     told = []
-    pretrain(halves, lambda done, total: told.append(done))
+    pretrain(halves, lambda done, *_: told.append(done))
     assert told == [3, 4]
     assert outcome(halves) == outcome(whole)
 
