@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from bench import leaderboard
 from bench.config import load_config
+from bench.marks import filled_in
 from bench.plugins.checks import assert_contract
 from bench.plugins.manager import Plugins
 
@@ -41,3 +43,12 @@ def test_every_preset_and_command_it_names_exists():
     assert set(re.findall(r"--preset (?!my)([\w-]+)", README)) <= set(preset_names())
     for document in re.findall(r"\]\((?!http)([^)#]+)\)", README):
         assert (Path(__file__).parents[1] / document).exists(), document
+
+
+def test_its_table_is_that_of_the_committed_records():
+    root = Path(__file__).parents[1]
+    files = sorted((root / "leaderboards" / "records").iterdir())
+    tables = [table for table in leaderboard.read(files, root) if "preset laptop" in table.title]
+    assert filled_in(README, "leaderboard", leaderboard.renderer("markdown")(tables)) == README, (
+        'stale: bench leaderboard leaderboards/records --only "preset laptop" --output README.md'
+    )
