@@ -59,6 +59,12 @@ class PoisonCAM(TriggerSearch):
         """One per mask; with search="coarse" those of its two steps."""
         return isqrt(self.masks // 8) ** 2 + isqrt(self.masks // 16) ** 2 if self.search == "coarse" else self.masks
 
+    def encoded(self, size: int) -> float:
+        """One for each different mask: of whole windows there are only size x size."""
+        if self.search == "coarse" or self.strategy != "full":
+            return self.passes
+        return size**2 * (1 - (1 - 1 / size**2) ** self.masks)
+
     def locator(self, clustering: Clustering, settings: Scale) -> ActivationMasking:
         """Cluster activation masking."""
         from .search.masking import ActivationMasking

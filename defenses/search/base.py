@@ -118,7 +118,11 @@ class TriggerSearch(Defense):
         settings = self._settings(size, count)
         scored = min(count, planned(settings.clusters, self.samples, self.drop))
         flips = ceil(settings.flip_set * HALVED_SHARE) if self.search == "coarse" else settings.flip_set
-        return count + settings.flip_set + scored * (self.passes + flips)
+        return count + settings.flip_set + scored * (round(self.encoded(size)) + flips)
+
+    def encoded(self, size: int) -> float:
+        """How many of its passes the locator makes, on average, for an image of `size` px."""
+        return self.passes
 
     def _clustered(self, view: View) -> tuple[Ordered, Clustering, Scale]:
         from .clusters import learn
