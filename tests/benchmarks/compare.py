@@ -57,6 +57,8 @@ def main(arguments):
         rounded = {name: float(f"{ratio:.3g}") for name, ratio in sorted(found.items())}
         given.baseline.write_text(json.dumps({"bound": BOUND, "ratios": rounded}, indent=2) + "\n", encoding="utf-8")
         return 0
+    if not given.baseline.exists():
+        raise SystemExit(f"there is no {given.baseline}: make this session the baseline with --update")
     baseline = json.loads(given.baseline.read_text(encoding="utf-8"))
     wrong = list(complaints(found, baseline))
     sys.stdout.write("\n".join([*table(found, baseline["ratios"]), *wrong]) + "\n")

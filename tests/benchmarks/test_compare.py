@@ -43,6 +43,8 @@ def test_what_is_complained_of(compare):
 def test_a_baseline_is_made_and_held_against(compare, tmp_path, capsys):
     times, baseline = tmp_path / "times.json", tmp_path / "baseline.json"
     times.write_text(json.dumps(report(a=2.0)))
+    with pytest.raises(SystemExit, match="make this session the baseline"):
+        compare.main([str(times), "--baseline", str(baseline)])
     assert compare.main([str(times), "--baseline", str(baseline), "--update"]) == 0
     assert json.loads(baseline.read_text()) == {"bound": compare.BOUND, "ratios": {"a": 4.0}}
     assert compare.main([str(times), "--baseline", str(baseline)]) == 0
@@ -51,8 +53,10 @@ def test_a_baseline_is_made_and_held_against(compare, tmp_path, capsys):
     assert "10.00\na takes 40 matrix products" in capsys.readouterr().out
 
 
-def test_the_baseline_names_every_benchmark(compare, request):
+def test_the_baseline_names_every_benchmark(compare):
     """By the functions: a benchmark that is added must be timed, one that goes must leave the baseline."""
+    if not compare.BASELINE.exists():
+        pytest.skip("no session has been made the baseline yet (compare.py --update)")
     known = {name.partition("[")[0] for name in json.loads(compare.BASELINE.read_text())["ratios"]}
     text = {path.name: path.read_text() for path in HERE.glob("test_bench_*.py")}
     there = {

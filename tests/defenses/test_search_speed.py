@@ -235,6 +235,12 @@ class TestTheOption:
         exact, coarse = (PoisonCAM(search=name).forwards(2000, 32) for name in ("exact", "coarse"))
         assert exact > 4 * coarse
 
+    def test_a_plan_counts_every_mask_once(self):
+        """By hand: 3 masks on 2 x 2 places, each place drawn with 1 - (3/4)^3; at 224 px next to none twice."""
+        assert PoisonCAM(masks=3).encoded(2) == pytest.approx(4 * 37 / 64)
+        assert PoisonCAM().encoded(224) == pytest.approx(255.4, abs=0.1)
+        assert PoisonCAM(strategy="random").encoded(2) == 256
+
     @pytest.mark.parametrize("plugin", [PoisonCAM, PatchSearch])
     @pytest.mark.parametrize("search", SEARCHES)
     def test_every_search_ranks_the_poisoned_first(self, toy_view, planted, plugin, search):
