@@ -51,7 +51,6 @@ def copies(count):
 
 @pytest.mark.benchmark(group="leaderboard")
 def test_leaderboard(benchmark, amount):
-    pytest.importorskip("bench.leaderboard.tables", reason="the leaderboard is not a package yet")
     from bench import leaderboard
 
     count = amount(10_000, 20)
