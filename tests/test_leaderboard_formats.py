@@ -19,6 +19,7 @@ from bench.errors import BenchError
 from bench.leaderboard import FORMATS, read, renderer
 from bench.leaderboard.reported import COLUMNS, reported
 from bench.leaderboard.text import csv_cell, latex, url
+from bench.site import faults, site
 
 RECORDS = Path(__file__).parent / "fixtures" / "records"
 NUMBERS = f"""{",".join(COLUMNS)}
@@ -186,3 +187,12 @@ def test_the_committed_table_is_that_of_the_committed_records():
     )
     for target in re.findall(r"^\[r\d+\]: (.*)$", text, re.MULTILINE):
         assert (folder / unquote(target)).is_file()
+
+
+def test_the_committed_site_is_that_of_the_committed_records():
+    from bench.publish import files_in
+
+    folder = Path(__file__).parents[1] / "leaderboards"
+    assert faults(folder / "site", site(files_in([folder / "records"]))) == [], (
+        "stale: bench leaderboard leaderboards/records --format html -o leaderboards/site"
+    )
