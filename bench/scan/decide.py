@@ -31,11 +31,13 @@ LIMITS = {
     "agreement": Limits(low=0.95, high=0.99),
     "pull": Limits(low=0.15, high=0.40),
 }
-"""PROVISIONAL: set with the following searches in view, all of 32 px, so not tested by them (docs/scan.md: a table).
+"""Set with these searches in view, all of 32 px. Poisoned `scenes` (12: preset laptop, two attacks, three seeds, both
+defenses): likeness 0.955 to 0.999, agreement 0.994 to 0.999, pull 0.52 to 0.75. Poisoned CIFAR-10 (one): 1.00, 0.999,
+0.48. Clean `scenes`, encoder trained on them (four): 0.58 to 0.77, 0.75 to 0.99, 0.29 to 0.34.
 
-Poisoned `scenes` (12: preset laptop, two attacks, three seeds, poisoncam and patchsearch): likeness 0.955 to 0.999,
-agreement 0.994 to 0.999, pull 0.52 to 0.75. Poisoned CIFAR-10 (one): 1.00, 0.999, 0.48. Clean `scenes`, encoder trained
-on them (four: three seeds with poisoncam, one with patchsearch): 0.58 to 0.77, 0.75 to 0.99, 0.29 to 0.34."""
+Tested afterwards on ten scans of 5,000 CIFAR-10 images (docs/scan.md): five with a trigger all found, five clean ones
+four times "no trigger found" and once "unclear".
+"""
 MOST_REMOVED = 0.5
 """A verdict that removes more than this share of the images has found no odd few among many."""
 
