@@ -74,7 +74,7 @@ def test_with_a_worker_killed_the_records_are_those_of_an_unbroken_matrix(run, k
     assert done < STEPS
     assert node.tries == 2
     assert pid != os.getpid()
-    assert "again train on the poisoned images (its worker was lost; try 2 of 3)" in said
+    assert f"again {node.stage.title} (its worker was lost; try 2 of 3)" in said
     assert "FAILED there is no class 99: 4 classes, so 0 to 3.\n  htba (target=99), none, seed 0\n" in said
     assert code == 1
     assert not ray.is_initialized()
