@@ -64,6 +64,7 @@ def killing(monkeypatch):
     return Killing
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
 def test_with_a_worker_killed_the_records_are_those_of_an_unbroken_matrix(run, killing, capsys, tmp_path):
     """Also: of three cells one cannot be made; it is named, the others finish."""
