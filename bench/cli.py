@@ -61,6 +61,13 @@ TensorBoardDir = Annotated[
     typer.Option("--tensorboard", metavar="DIR", help="Write the run's curves below DIR.", show_default="no"),
 ]
 Devices = Annotated[int, typer.Option(min=1, help="Devices (processes) a training takes.")]
+Nodes = Annotated[
+    int, typer.Option(min=1, help="Machines a training spans: start this once on each (docs/scale.md, Several nodes).")
+]
+NodeTimeout = Annotated[
+    float,
+    typer.Option(min=1, metavar="SECONDS", envvar="BENCH_NODE_TIMEOUT", help="With --nodes: how long to wait for one."),
+]
 EngineName = Annotated[
     str | None,
     typer.Option(
@@ -153,6 +160,8 @@ def run(
     store: StoreRoot = None,
     devices: Devices = 1,
     accelerator: Accelerator = "auto",
+    nodes: Nodes = 1,
+    node_timeout: NodeTimeout = 600.0,
     tensorboard: TensorBoardDir = None,
 ) -> None:
     """Attack, train, defend, train again, and print both rows. What is in the store is not computed again."""
@@ -164,7 +173,16 @@ def run(
         from .plugins.tensorboard import TensorBoard
 
         plugins.add(TensorBoard(tensorboard.expanduser(), name=f"{config.defense.name}-seed{config.seed}"))
-    run_command(config, plugins, store=store, record=record, devices=devices, accelerator=accelerator)
+    run_command(
+        config,
+        plugins,
+        store=store,
+        record=record,
+        devices=devices,
+        accelerator=accelerator,
+        nodes=nodes,
+        node_timeout=node_timeout,
+    )
 
 
 @app.command()

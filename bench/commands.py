@@ -18,6 +18,7 @@ from .store import Store, check_can_write
 
 if TYPE_CHECKING:
     from .config import Config
+    from .nodes import Party
     from .pipeline import Pipeline
     from .plugins.manager import Entry, Plugins
     from .types import Dataset, Defense
@@ -35,9 +36,42 @@ def open_store(root: Path | None) -> Store:
 
 
 def run_command(
-    config: Config, plugins: Plugins, *, store: Path | None, record: Path | None, devices: int, accelerator: str
+    config: Config,
+    plugins: Plugins,
+    *,
+    store: Path | None,
+    record: Path | None,
+    devices: int,
+    accelerator: str,
+    nodes: int = 1,
+    node_timeout: float = 600.0,
 ) -> None:
-    """`bench run`."""
+    """`bench run`, on this machine or, where it is one of several `nodes`, its part of it."""
+    if nodes == 1:
+        _run(config, plugins, store, record, devices, accelerator)
+        return
+    from . import __version__
+    from .nodes import joined
+    from .run import follow
+
+    about = {"--nodes": nodes, "--devices": devices, "version": __version__}
+    with joined(nodes, node_timeout, about) as party:
+        if party.leads:
+            _run(config, plugins, store, record, devices, accelerator, party)
+        else:
+            logging.getLogger("bench").setLevel(logging.ERROR)  # warnings are the first node's to give
+            follow(party, lambda: _pipeline(config, store, devices, accelerator, party))
+
+
+def _run(
+    config: Config,
+    plugins: Plugins,
+    store: Path | None,
+    record: Path | None,
+    devices: int,
+    accelerator: str,
+    party: Party | None = None,
+) -> None:
     from . import outcome
     from . import record as records
     from .listen import Everyone, Terminal, Trackers
@@ -47,7 +81,7 @@ def run_command(
     show_log()
     if record is not None:
         check_can_write(record)
-    pipeline = _pipeline(config, store, devices, accelerator)
+    pipeline = _pipeline(config, store, devices, accelerator, party)
     trackers = Trackers(plugins)
     trackers.run_started(config.resolved)
     with Terminal(out) as terminal:
@@ -61,13 +95,17 @@ def run_command(
     out.print(f"\nRecord: {record or kept}", highlight=False, soft_wrap=True)
 
 
-def _pipeline(config: Config, store: Path | None, devices: int, accelerator: str) -> Pipeline:
+def _pipeline(
+    config: Config, store: Path | None, devices: int, accelerator: str, party: Party | None = None
+) -> Pipeline:
     from .pipeline import Pipeline
     from .stages import Machine
 
     dataset = config.dataset.load()
-    tell_skipped(dataset)
-    return Pipeline(config, dataset, open_store(store), Machine(accelerator=accelerator, devices=devices))
+    if party is None or party.leads:
+        tell_skipped(dataset)
+    machine = Machine(accelerator=accelerator, devices=devices, party=party)
+    return Pipeline(config, dataset, open_store(store), machine)
 
 
 def tell_skipped(dataset: Dataset) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from .listen import Listener
+from .nodes import Party
 from .pipeline import Pipeline
 from .stages import VERSIONS, Stage
-from .store import Store
+from .store import Making, Store
 
 
 def make_stages(pipeline: Pipeline, listener: Listener) -> list[Stage]:
@@ -39,3 +41,34 @@ def make_stage(stage: Stage, store: Store, listener: Listener) -> None:
 
             stage.make(making, report)
     listener.finished(stage, time.monotonic() - start)
+
+
+def follow(party: Party, open_pipeline: Callable[[], Pipeline]) -> None:
+    """What a node other than the first does: its part in every training that the first one begins, until that ends.
+
+    `open_pipeline` is called for the first of them: by then the first node has fetched and checked the dataset.
+    """
+    pipeline: Pipeline | None = None
+    for key, name in party.orders():
+        pipeline = pipeline or open_pipeline()
+        folder = pipeline.store.root / name
+        sought = party.settled(
+            lambda folder=folder, key=key, pipeline=pipeline: _sought(pipeline, key) if folder.is_dir() else None,
+            f"node {party.rank} would not train in {folder} what node 0 trains: start the same command (version, data, "
+            "plugins) on all nodes, with the store on a file system that they share",
+        )
+        sought.make(Making(folder), _nobody)
+
+
+def _sought(pipeline: Pipeline, key: str) -> Stage | None:
+    """The stage of this key, if all before it are in the store."""
+    for stage in pipeline.stages():
+        if stage.key == key:
+            return stage
+        if not pipeline.found(stage):
+            break
+    return None
+
+
+def _nobody(what: str, done: int, total: int, /, **numbers: float) -> None:
+    """The first node reports."""

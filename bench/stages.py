@@ -7,6 +7,7 @@ Raise a stage's version when its code changes what it makes.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     import torch
 
     from .encoder import FrozenEncoder
+    from .nodes import Meeting, Party
     from .shards import Shards
     from .ssl.settings import EncoderSettings
     from .types import Team, View
@@ -55,10 +57,22 @@ VERSIONS |= {"images": 1, "evidence": 1}  # of bench/scan
 @dataclass(frozen=True, kw_only=True)
 class Machine:
     """Where stages run: Lightning Fabric's accelerator name, and how many devices a training, a search and the features
-    of a probe take."""
+    of a probe take. party: the machines that a training spans, each with so many devices; None for this one."""
 
     accelerator: str = "auto"
     devices: int = 1
+    party: Party | None = None
+
+    @property
+    def training_devices(self) -> int:
+        """How many a training takes, on all machines together."""
+        return self.devices * (self.party.count if self.party else 1)
+
+    def together(self, stage: Stage, folder: Path) -> contextlib.AbstractContextManager[Meeting | None]:
+        """Around the training of a stage in this work folder: with the other machines, if any."""
+        if self.party is None:
+            return contextlib.nullcontext()
+        return self.party.training(stage.key, folder.relative_to(folder.parents[1]).as_posix())
 
     @cached_property
     def device(self) -> torch.device:
@@ -167,15 +181,16 @@ def pretrain_stage(
         def tell(done: int, total: int, loss: float, rate: float) -> None:
             report("steps", done, total, **{"loss": loss, "learning rate": rate})
 
-        pretrain(job, tell, machine.devices, machine.accelerator)
+        with machine.together(stage, making.dir) as meeting:
+            pretrain(job, tell, machine.devices, machine.accelerator, meeting)
 
     sections = {name: dataclasses.asdict(getattr(config, name)) for name in ("encoder", "views", "train")}
     sections["train"].pop("loader_workers")
     if change is not None:
         sections["change"] = identity(change)
-    if machine.devices > 1:  # batch normalisation takes its statistics from one device's share
-        sections["devices"] = {"count": machine.devices}
-    return Stage(
+    if machine.training_devices > 1:  # batch normalisation takes its statistics from one device's share
+        sections["devices"] = {"count": machine.training_devices}
+    stage = Stage(
         name="pretrain",
         title=title,
         config={"ssl": identity(config.ssl), "seed": config.seed, **sections},
@@ -183,6 +198,7 @@ def pretrain_stage(
         make=make,
         work=Schedule(config.train, count, config.seeds).steps * config.train.batch,
     )
+    return stage
 
 
 def import_stage(config: Config, checkpoint: Checkpoint, size: int) -> Stage:

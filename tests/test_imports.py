@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 LAYERS = tuple(
     set(layer.split())
     for layer in (
-        "errors types seeds probe_settings team proctor exam marks",
+        "errors types seeds probe_settings team proctor exam marks nodes",
         "store plugins archive paths",
         "manifest data",
         "ssl",
@@ -23,7 +23,7 @@ LAYERS = tuple(
         "submission verify profiling cheating pages site",
         "cells graph engines matrix forecast board reproduce studies",
         "commands profile_command matrix_command reproduce_command report_command study plugin_commands publish scan "
-        "cli",
+        "cli __main__",
     )
 )
 LAYER = {name: number for number, layer in enumerate(LAYERS) for name in layer}

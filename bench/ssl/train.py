@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bench.errors import BenchError, nearest
+from bench.nodes import Meeting, Parted
 from bench.seeds import Seeds
 from bench.types import Images, Mixed, SSLMethod, TrainingDefense
 
@@ -93,19 +95,30 @@ def _library_noise_muted() -> Iterator[None]:
 
 
 @_library_noise_muted()
-def pretrain(job: Job, report: Report, devices: int = 1, accelerator: str = "auto") -> None:
+def pretrain(
+    job: Job, report: Report, devices: int = 1, accelerator: str = "auto", meeting: Meeting | None = None
+) -> None:
     """Train to the end, from the checkpoint in `job.scratch` if there is one; encoder and loss curve go to `job.work`.
 
-    Several devices: one process each on this machine (Fabric's ddp_spawn). Raises BenchError for settings that cannot
-    run and for a loss that is not finite.
+    Several devices: one process each on this machine (Fabric's ddp_spawn), or on each machine of the `meeting`, where
+    all call this; only the first one's `report` is told. Raises BenchError for settings that cannot run and for a loss
+    that is not finite, Parted where another machine is lost.
     """
-    if job.train.batch % devices:
-        raise BenchError(f"train.batch {job.train.batch} is not a multiple of the {devices} devices")
-    fabric = make_fabric(job.train, devices, accelerator)
-    if devices == 1:
+    meeting = meeting or Meeting()
+    world = devices * meeting.nodes
+    if job.train.batch % world:
+        over = f"{world} devices of {meeting.nodes} nodes" if meeting.nodes > 1 else f"{world} devices"
+        raise BenchError(f"train.batch {job.train.batch} is not a multiple of the {over}")
+    fabric = make_fabric(job.train, devices, accelerator, meeting)
+    if world == 1:
         fabric.launch()
         _train(fabric, job, report)
         return
+    with meeting.in_environment():
+        _train_in_processes(fabric, job, report, meeting)
+
+
+def _train_in_processes(fabric: Fabric, job: Job, report: Report, meeting: Meeting) -> None:
     queue = torch.multiprocessing.get_context("spawn").SimpleQueue()
     failures: list[BenchError] = []
     listener = threading.Thread(target=_listen, args=(queue, report, failures), daemon=True)
@@ -120,26 +133,45 @@ def pretrain(job: Job, report: Report, devices: int = 1, accelerator: str = "aut
     except Exception as error:
         if failures:
             raise failures[0] from error
+        if meeting.nodes > 1 and _was_parted(error):
+            raise Parted(str(error).strip().splitlines()[-1]) from error
         raise
 
 
-def make_fabric(train: TrainSettings, devices: int, accelerator: str) -> Fabric:
+def _was_parted(error: Exception) -> bool:
+    """Whether a process has gone or lost another: torch hands on the traceback of its exception as text."""
+    from torch.multiprocessing import ProcessExitedException
+
+    signs = ("gloo", "NCCL", "DistNetworkError", "DistStoreError", "DistBackendError")
+    return isinstance(error, ProcessExitedException) or any(sign in str(error) for sign in signs)
+
+
+def make_fabric(train: TrainSettings, devices: int, accelerator: str, meeting: Meeting | None = None) -> Fabric:
     """Fabric for this machine, with the precision that its first device is best at. Raises as `open_fabric` does."""
-    strategy = "auto" if devices == 1 else "ddp_spawn"
+    from lightning_fabric.strategies import DDPStrategy
+
+    meeting = meeting or Meeting()
+    several = devices * meeting.nodes > 1
+    timeout = timedelta(seconds=meeting.patience)
+    strategy: Any = DDPStrategy(start_method="spawn", timeout=timeout) if several else "auto"
     probe = open_fabric(accelerator=accelerator, devices=1)
     precision: Any = {"bf16": "bf16-mixed", "32": "32-true"}[resolve_precision(str(train.precision), probe.device)]
-    return open_fabric(accelerator=accelerator, devices=devices, strategy=strategy, precision=precision)
+    return open_fabric(
+        accelerator=accelerator, devices=devices, num_nodes=meeting.nodes, strategy=strategy, precision=precision
+    )
 
 
 @_library_noise_muted()
 def open_fabric(**options: Any) -> Fabric:
     """Fabric with these options. Raises BenchError for an accelerator or a number of devices that is not here."""
     from lightning_fabric import Fabric
+    from lightning_fabric.plugins.environments import LightningEnvironment
     from lightning_fabric.utilities.exceptions import MisconfigurationException
 
     logging.getLogger("lightning_fabric").setLevel(logging.ERROR)  # it announces every precision that it is given
     try:
-        return Fabric(**options)
+        # Processes are ours to start, also inside a job of SLURM or under torchrun (see Meeting.in_environment).
+        return Fabric(plugins=[LightningEnvironment()], **options)
     except (ValueError, RuntimeError, MisconfigurationException) as error:
         raise BenchError(f"cannot train on accelerator {options['accelerator']!r}: {error}") from error
 
@@ -216,6 +248,7 @@ def _train(fabric: Fabric, job: Job, report: Report) -> None:
     saved = job.scratch / "checkpoint.safetensors"
     losses = checkpoint.load(saved, learner, optimiser)
     model, optimiser = fabric.setup(learner, optimiser)
+    _check_same_start(fabric, len(losses))
     batches = _Slices(plan, len(losses), fabric.global_rank, fabric.world_size)
     kept = time.monotonic()
     for step, images in enumerate(feed(job.images, batches, fabric.device, job.train.loader_workers), len(losses)):
@@ -231,6 +264,17 @@ def _train(fabric: Fabric, job: Job, report: Report) -> None:
                 kept = time.monotonic()
     if fabric.is_global_zero:
         _finish(job, learner, losses, plan.steps_per_epoch)
+
+
+def _check_same_start(fabric: Fabric, step: int) -> None:
+    """Raises BenchError where not all processes go on from the same checkpoint."""
+    if fabric.world_size > 1:
+        steps: list[int] = fabric.all_gather(torch.tensor(step, device=fabric.device)).tolist()
+        if len(set(steps)) > 1:
+            raise BenchError(
+                f"the processes of this training found checkpoints of different steps ({', '.join(map(str, steps))}): "
+                "the store must lie on a file system that all nodes share"
+            )
 
 
 def _step(
