@@ -42,6 +42,8 @@ Report = Callable[[int, int, float, float], None]
 CHECKPOINT_SECONDS = 15.0
 ENCODER_FILE = "encoder.safetensors"
 CURVE_FILE = "curve.json"
+for _name in ("distributed", "rank_zero"):  # here, so that it holds in every process of a training as well
+    logging.getLogger(f"lightning_fabric.utilities.{_name}").setLevel(logging.ERROR)
 
 
 @dataclass(frozen=True, kw_only=True)
