@@ -6,6 +6,8 @@ import inspect
 import json
 import logging
 import math
+import multiprocessing
+import os
 import threading
 import time
 import warnings
@@ -199,11 +201,25 @@ class _Post:
 def _train_apart(fabric: Fabric, job: Job, post: _Post) -> None:
     """In a process of its own: torch hands the parent only the text of an exception, so ours is posted."""
     warnings.filterwarnings("ignore", message=".*all_gather is deprecated")  # by torch, to Fabric
+    _end_with_parent()
     try:
         _train(fabric, job, post)
     except BenchError as error:
         post.queue.put(error)
         raise
+
+
+def _end_with_parent() -> None:
+    """End when the process that started this one is killed: with those of other machines it could go on for hours."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def make_learner(job: Job) -> nn.Module:

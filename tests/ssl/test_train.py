@@ -1,12 +1,15 @@
-"""The loop: the same bytes from the same seed, after any kill, and in two processes.
+"""The loop: the same bytes from the same seed, after any kill, in two processes, and on two nodes.
 
-Run as a script (`python test_train.py FOLDER`), it trains with a checkpoint at every step, for a test to kill.
+Run as a script (`python test_train.py FOLDER`), it trains with a checkpoint at every step, for a test to kill; with
+RANK PORT EPOCHS as well, it is a node of two that train the job of `transformer` in FOLDER.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -15,10 +18,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from lightning_fabric.plugins.environments.lightning import find_free_network_port
 from safetensors.torch import load_file
 
 from bench.data.images import ArrayImages
 from bench.errors import BenchError
+from bench.nodes import Meeting, Parted
 from bench.seeds import Seeds
 from bench.ssl import train as module
 from bench.ssl.moco_v3 import MoCoLearner, MoCoV3
@@ -153,24 +158,98 @@ def test_a_finished_training_is_not_trained_again(tmp_path, unbroken):
     assert outcome(one) == unbroken
 
 
-def test_two_processes_train_as_one(tmp_path):
-    """Within float tolerance: sums are in another order. No batch normalisation: it would see its own half only."""
-    one, two = (job(tmp_path / name, encoder=VIT, epochs=3, lr=0.005) for name in ("one", "two"))
-    told = []
-    pretrain(one, nobody, accelerator="cpu")
-    pretrain(two, lambda done, total, *_: told.append((done, total)), devices=2, accelerator="cpu")
-    assert told == [(1, 3), (2, 3), (3, 3)]
+def transformer(folder, **train):
+    """No batch normalisation: it would see its own half only."""
+    return job(folder, encoder=VIT, lr=0.005, **{"epochs": 3, **train})
+
+
+def check_same(one, two):
+    """Within float tolerance: sums are in another order."""
     assert losses(two) == pytest.approx(losses(one), abs=1e-5)
-    assert len(set(losses(one))) == 3
+    assert len(set(losses(one))) == len(losses(one))
     alone, together = (load_file(each.work / "encoder.safetensors") for each in (one, two))
     assert alone.keys() == together.keys()
     for name, value in alone.items():
         torch.testing.assert_close(together[name], value, atol=2e-4, rtol=0)
 
 
+def test_two_processes_train_as_one(tmp_path):
+    one, two = transformer(tmp_path / "one"), transformer(tmp_path / "two")
+    told = []
+    pretrain(one, nobody, accelerator="cpu")
+    pretrain(two, lambda done, total, *_: told.append((done, total)), devices=2, accelerator="cpu")
+    assert told == [(1, 3), (2, 3), (3, 3)]
+    check_same(one, two)
+
+
+@contextlib.contextmanager
+def other_node(folder, epochs=3):
+    """(a meeting of two nodes for this process, the process that is the other node)."""
+    port = find_free_network_port()
+    command = [sys.executable, __file__, str(folder), "1", str(port), str(epochs)]
+    environment = {**os.environ, "RANK": "7", "TORCHELASTIC_USE_AGENT_STORE": "True"}  # as of a launcher of nodes
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as other:
+        try:
+            yield Meeting(port=port, nodes=2, patience=300.0), other
+        finally:
+            other.kill()
+
+
+@pytest.mark.slow
+def test_two_nodes_go_on_from_a_checkpoint_as_one_process(tmp_path, every_step):
+    one, two = transformer(tmp_path / "one"), transformer(tmp_path / "two")
+    pretrain(one, nobody, accelerator="cpu")
+    told, before = [], dict(os.environ)
+
+    def die(done, *_):
+        if done == 2:
+            raise Killed
+
+    with pytest.raises(Killed):
+        pretrain(two, die, accelerator="cpu")
+    with other_node(tmp_path / "two") as (meeting, other):
+        pretrain(two, lambda done, *_: told.append(done), accelerator="cpu", meeting=meeting)
+        assert (other.communicate(timeout=60)[0], other.returncode) == ("", 0)
+    assert told == [2, 3]
+    assert dict(os.environ) == before
+    check_same(one, two)
+
+
+@pytest.mark.slow
+def test_nodes_that_do_not_see_the_same_checkpoint(tmp_path, every_step):
+    def die(*_):
+        raise Killed
+
+    two = transformer(tmp_path / "two", epochs=1000)
+    with pytest.raises(Killed):
+        pretrain(two, lambda done, *_: die() if done == 2 else None, accelerator="cpu")
+    with (
+        other_node(tmp_path / "elsewhere") as (meeting, _),
+        pytest.raises(BenchError, match=r"different steps \(1, 0\): the store must lie on a file system that all nodes"),
+    ):
+        pretrain(two, nobody, accelerator="cpu", meeting=meeting)
+
+
+@pytest.mark.slow
+def test_a_node_that_is_killed_ends_the_training_of_all(tmp_path):
+    two, told = transformer(tmp_path, epochs=100_000), []
+    with other_node(tmp_path, epochs=100_000) as (meeting, other):
+
+        def kill(done, *_):
+            told.append(done)
+            if done == 3:
+                other.kill()
+
+        with pytest.raises(Parted, match="losed|reset|terminated"):  # by the peer, says gloo
+            pretrain(two, kill, accelerator="cpu", meeting=meeting)
+    assert 3 <= len(told) < 1000
+
+
 def test_batches_that_do_not_divide_among_the_processes(tmp_path):
     with pytest.raises(BenchError, match=r"train\.batch 16 is not a multiple of the 3 devices"):
         pretrain(job(tmp_path), nobody, devices=3, accelerator="cpu")
+    with pytest.raises(BenchError, match=r"16 is not a multiple of the 6 devices of 2 nodes"):
+        pretrain(job(tmp_path), nobody, devices=3, accelerator="cpu", meeting=Meeting(port=1, nodes=2))
 
 
 class FakeFabric:
@@ -287,9 +366,12 @@ def test_bf16_trains(tmp_path):
     assert all(np.isfinite(losses(one)))
 
 
-if __name__ == "__main__":
+if __name__ == "__main__" and len(sys.argv) == 2:
     module.CHECKPOINT_SECONDS = -1.0
     pretrain(job(sys.argv[1]), lambda done, *_: print(done, flush=True))  # noqa: T201 - read by the test
+elif __name__ == "__main__":
+    second = Meeting(rank=int(sys.argv[2]), port=int(sys.argv[3]), nodes=2, patience=300.0)
+    pretrain(transformer(sys.argv[1], epochs=int(sys.argv[4])), nobody, accelerator="cpu", meeting=second)
 
 
 class Swap(TrainingDefense):
