@@ -15,15 +15,15 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .errors import BenchError
 
 if TYPE_CHECKING:
     from lightning_fabric.plugins.environments import ClusterEnvironment
-    from torch.distributed import Store
+    from torch.distributed.distributed_c10d import Store
 
+T = TypeVar("T")
 GRACE = 10.0
 """Seconds that the first machine gives the others to say what became of them."""
 _SETTLE = 60.0  # seconds in which a client of NFS sees a new file
@@ -101,9 +101,7 @@ class Party:
         """
         port = self._call(key, folder) if self.leads else self._come()
         try:
-            yield Meeting(
-                address=self._address, port=port, rank=self.rank, nodes=self.count, patience=self._patience
-            )
+            yield Meeting(address=self._address, port=port, rank=self.rank, nodes=self.count, patience=self._patience)
         except Parted as error:
             fate = self._fates() if self.leads else ""
             raise BenchError(
@@ -125,7 +123,7 @@ class Party:
             self._port = int(order["port"])
             yield order["key"], order["folder"]
 
-    def settled(self, look: Callable[[], Any], what: str) -> Any:
+    def settled(self, look: Callable[[], T | None], what: str) -> T:
         """What `look` finds, once that is not None: a shared file system shows a new file late. Raises BenchError."""
         until = time.monotonic() + min(_SETTLE, self._patience)
         while (found := look()) is None:
@@ -298,14 +296,13 @@ def _environment() -> ClusterEnvironment:
     missing = [f"{name} ({what})" for name, what in _PLAIN.items() if not os.environ.get(name)]
     if missing:
         raise BenchError(
-            f"--nodes without torchrun or srun needs {', '.join(missing)} in the environment of every node, and --nodes "
-            "itself the same on all"
+            f"--nodes without torchrun or srun needs {', '.join(missing)} in the environment of every node"
         )
     return LightningEnvironment()
 
 
 def _connect(rank: int, address: str, port: int, patience: float) -> Store:
-    from torch.distributed import PrefixStore, TCPStore
+    from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]
 
     ours = rank == 0 and os.environ.get(_AGENT) != str(True)  # else the agent of torchrun has opened one there
     until = time.monotonic() + patience
@@ -318,8 +315,8 @@ def _connect(rank: int, address: str, port: int, patience: float) -> Store:
                 raise BenchError(f"port {port} cannot be opened here: set another MASTER_PORT. {error}") from error
             if time.monotonic() > until:
                 raise BenchError(
-                    f"node 0 did not answer at {address}:{port} within {patience:g} s: start the same command there, or "
-                    "wait longer with --node-timeout"
+                    f"node 0 did not answer at {address}:{port} within {patience:g} s: start the same command there, "
+                    "or wait longer with --node-timeout"
                 ) from error
     store.set_timeout(timedelta(seconds=patience))
     return PrefixStore(f"bench/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)

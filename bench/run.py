@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 from .listen import Listener
 from .nodes import Party
@@ -52,16 +54,18 @@ def follow(party: Party, open_pipeline: Callable[[], Pipeline]) -> None:
     for key, name in party.orders():
         pipeline = pipeline or open_pipeline()
         folder = pipeline.store.root / name
-        sought = party.settled(
-            lambda folder=folder, key=key, pipeline=pipeline: _sought(pipeline, key) if folder.is_dir() else None,
+        stage = party.settled(
+            partial(_sought, pipeline, key, folder),
             f"node {party.rank} would not train in {folder} what node 0 trains: start the same command (version, data, "
             "plugins) on all nodes, with the store on a file system that they share",
         )
-        sought.make(Making(folder), _nobody)
+        stage.make(Making(folder), _nobody)
 
 
-def _sought(pipeline: Pipeline, key: str) -> Stage | None:
-    """The stage of this key, if all before it are in the store."""
+def _sought(pipeline: Pipeline, key: str, folder: Path) -> Stage | None:
+    """The stage of this key, if its work folder is there and all stages before it are in the store."""
+    if not folder.is_dir():
+        return None
     for stage in pipeline.stages():
         if stage.key == key:
             return stage

@@ -144,7 +144,7 @@ def _train_in_processes(fabric: Fabric, job: Job, report: Report, meeting: Meeti
 
 def _was_parted(error: Exception) -> bool:
     """Whether a process has gone or lost another: torch hands on the traceback of its exception as text."""
-    from torch.multiprocessing import ProcessExitedException
+    from torch.multiprocessing.spawn import ProcessExitedException
 
     signs = ("gloo", "NCCL", "DistNetworkError", "DistStoreError", "DistBackendError")
     return isinstance(error, ProcessExitedException) or any(sign in str(error) for sign in signs)

@@ -188,7 +188,9 @@ def other_node(folder, epochs=3):
     port = find_free_network_port()
     command = [sys.executable, __file__, str(folder), "1", str(port), str(epochs)]
     environment = {**os.environ, "RANK": "7", "TORCHELASTIC_USE_AGENT_STORE": "True"}  # as of a launcher of nodes
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as other:
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as other:
         try:
             yield Meeting(port=port, nodes=2, patience=300.0), other
         finally:
@@ -225,7 +227,9 @@ def test_nodes_that_do_not_see_the_same_checkpoint(tmp_path, every_step):
         pretrain(two, lambda done, *_: die() if done == 2 else None, accelerator="cpu")
     with (
         other_node(tmp_path / "elsewhere") as (meeting, _),
-        pytest.raises(BenchError, match=r"different steps \(1, 0\): the store must lie on a file system that all nodes"),
+        pytest.raises(
+            BenchError, match=r"different steps \(1, 0\): the store must lie on a file system that all nodes"
+        ),
     ):
         pretrain(two, nobody, accelerator="cpu", meeting=meeting)
 
@@ -240,7 +244,7 @@ def test_a_node_that_is_killed_ends_the_training_of_all(tmp_path):
             if done == 3:
                 other.kill()
 
-        with pytest.raises(Parted, match="losed|reset|terminated"):  # by the peer, says gloo
+        with pytest.raises(Parted, match=r"losed|reset|terminated"):  # by the peer, says gloo
             pretrain(two, kill, accelerator="cpu", meeting=meeting)
     assert 3 <= len(told) < 1000
 
