@@ -60,6 +60,7 @@ TensorBoardDir = Annotated[
     Path | None,
     typer.Option("--tensorboard", metavar="DIR", help="Write the run's curves below DIR.", show_default="no"),
 ]
+RunInStore = Annotated[Path, typer.Argument(help="The record of a run whose stages are still in the store.")]
 Devices = Annotated[int, typer.Option(min=1, help="Devices (processes) a training takes.")]
 EngineName = Annotated[
     str | None,
@@ -215,7 +216,7 @@ def profile(
 
 @app.command()
 def show(
-    run: Annotated[Path, typer.Argument(help="The record of a run whose stages are still in the store.")],
+    run: RunInStore,
     maps: Annotated[
         list[str] | None, typer.Option(help="Whose maps to draw.", show_default="every defense that locates")
     ] = None,
@@ -248,7 +249,7 @@ def _place(engine: str | None, address: str | None, jobs: int | None, resources:
 
 @app.command()
 def report(
-    run: Annotated[Path, typer.Argument(help="The record of a run whose stages are still in the store.")],
+    run: RunInStore,
     maps: Annotated[
         list[str] | None, typer.Option(help="Whose maps to draw.", show_default="the run's defense, if it locates")
     ] = None,

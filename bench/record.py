@@ -15,7 +15,7 @@ import platform
 import re
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,6 +50,15 @@ _PACKAGES = (
 _HOW_IT_CAME = {"schema_version", "status", "submission"}
 _FLEETING = {"created", "hardware", "versions", "seconds", "peak_memory_mb", "threads"}
 _FAISS = ("faiss-cpu", "faiss-gpu-cu12", "faiss-gpu", "faiss")
+
+
+def entries(part: object, name: str = "") -> Iterator[tuple[str, Any]]:
+    """What nested mappings hold, by path: ("attack.rate", 0.5) ...; an empty mapping is itself a value."""
+    if isinstance(part, Mapping) and part:
+        for key, value in part.items():
+            yield from entries(value, f"{name}.{key}" if name else str(key))
+    else:
+        yield name, part
 
 
 # --- checking, reading, writing -------------------------------------------------------------------

@@ -262,6 +262,11 @@ class Verdict:
     boxes: NDArray[np.int64] | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
 
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """What is not None and has a row for each image, by name."""
+        found = {name: getattr(self, name) for name in ("keep", "score", "trigger_score", "boxes")}
+        return {name: np.asarray(values) for name, values in found.items() if values is not None}
+
 
 class Grouping(NamedTuple):
     """How a defense groups N images into l groups.

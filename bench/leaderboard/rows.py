@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bench.record import MEASURED, Record, fingerprint
+from bench.record import MEASURED, Record, entries, fingerprint
 from bench.store import canonical, digest
 
 if TYPE_CHECKING:
@@ -143,13 +143,9 @@ def _settings(record: Record, without: str = "") -> dict[str, str]:
     return flat
 
 
-def leaves(value: object, name: str = "") -> Iterable[tuple[str, str]]:
+def leaves(value: object, name: str = "") -> Iterator[tuple[str, str]]:
     """A configuration as ("attack.rate", "0.5") ..., the values as texts."""
-    if isinstance(value, dict) and value:
-        for key, item in value.items():
-            yield from leaves(item, f"{name}.{key}" if name else key)
-    else:
-        yield name, value if isinstance(value, str) else canonical(value)
+    return ((path, leaf if isinstance(leaf, str) else canonical(leaf)) for path, leaf in entries(value, name))
 
 
 def _name_settings(table: Sequence[dict[str, Any]]) -> None:
