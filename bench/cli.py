@@ -348,7 +348,7 @@ def scan(
         typer.Option(metavar="FILE|NAME", help="A checkpoint, or timm's weights by name.", show_default="train one"),
     ] = None,
     train: Annotated[
-        str | None, typer.Option(metavar="PRESET", help="Train an encoder so.", show_default="laptop or cifar10")
+        str | None, typer.Option(metavar="PRESET", help="Train an encoder so.", show_default="laptop or cifar10-cpu")
     ] = None,
     defense: Annotated[str, typer.Option(help="What searches (see `bench list defense`).")] = "poisoncam",
     size: Annotated[
