@@ -121,7 +121,7 @@ def _cell(paper: float, ours: float | None, incomparable: bool) -> str:
     """`incomparable`: counts of different numbers of images, of which a difference says nothing."""
     if ours is None:
         return f"{paper:.1f} / {UNDEFINED}"
-    return f"{paper:.1f} / {ours:.1f}" + ("" if incomparable else f" ({ours - paper:+.1f})")
+    return f"{paper:.1f} / {ours:.1f}" + ("" if incomparable else f" ({round(ours - paper, 1) + 0.0:+.1f})")
 
 
 def _runs(row: Row, ours: Ours | None) -> str:
