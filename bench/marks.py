@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from .errors import BenchError
+
+
+def page_at(path: Path) -> str | None:
+    """The text of a page, its lines ending in \\n; None where there is none, or none that can be read as UTF-8."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
 
 
 def has_place(page: str, name: str) -> bool:

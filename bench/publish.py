@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from .commands import again, log_out, open_store, out
 from .errors import BenchError
-from .marks import filled_in, has_place
+from .marks import filled_in, has_place, page_at
 from .store import Store, check_can_write, write_bytes
 
 if TYPE_CHECKING:
@@ -96,10 +95,9 @@ def verify_command(files: list[Path], into: Path | None) -> None:
 
 def record_name(record: Mapping[str, Any]) -> str:
     """A file name for a record sent in: whatever its texts say, one plain name."""
-    run = record["run"]
-    parts = (record["dataset"]["name"], run["attack"], run["defense"], f"seed{run['seed']}")
-    plain = "-".join(re.sub(r"[^A-Za-z0-9_+-]+", "_", part)[:40] for part in parts)
-    return f"submitted-{plain}-{record['submission']['sha256'][:10]}.json"
+    from .record import plain_title
+
+    return f"submitted-{plain_title(record)}-{record['submission']['sha256'][:10]}.json"
 
 
 def leaderboard_command(
@@ -131,7 +129,10 @@ def leaderboard_command(
     if output is None:
         sys.stdout.write(text)
         return True
-    page = output.read_text(encoding="utf-8") if output.is_file() and form == "markdown" else ""
+    page = page_at(output) if form == "markdown" else ""
+    if page is None and output.is_file() and not check:
+        raise BenchError(f"{output} cannot be read as UTF-8 text, so it is not written over: remove it, or mend it")
+    page = page or ""
     if has_place(page, "leaderboard"):
         text = filled_in(page, "leaderboard", text)
     if check:
@@ -160,13 +161,10 @@ def _site(files: list[Path], folder: Path | None, check: bool) -> bool:
 
 def _fresh(output: Path, text: str) -> bool:
     """Whether the file holds `text`, whichever way its lines end; else says so."""
-    try:
-        there = output.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        there = None
+    there = page_at(output)
     if there == text:
         return True
-    what = "is not there" if there is None else "is stale"
+    what = "is stale" if output.is_file() else "is not there"
     log_out.print(f"bench: {output} {what}: the same command without --check writes it", markup=False, soft_wrap=True)
     return False
 
