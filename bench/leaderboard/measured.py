@@ -32,7 +32,7 @@ def measured(path: Path, key: str) -> Sample:
     found = {name: _number(value, f"{path}: {name}") for name, value in _at(_content(path), key, "", str(path))}
     if not found:
         raise BenchError(f"{path}: there is nothing at {key!r}")
-    return of_values(found)
+    return of_values(found if len(found) > 1 else {None: next(iter(found.values()))})
 
 
 def _content(path: Path) -> Any:

@@ -16,7 +16,7 @@ from .tables import Line, digits_of
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """Values of one measure by seed (None: a mean whose seeds are not told), or by their place in a file.
+    """Values of one measure by seed (None: one that has none), or, several of a file, by their keys.
 
     spread: sample standard deviation, NaN for one value. digits, mean_digits: behind the point, of one value and of
     what is computed from several.
