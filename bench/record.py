@@ -161,6 +161,17 @@ def fingerprint(record: Mapping[str, Any]) -> str:
     return digest(lasting, "record")
 
 
+def plain_title(record: Mapping[str, Any]) -> str:
+    """Dataset, attack, defense and seed as the start of a file name, whatever the record's texts say."""
+    run = record["run"]
+    return "-".join(map(plain_name, (record["dataset"]["name"], run["attack"], run["defense"], f"seed{run['seed']}")))
+
+
+def plain_name(text: str) -> str:
+    """At most 40 characters of `text`: letters, digits, "-", "+" and "_", which stands for all others."""
+    return re.sub(r"[^A-Za-z0-9_+-]+", "_", text)[:40]
+
+
 # --- the facts that a record holds ----------------------------------------------------------------
 
 
