@@ -19,27 +19,30 @@ Some paper,Table 2,stl10,htba,5 % poisoned,mean over 3 classes,poisoncam,poisone
 """
 
 
-def make(seed, asr, *, target=9, defense="poisoncam", removed=100, placed=True):
+def make(seed, asr, *, target=9, defense="poisoncam", removed=100, placed=True, epochs=20):
     """A record: ASR triggered 90 before, `asr` after; seconds of the search 30 + seed."""
     record = json.loads(FIRST.read_text())
     record["run"] |= {"seed": seed, "defense": defense}
     record["config"] |= {"seed": seed, "defense": {"name": defense}}
     record["config"]["attack"]["target"] = target
+    record["config"]["train"]["epochs"] = epochs
     metrics = record["metrics"]
     metrics["none"]["poisoned"]["asr"], metrics["defended"]["poisoned"]["asr"] = 90.0, asr
     metrics["detection"]["removed"] = removed
     metrics["localisation"] = {"10": {"accuracy": 100.0, "iou": 60.0 + seed, "cr": 80.0}} if placed else {}
     for name, stage in record["stages"].items():
-        stage["key"] = f"{abs(hash((name, seed, target, defense))):064x}"[:64]
+        stage["key"] = f"{abs(hash((name, seed, target, defense, epochs))):064x}"[:64]
     record["stages"]["defense"]["seconds"] = 30.0 + seed
     return record
 
 
 @pytest.fixture
 def tables(tmp_path):
-    """poisoncam on class 9 (three seeds) and on class 6 (one), patchsearch on 9; and a paper's number."""
+    """poisoncam on class 9 (three seeds), class 6 (one) and, after 5 and 6 epochs, on class 7; patchsearch on 9; and a
+    paper's number."""
     records = [make(seed, asr, removed=100 + seed) for seed, asr in enumerate([10.0, 16.0, 13.0])]
     records += [make(0, 2.0, target=6), *(make(seed, 12.0, defense="patchsearch") for seed in range(3))]
+    records += [make(0, 5.0, target=7, epochs=epochs) for epochs in (5, 6)]
     files = [tmp_path / f"{number}.json" for number in range(len(records))]
     for file, record in zip(files, records, strict=True):
         file.write_text(json.dumps(record))
@@ -67,11 +70,13 @@ NINE = "laptop attack.target=9; poisoncam; "
         (NINE + "top-10; mean", "100.0"),
         (NINE + "seconds of defense", "31 ± 1"),
         (NINE + "seeds", "3"),
+        ("htba (target 6) on scenes, preset laptop; poisoncam; ASR triggered", "2.0"),
         ("htba on scenes, preset laptop attack.target=6; poisoncam; ASR triggered", "2.0"),
         ("LAPTOP attack.target=6; poisoncam; removed", "100"),
         ("paper stl10; poisoncam; ASR triggered", "4.1"),
         # seed by seed: -2, 4, 1
-        (f"{NINE}ASR triggered minus laptop; patchsearch; ASR triggered", "1.0 ± 3.0"),
+        (f"{NINE}ASR triggered minus laptop attack.target=9; patchsearch; ASR triggered", "1.0 ± 3.0"),
+        ("laptop target 7 train.epochs=5; poisoncam; ASR triggered", "5.0"),
         (f"{NINE}ASR triggered; max minus laptop attack.target=6; poisoncam; ASR triggered", "14.0"),
         (f"{NINE}ASR triggered; mean minus paper; poisoncam; ASR triggered; mean; 2 digits", "8.90"),
     ],
@@ -85,17 +90,17 @@ def test_what_an_expression_gives(tables, tmp_path, expression, text):
     [
         (
             "labtop; none; ACC",
-            r"no table has all of 'labtop' in its title\. Did you mean 'laptop'\? There are 'htba on",
+            r"no table has all of 'labtop' in its title\. Did you mean 'laptop'\? There are 'htba \(target 6\) on",
         ),
         (
             "htba; poisoncam; ACC",
-            r"'htba' is more than one table: 'htba on scenes, preset laptop' \(fingerprint=.*stl10",
+            r"'htba' is more than one table: 'htba \(target 6\) on scenes, preset laptop' \(fingerprint=.*stl10",
         ),
         (
-            "laptop; poisoncam; ACC",
-            r"more than one line of .*attack.target=6.*attack.target=9.*Put a setting, as name=",
+            "laptop attack.target=7; poisoncam; ACC",
+            r"more than one line of .*train.epochs=5.*train.epochs=6.*Put a setting, as name=",
         ),
-        ("laptop attack.target=7; none; ACC", r"no line of .* attack\.target is 6 or 9\."),
+        ("laptop attack.target=8; none; ACC", r"no line of .* attack\.target is 6 or 7 or 9\."),
         ("laptop attack.targt=6; none; ACC", r"Did you mean 'attack\.target'\?"),
         ("laptop status=submitted; none; ACC", r"status is measured\."),
         ("laptop fingerprint=00; none; ACC", r"Fingerprints: [0-9a-f]{12} \(metric version 1\)"),
@@ -104,7 +109,7 @@ def test_what_an_expression_gives(tables, tmp_path, expression, text):
         (NINE + "IoU@7", r"no column 'IoU@7' in .*\. Did you mean 'IoU@10'\?"),
         (
             "laptop attack.target=6; none; removed",
-            r"'none \(attack.target=6\)' has no 'removed' in .*; it has seeds, ACC,",
+            r"'none' has no 'removed' in .*; it has seeds, ACC,",
         ),
         (NINE + "ACC; maen", r"'maen' is no form of a number\. Did you mean 'mean'\?"),
         (NINE + "ACC; mean; min", r"'min' is no form"),
@@ -147,10 +152,10 @@ def test_undefined_seeds_are_shown_and_not_paired(tmp_path):
 def test_small_tables(tables):
     text = quote.table("laptop attack.target=9; none, poisoncam; ASR triggered, removed, seeds; mean", tables)
     assert text.splitlines() == [
-        "| defense                     |   ASR triggered |   removed |   seeds |",
-        "|:----------------------------|----------------:|----------:|--------:|",
-        "| none (attack.target=9)      |            90.0 |         – |       3 |",  # noqa: RUF001
-        "| poisoncam (attack.target=9) |            13.0 |     101.0 |       3 |",
+        "| defense   |   ASR triggered |   removed |   seeds |",
+        "|:----------|----------------:|----------:|--------:|",
+        "| none      |            90.0 |         – |       3 |",  # noqa: RUF001
+        "| poisoncam |            13.0 |     101.0 |       3 |",
     ]
     every = quote.table("laptop attack.target=9; all; ACC", tables).splitlines()
     assert [row.split()[1] for row in every[2:]] == ["none", "patchsearch", "poisoncam"]

@@ -19,6 +19,7 @@ from .text import escape
 
 FILE, MINUS, ALL = "file ", " minus ", "all"
 _SEEDS = "seeds"
+_AROUND = "(),"  # words of a title
 _OF_TABLE = ("fingerprint", "metric_version")
 
 
@@ -85,7 +86,7 @@ def _lines(text: str, tables: Sequence[Table]) -> tuple[Table, list[Line]]:
 
 
 def _words(table: Table) -> set[str]:
-    return {word.strip(",") for word in table.title.lower().split()}
+    return {word.strip(_AROUND) for word in table.title.lower().split()}
 
 
 def _nearest_word(words: set[str], tables: Sequence[Table]) -> str:
@@ -98,7 +99,7 @@ def _nearest_word(words: set[str], tables: Sequence[Table]) -> str:
 def _said(text: str) -> tuple[set[str], dict[str, str]]:
     """The words of a title, small, and the conditions."""
     try:
-        said = [word.strip(",") for word in shlex.split(text)]
+        said = [word.strip(_AROUND) for word in shlex.split(text)]
     except ValueError as error:
         raise BenchError(f"{text!r} cannot be read: {error}") from error
     if not said:

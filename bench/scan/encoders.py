@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bench.plugins.manager import Plugins
 
 SMALL_SET = 3500
-"""Up to so many images the preset `laptop` (20 epochs) fits best, above it `cifar10-cpu` (12): both at 32 px on a CPU."""
+"""Up to so many images the preset `laptop` (20 epochs) fits best, above it `cifar10-cpu` (12): 32 px, on a CPU."""
 
 
 @dataclass(frozen=True, kw_only=True)
