@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
 import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import Any
 
 from .config import Config
-from .data.images import Subset
 from .pipeline import Pipeline
 from .stages import Machine, Stage
 from .store import Store, canonical, digest
+from .trial import encoding_pace, trial_job
 from .types import Defense, Images
-
-if TYPE_CHECKING:
-    from .ssl.train import Job
 
 TRIAL_PIXELS = 256 * 32 * 32
 """A trial step takes so many pixels in all: enough to fill two cores, and within memory for any backbone."""
@@ -155,28 +149,8 @@ def trial(config: Config, images: Images, machine: Machine) -> Pace:
         job = trial_job(config, images, batch, 3, Path(folder))
         pretrain(job, lambda *_: ticks.append(time.monotonic()), 1, machine.accelerator)
         encoder = encoder_of(Path(folder), config, images.size, machine)
-        inputs = job.images.batch(np.arange(batch))
-        encoder(inputs)
-        start = time.monotonic()
-        encoder(inputs).sum().item()
-        encoding = (time.monotonic() - start) / batch
+        encoding = encoding_pace(encoder, job.images, batch)
     return Pace(training=(ticks[-1] - ticks[-2]) / batch, encoding=encoding, batch=batch)
-
-
-def trial_job(config: Config, images: Images, batch: int, steps: int, folder: Path) -> Job:
-    """A few steps of that training on its first images."""
-    from .ssl.train import Job
-
-    return Job(
-        images=Subset(images, np.arange(min(len(images), steps * batch))),
-        method=config.ssl,
-        encoder=config.encoder,
-        views=config.views,
-        train=dataclasses.replace(config.train, batch=batch, epochs=steps, warmup=0, max_steps=steps, loader_workers=0),
-        seeds=config.seeds.child("trial"),
-        work=folder,
-        scratch=folder,
-    )
 
 
 def duration(seconds: float) -> str:

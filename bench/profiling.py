@@ -6,7 +6,6 @@ either, but for the number of images that a search scores.
 
 from __future__ import annotations
 
-import dataclasses
 import statistics
 import tempfile
 import time
@@ -21,6 +20,7 @@ from .config import Config
 from .data.images import Subset
 from .stages import Machine
 from .store import highest_mb
+from .trial import random_encoder, trial_job
 from .types import Arrays, Defense, Images
 
 if TYPE_CHECKING:
@@ -115,21 +115,9 @@ def _memory(device: torch.device) -> float:
 
 def training(config: Config, images: Images, machine: Machine) -> Iterator[Part]:
     """A step of the real loop, then the same work in parts, each by itself."""
-    from .ssl.train import Job
-
     batch = min(config.train.batch, len(images))
-    settings = dataclasses.replace(config.train, batch=batch, epochs=STEPS, warmup=0, max_steps=STEPS, loader_workers=0)
     with tempfile.TemporaryDirectory() as folder:
-        job = Job(
-            images=images,
-            method=config.ssl,
-            encoder=config.encoder,
-            views=config.views,
-            train=settings,
-            seeds=config.seeds.child("profile"),
-            work=Path(folder),
-            scratch=Path(folder),
-        )
+        job = trial_job(config, images, batch, STEPS, Path(folder))
         made = list(_step_parts(job, machine))
         step = whole_step(job, machine)
     title = f"training step, {step / made[0].seconds:.2f} times its forward and backward"
@@ -176,20 +164,7 @@ def _step_parts(job: Job, machine: Machine) -> Iterator[Part]:
     yield part("- optimiser and momentum encoder", None, update, device)
 
 
-# --- encoder and defense --------------------------------------------------------------------------
-
-
-def random_encoder(config: Config, size: int, machine: Machine) -> FrozenEncoder:
-    """The configuration's encoder as it is before training."""
-    import torch
-
-    from .encoder import FrozenEncoder
-    from .ssl.backbone import build
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seeds.child("profile").value)
-        module, dim = build(config.encoder.backbone, config.encoder.options, size, config.encoder.stem)
-    return FrozenEncoder(module, dim, machine.device)
+# --- the defense -------------------------------------------------------------------------------------
 
 
 def defense(config: Config, chooser: Defense, images: Images, encoder: FrozenEncoder, machine: Machine) -> list[Part]:

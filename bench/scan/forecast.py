@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import time
-
-import numpy as np
-
-from bench.encoder import FrozenEncoder
 from bench.estimate import duration, trial
-from bench.ssl.backbone import build
+from bench.trial import encoding_pace, random_encoder
 
 from .scan import Scan
 
@@ -32,13 +27,5 @@ def _pace(scan: Scan) -> tuple[float, float]:
     if scan.chosen.origin == "trained":
         pace = trial(config, scan.images, machine)
         return pace.training, pace.encoding
-    import torch
-
-    with torch.random.fork_rng(devices=[]):
-        module, dim = build(config.encoder.backbone, config.encoder.options, scan.chosen.size, config.encoder.stem)
-    encoder = FrozenEncoder(module, dim, machine.device)
-    batch = scan.images.batch(np.arange(TRIAL))
-    encoder(batch[:2])
-    start = time.monotonic()
-    encoder(batch).sum().item()
-    return 0.0, (time.monotonic() - start) / TRIAL
+    encoder = random_encoder(config, scan.chosen.size, machine)
+    return 0.0, encoding_pace(encoder, scan.images, TRIAL)
