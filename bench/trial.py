@@ -1,9 +1,11 @@
-"""What estimates and profiles try on this machine: a short training, a random encoder."""
+"""What estimates and profiles try on this machine: a short training, a random encoder, a little of each cost."""
 
 from __future__ import annotations
 
 import dataclasses
+import statistics
 import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,12 +13,21 @@ import numpy as np
 
 from .config import Config
 from .data.images import Subset
+from .probe_settings import ProbeSettings
 from .stages import Machine
-from .types import Images
+from .types import Arrays, Cost, Defense, Images
 
 if TYPE_CHECKING:
+    import torch
+
     from .encoder import FrozenEncoder
     from .ssl.train import Job
+    from .view import DefenderView
+
+SAMPLE_PIXELS = 1024 * 32 * 32
+"""A sample of a cost is about as much work as to encode images of so many pixels in all."""
+SAMPLE_SECONDS = 0.5
+"""A sample is timed three times, or until so much time has gone."""
 
 
 def trial_job(config: Config, images: Images, batch: int, steps: int, folder: Path) -> Job:
@@ -55,3 +66,73 @@ def encoding_pace(encoder: FrozenEncoder, images: Images, batch: int) -> float:
     start = time.monotonic()
     encoder(inputs).sum().item()
     return (time.monotonic() - start) / batch
+
+
+def probing_pace(settings: ProbeSettings, dim: int, classes: int) -> float:
+    """Seconds a step of the probe's own training takes: eight, after as many to warm up."""
+    import torch
+
+    from .probe import fit
+    from .seeds import Seeds
+
+    features = torch.rand(8 * settings.batch, dim, generator=torch.Generator().manual_seed(0))
+    labels, once = np.arange(len(features), dtype=np.int64) % classes, dataclasses.replace(settings, epochs=1)
+    run = lambda: fit(features, labels, classes, once, Seeds(0))  # noqa: E731
+    run()
+    return clocked(run, features.device) / 8
+
+
+def defense_view(
+    config: Config,
+    defense: Defense,
+    images: Images,
+    encoder: FrozenEncoder,
+    machine: Machine,
+    step: Callable[[str, Callable[[], Arrays]], Arrays] = lambda name, compute: compute(),
+) -> DefenderView:
+    """What `defense` would see of `images`; nobody is told of its progress."""
+    from .view import DefenderView
+
+    return DefenderView(
+        images,
+        name=defense.name,
+        encoder=(lambda: encoder) if "encoder" in defense.needs else None,
+        seeds=config.seeds.child("trial"),
+        step=step,
+        report=lambda what, done, total: None,
+        device=machine.device,
+    )
+
+
+def cost_seconds(
+    costs: Iterable[Cost], prices: dict[str, float], config: Config, defense: Defense, images: Images, machine: Machine
+) -> dict[str, float]:
+    """Seconds of each of the defense's costs, by what it is. prices: those of a unit; what is missing is timed on the
+    first of `images` and added."""
+    wanted = list(costs)
+    missing = [cost for cost in wanted if cost.what not in prices]
+    if missing:
+        some = Subset(images, np.arange(min(len(images), max(8, SAMPLE_PIXELS // images.size**2))))
+        view = defense_view(config, defense, some, random_encoder(config, images.size, machine), machine)
+        prices.update({cost.what: price(*cost.sample(view), machine) for cost in missing})
+    return {cost.what: cost.amount * prices[cost.what] for cost in wanted}
+
+
+def price(units: float, run: Callable[[], object], machine: Machine) -> float:
+    """Seconds of a unit: the median of a few runs, after one that warms up."""
+    run()
+    found: list[float] = []
+    while len(found) < 3 and sum(found) < SAMPLE_SECONDS:
+        found.append(clocked(run, machine.device))
+    return statistics.median(found) / units
+
+
+def clocked(run: Callable[[], object], device: torch.device) -> float:
+    """Seconds of `run`, of what it left to a GPU as well."""
+    start = time.perf_counter()
+    run()
+    if device.type == "cuda":
+        import torch
+
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - start
