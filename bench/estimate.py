@@ -141,8 +141,9 @@ class Estimator:
         found = search_seconds(self._pipeline.config, defense, self._images, self._pipeline.machine, self._pace)
         if not found:
             return self._encoding(defense)
-        parts = ", ".join(f"{what} {duration(seconds)}" for what, seconds in found.items())
-        return sum(found.values()), f"a trial of each; {parts}"
+        total = sum(found.values())
+        parts = [f"{what} {duration(seconds)}" for what, seconds in found.items() if seconds >= total / 100]
+        return total, f"a trial of each; {', '.join(parts)}"
 
     def _encoding(self, defense: Defense) -> tuple[float, str]:
         """The same, where encoder passes are all that is known of it."""

@@ -43,7 +43,7 @@ def costs(search: TriggerSearch, count: int, size: int) -> tuple[Cost, ...]:
         Cost("k-means", count * settings.clusters, partial(_k_means, settings)),
         Cost(f"{search.locates}{how}", scored * search.encoded(size), partial(_locating, search, settings)),
         Cost(f"flip test{how}", scored * search.flips(settings), partial(_flip_test, search, settings)),
-        Cost("poison classifier", search.members * _batches(settings.iterations), partial(_classifier, settings)),
+        Cost("poison classifier", search.members * _batches(settings.iterations), partial(classifier_sample, settings)),
         Cost("judging", search.members * count, partial(_judging, settings)),
     )
 
@@ -84,7 +84,7 @@ def _flip_test(search: TriggerSearch, settings: Scale, view: View) -> Sample:
     return count * shown * share, lambda: flip(patches, own, view.seeds("sample"))
 
 
-def _classifier(settings: Scale, view: View) -> Sample:
+def classifier_sample(settings: Scale, view: View) -> Sample:
     batches = max(2, min(CHECK_EVERY, len(view) // (BATCH // 2)))
     images = view.batch(np.arange(min(len(view), 2 * settings.top_k)))
     lesson = Lesson(
