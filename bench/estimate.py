@@ -24,6 +24,9 @@ TRIAL_PIXELS = 256 * 32 * 32
 """A trial step takes so many pixels at most: enough to fill two cores, and within memory for any backbone. Of smaller
 steps as many are timed as make up for it."""
 
+POISONING = 1e-5
+"""Seconds to decide about an image and to write that down: measured 7e-6 (docs/growth.md)."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -117,7 +120,9 @@ class Estimator:
 
     def _trial(self, stage: Stage) -> Row:
         config, title = self._pipeline.config, stage.title
-        if stage.name in ("poison", "import", "control"):
+        if stage.name == "poison":
+            return Row(title, False, stage.work * POISONING, "the number of images")
+        if stage.name in ("import", "control"):
             return Row(title, False, 1.0, "a guess: no training")
         basis = self._basis()
         if stage.name == "pretrain":

@@ -3,12 +3,13 @@
 | cost              | amount                                            | grows with                     |
 |-------------------|---------------------------------------------------|--------------------------------|
 | features          | N and the flip set                                | images                         |
-| k-means           | N x clusters                                      | images^2 while clusters = N/127|
+| k-means           | N x (clusters + 32)                               | images^2 while clusters = N/127|
 | masking, Grad-CAM | images scored x passes of the locator             | clusters x masks               |
 | flip test         | images scored x images of the flip set            | clusters x flip set            |
 | poison classifier | members x batches                                 | images, within limits          |
 | judging           | members x N                                       | images                         |
 
+The 32 of k-means is what a row costs besides the clusters that it is held against, measured.
 Not counted: reading and hashing the images, and what is written.
 """
 
@@ -33,6 +34,9 @@ from .quick import quickened
 if TYPE_CHECKING:
     from .scale import Scale
 
+EACH_ROW = 32  # k-means: clusters that a row costs as much as, besides those there are
+ROWS_VALUES = 2**21  # of the rows that k-means is timed on
+
 
 def costs(search: TriggerSearch, count: int, size: int) -> tuple[Cost, ...]:
     """The table above for `count` images of `size` px."""
@@ -40,7 +44,7 @@ def costs(search: TriggerSearch, count: int, size: int) -> tuple[Cost, ...]:
     how = "" if search.search == "exact" else f" ({search.search})"
     return (
         Cost("features", count + settings.flip_set, partial(_features, settings)),
-        Cost("k-means", count * settings.clusters, partial(_k_means, settings)),
+        Cost("k-means", count * (settings.clusters + EACH_ROW), partial(_k_means, settings, count)),
         Cost(f"{search.locates}{how}", scored * search.encoded(size), partial(_locating, search, settings)),
         Cost(f"flip test{how}", scored * search.flips(settings), partial(_flip_test, search, settings)),
         Cost("poison classifier", search.members * _batches(settings.iterations), partial(classifier_sample, settings)),
@@ -58,11 +62,12 @@ def _features(settings: Scale, view: View) -> Sample:
     return len(view), lambda: all_features(view, settings.batch)
 
 
-def _k_means(settings: Scale, view: View) -> Sample:
-    """As many rows to a centre as there will be at most, so that a centre's own work weighs as much."""
-    clusters = min(settings.clusters, 64)
-    features = _unit(32 * clusters, view.encoder.dim)
-    return len(features) * clusters, lambda: k_means(features.numpy(), clusters, 0, gpu=view.device.type == "cuda")
+def _k_means(settings: Scale, count: int, view: View) -> Sample:
+    """On as many rows as there will be, as far as that takes no time: more than fit the cache cost more each."""
+    clusters, rows = min(settings.clusters, 64), min(count, ROWS_VALUES // view.encoder.dim)
+    features = _unit(max(rows, clusters), view.encoder.dim)
+    run = partial(k_means, features.numpy(), clusters, 0, gpu=view.device.type == "cuda")
+    return len(features) * (clusters + EACH_ROW), run
 
 
 def _locating(search: TriggerSearch, settings: Scale, view: View) -> Sample:

@@ -31,7 +31,7 @@ def test_amounts_by_hand():
     found = amounts(PoisonCAM(**SMALL, masks=20))
     assert found == {
         "features": 240 + 16,
-        "k-means": 240 * 8,
+        "k-means": 240 * (8 + 32),
         "masking": pytest.approx(58 * 256 * (1 - (255 / 256) ** 20)),
         "flip test": 58 * 16,
         "poison classifier": pytest.approx(2 * 282.8427),
