@@ -373,7 +373,7 @@ def curve_lines() -> Iterator[str]:
         (low, fast), (high, slow) = points[0], points[-1]
         takes = told(part, axis) if law is None else f"{law:g}"
         yield (
-            f"| {part} | {axis} | {low:,.0f} to {high:,.0f} | {fast:.2g} to {slow:.2g} | {found.exponent:.2f} | "
+            f"| {part} | {axis} | {low:,.0f} to {high:,.0f} | {fast:.3g} to {slow:.3g} | {found.exponent:.2f} | "
             f"{found.low:.2f} to {found.high:.2f} | {takes} |"
         )
 
