@@ -13,11 +13,14 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import numpy as np
+
 from .config import Config
+from .data.images import Subset
 from .pipeline import Pipeline
 from .stages import Machine, Stage
 from .store import Store, canonical, digest
-from .trial import cost_seconds, encoding_pace, probing_pace, trial_job
+from .trial import cost_seconds, encoding_pace, probing_pace, sample_size, trial_job
 from .types import Defense, Images
 
 TRIAL_PIXELS = 256 * 32 * 32
@@ -174,7 +177,8 @@ class Estimator:
 def search_seconds(config: Config, defense: Defense, images: Images, machine: Machine, pace: Pace) -> dict[str, float]:
     """Seconds of each of the defense's costs on these images; {} where it does not tell them."""
     costs = defense.costs(len(images), images.size)
-    return cost_seconds(costs, pace.prices, config, defense, images, machine) if costs else {}
+    few = Subset(images, np.arange(sample_size(images, pace.encoding)))
+    return cost_seconds(costs, pace.prices, config, defense, few, machine) if costs else {}
 
 
 def measure_pace(pipeline: Pipeline) -> Pace:

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from .ssl.train import Job
     from .view import DefenderView
 
-SAMPLE_PIXELS = 1024 * 32 * 32
-"""A sample of a cost is about as much work as to encode images of so many pixels in all."""
+SAMPLE_PIXELS, SAMPLE_WORK = 1024 * 32 * 32, 2.0
+"""A sample of a cost is about as much work as to encode images of so many pixels in all, or as takes so many seconds
+where that is less; 8 images at least."""
 SAMPLE_SECONDS = 0.5
 """A sample is timed three times, or until so much time has gone."""
 
@@ -104,16 +105,21 @@ def defense_view(
     )
 
 
+def sample_size(images: Images, encoding: float) -> int:
+    """How many images the view of a sample has. encoding: seconds that an image takes."""
+    few = max(8, min(SAMPLE_PIXELS // images.size**2, int(SAMPLE_WORK / max(encoding, 1e-9))))
+    return min(len(images), few)
+
+
 def cost_seconds(
-    costs: Iterable[Cost], prices: dict[str, float], config: Config, defense: Defense, images: Images, machine: Machine
+    costs: Iterable[Cost], prices: dict[str, float], config: Config, defense: Defense, few: Images, machine: Machine
 ) -> dict[str, float]:
-    """Seconds of each of the defense's costs, by what it is. prices: those of a unit; what is missing is timed on the
-    first of `images` and added."""
+    """Seconds of each of the defense's costs, by what it is. prices: those of a unit; what is missing is timed on
+    a view of the images `few` and added."""
     wanted = list(costs)
     missing = [cost for cost in wanted if cost.what not in prices]
     if missing:
-        some = Subset(images, np.arange(min(len(images), max(8, SAMPLE_PIXELS // images.size**2))))
-        view = defense_view(config, defense, some, random_encoder(config, images.size, machine), machine)
+        view = defense_view(config, defense, few, random_encoder(config, few.size, machine), machine)
         prices.update({cost.what: price(*cost.sample(view), machine) for cost in missing})
     return {cost.what: cost.amount * prices[cost.what] for cost in wanted}
 

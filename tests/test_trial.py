@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 
+import numpy as np
 import pytest
 
 from bench import trial
+from bench.data.images import ArrayImages, Subset
 from bench.probe_settings import ProbeSettings
 from bench.stages import Machine
-from bench.trial import cost_seconds, price, probing_pace
+from bench.trial import cost_seconds, price, probing_pace, sample_size
 from bench.types import Cost
 
 CPU = Machine(accelerator="cpu")
@@ -40,13 +42,20 @@ def test_what_takes_long_is_timed_once(clock):
     assert price(1, run, CPU) == 2.0
 
 
+@pytest.mark.parametrize(
+    ("count", "size", "encoding", "few"),
+    [(5000, 32, 1e-4, 1024), (5000, 224, 1e-4, 20), (5000, 32, 0.02, 100), (5000, 224, 1.0, 8), (5, 224, 1.0, 5)],
+)
+def test_a_sample_is_of_so_many_pixels_or_seconds(count, size, encoding, few):
+    images = ArrayImages(np.broadcast_to(np.zeros(1, np.uint8), (count, 3, size, size)))
+    assert sample_size(images, encoding) == few
+
+
 def test_only_what_has_no_price_is_timed(workshop, monkeypatch):
-    """By hand: 10 at 2 s that are known; 6 at 0.5 s, of which the sample does 4 in 2 s. The view is as small as it may
-    be: 8 images."""
+    """By hand: 10 at 2 s that are known; 6 at 0.5 s, of which the sample does 4 in 2 s."""
     monkeypatch.setattr(trial, "price", lambda units, run, machine: run() / units)
-    monkeypatch.setattr(trial, "SAMPLE_PIXELS", 1)
     config, seen = workshop.pipeline().config, []
-    images = workshop.pipeline().dataset.train.images
+    images = Subset(workshop.pipeline().dataset.train.images, range(8))
 
     def sample(view):
         seen.append((len(view), view.encoder.dim))
