@@ -65,7 +65,8 @@ def test_check_names_each_stale_number(command):
 
 def test_a_block_and_numbers_on_one_page(command):
     """--only is of the block; a number may come from any table."""
-    page = f"{PAGE.replace('laptop;', 'laptop target 9;')}\n<!-- leaderboard: begin -->\n<!-- leaderboard: end -->\nend\n"
+    page = PAGE.replace("laptop;", "laptop target 9;")
+    page += "\n<!-- leaderboard: begin -->\n<!-- leaderboard: end -->\nend\n"
     cited = page.replace("# Mine", "# The paper: <!-- n: stl10; poisoncam; ACC -->?<!-- /n -->")
     code, _, filled = command(cited, "--only", "target 9", records=RECORDS)
     assert code == 0
