@@ -20,8 +20,11 @@ def resident(images: Images, device: torch.device | str) -> Tensor | None:
     """All images as uint8 (N, 3, S, S) on `device` where they fit in RESIDENT_BYTES; else None."""
     if len(images) * 3 * images.size**2 > RESIDENT_BYTES:
         return None
-    parts = [images.batch(np.arange(i, min(i + _CHUNK, len(images)))) for i in range(0, len(images), _CHUNK)]
-    return torch.cat(parts).to(device)
+    kept = torch.empty((len(images), 3, images.size, images.size), dtype=torch.uint8, device=device)
+    for start in range(0, len(images), _CHUNK):
+        rows = kept[start : start + _CHUNK]
+        rows.copy_(images.batch(np.arange(start, start + len(rows))))
+    return kept
 
 
 class _Reader(Dataset[Tensor]):

@@ -93,11 +93,12 @@ def _learn(view: View, clusters: int, batch: int) -> dict[str, NDArray[np.generi
 
 
 def all_features(view: View, batch: int) -> NDArray[np.float32]:
-    """L2-normalised features of all images, (N, dim) float32; `batch` images in memory at once."""
+    """L2-normalised features of all images, (N, dim) float32, the one array of that size; `batch` images in memory at
+    once. Raises BenchError where any is not finite."""
     team = view.team(partial(_encoding, batch))
     tell = partial(_tell, view, "features", len(view))
     features: NDArray[np.float32] = team(None, len(view), batch, tell)["features"]
-    bad = int((~np.isfinite(features)).any(axis=1).sum())
+    bad = sum(int((~np.isfinite(part)).any(axis=1).sum()) for part in _chunks(features, batch))
     if bad:
         raise BenchError(
             f"The encoder gives NaN or infinite features for {bad} of {len(view)} images: its training has "
@@ -128,7 +129,8 @@ def _encoding(batch: int, view: View) -> Part:
 def k_means(features: NDArray[np.float32], clusters: int, seed: int, *, gpu: bool = False) -> NDArray[np.float32]:
     """Centres (clusters, dim) float32 by faiss, Euclidean, 20 iterations, all points, `seed` in [0, 2**31).
 
-    Threads share out whole rows, so the number of cores does not change the result (a test holds this).
+    Threads share out whole rows, so the number of cores does not change the result (a test holds this). faiss reads
+    the features where they lie, and makes 12 bytes for each row.
     """
     import faiss
 
