@@ -239,7 +239,7 @@ class Scenes(DatasetPlugin):
 
     def load(self) -> Dataset:
         """The scenes; up to KEPT images (KEPT_BYTES) lie in memory, more are drawn whenever they are asked for."""
-        train, val = self._split("train", self.train_per_class), self._split("val", self.val_per_class)
+        train, val = self.split("train", self.train_per_class), self.split("val", self.val_per_class)
         digests = [
             (name, split.ids[:KEPT], image_digests(Subset(split.images, range(min(KEPT, len(split)))), split.labels))
             for name, split in (("train", train), ("val", val))
@@ -260,7 +260,8 @@ class Scenes(DatasetPlugin):
         drawn = tuple(name if names.count(name) == 1 else f"{name} {k}" for k, name in enumerate(names))
         return self.names + drawn[len(self.names) :]
 
-    def _split(self, name: str, per_class: int) -> Split:
+    def split(self, name: str, per_class: int) -> Split:
+        """One split, of which nothing is drawn but what is kept: "train", "val", or more of them by other names."""
         recipe = Recipe(
             size=self.size,
             classes=self.classes,
