@@ -130,16 +130,19 @@ def _names(ids: Sequence[str]) -> Names:
     wrong = next((index for index, name in enumerate(ids) if not isinstance(name, str)), None)
     if wrong is not None:
         raise BenchError(f"the id of image {wrong} is {ids[wrong]!r}; expected a string")
-    if len(set(ids)) < len(ids):
-        raise BenchError(_twice(ids))
+    first, second = _twice(ids)
+    if first != second:
+        raise BenchError(f"images {first} and {second} have the same id {ids[first]!r}; ids must be unique")
     return ids if isinstance(ids, Names) else Names(ids)
 
 
-def _twice(ids: Sequence[str]) -> str:
-    """Which id comes twice, first."""
+def _twice(ids: Sequence[str]) -> tuple[int, int]:
+    """Where an id comes first, and where again; (0, 0) where none does. A set of all ids would be a copy of them."""
+    hashes = np.fromiter(map(hash, ids), np.int64, len(ids))
+    if len(np.unique(hashes)) == len(hashes):
+        return 0, 0
     seen: dict[str, int] = {}
-    index, name = next((index, name) for index, name in enumerate(ids) if seen.setdefault(name, index) != index)
-    return f"images {seen[name]} and {index} have the same id {name!r}; ids must be unique"
+    return next(((seen[name], at) for at, name in enumerate(ids) if seen.setdefault(name, at) != at), (0, 0))
 
 
 def _check_indices(poisons: Sequence[Poison], count: int) -> None:

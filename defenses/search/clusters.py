@@ -85,11 +85,22 @@ def _learn(view: View, clusters: int, batch: int) -> dict[str, NDArray[np.generi
     features = all_features(view, batch)
     seed = view.seeds("clusters").value % 2**31
     centres = k_means(features, clusters, seed, gpu=view.device.type == "cuda")
-    goal = torch.tensor(centres, device=view.device)
-    parts = [nearest(torch.tensor(part, device=view.device), goal) for part in _chunks(features, batch)]
-    labels = torch.cat([part[0] for part in parts]).cpu().numpy()
-    distances = torch.cat([part[1] for part in parts]).cpu().numpy()
+    labels, distances = assigned(features, torch.tensor(centres, device=view.device), batch)
     return {"centres": centres, "labels": labels, "distances": distances}
+
+
+def assigned(
+    features: NDArray[np.float32], centres: Tensor, batch: int
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """`nearest` of all features (N, dim), `batch` rows at once on the device of the centres."""
+    labels, distances = np.empty(len(features), np.int64), np.empty(len(features), np.float32)
+    for start in range(0, len(features), batch):
+        part = slice(start, start + batch)
+        # Into arrays that are there: small results kept between large blocks that come and go would leave holes in the
+        # heap that fit no block any more, until all blocks have had one of their own (glibc; measured).
+        found = nearest(torch.tensor(features[part], device=centres.device), centres)
+        labels[part], distances[part] = found[0].cpu().numpy(), found[1].cpu().numpy()
+    return labels, distances
 
 
 def all_features(view: View, batch: int) -> NDArray[np.float32]:
