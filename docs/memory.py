@@ -11,6 +11,7 @@ had when its imports were done. A step ends by itself where it would take more t
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import subprocess
@@ -28,7 +29,7 @@ import torch
 from torch import nn
 
 from bench import Images, Scene, Seeds
-from bench.data.images import ArrayImages, PoisonedImages, Subset, rows_of
+from bench.data.images import PoisonedImages, Subset, rows_of
 from bench.data.names import Names
 from bench.data.scenes import Scenes
 from bench.encoder import FrozenEncoder, normalised_features
@@ -146,7 +147,7 @@ def loader(meter: Meter, options: argparse.Namespace) -> None:
         plan = Schedule(TrainSettings(batch=options.batch, epochs=1, warmup=0), len(images), SEEDS)
     many = min(options.batches, plan.steps)
     edges = (0, many // 3, 2 * many // 3, many)
-    for first, last in zip(edges, edges[1:], strict=False):
+    for first, last in itertools.pairwise(edges):
         batches = [plan.indices(number) for number in range(first, last)]
         with meter.part(f"batches {first + 1} to {last}, {options.workers} workers"):
             for batch in feed(images, batches, CPU, options.workers):
