@@ -269,7 +269,7 @@ def table(options: argparse.Namespace) -> None:
 
 NUMBERS = {
     "rows": (1_300_000, "rows of the steps but `loader`"),
-    "clusters": (64, "of the search"),
+    "clusters": (32, "of the search"),
     "images": (127_000, "of the step `loader`"),
     "size": (224, "their width, px"),
     "batches": (300, "that it reads"),
