@@ -301,7 +301,7 @@ def clean_stage(
             )
             found = asked(defense.clean)
         verdict = check_verdict(found, count, images.size, defense.name)
-        _write_verdict(asked.unshown(verdict), making.dir)
+        write_verdict(asked.unshown(verdict), making.dir)
 
     return Stage(
         name="clean",
@@ -432,7 +432,7 @@ def control_stage(
         poisoned = manifest().poisoned
         truth = Truth(poisoned=poisoned, rival_keep=rival().keep if rival else None)
         keep = control.keep(truth, config.seeds.child("control"))
-        _write_verdict(check_verdict(Verdict(keep=keep), len(poisoned), 0, control.name), making.dir)
+        write_verdict(check_verdict(Verdict(keep=keep), len(poisoned), 0, control.name), making.dir)
 
     return Stage(
         name="control",
@@ -443,7 +443,8 @@ def control_stage(
     )
 
 
-def _write_verdict(verdict: Verdict, folder: Path) -> None:
+def write_verdict(verdict: Verdict, folder: Path) -> None:
+    """What a clean stage leaves in `folder`."""
     write_arrays(folder / "verdict.npz", verdict.arrays())
     write_json(folder / "facts.json", dict(verdict.facts))
 
