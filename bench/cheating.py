@@ -28,7 +28,6 @@ from .stages import Machine, defender_view
 from .store import Store, write_bytes, writing
 from .types import Dataset
 
-_BLIND = lambda *_: None  # noqa: E731
 IN_FOLDERS = (Blocks, Names, Times)
 """Cheats that go for the files of a data set in folders; the others meet drawn scenes."""
 SEEDS = range(8)
@@ -196,7 +195,7 @@ def _in_a_module(truth: object) -> Iterator[None]:
 class _Deaf:
     """A listener that hears nothing."""
 
-    started = progressed = measured = finished = staticmethod(_BLIND)
+    started = progressed = measured = finished = staticmethod(lambda *_: None)
 
 
 def insert(path: Path, text: str) -> None:

@@ -60,6 +60,7 @@ TensorBoardDir = Annotated[
     Path | None,
     typer.Option("--tensorboard", metavar="DIR", help="Write the run's curves below DIR.", show_default="no"),
 ]
+RunInStore = Annotated[Path, typer.Argument(help="The record of a run whose stages are still in the store.")]
 Devices = Annotated[int, typer.Option(min=1, help="Devices (processes) a training takes.")]
 Nodes = Annotated[
     int, typer.Option(min=1, help="Machines a training spans: start this once on each (docs/scale.md, Several nodes).")
@@ -233,7 +234,7 @@ def profile(
 
 @app.command()
 def show(
-    run: Annotated[Path, typer.Argument(help="The record of a run whose stages are still in the store.")],
+    run: RunInStore,
     maps: Annotated[
         list[str] | None, typer.Option(help="Whose maps to draw.", show_default="every defense that locates")
     ] = None,
@@ -266,7 +267,7 @@ def _place(engine: str | None, address: str | None, jobs: int | None, resources:
 
 @app.command()
 def report(
-    run: Annotated[Path, typer.Argument(help="The record of a run whose stages are still in the store.")],
+    run: RunInStore,
     maps: Annotated[
         list[str] | None, typer.Option(help="Whose maps to draw.", show_default="the run's defense, if it locates")
     ] = None,
@@ -365,7 +366,7 @@ def scan(
         typer.Option(metavar="FILE|NAME", help="A checkpoint, or timm's weights by name.", show_default="train one"),
     ] = None,
     train: Annotated[
-        str | None, typer.Option(metavar="PRESET", help="Train an encoder so.", show_default="laptop or cifar10")
+        str | None, typer.Option(metavar="PRESET", help="Train an encoder so.", show_default="laptop or cifar10-cpu")
     ] = None,
     defense: Annotated[str, typer.Option(help="What searches (see `bench list defense`).")] = "poisoncam",
     size: Annotated[
@@ -486,6 +487,7 @@ def leaderboard(
     """Records as tables: one for each dataset, attack and preset.
 
     A markdown file with the lines <!-- leaderboard: begin --> and <!-- leaderboard: end --> keeps what is around them.
+    So does one with numbers of records in its sentences: <!-- n: laptop; none; ACC -->79.9<!-- /n --> (docs/pages.md).
     """
     from .publish import leaderboard_command
 

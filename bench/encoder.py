@@ -88,16 +88,15 @@ def _encoding(source: Callable[[torch.device], FrozenEncoder], device: torch.dev
 
 
 def normalised_features(encoder: FrozenEncoder, images: Images, batch: int = BATCH) -> Tensor:
-    """L2-normalised features (N, dim) float32 on the CPU, `batch` images at a time.
+    """L2-normalised features (N, dim) float32 on the CPU, `batch` images at a time, in one array that is made once.
 
     Raises BenchError when any is not finite, with their number.
     """
-    parts = [
-        F.normalize(encoder(images.batch(np.arange(i, min(i + batch, len(images))))), dim=1).cpu()
-        for i in range(0, len(images), batch)
-    ]
-    features = torch.cat(parts)
-    bad = int((~torch.isfinite(features).all(1)).sum())
+    features, bad = torch.empty((len(images), encoder.dim)), 0
+    for start in range(0, len(images), batch):
+        rows = features[start : start + batch]
+        rows.copy_(F.normalize(encoder(images.batch(np.arange(start, start + len(rows)))), dim=1))
+        bad += int((~torch.isfinite(rows).all(1)).sum())
     if bad:
         raise BenchError(f"{bad} of {len(features)} images have features that are not finite: the encoder is broken")
     return features

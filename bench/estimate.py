@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
+from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from statistics import median
+from typing import Any
 
 import numpy as np
 
@@ -18,13 +20,15 @@ from .data.images import Subset
 from .pipeline import Pipeline
 from .stages import Machine, Stage
 from .store import Store, canonical, digest
+from .trial import cost_seconds, encoding_pace, probing_pace, sample_size, trial_job
 from .types import Defense, Images
 
-if TYPE_CHECKING:
-    from .ssl.train import Job
-
 TRIAL_PIXELS = 256 * 32 * 32
-"""A trial step takes so many pixels in all: enough to fill two cores, and within memory for any backbone."""
+"""A trial step takes so many pixels at most: enough to fill two cores, and within memory for any backbone. Of smaller
+steps as many are timed as make up for it."""
+
+POISONING = 1e-5
+"""Seconds to decide about an image and to write that down: measured 7e-6 (docs/growth.md)."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +47,17 @@ class Row:
 
 @dataclass(frozen=True)
 class Pace:
-    """Seconds per image, measured on this machine: of a training step, and of the encoder alone."""
+    """Seconds per image, measured on this machine: of a training step, and of the encoder alone.
+
+    probing: seconds of a step of the probe's own training. prices: seconds of a unit of each cost that was asked for,
+    by what it is (see types.Cost).
+    """
 
     training: float
     encoding: float
     batch: int
+    probing: float = 0.0
+    prices: dict[str, float] = field(default_factory=dict)
 
 
 def kind(name: str, config: Any, dataset: str | None) -> str:
@@ -113,19 +123,44 @@ class Estimator:
 
     def _trial(self, stage: Stage) -> Row:
         config, title = self._pipeline.config, stage.title
-        if stage.name in ("poison", "import", "control"):
+        if stage.name == "poison":
+            return Row(title, False, stage.work * POISONING, "the number of images")
+        if stage.name in ("import", "control"):
             return Row(title, False, 1.0, "a guess: no training")
         basis = self._basis()
         if stage.name == "pretrain":
             return Row(title, False, stage.work * self._pace.training, basis)
         if stage.name == "probe":
-            labelled = len(self._pipeline.dataset.train) * config.probe.fraction
-            images = stage.work * (1 + len(self._pipeline.triggers)) + labelled
-            return Row(title, False, images * self._pace.encoding, basis)
+            return Row(title, False, self._probe(stage), basis)
         defense = config.defense.rival or config.defense.chooser  # of the two only one searches
-        forwards = defense.forwards(stage.work, self._pipeline.dataset.size) if isinstance(defense, Defense) else 0
-        seconds = forwards * self._pace.encoding
-        return Row(title, False, seconds, f"{forwards:,} encoder passes; {basis}; its own training not counted")
+        assert isinstance(defense, Defense)
+        return Row(title, False, *self._search(defense))
+
+    def _probe(self, stage: Stage) -> float:
+        """Features of the labelled images and of the validation images, clean and with each trigger; then its steps."""
+        dataset, settings = self._pipeline.dataset, self._pipeline.config.probe
+        labelled = len(dataset.train) * settings.fraction
+        images = stage.work * (1 + len(self._pipeline.triggers)) + labelled
+        steps = settings.epochs * ceil(labelled / settings.batch)
+        return images * self._pace.encoding + steps * self._pace.probing
+
+    def _search(self, defense: Defense) -> tuple[float, str]:
+        """Seconds of a search, and what they come from."""
+        found = search_seconds(self._pipeline.config, defense, self._images, self._pipeline.machine, self._pace)
+        if not found:
+            return self._encoding(defense)
+        total = sum(found.values())
+        parts = [f"{what} {duration(seconds)}" for what, seconds in found.items() if seconds >= total / 100]
+        return total, f"a trial of each; {', '.join(parts)}"
+
+    def _encoding(self, defense: Defense) -> tuple[float, str]:
+        """The same, where encoder passes are all that is known of it."""
+        forwards = defense.forwards(len(self._images), self._images.size)
+        return forwards * self._pace.encoding, f"{forwards:,} encoder passes; {self._basis()}; nothing else counted"
+
+    @property
+    def _images(self) -> Images:
+        return self._pipeline.dataset.train.images
 
     def _basis(self) -> str:
         return f"a trial of {self._pace.batch} images"
@@ -139,43 +174,36 @@ class Estimator:
         return self._paces[tried]
 
 
+def search_seconds(config: Config, defense: Defense, images: Images, machine: Machine, pace: Pace) -> dict[str, float]:
+    """Seconds of each of the defense's costs on these images; {} where it does not tell them."""
+    costs = defense.costs(len(images), images.size)
+    few = Subset(images, np.arange(sample_size(images, pace.encoding)))
+    return cost_seconds(costs, pace.prices, config, defense, few, machine) if costs else {}
+
+
 def measure_pace(pipeline: Pipeline) -> Pace:
     """The trial of a pipeline's training."""
-    return trial(pipeline.config, pipeline.dataset.train.images, pipeline.machine)
+    return trial(pipeline.config, pipeline.dataset.train.images, pipeline.machine, len(pipeline.dataset.classes))
 
 
-def trial(config: Config, images: Images, machine: Machine) -> Pace:
-    """Three optimisation steps at the full size of model and image, on a batch that fits; the last is timed."""
+def trial(config: Config, images: Images, machine: Machine, classes: int = 2) -> Pace:
+    """A few optimisation steps at the full size of model and image, on a batch that fits: the median but for the first
+    two. classes: of the probe."""
     from .ssl.train import pretrain
     from .stages import encoder_of
 
     batch = max(2, min(config.train.batch, len(images), TRIAL_PIXELS // images.size**2))
+    steps = 2 + max(1, TRIAL_PIXELS // (batch * images.size**2))
     ticks: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
-        job = trial_job(config, images, batch, 3, Path(folder))
+        job = trial_job(config, images, batch, steps, Path(folder))
         pretrain(job, lambda *_: ticks.append(time.monotonic()), 1, machine.accelerator)
         encoder = encoder_of(Path(folder), config, images.size, machine)
-        inputs = job.images.batch(np.arange(batch))
-        encoder(inputs)
-        start = time.monotonic()
-        encoder(inputs).sum().item()
-        encoding = (time.monotonic() - start) / batch
-    return Pace(training=(ticks[-1] - ticks[-2]) / batch, encoding=encoding, batch=batch)
-
-
-def trial_job(config: Config, images: Images, batch: int, steps: int, folder: Path) -> Job:
-    """A few steps of that training on its first images."""
-    from .ssl.train import Job
-
-    return Job(
-        images=Subset(images, np.arange(min(len(images), steps * batch))),
-        method=config.ssl,
-        encoder=config.encoder,
-        views=config.views,
-        train=dataclasses.replace(config.train, batch=batch, epochs=steps, warmup=0, max_steps=steps, loader_workers=0),
-        seeds=config.seeds.child("trial"),
-        work=folder,
-        scratch=folder,
+    return Pace(
+        training=median(b - a for a, b in pairwise(ticks[1:])) / batch,
+        encoding=encoding_pace(encoder, images, batch),
+        batch=batch,
+        probing=probing_pace(config.probe, encoder.dim, classes),
     )
 
 

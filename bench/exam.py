@@ -43,16 +43,19 @@ def shuffled(seeds: Seeds, count: int) -> NDArray[np.int64]:
 
 def put_back(verdict: Verdict, order: NDArray[np.int64]) -> Verdict:
     """The verdict on a view in that order, in the order of the data set; so are facts whose name ends in _indices."""
-    parts: dict[str, Any] = {name: getattr(verdict, name) for name in ("keep", "score", "trigger_score", "boxes")}
-    parts = {k: None if v is None else _unshuffled(np.asarray(v), order) for k, v in parts.items()}
     facts = {k: order[v].tolist() if k.endswith("_indices") and v else v for k, v in verdict.facts.items()}
-    return replace(verdict, facts=facts, **parts)
+    return replace(rearranged(verdict, places(order)), facts=facts)
 
 
-def _unshuffled(values: NDArray[Any], order: NDArray[np.int64]) -> NDArray[Any]:
-    back = np.empty_like(values)
-    back[order] = values
-    return back
+def places(order: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where each image stands in a view of that order: (count,) int64."""
+    return np.argsort(order)
+
+
+def rearranged(verdict: Verdict, indices: NDArray[np.int64]) -> Verdict:
+    """The verdict with the rows of its arrays at `indices`; its facts stay as they are."""
+    moved: dict[str, Any] = {name: values[indices] for name, values in verdict.arrays().items()}
+    return replace(verdict, **moved)
 
 
 class Window:
@@ -220,8 +223,9 @@ def sit(call: Callable[[View], T], view: View, watch: Watch) -> T:
         except BaseException:
             desk.close(thread)
             raise
+        finally:
+            window.close()
         thread.join()
-        window.close()
     watch.conclude()  # before an error: a refusal that the defense turned into another one is told as what it was
     if not good:
         raise found from desk.trouble(found)

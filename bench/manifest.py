@@ -8,9 +8,10 @@ place. A row whose trigger has a strength has it as a seventh key.
 from __future__ import annotations
 
 import functools
+import io
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .data.names import Names
 from .errors import BenchError, nearest
-from .store import write_bytes
+from .store import replacing
 from .types import Box, Poison
 
 COLUMNS = ("id", "poisoned", "trigger", "target", "box", "seed")
@@ -30,6 +32,8 @@ STRENGTH = "strength"  # only in rows that have one: manifests of other attacks 
 class Manifest:
     """Ids of all N images, and a Poison for each poisoned one (sorted here by index). Arrays are read-only.
 
+    Of 1.3 million images the ids take some 30 MB; the file is written and read line by line.
+
     Raises BenchError for an id that comes twice, an index outside [0, N) or given twice, and negative
     numbers.
     """
@@ -38,10 +42,9 @@ class Manifest:
     poisons: Sequence[Poison]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "ids", tuple(self.ids))
+        object.__setattr__(self, "ids", _names(self.ids))
         plain = sorted(map(_plain, self.poisons), key=lambda poison: poison.index)
         object.__setattr__(self, "poisons", tuple(plain))
-        _check_ids(self.ids)
         _check_indices(self.poisons, len(self.ids))
 
     def __len__(self) -> int:
@@ -79,24 +82,24 @@ class Manifest:
             column[poison.index] = getattr(poison, name)
         return column
 
-    def to_bytes(self) -> bytes:
-        """The JSON lines, ASCII; equal manifests give equal bytes."""
+    def lines(self) -> Iterator[bytes]:
+        """The JSON lines, ASCII, one by one; equal manifests give equal bytes."""
         by_index = {poison.index: poison for poison in self.poisons}
-        lines = [_line(name, by_index.get(index)) for index, name in enumerate(self.ids)]
-        return "".join(lines).encode()
+        return (_line(name, by_index.get(index)).encode() for index, name in enumerate(self.ids))
+
+    def to_bytes(self) -> bytes:
+        """All `lines`."""
+        return b"".join(self.lines())
 
     @classmethod
     def from_bytes(cls, data: bytes, source: str = "manifest") -> Manifest:
         """Read JSON lines. Raises BenchError naming `source`, the line, what was got and expected."""
-        ids, poisons = [], []
-        for index, line in enumerate(data.splitlines()):
-            try:
-                name, poison = _parse(line, index)
-            except BenchError as error:
-                raise BenchError(f"{source}, line {index + 1}: {error}") from None
-            ids.append(name)
-            if poison is not None:
-                poisons.append(poison)
+        return cls._read(io.BytesIO(data), source)
+
+    @classmethod
+    def _read(cls, lines: Iterable[bytes], source: str) -> Manifest:
+        poisons: list[Poison] = []
+        ids = Names(_ids(lines, poisons, source))
         try:
             return cls(ids, poisons)
         except BenchError as error:
@@ -104,16 +107,17 @@ class Manifest:
 
     def save(self, path: Path) -> None:
         """Write the JSON lines to `path`, atomically."""
-        write_bytes(path, self.to_bytes())
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            file.writelines(self.lines())
 
     @classmethod
     def load(cls, path: Path) -> Manifest:
         """Read `path`. Raises BenchError where it cannot be read or is no manifest."""
         try:
-            data = path.read_bytes()
+            with path.open("rb") as file:
+                return cls._read(file, str(path))
         except OSError as error:
             raise BenchError(f"cannot read the manifest {path}: {error.strerror}") from error
-        return cls.from_bytes(data, str(path))
 
 
 def _frozen(array: NDArray[Any]) -> NDArray[Any]:
@@ -121,13 +125,24 @@ def _frozen(array: NDArray[Any]) -> NDArray[Any]:
     return array
 
 
-def _check_ids(ids: Sequence[str]) -> None:
+def _names(ids: Sequence[str]) -> Names:
+    """The ids, all different strings, else BenchError."""
+    wrong = next((index for index, name in enumerate(ids) if not isinstance(name, str)), None)
+    if wrong is not None:
+        raise BenchError(f"the id of image {wrong} is {ids[wrong]!r}; expected a string")
+    first, second = _twice(ids)
+    if first != second:
+        raise BenchError(f"images {first} and {second} have the same id {ids[first]!r}; ids must be unique")
+    return ids if isinstance(ids, Names) else Names(ids)
+
+
+def _twice(ids: Sequence[str]) -> tuple[int, int]:
+    """Where an id comes first, and where again; (0, 0) where none does. A set of all ids would be a copy of them."""
+    hashes = np.fromiter(map(hash, ids), np.int64, len(ids))
+    if len(np.unique(hashes)) == len(hashes):
+        return 0, 0
     seen: dict[str, int] = {}
-    for index, name in enumerate(ids):
-        if not isinstance(name, str):
-            raise BenchError(f"the id of image {index} is {name!r}; expected a string")
-        if seen.setdefault(name, index) != index:
-            raise BenchError(f"images {seen[name]} and {index} have the same id {name!r}; ids must be unique")
+    return next(((seen[name], at) for at, name in enumerate(ids) if seen.setdefault(name, at) != at), (0, 0))
 
 
 def _check_indices(poisons: Sequence[Poison], count: int) -> None:
@@ -186,6 +201,18 @@ def _line(name: str, poison: Poison | None) -> str:
     return json.dumps(row, separators=(",", ":")) + "\n"
 
 
+def _ids(lines: Iterable[bytes], poisons: list[Poison], source: str) -> Iterator[str]:
+    """The id of each row; its poison, if any, is added to `poisons`."""
+    for index, line in enumerate(lines):
+        try:
+            name, poison = _parse(line.rstrip(b"\r\n"), index)
+        except BenchError as error:
+            raise BenchError(f"{source}, line {index + 1}: {error}") from None
+        if poison is not None:
+            poisons.append(poison)
+        yield name
+
+
 def _parse(line: bytes, index: int) -> tuple[str, Poison | None]:
     """One row. Values are checked when the manifest is made; here, that the row says one thing."""
     try:
@@ -197,6 +224,8 @@ def _parse(line: bytes, index: int) -> tuple[str, Poison | None]:
     _check_columns(row)
     name, poisoned, trigger, target, box, seed = (row[column] for column in COLUMNS)
     strength = row.get(STRENGTH)
+    if not isinstance(name, str):
+        raise BenchError(f"id is {name!r}; expected a string")
     if not isinstance(poisoned, bool):
         raise BenchError(f"poisoned is {poisoned!r}; expected true or false")
     if not poisoned:

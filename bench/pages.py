@@ -38,15 +38,24 @@ def render(template: str, **values: Any) -> bytes:
     return environment().get_template(template).render(**values).encode("utf-8", "backslashreplace")
 
 
-def data_uri(pixels: NDArray[np.uint8], width: int | None = None) -> str:
-    """An image (H, W, 3) uint8 as a `data:` address of a PNG; `width`: enlarged to it in whole, hard-edged pixels."""
+def heated(pixels: NDArray[np.uint8], values: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """A map (S, S) in matplotlib's inferno over the grey image (S, S, 3): black is least, yellow most."""
+    import numpy as np
+    from matplotlib import colormaps
+
+    low, high = float(values.min()), float(values.max())
+    level = (values - low) / (high - low) if high > low else np.zeros_like(values)
+    mixed = 0.75 * 255 * colormaps["inferno"](level)[..., :3] + 0.25 * pixels.mean(-1, keepdims=True)
+    found: NDArray[np.uint8] = mixed.round().astype(np.uint8)
+    return found
+
+
+def data_uri(pixels: NDArray[np.uint8]) -> str:
+    """An image (H, W, 3) uint8 as a `data:` address of a PNG."""
     from PIL import Image
 
     if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype.name != "uint8":
         raise BenchError(f"a picture is {pixels.dtype} {pixels.shape}; expected uint8 (H, W, 3)")
-    image = Image.fromarray(pixels)
-    factor = max(1, (width or image.width) // image.width)
-    image = image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
     file = BytesIO()
-    image.save(file, "PNG", optimize=True)
+    Image.fromarray(pixels).save(file, "PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode("ascii")

@@ -42,16 +42,19 @@ class Probe:
     @torch.inference_mode()
     def predict(self, features: Tensor) -> NDArray[np.int64]:
         """Class of each L2-normalised feature vector (N, dim): (N,) int64."""
-        logits: Tensor = self.linear((features - self.mean) / self.std)
+        logits: Tensor = self.linear(_standard(features, self.mean, self.std))
         return logits.argmax(1).numpy().astype(np.int64)
 
 
 def fit(features: Tensor, labels: NDArray[np.int64], classes: int, settings: ProbeSettings, seeds: Seeds) -> Probe:
-    """Train on L2-normalised `features` (N, dim) float32 on the CPU. Raises BenchError for fewer than two classes."""
+    """Train on L2-normalised `features` (N, dim) float32 on the CPU. Raises BenchError for fewer than two classes.
+
+    Batches are standardised when they are used: of all labelled images that would be a second array of features.
+    """
     if len(np.unique(labels)) < 2:
         raise BenchError("the probe needs labelled images of two or more classes")
     mean, std = features.mean(0), features.std(0) + 1e-6
-    inputs, targets = (features - mean) / std, torch.from_numpy(labels)
+    targets = torch.from_numpy(labels)
     linear = nn.utils.skip_init(nn.Linear, features.shape[1], classes)
     nn.init.zeros_(linear.weight)
     nn.init.zeros_(linear.bias)
@@ -59,11 +62,15 @@ def fit(features: Tensor, labels: NDArray[np.int64], classes: int, settings: Pro
     drops = [settings.epochs * 3 // 8, settings.epochs * 6 // 8]
     decay = torch.optim.lr_scheduler.MultiStepLR(optimiser, drops, gamma=0.1)
     for epoch in range(settings.epochs):
-        order = torch.from_numpy(seeds.child("order", epoch).numpy().permutation(len(inputs)))
+        order = torch.from_numpy(seeds.child("order", epoch).numpy().permutation(len(features)))
         for rows in order.split(settings.batch):
-            loss = F.cross_entropy(linear(inputs[rows]), targets[rows])
+            loss = F.cross_entropy(linear(_standard(features[rows], mean, std)), targets[rows])
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
         decay.step()
     return Probe(mean, std, linear.requires_grad_(False))
+
+
+def _standard(features: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    return (features - mean).div_(std)

@@ -6,7 +6,6 @@ either, but for the number of images that a search scores.
 
 from __future__ import annotations
 
-import dataclasses
 import statistics
 import tempfile
 import time
@@ -21,6 +20,7 @@ from .config import Config
 from .data.images import Subset
 from .stages import Machine
 from .store import highest_mb
+from .trial import clocked, defense_view, random_encoder, trial_job
 from .types import Arrays, Defense, Images
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def machine_peak(device: torch.device) -> float:
 
     side = 4 * SIDE if device.type == "cuda" else SIDE
     one, two = torch.rand(2, side, side, generator=torch.Generator().manual_seed(0)).to(device)
-    return 2 * side**3 / min(_clocked(lambda: one @ two, device) for _ in range(10))
+    return 2 * side**3 / min(clocked(lambda: one @ two, device) for _ in range(10))
 
 
 def profile(config: Config, images: Images, machine: Machine, count: int) -> Iterator[Part]:
@@ -79,7 +79,7 @@ def profile(config: Config, images: Images, machine: Machine, count: int) -> Ite
 def part(title: str, images: int | None, run: Callable[[], object], device: torch.device) -> Part:
     """`run` once, counted, then three times, timed: the median."""
     operations = counted(run)
-    seconds = statistics.median(_clocked(run, device) for _ in range(3))
+    seconds = statistics.median(clocked(run, device) for _ in range(3))
     return Part(title=title, seconds=seconds, images=images, operations=operations, memory=_memory(device))
 
 
@@ -90,16 +90,6 @@ def counted(run: Callable[[], object]) -> int:
     with FlopCounterMode(display=False) as counter:
         run()
     return int(counter.get_total_flops())
-
-
-def _clocked(run: Callable[[], object], device: torch.device) -> float:
-    start = time.perf_counter()
-    run()
-    if device.type == "cuda":
-        import torch
-
-        torch.cuda.synchronize(device)
-    return time.perf_counter() - start
 
 
 def _memory(device: torch.device) -> float:
@@ -115,21 +105,9 @@ def _memory(device: torch.device) -> float:
 
 def training(config: Config, images: Images, machine: Machine) -> Iterator[Part]:
     """A step of the real loop, then the same work in parts, each by itself."""
-    from .ssl.train import Job
-
     batch = min(config.train.batch, len(images))
-    settings = dataclasses.replace(config.train, batch=batch, epochs=STEPS, warmup=0, max_steps=STEPS, loader_workers=0)
     with tempfile.TemporaryDirectory() as folder:
-        job = Job(
-            images=images,
-            method=config.ssl,
-            encoder=config.encoder,
-            views=config.views,
-            train=settings,
-            seeds=config.seeds.child("profile"),
-            work=Path(folder),
-            scratch=Path(folder),
-        )
+        job = trial_job(config, images, batch, STEPS, Path(folder))
         made = list(_step_parts(job, machine))
         step = whole_step(job, machine)
     title = f"training step, {step / made[0].seconds:.2f} times its forward and backward"
@@ -176,20 +154,7 @@ def _step_parts(job: Job, machine: Machine) -> Iterator[Part]:
     yield part("- optimiser and momentum encoder", None, update, device)
 
 
-# --- encoder and defense --------------------------------------------------------------------------
-
-
-def random_encoder(config: Config, size: int, machine: Machine) -> FrozenEncoder:
-    """The configuration's encoder as it is before training."""
-    import torch
-
-    from .encoder import FrozenEncoder
-    from .ssl.backbone import build
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seeds.child("profile").value)
-        module, dim = build(config.encoder.backbone, config.encoder.options, size, config.encoder.stem)
-    return FrozenEncoder(module, dim, machine.device)
+# --- the defense -------------------------------------------------------------------------------------
 
 
 def defense(config: Config, chooser: Defense, images: Images, encoder: FrozenEncoder, machine: Machine) -> list[Part]:
@@ -197,8 +162,6 @@ def defense(config: Config, chooser: Defense, images: Images, encoder: FrozenEnc
 
     Counted while timed: the counter takes some tens of microseconds for each operation.
     """
-    from .view import DefenderView
-
     kinds: dict[str, list[Part]] = {}
 
     def step(name: str, compute: Callable[[], Arrays]) -> Arrays:
@@ -216,16 +179,7 @@ def defense(config: Config, chooser: Defense, images: Images, encoder: FrozenEnc
         kinds.setdefault(made.title, []).append(made)
         return arrays
 
-    view = DefenderView(
-        images,
-        name=chooser.name,
-        encoder=(lambda: encoder) if "encoder" in chooser.needs else None,
-        seeds=config.seeds.child("profile"),
-        step=step,
-        report=lambda what, done, total: None,
-        device=machine.device,
-    )
-    chooser.clean(view)
+    chooser.clean(defense_view(config, chooser, images, encoder, machine, step))
     return [_sum(f"{chooser.name}: {title}", same) for title, same in kinds.items()]
 
 

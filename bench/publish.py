@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .commands import again, log_out, open_store, out
 from .errors import BenchError
-from .marks import filled_in, has_place
+from .marks import filled_in, has_place, marks, page_at, replaced
 from .store import Store, check_can_write, write_bytes
 
 if TYPE_CHECKING:
     from .evidence import Evidence
+    from .leaderboard import Table
 
 SITE = "html"
 """The format that is a folder of pages; leaderboard.FORMATS has those of one file."""
@@ -96,10 +96,9 @@ def verify_command(files: list[Path], into: Path | None) -> None:
 
 def record_name(record: Mapping[str, Any]) -> str:
     """A file name for a record sent in: whatever its texts say, one plain name."""
-    run = record["run"]
-    parts = (record["dataset"]["name"], run["attack"], run["defense"], f"seed{run['seed']}")
-    plain = "-".join(re.sub(r"[^A-Za-z0-9_+-]+", "_", part)[:40] for part in parts)
-    return f"submitted-{plain}-{record['submission']['sha256'][:10]}.json"
+    from .record import plain_title
+
+    return f"submitted-{plain_title(record)}-{record['submission']['sha256'][:10]}.json"
 
 
 def leaderboard_command(
@@ -107,8 +106,8 @@ def leaderboard_command(
 ) -> bool:
     """`bench leaderboard`. With `check` nothing is written; False where the file is not what would be written.
 
-    only: part of the titles of the tables wanted. A file that has a place for a leaderboard (see marks.py) is kept
-    around it.
+    only: part of the titles of the tables wanted; a number in a page may come from any. Of a page that has a place
+    for a leaderboard, or numbers that come from the records (see marks.py), all else is kept.
     """
     from . import leaderboard
 
@@ -123,22 +122,41 @@ def leaderboard_command(
     if render is None:
         return _site(files, output, check)
     every = leaderboard.read(files, output.parent if output else None)
-    tables = [table for table in every if only in table.title]
-    if not tables:
+    wanted = [table for table in every if only in table.title]
+    if not wanted:
         titles = ", ".join(repr(table.title) for table in every)
         raise BenchError(f"no table has {only!r} in its title; there are {titles}")
-    text = render(tables)
+    text = render(wanted)
     if output is None:
         sys.stdout.write(text)
         return True
-    page = output.read_text(encoding="utf-8") if output.is_file() and form == "markdown" else ""
-    if has_place(page, "leaderboard"):
-        text = filled_in(page, "leaderboard", text)
+    text, said = _around(output, text, every, check) if form == "markdown" else (text, [])
     if check:
-        return _fresh(output, text)
+        return _fresh(output, text, said)
     write_bytes(output, text.encode())
     out.print(f"{len(files)} records -> {output}", highlight=False, soft_wrap=True, markup=False)
     return True
+
+
+def _around(output: Path, text: str, every: Sequence[Table], check: bool) -> tuple[str, list[str]]:
+    """The page there with every mark filled in, and what is wrong with its numbers; the leaderboard itself where
+    there is no page with marks."""
+    from .leaderboard import page as pages
+
+    page = page_at(output)
+    if page is None and output.is_file() and not check:
+        raise BenchError(f"{output} cannot be read as UTF-8 text, so it is not written over: remove it, or mend it")
+    try:
+        numbered = bool(marks(page or ""))
+        stale = pages.stale(page or "", every, output.parent)
+    except BenchError as error:
+        raise BenchError(f"{output}, {error}") from error
+    if page is None or not (numbered or has_place(page, "leaderboard")):
+        return text, []
+    filled = replaced(page, stale)
+    if has_place(page, "leaderboard"):
+        filled = filled_in(filled, "leaderboard", text)
+    return filled, [pages.told(mark, new) for mark, new in stale.items()]
 
 
 def _site(files: list[Path], folder: Path | None, check: bool) -> bool:
@@ -158,16 +176,15 @@ def _site(files: list[Path], folder: Path | None, check: bool) -> bool:
     return True
 
 
-def _fresh(output: Path, text: str) -> bool:
-    """Whether the file holds `text`, whichever way its lines end; else says so."""
-    try:
-        there = output.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        there = None
-    if there == text:
+def _fresh(output: Path, text: str, said: Sequence[str]) -> bool:
+    """Whether the file holds `text`, whichever way its lines end; else says so, with what else is `said`."""
+    if page_at(output) == text:
         return True
-    what = "is not there" if there is None else "is stale"
-    log_out.print(f"bench: {output} {what}: the same command without --check writes it", markup=False, soft_wrap=True)
+    what = "is stale" if output.is_file() else "is not there"
+    for line in [f"{output}, {each}" for each in said] + [
+        f"{output} {what}: the same command without --check writes it"
+    ]:
+        log_out.print(f"bench: {line}", markup=False, highlight=False, soft_wrap=True)
     return False
 
 

@@ -15,7 +15,7 @@ import platform
 import re
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,6 +50,15 @@ _PACKAGES = (
 _HOW_IT_CAME = {"schema_version", "status", "submission"}
 _FLEETING = {"created", "hardware", "versions", "seconds", "peak_memory_mb", "threads"}
 _FAISS = ("faiss-cpu", "faiss-gpu-cu12", "faiss-gpu", "faiss")
+
+
+def entries(part: object, name: str = "") -> Iterator[tuple[str, Any]]:
+    """What nested mappings hold, by path: ("attack.rate", 0.5) ...; an empty mapping is itself a value."""
+    if isinstance(part, Mapping) and part:
+        for key, value in part.items():
+            yield from entries(value, f"{name}.{key}" if name else str(key))
+    else:
+        yield name, part
 
 
 # --- checking, reading, writing -------------------------------------------------------------------
@@ -150,6 +159,17 @@ def fingerprint(record: Mapping[str, Any]) -> str:
         for name, stage in record["stages"].items()
     }
     return digest(lasting, "record")
+
+
+def plain_title(record: Mapping[str, Any]) -> str:
+    """Dataset, attack, defense and seed as the start of a file name, whatever the record's texts say."""
+    run = record["run"]
+    return "-".join(map(plain_name, (record["dataset"]["name"], run["attack"], run["defense"], f"seed{run['seed']}")))
+
+
+def plain_name(text: str) -> str:
+    """At most 40 characters of `text`: letters, digits, "-", "+" and "_", which stands for all others."""
+    return re.sub(r"[^A-Za-z0-9_+-]+", "_", text)[:40]
 
 
 # --- the facts that a record holds ----------------------------------------------------------------

@@ -12,6 +12,7 @@ from .board import plural
 from .cells import Cell, Shop
 from .errors import BenchError
 from .leaderboard import NONE
+from .leaderboard.rows import UNDEFINED
 from .publish import files_in
 from .published import RUNS, SOURCE, table_of
 from .reproduce import Block, Key, Ours, Records, Reproduction, Row, told
@@ -29,7 +30,6 @@ _HEADINGS = {
     ("train", "precision"): "precision",
 }
 _COUNTS = ("removed", "false_positives")
-_GONE = "–"  # noqa: RUF001 - an en dash, as in the leaderboard
 
 
 def reproduce_command(
@@ -81,7 +81,7 @@ def _wanted(blocks: Sequence[Block], ours: Records) -> list[Cell]:
 def text(name: str, blocks: Sequence[Block], ours: Records, seeds: int) -> str:
     """All of it as markdown: first whether this is a reproduction at all."""
     parts = [*_opening(blocks), f"# {name}: the paper / ours (difference)\n\nThe paper: {SOURCE}; each number a mean "]
-    parts[-1] += f"over {RUNS} seeds. {_GONE}: no record."
+    parts[-1] += f"over {RUNS} seeds. {UNDEFINED}: no record."
     parts += [_block_text(block, ours) for block in blocks]
     return "\n\n".join([*parts, *_closing(_wanted(blocks, ours), seeds)])
 
@@ -120,8 +120,8 @@ def _line(row: Row, ours: Ours | None, keys: Sequence[Key], epochs: bool, foreig
 def _cell(paper: float, ours: float | None, incomparable: bool) -> str:
     """`incomparable`: counts of different numbers of images, of which a difference says nothing."""
     if ours is None:
-        return f"{paper:.1f} / {_GONE}"
-    return f"{paper:.1f} / {ours:.1f}" + ("" if incomparable else f" ({ours - paper:+.1f})")
+        return f"{paper:.1f} / {UNDEFINED}"
+    return f"{paper:.1f} / {ours:.1f}" + ("" if incomparable else f" ({round(ours - paper, 1) + 0.0:+.1f})")
 
 
 def _runs(row: Row, ours: Ours | None) -> str:

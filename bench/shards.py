@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from .errors import BenchError
-from .team import Counter, join, spans
+from .team import Counter, Rows, spans
 from .types import Arrays, Part, Team, Tell
 
 if TYPE_CHECKING:
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 Make = Callable[["torch.device"], Part]
 _GRACE = 5.0  # seconds that a process gets to end
+_PIECE = 1024  # rows that a process makes and sends at once, or one group: what lies in memory beside the result
+Piece = tuple[int, int, Arrays]
+"""(start, stop, its rows)."""
 
 
 class Shards:
@@ -62,20 +65,21 @@ class Shards:
         return self._helpers
 
     def _share_out(self, number: int, what: Any, count: int, group: int, tell: Tell) -> Arrays:
-        counter = Counter(tell)
-        parts = spans(count, group, self.devices)
-        busy = {helper.pipe: helper for helper in self._helpers[: len(parts)]}
-        for helper, span in zip(self._helpers, parts, strict=False):
-            helper.send("part", number, (what, *span))
-        found: dict[Any, Arrays] = {}
-        while len(found) < len(busy):
-            for pipe in wait([each for each in busy if each not in found]):
-                message = busy[pipe].hear()  # type: ignore[index]
-                if isinstance(message, int):
-                    counter(message)
+        counter, rows, piece = Counter(tell), Rows(count), group * max(1, _PIECE // group)
+        busy: dict[Any, _Helper] = {}
+        for helper, span in zip(self._helpers, spans(count, group, self.devices), strict=False):
+            helper.send("part", number, (what, *span, piece))
+            busy[helper.pipe] = helper
+        while busy:
+            for pipe in wait(list(busy)):
+                told = busy[pipe].hear()
+                if told is None:
+                    del busy[pipe]
+                elif isinstance(told, int):
+                    counter(told)
                 else:
-                    found[pipe] = message
-        return join([found[pipe] for pipe in busy])
+                    rows.put(*told)
+        return rows.arrays
 
 
 def _kind(accelerator: str, devices: int) -> tuple[str, int]:
@@ -111,8 +115,8 @@ class _Helper:
         except OSError:
             self._gone()
 
-    def hear(self) -> int | Arrays:
-        """Rows done, or the whole part. Raises what went wrong."""
+    def hear(self) -> int | Piece | None:
+        """Rows done, or a piece of the part, or None: that was the last. Raises what went wrong."""
         try:
             told = self.pipe.recv()
         except (EOFError, OSError):
@@ -121,7 +125,7 @@ class _Helper:
             raise told
         if isinstance(told, str):
             raise RuntimeError(f"a process of one device failed:\n{told}")
-        result: int | Arrays = told
+        result: int | Piece | None = told
         return result
 
     def _gone(self) -> NoReturn:
@@ -158,10 +162,16 @@ def _serve(pipe: Connection, kind: str, rank: int, threads: int) -> None:
                 if order == "make":
                     made[number] = pickle.loads(pickled)(device)
                 elif number in made:
-                    what, start, stop = pickle.loads(pickled)
-                    pipe.send(made[number](what, start, stop, pipe.send))
+                    _make_part(pipe, made[number], *pickle.loads(pickled))
             if order == "part" and number in failed:
                 pipe.send(failed[number] if number not in made else failed.pop(number))
+
+
+def _make_part(pipe: Connection, make: Part, what: Any, start: int, stop: int, piece: int) -> None:
+    for low in range(start, stop, piece):
+        high = min(low + piece, stop)
+        pipe.send((low, high, make(what, low, high, pipe.send)))
+    pipe.send(None)
 
 
 @contextlib.contextmanager

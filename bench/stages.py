@@ -317,7 +317,7 @@ def clean_stage(
             )
             found = asked(defense.clean)
         verdict = check_verdict(found, count, images.size, defense.name)
-        _write_verdict(asked.unshown(verdict), making.dir)
+        write_verdict(asked.unshown(verdict), making.dir)
 
     return Stage(
         name="clean",
@@ -354,18 +354,23 @@ class Sitting:
 
     def places(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
         """Where the images of the data set at `indices` stand in the view."""
-        return np.argsort(self.order)[indices]
+        return self._places[indices]
 
     def put_back(self, values: NDArray[Any]) -> NDArray[Any]:
         """Values of the view's images, in the order of the data set."""
-        return values[np.argsort(self.order)]
+        return values[self._places]
+
+    @cached_property
+    def _places(self) -> NDArray[np.int64]:
+        from .exam import places
+
+        return places(self.order)
 
     def shown(self, verdict: Verdict) -> Verdict:
         """A verdict on the data set as one on the view; its facts stay as they are."""
-        names = ("keep", "score", "trigger_score", "boxes")
-        arrays = {name: getattr(verdict, name) for name in names}
-        moved: dict[str, Any] = {name: None if each is None else each[self.order] for name, each in arrays.items()}
-        return dataclasses.replace(verdict, **moved)
+        from .exam import rearranged
+
+        return rearranged(verdict, self.order)
 
     def unshown(self, verdict: Verdict) -> Verdict:
         """A verdict on the view as one on the data set."""
@@ -414,9 +419,9 @@ def defender_view(
 
     wanted, seeds = "encoder" in defense.needs, config.seeds.child("defense").sealed()
 
-    def team(make: MakePart) -> Team:
+    def team(shards: Shards, make: MakePart) -> Team:
         source = EncoderSource(encoder(), config.encoder, images.size) if wanted else None
-        return shards.team(partial(seated, make, Seat(images, defense.name, source, seeds)))  # type: ignore[union-attr]
+        return shards.team(partial(seated, make, Seat(images, defense.name, source, seeds)))
 
     return DefenderView(
         images,
@@ -426,7 +431,7 @@ def defender_view(
         step=Notebook(notebook).step,
         report=report,
         device=machine.device,
-        team=None if shards is None or shards.devices == 1 else team,
+        team=None if shards is None or shards.devices == 1 else partial(team, shards),
     )
 
 
@@ -443,7 +448,7 @@ def control_stage(
         poisoned = manifest().poisoned
         truth = Truth(poisoned=poisoned, rival_keep=rival().keep if rival else None)
         keep = control.keep(truth, config.seeds.child("control"))
-        _write_verdict(check_verdict(Verdict(keep=keep), len(poisoned), 0, control.name), making.dir)
+        write_verdict(check_verdict(Verdict(keep=keep), len(poisoned), 0, control.name), making.dir)
 
     return Stage(
         name="control",
@@ -454,18 +459,16 @@ def control_stage(
     )
 
 
-def _write_verdict(verdict: Verdict, folder: Path) -> None:
-    arrays = {name: getattr(verdict, name) for name in ("keep", "score", "trigger_score", "boxes")}
-    write_arrays(folder / "verdict.npz", {k: np.asarray(v) for k, v in arrays.items() if v is not None})
+def write_verdict(verdict: Verdict, folder: Path) -> None:
+    """What a clean stage leaves in `folder`."""
+    write_arrays(folder / "verdict.npz", verdict.arrays())
     write_json(folder / "facts.json", dict(verdict.facts))
 
 
 def read_verdict(folder: Path) -> Verdict:
     """What a clean stage left in `folder`."""
-    found = read_arrays(folder / "verdict.npz")
     facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
-    optional = {name: found.get(name) for name in ("score", "trigger_score", "boxes")}
-    return Verdict(keep=found["keep"], facts=facts, **optional)
+    return Verdict(**read_arrays(folder / "verdict.npz"), facts=facts)
 
 
 def check_verdict(verdict: Verdict, count: int, size: int, defense: str) -> Verdict:

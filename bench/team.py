@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from .errors import BenchError
 from .types import Arrays, Part, Team, Tell
 
 
@@ -39,6 +40,30 @@ def spans(count: int, group: int, shares: int) -> list[tuple[int, int]]:
     return [(start, stop) for start, stop in itertools.pairwise(edges) if start < stop]
 
 
-def join(parts: Sequence[Arrays]) -> Arrays:
-    """The rows of all parts, one after the other."""
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+class Rows:
+    """Arrays of `count` rows, filled part by part: room for all is made once, and no part lies beside it."""
+
+    def __init__(self, count: int) -> None:
+        self.arrays: Arrays = {}
+        self._count = count
+
+    def put(self, start: int, stop: int, part: Arrays) -> None:
+        """Rows start to stop. Raises BenchError for arrays of another shape, or other names than before."""
+        if self.arrays and part.keys() != self.arrays.keys():
+            raise BenchError(f"rows {start} to {stop} have {sorted(part)}, expected {sorted(self.arrays)}")
+        for name, rows in part.items():
+            room = self._room(name, rows)
+            if rows.shape != (stop - start, *room.shape[1:]):
+                raise BenchError(
+                    f"rows {start} to {stop} of {name!r} have the shape {rows.shape}, expected "
+                    f"{(stop - start, *room.shape[1:])}"
+                )
+            room[start:stop] = rows
+
+    def _room(self, name: str, rows: NDArray[Any]) -> NDArray[Any]:
+        """The array of all rows, of a dtype that holds these, too (text may be longer than before)."""
+        room = self.arrays.get(name)
+        if room is None:
+            room = np.empty((self._count, *rows.shape[1:]), rows.dtype)
+        self.arrays[name] = room.astype(np.promote_types(room.dtype, rows.dtype), copy=False)
+        return self.arrays[name]

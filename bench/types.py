@@ -262,6 +262,11 @@ class Verdict:
     boxes: NDArray[np.int64] | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
 
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """What is not None and has a row for each image, by name."""
+        found = {name: getattr(self, name) for name in ("keep", "score", "trigger_score", "boxes")}
+        return {name: np.asarray(values) for name, values in found.items() if values is not None}
+
 
 class Grouping(NamedTuple):
     """How a defense groups N images into l groups.
@@ -273,6 +278,23 @@ class Grouping(NamedTuple):
     labels: NDArray[np.int64]
     score: NDArray[np.float64]
     rule: str
+
+
+Sample = tuple[float, Callable[[], object]]
+"""(units, run): run() does so many units of a cost."""
+
+
+class Cost(NamedTuple):
+    """One kind of a defense's work, for `bench plan`: its time is `amount` times that of a unit.
+
+    what: in words; costs of the same words take equally long a unit with the same encoder. amount: all that `clean`
+    does, in a unit that time is proportional to. sample(view): a little of it, ready to be timed, on a view of a few
+    images and an encoder with random weights: about as much as putting all images of that view through the encoder.
+    """
+
+    what: str
+    amount: float
+    sample: Callable[[View], Sample]
 
 
 class Defense(Plugin, ABC):
@@ -297,8 +319,12 @@ class Defense(Plugin, ABC):
 
     def forwards(self, count: int, size: int) -> int:
         """About how many images `clean` puts through the encoder for `count` training images of `size` px: what
-        `bench plan` estimates its time from."""
+        `bench plan` estimates its time from where there are no `costs`, and for machines that are not at hand."""
         return count if "encoder" in self.needs else 0
+
+    def costs(self, count: int, size: int) -> Sequence[Cost]:
+        """What `clean` spends its time on for `count` training images of `size` px; () where nobody has said."""
+        return ()
 
     def in_force(self, count: int, size: int) -> Mapping[str, Any]:
         """The value of every option for `count` training images of `size` px, those that a rule chooses included."""

@@ -35,6 +35,7 @@ class PatchSearch(TriggerSearch):
     """
 
     name = "patchsearch"
+    locates = "Grad-CAM"
     flip_kind = "own"
     cluster_score = "max"
     toy_options: ClassVar[dict[str, Any]] = {"clusters": 8, "members": 1, "iterations": 10, "layer": "0"}

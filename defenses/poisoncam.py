@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isqrt
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -35,6 +35,7 @@ class PoisonCAM(TriggerSearch):
     """
 
     name = "poisoncam"
+    locates = "masking"
     flip_kind = "any"
     cluster_score = "sum"
     toy_options: ClassVar[dict[str, int]] = {"clusters": 8, "masks": 8, "members": 1, "iterations": 10}
@@ -58,6 +59,10 @@ class PoisonCAM(TriggerSearch):
     def passes(self) -> int:
         """One per mask; with search="coarse" those of its two steps."""
         return isqrt(self.masks // 8) ** 2 + isqrt(self.masks // 16) ** 2 if self.search == "coarse" else self.masks
+
+    def lighter(self, passes: int) -> PoisonCAM:
+        """With as many masks as make so many passes, at most its own."""
+        return replace(self, masks=max(2, round(self.masks * min(1.0, passes / self.passes))))
 
     def encoded(self, size: int) -> float:
         """Of masks drawn with replacement from size x size places those that differ (see masking.repeats)."""

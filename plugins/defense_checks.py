@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import numpy as np
@@ -142,6 +143,21 @@ def check_forwards(trial: DefenseTrial) -> None:
     require(uses or count == 0, f'forwards() gave {count} without the need "encoder"')
 
 
+@check("return from costs() a bench.Cost for each kind of work, or (): `bench plan` times their samples")
+def check_costs(trial: DefenseTrial) -> str | None:
+    """Its costs differ in name, have an amount, and a sample that runs."""
+    costs = tuple(trial.plugin.costs(trial.toy.count, trial.toy.size))
+    names = [cost.what for cost in costs]
+    require(len(set(names)) == len(names), f"costs() names one twice: {names}")
+    needs, encoder = type(trial.plugin).needs, trial.encoder
+    for cost in costs:
+        require(math.isfinite(cost.amount) and cost.amount >= 0, f"the amount of {cost.what!r} is {cost.amount!r}")
+        units, run = cost.sample(ToyView(trial.planted, needs=needs, encoder=encoder))
+        require(units > 0, f"the sample of {cost.what!r} does {units!r} units, expected more than 0")
+        run()
+    return None if costs else "it tells no costs"
+
+
 @check("handle the case that nothing is suspicious")
 def check_clean_data(trial: DefenseTrial) -> None:
     """It runs on images without any trigger, and keeps some."""
@@ -235,6 +251,7 @@ CHECKS: tuple[Check[Any], ...] = (
     check_boxes,
     check_facts,
     check_forwards,
+    check_costs,
     check_clean_data,
     check_same_seed,
     check_resume,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from rich.console import Console
 
@@ -180,6 +182,17 @@ def test_check_tells_a_stale_leaderboard_by_its_exit_code(smoke_run, bench, copi
     assert board.read_text().endswith("x"), "nothing is written"
     with pytest.raises(BenchError, match="name it with --output FILE"):
         bench("leaderboard", copied / "records", "--check")
+
+
+def test_a_page_that_is_no_text_is_stale_and_never_written_over(bench, tmp_path, capsys):
+    page, records = tmp_path / "page.md", Path(__file__).parent / "fixtures" / "records"
+    page.write_bytes("gr\xf6\xdfe\n".encode("latin-1"))
+    asked = ["leaderboard", str(records), "--output", str(page)]
+    assert cli.guarded(lambda: cli.app([*asked, "--check"], standalone_mode=False)) == 1
+    assert f"{page} is stale" in capsys.readouterr().err.replace("\n", "")
+    with pytest.raises(BenchError, match="cannot be read as UTF-8 text, so it is not written over"):
+        bench(*asked)
+    assert page.read_bytes() == b"gr\xf6\xdfe\n"
 
 
 def test_a_leaderboard_of_nothing(bench, tmp_path):

@@ -20,7 +20,7 @@ LAYERS = tuple(
         "config combination",
         "record",
         "stages pipeline run listen outcome estimate elsewhere leaderboard summary report gallery published evidence "
-        "submission verify profiling cheating pages site",
+        "submission verify profiling trial cheating pages site",
         "cells graph engines matrix forecast board reproduce studies",
         "commands profile_command matrix_command reproduce_command report_command study plugin_commands publish scan "
         "cli __main__",

@@ -18,7 +18,7 @@ from bench.leaderboard import Group, escape, group_of, rows, tables
 from bench.leaderboard.markdown import markdown
 from bench.record import validate
 
-LAPTOP = Group("scenes", "a" * 64, "htba", "laptop", 1)
+LAPTOP = Group("scenes", "a" * 64, "htba", '{"rate":"0.5"}', "laptop", 1)
 
 
 def rates(acc, asr, acc_triggered, asr_triggered):
@@ -186,6 +186,7 @@ def test_no_records_no_rows():
         {"preset": "smoke"},
         {"fingerprint": "b" * 64},
         {"metric_version": 2},
+        {"attack_options": {"rate": 1.0}},
     ],
 )
 def test_what_cannot_be_compared_never_meets(other):
@@ -290,15 +291,25 @@ def test_other_settings_make_another_row_named_after_them():
     }
 
 
-def test_another_strength_of_the_attack_is_never_averaged_in():
-    weak, strong = make(none=(70, 2, 40, 60)), make(attack_options={"rate": 1.0}, none=(70, 2, 40, 90))
-    table = only([weak, strong])
-    assert dict(table["ASR triggered"]) == {
-        "none (attack.rate=0.5)": "60.0",
-        "none (attack.rate=1.0)": "90.0",
-        "poisoncam (attack.rate=0.5)": "3.0",
-        "poisoncam (attack.rate=1.0)": "3.0",
+def test_an_attack_with_other_options_has_a_table_of_its_own_whose_title_says_which():
+    hashes = [{"trigger_sha256": letter * 64} for letter in "ab"]
+    weak = make(none=(70, 2, 40, 60), attack_options=hashes[0])
+    strong = make(attack_options={"rate": 1.0, **hashes[1]}, none=(70, 2, 40, 90))
+    other = make(attack="ctrl")
+    found = {table.title: table.lines[0].cell("ASR triggered") for table in tables([weak, strong, other])}
+    assert found == {
+        "ctrl on scenes, preset laptop": "90.0",
+        "htba (rate 0.5) on scenes, preset laptop": "60.0",
+        "htba (rate 1.0) on scenes, preset laptop": "90.0",
     }
+
+
+def test_attacks_that_differ_by_their_trigger_alone_are_told_apart_by_its_hash():
+    found = tables([make(attack_options={"trigger_sha256": letter * 8}) for letter in "ab"])
+    assert [table.title.partition(" on ")[0] for table in found] == [
+        "htba (trigger_sha256 aaaaaaaa)",
+        "htba (trigger_sha256 bbbbbbbb)",
+    ]
 
 
 def test_an_imported_threat_model_is_never_averaged_with_a_trained_one():

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from bench.errors import BenchError
-from bench.pages import data_uri, environment, render
+from bench.pages import data_uri, environment, heated, render
 
 
 def test_everything_is_escaped_and_misspelt_names_are_errors():
@@ -37,12 +37,24 @@ def test_names_that_are_not_utf8_do_not_break_a_page(monkeypatch):
     assert render("t", name="caf\udce9") == b"caf\\udce9"
 
 
-def test_a_picture_comes_back_enlarged_in_whole_pixels():
+def test_a_picture_comes_back():
     pixels = np.arange(27, dtype=np.uint8).reshape(3, 3, 3)
-    kind, _, data = data_uri(pixels, width=7).partition(",")
+    kind, _, data = data_uri(pixels).partition(",")
     assert kind == "data:image/png;base64"
     found = np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))
-    np.testing.assert_array_equal(found, pixels.repeat(2, 0).repeat(2, 1))
+    np.testing.assert_array_equal(found, pixels)
+
+
+def test_a_map_over_a_picture_is_darkest_where_it_is_least():
+    values = np.array([[0.0, 1.0], [0.5, 0.25]], np.float32)
+    found = heated(np.full((2, 2, 3), 100, np.uint8), values)
+    light = found.sum(-1)
+    assert light[0, 0] < light[1, 1] < light[1, 0] < light[0, 1]
+    np.testing.assert_array_equal(found[0, 0], [25, 25, 28])  # 0.25 * 100 + 0.75 * inferno's first colour (0, 0, 4)
+
+
+def test_a_flat_map_is_dark():
+    assert (heated(np.zeros((2, 2, 3), np.uint8), np.ones((2, 2), np.float32)) < 4).all()
 
 
 def test_only_colour_pictures():

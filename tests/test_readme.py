@@ -8,11 +8,16 @@ import pytest
 
 from bench import leaderboard
 from bench.config import load_config
-from bench.marks import filled_in
+from bench.leaderboard import page
+from bench.marks import filled_in, marks, unmarked
 from bench.plugins.checks import assert_contract
 from bench.plugins.manager import Plugins
+from bench.publish import files_in
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [path for name in ("README.md", "docs/results.md") if (path := ROOT / name).is_file()]
+"""The pages whose every number has a mark."""
 
 
 @pytest.fixture
@@ -45,10 +50,26 @@ def test_every_preset_and_command_it_names_exists():
         assert (Path(__file__).parents[1] / document).exists(), document
 
 
-def test_its_table_is_that_of_the_committed_records():
-    root = Path(__file__).parents[1]
-    files = sorted((root / "leaderboards" / "records").iterdir())
-    tables = [table for table in leaderboard.read(files, root) if "preset laptop" in table.title]
-    assert filled_in(README, "leaderboard", leaderboard.renderer("markdown")(tables)) == README, (
-        'stale: bench leaderboard leaderboards/records --only "preset laptop" --output README.md'
+@pytest.fixture(scope="module")
+def tables():
+    return leaderboard.read(files_in([ROOT / "leaderboards" / "records"]), ROOT)
+
+
+def test_its_table_is_that_of_the_committed_records(tables):
+    laptop = [table for table in tables if "target 9" in table.title]
+    assert filled_in(README, "leaderboard", leaderboard.renderer("markdown")(laptop)) == README, (
+        'stale: bench leaderboard leaderboards/records --only "target 9" --output README.md'
     )
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_every_marked_number_is_that_of_the_committed_records(path, tables):
+    text = path.read_text(encoding="utf-8")
+    found = [page.told(mark, new) for mark, new in page.stale(text, tables, path.parent).items()]
+    assert found == [], f"stale: bench leaderboard leaderboards/records --output {path.name}, with --only as above"
+    assert [mark for mark in marks(text) if mark.kind == "n"], "it quotes records"
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_every_number_has_a_mark(path):
+    assert unmarked(path.read_text(encoding="utf-8")) == [], "docs/pages.md says how to mark them"

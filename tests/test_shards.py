@@ -143,7 +143,7 @@ def test_features_assignments_and_scores_are_those_of_one_process(shards):
     np.testing.assert_array_equal(first.labels, second.labels)
     np.testing.assert_allclose(first.distances, second.distances, atol=1e-6)
     search = PoisonCAM(clusters=5, masks=8, window=5, flip_set=10)
-    settings = search._settings(one.size, len(one))
+    settings = search.settings(one.size, len(one))
     indices, seeds = np.random.default_rng(1).permutation(70), Seeds(9)
     told = []
     ours = search._scorer(one, first, settings)(indices, seeds, lambda n: None)

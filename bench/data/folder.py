@@ -17,6 +17,7 @@ from .decode import LAW
 from .fingerprint import fingerprint
 from .images import CacheMode, Decoded, FileImages, keep_in_memory
 from .layout import Listing, read_layout, split_by_ratio
+from .names import Names
 
 CHUNK = 512
 """Files checked between two reports of progress."""
@@ -210,6 +211,7 @@ def _none_empty(split: str, part: _Kept, classes: tuple[str, ...]) -> None:
 
 
 def _split(root: Path, kept: _Kept, size: int, keep: bool) -> Split:
-    images: Images = FileImages(kept.ids, size, root=root)
+    ids = Names(kept.ids)
+    images: Images = FileImages(ids, size, root=root)
     labels = np.array(kept.labels, np.int64)
-    return Split(images=Decoded(images) if keep else images, labels=labels, ids=kept.ids)
+    return Split(images=Decoded(images) if keep else images, labels=labels, ids=ids)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,6 +66,11 @@ class ArrayImages(Images):
     def __len__(self) -> int:
         return len(self._array)
 
+    def __reduce__(self) -> tuple[Callable[..., ArrayImages], tuple[Any, ...]]:
+        """Another process opens a memory map itself: NumPy would pickle all that is in the file."""
+        place = _on_disk(self._array)
+        return (ArrayImages, (self._array,)) if place is None else (_mapped, place)
+
     def batch(self, indices: Indices) -> Tensor:
         import torch
 
@@ -72,10 +78,23 @@ class ArrayImages(Images):
         return torch.from_numpy(np.ascontiguousarray(picked))
 
 
+def _on_disk(array: NDArray[np.uint8]) -> tuple[str, int, tuple[int, ...]] | None:
+    """(file, first byte, shape) of a whole, contiguous memory map; None for any other array."""
+    file = getattr(array, "filename", None)
+    if not isinstance(array, np.memmap) or file is None or array.mode == "c" or not array.flags.c_contiguous:
+        return None
+    whole = isinstance(array.base, mmap.mmap)  # a part's `offset` is that of the whole
+    return (str(file), int(array.offset), array.shape) if whole else None
+
+
+def _mapped(file: str, offset: int, shape: tuple[int, ...]) -> ArrayImages:
+    return ArrayImages(np.memmap(file, np.uint8, mode="r", offset=offset, shape=shape))
+
+
 class FileImages(Images):
     """Image files, decoded when asked for by a few threads; the middle square of each, at `size` pixels.
 
-    paths: relative to `root`. Raises BenchError naming the file that cannot be read.
+    paths: relative to `root`; of many, as Names. Raises BenchError naming the file that cannot be read.
     """
 
     def __init__(self, paths: Sequence[str], size: int, *, root: str | Path = "") -> None:

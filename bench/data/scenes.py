@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 KEPT = 20_000
 """Splits up to this size are drawn once and kept; of larger ones only so many images enter the fingerprint (their law
 is in it through the options, and image i never depends on the others)."""
+KEPT_BYTES = 2 << 30
+"""A split of more is drawn anew whenever it is asked for, however few images it has."""
 
 Field = NDArray[np.floating[Any]]
 Rng = np.random.Generator
@@ -236,8 +238,8 @@ class Scenes(DatasetPlugin):
             raise BenchError(f"dataset.names must be up to {self.classes} different names, got {list(self.names)}")
 
     def load(self) -> Dataset:
-        """The scenes; up to KEPT images lie in memory, more are drawn whenever they are asked for."""
-        train, val = self._split("train", self.train_per_class), self._split("val", self.val_per_class)
+        """The scenes; up to KEPT images (KEPT_BYTES) lie in memory, more are drawn whenever they are asked for."""
+        train, val = self.split("train", self.train_per_class), self.split("val", self.val_per_class)
         digests = [
             (name, split.ids[:KEPT], image_digests(Subset(split.images, range(min(KEPT, len(split)))), split.labels))
             for name, split in (("train", train), ("val", val))
@@ -258,7 +260,8 @@ class Scenes(DatasetPlugin):
         drawn = tuple(name if names.count(name) == 1 else f"{name} {k}" for k, name in enumerate(names))
         return self.names + drawn[len(self.names) :]
 
-    def _split(self, name: str, per_class: int) -> Split:
+    def split(self, name: str, per_class: int) -> Split:
+        """One split, of which nothing is drawn but what is kept: "train", "val", or more of them by other names."""
         recipe = Recipe(
             size=self.size,
             classes=self.classes,
@@ -268,7 +271,7 @@ class Scenes(DatasetPlugin):
         )
         count = per_class * self.classes
         images: Images = SceneImages(recipe, count, Seeds(self.seed).child("scenes", name))
-        if count <= KEPT:
+        if count <= KEPT and count * 3 * self.size**2 <= KEPT_BYTES:
             images = ArrayImages(images.batch(range(count)).numpy())
         labels = np.arange(count, dtype=np.int64) % self.classes
         return Split(images=images, labels=labels, ids=_Numbered(name, count))

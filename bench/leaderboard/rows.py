@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bench.record import MEASURED, Record, fingerprint
+from bench.record import MEASURED, Record, entries, fingerprint
 from bench.store import canonical, digest
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ RATES |= {"ACC triggered": ("poisoned", "acc"), "ASR triggered": ("poisoned", "a
 FOUND = {"removed": "removed", "precision": "precision", "recall": "recall", "F1": "f1"}
 PLACED = {"top-{}": "accuracy", "IoU@{}": "iou", "CR@{}": "cr"}
 GAP, SEED, SECONDS = "gap closed", "seed", "seconds"
+OF_STAGE = f"{SECONDS} of "
 UNDEFINED = "–"  # noqa: RUF001 - an en dash, for what is undefined or does not apply
 
 
@@ -30,14 +32,22 @@ class Group(NamedTuple):
     dataset: str
     fingerprint: str
     attack: str
+    options: str
     preset: str
     metric_version: int
+
+    @property
+    def attack_options(self) -> dict[str, str]:
+        """Those of the attack, as texts: of another rate, target or trigger it is another attack."""
+        found: dict[str, str] = json.loads(self.options)
+        return found
 
 
 def group_of(record: Mapping[str, Any]) -> Group:
     """The table that a record belongs to."""
     data, run = record["dataset"], record["run"]
-    return Group(data["name"], data["fingerprint"], run["attack"], run["preset"], record["metric_version"])
+    options = canonical({name: text for name, text in leaves(record["config"]["attack"]) if name != "name"})
+    return Group(data["name"], data["fingerprint"], run["attack"], options, run["preset"], record["metric_version"])
 
 
 # --- rows -----------------------------------------------------------------------------------------
@@ -48,8 +58,8 @@ def rows(records: Iterable[Record], sources: Iterable[str] = ()) -> pd.DataFrame
     where one of them is.
 
     sources: where each record lies. Columns: those of Group, defense, control, settings (how it differs from other
-    rows of that table and defense, else ""), status, seed, source, then the metrics (float, NaN where undefined),
-    localisation as "<k>.accuracy", "<k>.iou", "<k>.cr".
+    rows of that table and defense, else ""), config (all of it, as `_settings` has it), status, seed, source, then the
+    metrics (float, NaN where undefined), localisation as "<k>.accuracy", "<k>.iou", "<k>.cr", and "seconds of <stage>".
     """
     import pandas as pd
 
@@ -61,9 +71,9 @@ def rows(records: Iterable[Record], sources: Iterable[str] = ()) -> pd.DataFrame
     table = list(found.values())
     _name_settings(table)
     _close_gaps(table)
-    facts = ["defense", "control", "settings", "status", SEED, "source"]
-    columns = [*Group._fields, *facts, *RATES, GAP, *FOUND, SECONDS]
-    return pd.DataFrame(table, columns=[*columns, *_placed_columns(table)])
+    facts = ["defense", "control", "settings", "config", "status", SEED, "source"]
+    columns = [*Group._fields, *facts, *RATES, GAP, *FOUND, SECONDS, *_placed_columns(table), *_stage_columns(table)]
+    return pd.DataFrame(table, columns=columns)
 
 
 def _status(record: Record) -> str:
@@ -102,6 +112,7 @@ def _row(record: Record, defense: str, rates: Mapping[str, Any], stages: Mapping
         SEED: record["run"]["seed"],
         **{name: rates[which][rate] for name, (which, rate) in RATES.items()},
         SECONDS: float(sum(seconds.values())),
+        **{f"{OF_STAGE}{name}": float(stage["seconds"]) for name, stage in stages.items()},
     }
 
 
@@ -129,6 +140,10 @@ def _placed_columns(table: Sequence[Mapping[str, Any]]) -> list[str]:
     return [f"{k}.{name}" for k in sorted(ks) for name in PLACED.values()]
 
 
+def _stage_columns(table: Sequence[Mapping[str, Any]]) -> list[str]:
+    return sorted({name for row in table for name in row if name.startswith(OF_STAGE)})
+
+
 # --- settings that differ -------------------------------------------------------------------------
 
 
@@ -143,17 +158,14 @@ def _settings(record: Record, without: str = "") -> dict[str, str]:
     return flat
 
 
-def leaves(value: object, name: str = "") -> Iterable[tuple[str, str]]:
+def leaves(value: object, name: str = "") -> Iterator[tuple[str, str]]:
     """A configuration as ("attack.rate", "0.5") ..., the values as texts."""
-    if isinstance(value, dict) and value:
-        for key, item in value.items():
-            yield from leaves(item, f"{name}.{key}" if name else key)
-    else:
-        yield name, value if isinstance(value, str) else canonical(value)
+    return ((path, leaf if isinstance(leaf, str) else canonical(leaf)) for path, leaf in entries(value, name))
 
 
 def _name_settings(table: Sequence[dict[str, Any]]) -> None:
-    """Replace each row's settings by a text of those that differ among its table's and defense's rows."""
+    """Replace each row's settings by a text of those that differ among its table's and defense's rows, and keep all of
+    them as its config."""
     peers: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in table:
         peers.setdefault((*(row[name] for name in Group._fields), row["defense"]), []).append(row)
@@ -161,6 +173,7 @@ def _name_settings(table: Sequence[dict[str, Any]]) -> None:
         every = {name for row in same for name in row["settings"]}
         differ = sorted(name for name in every if len({row["settings"].get(name) for row in same}) > 1)
         for row in same:
+            row["config"] = row["settings"]
             row["settings"] = _told({name: row["settings"].get(name, UNDEFINED) for name in differ})
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench.record import MEASURED, Record
 
-from .rows import FOUND, GAP, NONE, PLACED, RATES, SECONDS, SEED, UNDEFINED, Group, rows
+from .rows import FOUND, GAP, NONE, OF_STAGE, PLACED, RATES, SECONDS, SEED, UNDEFINED, Group, rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,7 +31,9 @@ class Line:
     """One defense, in one way, of one status. `mean` and `spread` (sample standard deviation over the seeds, NaN for
     one) by the names of `rows`; the texts are raw: each format escapes them.
 
-    status: "measured" here, "submitted" and verified, or "paper-reported". control: it sees the truth.
+    status: "measured" here, "submitted" and verified, or "paper-reported". control: it sees the truth. by_seed: the
+    values behind a mean, in the order of the seeds (none where a paper reports it). config: every setting, as texts,
+    but for the seed, the dataset's and (of "none") the defense's.
     """
 
     defense: str
@@ -41,6 +43,8 @@ class Line:
     results: tuple[Result, ...]
     mean: Mapping[str, float]
     spread: Mapping[str, float]
+    by_seed: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
+    config: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
@@ -88,14 +92,29 @@ def tables(records: Iterable[Record], sources: Iterable[str] = ()) -> list[Table
     averaged with what was sent in.
     """
     every = rows(records, sources)
-    return [_table(Group._make(key), part) for key, part in every.groupby(list(Group._fields), sort=True)]
+    parts = {Group._make(key): part for key, part in every.groupby(list(Group._fields), sort=True)}
+    return [_table(group, _title(group, parts), part) for group, part in parts.items()]
 
 
-def _table(group: Group, part: pd.DataFrame) -> Table:
+def _title(group: Group, groups: Iterable[Group]) -> str:
+    """Its attack, dataset and preset, and the attack's options where those of another table differ."""
+    alike = [other.attack_options for other in groups if _named(other) == _named(group)]
+    own = group.attack_options
+    differ = [name for name in own if any(other.get(name) != own[name] for other in alike)]
+    told = [name for name in differ if not name.endswith("sha256")] or differ
+    options = ", ".join(f"{name} {own[name]}" for name in told)
+    return f"{group.attack}{f' ({options})' if options else ''} on {group.dataset}, preset {group.preset}"
+
+
+def _named(group: Group) -> tuple[str, str, str]:
+    return group.dataset, group.attack, group.preset
+
+
+def _table(group: Group, title: str, part: pd.DataFrame) -> Table:
     own = part[part["status"] == MEASURED]
     lines = [_line(key, same) for key, same in part.groupby(["defense", "settings", "status"])]
     return Table(
-        title=f"{group.attack} on {group.dataset}, preset {group.preset}",
+        title=title,
         note=f"Dataset fingerprint {group.fingerprint[:12]}, metric version {group.metric_version}.",
         group=group,
         k=_common_k(own if len(own) else part),
@@ -105,7 +124,8 @@ def _table(group: Group, part: pd.DataFrame) -> Table:
 
 def _line(key: Any, same: pd.DataFrame) -> Line:
     defense, settings, status = key
-    names = [*RATES, GAP, *FOUND, SECONDS, *(name for name in same.columns if name[0].isdigit())]
+    more = (name for name in same.columns if name[0].isdigit() or name.startswith(OF_STAGE))
+    names = [*RATES, GAP, *FOUND, SECONDS, *more]
     by_seed = same[names].astype(float).groupby(same[SEED]).mean()
     results = sorted({Result(int(seed), source) for seed, source in zip(same[SEED], same["source"], strict=True)})
     return Line(
@@ -116,6 +136,8 @@ def _line(key: Any, same: pd.DataFrame) -> Line:
         results=tuple(results),
         mean={str(name): float(value) for name, value in by_seed.mean().items()},
         spread={str(name): float(value) for name, value in by_seed.std().items()},
+        by_seed={int(str(seed)): {str(name): float(row[name]) for name in names} for seed, row in by_seed.iterrows()},
+        config=dict(same["config"].iloc[0]),
     )
 
 
@@ -139,9 +161,14 @@ def _cell(column: str, mean: float, spread: float) -> str:
     single = math.isnan(spread)
     if math.isnan(mean):
         return UNDEFINED
-    digits = 0 if column == SECONDS or (column == "removed" and single) else 1
+    digits = digits_of(column, single)
     text = f"{mean:.{digits}f}"
     return text if single else f"{text} ± {spread:.{digits}f}"
+
+
+def digits_of(column: str, single: bool) -> int:
+    """Digits behind the point of a column's number. single: one value, not a mean over several."""
+    return 0 if column.startswith(SECONDS) or (column == "removed" and single) else 1
 
 
 def filled(lines: Sequence[Line], columns: Mapping[str, str]) -> dict[str, str]:

@@ -62,8 +62,10 @@ class Curve:
 
 def read_losses(folder: Path) -> list[float]:
     """The mean loss of each epoch that a training left in `folder`; empty where it left none."""
+    from bench.ssl.train import CURVE_FILE
+
     try:
-        found = json.loads((folder / "curve.json").read_text(encoding="utf-8"))["loss_per_epoch"]
+        found = json.loads((folder / CURVE_FILE).read_text(encoding="utf-8"))["loss_per_epoch"]
         return [float(value) for value in found]
     except (OSError, ValueError, KeyError, TypeError):
         return []

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.gallery import Look, groups_through, look_through, most_suspicious, sitting_of
-from bench.pages import data_uri
+from bench.pages import data_uri, heated
 from bench.pipeline import Pipeline
 from bench.types import Box, Defense, Grouping
 
@@ -137,17 +137,6 @@ def seen(pipeline: Pipeline, album: Album, others: Sequence[Defense], count: int
             grouping = groups_through(asked, defense, pipeline.verdict) if defense is own else None
         clusters = album.clusters(grouping) if grouping is not None else clusters
     return Seen(album.pictures(chosen, [each for each in looks if each is not None]), clusters)
-
-
-def heated(pixels: NDArray[np.uint8], values: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """A map (S, S) in matplotlib's inferno over the grey image (S, S, 3): black is least, yellow most."""
-    from matplotlib import colormaps
-
-    low, high = float(values.min()), float(values.max())
-    level = (values - low) / (high - low) if high > low else np.zeros_like(values)
-    mixed = 0.75 * 255 * colormaps["inferno"](level)[..., :3] + 0.25 * pixels.mean(-1, keepdims=True)
-    found: NDArray[np.uint8] = mixed.round().astype(np.uint8)
-    return found
 
 
 def _smaller(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

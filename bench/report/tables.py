@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.record import Record
+from bench.record import Record, entries
 from bench.summary import RATES, share
 
 from .beside import Beside
@@ -176,20 +176,12 @@ def command(record: Record) -> str:
 
 def options(record: Record) -> list[tuple[str, str]]:
     """Every option in force: ("train.epochs", "20") ..."""
-    return [(name, _text(value)) for name, value in _flat(record["config"])]
+    return [(name, _text(value)) for name, value in entries(record["config"])]
 
 
 def facts(record: Record) -> list[tuple[str, str]]:
     """What the defense says of its work."""
-    return [(name, _text(value)) for name, value in _flat(record.get("facts", {}))]
-
-
-def _flat(part: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in part.items():
-        if isinstance(value, Mapping) and value:
-            yield from _flat(value, f"{before}{name}.")
-        else:
-            yield f"{before}{name}", value
+    return [(name, _text(value)) for name, value in entries(record.get("facts", {})) if name]
 
 
 def _text(value: Any) -> str:

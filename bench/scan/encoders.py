@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bench.plugins.manager import Plugins
 
 SMALL_SET = 3500
-"""Up to so many images the preset `laptop` (20 epochs) fits best, above it `cifar10` (12): both at 32 px on a CPU."""
+"""Up to so many images the preset `laptop` (20 epochs) fits best, above it `cifar10-cpu` (12): 32 px, on a CPU."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,7 @@ class Chosen:
 
 def preset_for(count: int) -> str:
     """The preset for `count` images where none is asked for."""
-    return "laptop" if count <= SMALL_SET else "cifar10"
+    return "laptop" if count <= SMALL_SET else "cifar10-cpu"
 
 
 def choose(

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import time
-
-import numpy as np
-
-from bench.encoder import FrozenEncoder
-from bench.estimate import duration, trial
-from bench.ssl.backbone import build
+from bench.estimate import Pace, duration, search_seconds, trial
+from bench.trial import encoding_pace, random_encoder
 
 from .scan import Scan
 
@@ -17,28 +12,23 @@ TRIAL = 32
 
 
 def forecast(scan: Scan) -> str:
-    """One sentence. Needs the images read; the small training of a search's own classifier is not counted."""
-    count, size = len(scan.images), scan.chosen.size
-    training, encoding = _pace(scan)
-    train = 0.0 if scan.made(scan.encoder) else training * scan.encoder.work
-    search = 0.0 if scan.made(scan.search) else encoding * scan.chosen.defense.forwards(count, size)
+    """One sentence. Needs the images read."""
+    pace = _pace(scan)
+    train = 0.0 if scan.made(scan.encoder) else pace.training * scan.encoder.work
+    search = 0.0 if scan.made(scan.search) else _search(scan, pace)
     parts = [f"{name} {duration(seconds)}" for name, seconds in (("training", train), ("search", search)) if seconds]
     return f"About {duration(train + search)} to go ({', '.join(parts) or 'nearly all is in the store'})."
 
 
-def _pace(scan: Scan) -> tuple[float, float]:
-    """Seconds for an image of a training step, and of the encoder alone."""
+def _search(scan: Scan, pace: Pace) -> float:
+    defense, images = scan.chosen.defense, scan.images
+    found = search_seconds(scan.chosen.config, defense, images, scan.machine, pace)
+    return sum(found.values()) if found else defense.forwards(len(images), images.size) * pace.encoding
+
+
+def _pace(scan: Scan) -> Pace:
     config, machine = scan.chosen.config, scan.machine
     if scan.chosen.origin == "trained":
-        pace = trial(config, scan.images, machine)
-        return pace.training, pace.encoding
-    import torch
-
-    with torch.random.fork_rng(devices=[]):
-        module, dim = build(config.encoder.backbone, config.encoder.options, scan.chosen.size, config.encoder.stem)
-    encoder = FrozenEncoder(module, dim, machine.device)
-    batch = scan.images.batch(np.arange(TRIAL))
-    encoder(batch[:2])
-    start = time.monotonic()
-    encoder(batch).sum().item()
-    return 0.0, (time.monotonic() - start) / TRIAL
+        return trial(config, scan.images, machine)
+    encoder = random_encoder(config, scan.chosen.size, machine)
+    return Pace(training=0.0, encoding=encoding_pace(encoder, scan.images, TRIAL), batch=TRIAL)

@@ -13,9 +13,9 @@ LINE = (255, 0, 150)
 
 
 def enlarged(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(3, S, S) -> (f S, f S, 3), f a whole number that brings it to about WIDTH."""
-    factor = max(1, round(WIDTH / pixels.shape[-1]))
-    return np.ascontiguousarray(pixels.transpose(1, 2, 0).repeat(factor, 0).repeat(factor, 1))
+    """(S, S, 3) -> (f S, f S, 3), f a whole number that brings it to about WIDTH."""
+    factor = max(1, round(WIDTH / len(pixels)))
+    return pixels.repeat(factor, 0).repeat(factor, 1)
 
 
 def framed(picture: NDArray[np.uint8], box: Sequence[int] | None, size: int) -> NDArray[np.uint8]:
@@ -38,15 +38,3 @@ def _outline(
         return
     picture[[top, bottom], left : right + 1] = colour
     picture[top : bottom + 1, [left, right]] = colour
-
-
-def heated(pixels: NDArray[np.uint8], map_: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """The map (S, S) in matplotlib's inferno over the grey image (3, S, S), enlarged; black: nowhere, yellow: most."""
-    from matplotlib import colormaps
-
-    low, high = float(map_.min()), float(map_.max())
-    level = (map_ - low) / (high - low) if high > low else np.zeros_like(map_)
-    colours = colormaps["inferno"](level)[..., :3] * 255
-    grey = pixels.mean(0)[..., None]
-    mixed = (0.7 * colours + 0.3 * grey).round().astype(np.uint8)
-    return enlarged(mixed.transpose(2, 0, 1))

@@ -7,13 +7,13 @@ from typing import Any
 
 from bench.errors import BenchError
 from bench.estimate import duration
-from bench.pages import data_uri, render
+from bench.pages import data_uri, heated, render
 from bench.store import check_can_write, write_bytes, write_json
 
 from .decide import Finding
 from .encoders import Chosen
 from .lists import write_list
-from .picture import enlarged, framed, heated
+from .picture import enlarged, framed
 from .result import Result
 
 PAGE = "report.html"
@@ -66,13 +66,13 @@ MEANING = {
 
 def _pictured(result: Result) -> list[dict[str, Any]]:
     found, size = result.suspects(), result.scan.images.size
-    pixels = result.scan.images.batch(result.evidence.suspects).numpy()
+    pixels = result.scan.images.batch(result.evidence.suspects).permute(0, 2, 3, 1).numpy()
     for number, suspect in enumerate(found):
         image = pixels[number]
         suspect["picture"] = data_uri(framed(enlarged(image), suspect["box"], size))
         suspect["heat"] = None
         if result.maps is not None:
-            suspect["heat"] = data_uri(framed(heated(image, result.maps[number]), suspect["box"], size))
+            suspect["heat"] = data_uri(framed(enlarged(heated(image, result.maps[number])), suspect["box"], size))
     return found
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.errors import BenchError
+from bench.gallery import look_through
 from bench.listen import Listener
 from bench.run import make_stage
 from bench.stages import Machine, Report, Stage, clean_stage, encoder_of, read_verdict, sitting
@@ -137,9 +138,8 @@ class Scan:
             store=self.store.root,
             inputs=self.search.inputs,
         )
-        places = asked.places(suspects)
-        found = asked(lambda view: defense.attention(view, places))
-        return {} if found is None else {"maps": found[0]}
+        found = look_through(asked, defense, suspects)
+        return {} if found is None else {"maps": found.maps}
 
     def weighed(self) -> tuple[Evidence, NDArray[np.float32] | None]:
         """What the last stage left: the evidence, and the maps (n, S, S) of its suspects where there are any."""

@@ -9,7 +9,6 @@ import re
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 from bench import record as records
 from bench.errors import BenchError
@@ -35,7 +34,7 @@ def site(files: Sequence[Path]) -> dict[str, bytes]:
     Raises BenchError naming a file that cannot be used.
     """
     runs = _runs([file for file in files if file.suffix != ".csv"])
-    papers = {f"reported/{_plain_name(file.stem)}.csv": file for file in files if file.suffix == ".csv"}
+    papers = {f"reported/{records.plain_name(file.stem)}.csv": file for file in files if file.suffix == ".csv"}
     if len(papers) + sum(file.suffix != ".csv" for file in files) < len(files):
         raise BenchError(f"two of the files of reported numbers would have one name: {', '.join(papers)}")
     found = tables(runs.values(), [f"{name}.html" for name in runs])
@@ -50,18 +49,7 @@ def site(files: Sequence[Path]) -> dict[str, bytes]:
 def _runs(files: Sequence[Path]) -> dict[str, records.Record]:
     """The records by the path of their page, without its ending; equal ones are one."""
     found = [without_paths(records.load(file)) for file in files]
-    return {f"runs/{_run_name(run)}": run for run in found}
-
-
-def _run_name(run: Mapping[str, Any]) -> str:
-    """A file name: short plain parts of the record's texts, and a hash that keeps any two records apart."""
-    told = run["run"]
-    parts = (run["dataset"]["name"], told["attack"], told["defense"], f"seed{told['seed']}")
-    return "-".join([*(_plain_name(part) for part in parts), digest(dict(run))[:10]])
-
-
-def _plain_name(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_+-]+", "_", text)[:40]
+    return {f"runs/{records.plain_title(run)}-{digest(run)[:10]}": run for run in found}  # no two records share a page
 
 
 def _index(found: Sequence[Table], runs: Mapping[str, records.Record]) -> bytes:

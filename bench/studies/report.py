@@ -11,6 +11,7 @@ from typing import NamedTuple
 from bench import __version__
 from bench.config import preset_names
 from bench.leaderboard import escape
+from bench.leaderboard.rows import UNDEFINED
 from bench.metrics import METRIC_VERSION
 
 from .engine import Row
@@ -20,7 +21,6 @@ from .study import Panel
 X = float | str
 _HEAD = ("study", "preset", "dataset", "attack", "defense", "line", "step", "x", "seed", "settings", "status")
 _KEYS = ("threat_model", "search", "retraining")
-NONE = "–"  # noqa: RUF001 - an en dash, for what is undefined or not there
 
 
 class Stat(NamedTuple):
@@ -219,7 +219,7 @@ def _k_table(plan: Plan, panel: Panel, rows: Sequence[Row]) -> str:
 def cell_text(found: Stat | None) -> str:
     """'12.3 ± 0.4', three digits of what is small, a dash for nothing."""
     if found is None:
-        return NONE
+        return UNDEFINED
     digits = 1 if abs(found.mean) >= 1 or found.mean == 0 else 3
     text = f"{found.mean:.{digits}f}"
     return text if found.spread is None else f"{text} ± {found.spread:.{digits}f}"

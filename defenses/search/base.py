@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import Arrays, BenchError, Defense, Grouping, Part, Seeds, Tell, Verdict, View, nearest
+from bench import Arrays, BenchError, Cost, Defense, Grouping, Part, Seeds, Tell, Verdict, View, nearest
 
 from .scale import Scale, planned, scale
 
@@ -38,6 +38,7 @@ class TriggerSearch(Defense):
     """Clusters, candidate triggers, flip test, search, classifier. None = by the rule of search/scale.py."""
 
     needs = frozenset({"encoder"})
+    locates: ClassVar[str]
     flip_kind: ClassVar[str]
     cluster_score: ClassVar[str]
 
@@ -133,10 +134,28 @@ class TriggerSearch(Defense):
 
     def forwards(self, count: int, size: int) -> int:
         """All images once, and for every image scored the locator's passes and the flip set."""
-        settings = self._settings(size, count)
-        scored = min(count, planned(settings.clusters, self.samples, self.drop))
-        flips = ceil(settings.flip_set * HALVED_SHARE) if self.search == "coarse" else settings.flip_set
-        return count + settings.flip_set + round(scored * (self.encoded(size) + flips))
+        settings = self.settings(size, count)
+        each = self.encoded(size) + self.flips(settings)
+        return count + settings.flip_set + round(self.scored(size, count) * each)
+
+    def costs(self, count: int, size: int) -> Sequence[Cost]:
+        """See search/costs.py."""
+        from .costs import costs
+
+        return costs(self, count, size)
+
+    def scored(self, size: int, count: int) -> int:
+        """How many of `count` images the search scores, if no cluster runs out."""
+        return min(count, planned(self.settings(size, count).clusters, self.samples, self.drop))
+
+    def flips(self, settings: Scale) -> int:
+        """About how many images of the flip set a candidate is pasted on."""
+        return ceil(settings.flip_set * HALVED_SHARE) if self.search == "coarse" else settings.flip_set
+
+    def lighter(self, passes: int) -> TriggerSearch:
+        """The same search with a locator of about so many passes at most, to time it on little; `self` if it has none
+        to spare."""
+        return self
 
     def encoded(self, size: int) -> float:
         """How many of the locator's passes are left to make: `passes`, less those expected to repeat another."""
@@ -146,15 +165,16 @@ class TriggerSearch(Defense):
         from .clusters import learn
         from .order import Ordered
 
-        settings = self._settings(view.size, len(view))
+        settings = self.settings(view.size, len(view))
         ordered = Ordered(view, settings.batch)
         return ordered, learn(ordered, settings.clusters, settings.batch), settings
 
     def in_force(self, count: int, size: int) -> dict[str, Any]:
         """The options, with what search/scale.py chooses where they leave it to the rule."""
-        return {**asdict(self), **asdict(self._settings(size, count))}
+        return {**asdict(self), **asdict(self.settings(size, count))}
 
-    def _settings(self, size: int, count: int) -> Scale:
+    def settings(self, size: int, count: int) -> Scale:
+        """The parameters in force for `count` images of `size` px."""
         names = {item.name for item in fields(Scale)} | {"samples", "drop"}
         return scale(size, count, **{name: getattr(self, name) for name in names})
 

@@ -99,7 +99,7 @@ def ensemble(view: View, lesson: Lesson, training: Training, members: int, batch
     kept = [_member(view, lesson, training, i, members) for i in range(members)]
     histories = [arrays["f1"].tolist() for arrays in kept]
     networks = [_restore(arrays, view) for arrays in kept]
-    judged = view.step("classifier-judgement", lambda: {"probability": _judge(view, networks, batch)})
+    judged = view.step("classifier-judgement", lambda: {"probability": judge(view, networks, batch)})
     return Opinion(judged["probability"], histories)
 
 
@@ -202,7 +202,7 @@ def _flat(history: list[float]) -> bool:
     return len(last) == FLAT_CHECKS and last[0] > 0 and len(set(last)) == 1
 
 
-def _judge(view: View, networks: list[nn.Module], batch: int) -> NDArray[np.float64]:
+def judge(view: View, networks: list[nn.Module], batch: int) -> NDArray[np.float64]:
     """Mean over the members of the probability that each image, as it is, is poisoned: (N,)."""
     probability = np.empty(len(view))
     for start in range(0, len(view), batch):

@@ -85,19 +85,31 @@ def _learn(view: View, clusters: int, batch: int) -> dict[str, NDArray[np.generi
     features = all_features(view, batch)
     seed = view.seeds("clusters").value % 2**31
     centres = k_means(features, clusters, seed, gpu=view.device.type == "cuda")
-    goal = torch.tensor(centres, device=view.device)
-    parts = [nearest(torch.tensor(part, device=view.device), goal) for part in _chunks(features, batch)]
-    labels = torch.cat([part[0] for part in parts]).cpu().numpy()
-    distances = torch.cat([part[1] for part in parts]).cpu().numpy()
+    labels, distances = assigned(features, torch.tensor(centres, device=view.device), batch)
     return {"centres": centres, "labels": labels, "distances": distances}
 
 
+def assigned(
+    features: NDArray[np.float32], centres: Tensor, batch: int
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """`nearest` of all features (N, dim), `batch` rows at once on the device of the centres."""
+    labels, distances = np.empty(len(features), np.int64), np.empty(len(features), np.float32)
+    for start in range(0, len(features), batch):
+        part = slice(start, start + batch)
+        # Into arrays that are there: small results kept between large blocks that come and go would leave holes in the
+        # heap that fit no block any more, until all blocks have had one of their own (glibc; measured).
+        found = nearest(torch.tensor(features[part], device=centres.device), centres)
+        labels[part], distances[part] = found[0].cpu().numpy(), found[1].cpu().numpy()
+    return labels, distances
+
+
 def all_features(view: View, batch: int) -> NDArray[np.float32]:
-    """L2-normalised features of all images, (N, dim) float32; `batch` images in memory at once."""
+    """L2-normalised features of all images, (N, dim) float32, the one array of that size; `batch` images in memory at
+    once. Raises BenchError where any is not finite."""
     team = view.team(partial(_encoding, batch))
     tell = partial(_tell, view, "features", len(view))
     features: NDArray[np.float32] = team(None, len(view), batch, tell)["features"]
-    bad = int((~np.isfinite(features)).any(axis=1).sum())
+    bad = sum(int((~np.isfinite(part)).any(axis=1).sum()) for part in _chunks(features, batch))
     if bad:
         raise BenchError(
             f"The encoder gives NaN or infinite features for {bad} of {len(view)} images: its training has "
@@ -128,7 +140,8 @@ def _encoding(batch: int, view: View) -> Part:
 def k_means(features: NDArray[np.float32], clusters: int, seed: int, *, gpu: bool = False) -> NDArray[np.float32]:
     """Centres (clusters, dim) float32 by faiss, Euclidean, 20 iterations, all points, `seed` in [0, 2**31).
 
-    Threads share out whole rows, so the number of cores does not change the result (a test holds this).
+    Threads share out whole rows, so the number of cores does not change the result (a test holds this). faiss reads
+    the features where they lie, and makes 12 bytes for each row.
     """
     import faiss
 

@@ -76,6 +76,16 @@ def test_streaming_and_keeping_give_the_same_images_and_fingerprint(monkeypatch)
     assert torch.equal(streamed().batch(range(24)), ALL)
 
 
+def test_a_split_of_too_many_bytes_is_drawn_anew(monkeypatch):
+    whole = scenes().load()
+    monkeypatch.setattr(module, "KEPT_BYTES", 24 * 3 * 16 * 16 - 1)
+    some = scenes().load()
+    assert isinstance(some.train.images, SceneImages)
+    assert not isinstance(some.val.images, SceneImages)
+    assert some.fingerprint == whole.fingerprint
+    assert torch.equal(some.train.images.batch(range(24)), ALL)
+
+
 def test_more_images_leave_the_first_ones_as_they_are():
     more = scenes(train_per_class=100).load()
     assert torch.equal(more.train.images.batch(range(24)), ALL)

@@ -106,7 +106,7 @@ class TestTraining:
         view = toy_view(planted.images, None, 1)
         votes = iter([torch.full((240,), 0.2), torch.full((240,), 0.6)])
         monkeypatch.setattr(classifier, "_probability", lambda network, images: next(votes))
-        judged = classifier._judge(view, [torch.nn.Identity()] * 2, 240)
+        judged = classifier.judge(view, [torch.nn.Identity()] * 2, 240)
         np.testing.assert_allclose(judged, 0.4, atol=1e-6)
 
     def test_the_global_generator_is_left_alone(self, planted, toy_view):

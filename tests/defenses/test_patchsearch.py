@@ -63,7 +63,7 @@ class TestByHand:
         clusters = Clusters(view.encoder, centres, 64)
         distances = np.array([0, 1, 0, 1, 0, 1, 0, 9, 8], dtype=np.float32)
         defense = PatchSearch(window=2, flip_set=4, layer="scaled", margin=0, patch_min=1, patch_max=2, top_k=1)
-        settings = dataclasses.replace(defense._settings(4, 9), clusters=4)
+        settings = dataclasses.replace(defense.settings(4, 9), clusters=4)
         score = defense._scorer(view, Clustering(clusters, self.labels, distances), settings)
         search = Search(samples=3, drop=defense.drop, cluster_score=defense.cluster_score)
         found = search(view, self.labels, score)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench import BenchError, Defense, Verdict
+from bench import BenchError, Cost, Defense, Verdict
 from bench.plugins.checks import CHECKS, ToyView, assert_contract, contract, kind_of, run_checks
 from bench.plugins.kit import COMMON
 
@@ -154,6 +154,22 @@ class Boast(Far):
 
     def forwards(self, count, size):
         return count / 2
+
+
+@mutant("costs")
+class Twice(Far):
+    """Tells one cost twice."""
+
+    def costs(self, count, size):
+        return (Cost("encoding", count, lambda view: (1, list)),) * 2
+
+
+@mutant("costs")
+class Idle(Far):
+    """Times a sample of nothing."""
+
+    def costs(self, count, size):
+        return (Cost("encoding", count, lambda view: (0, list)),)
 
 
 @mutant("encoder_kept")

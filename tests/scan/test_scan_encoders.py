@@ -15,9 +15,9 @@ def plugins():
 
 
 def test_the_preset_follows_the_number_of_images(plugins):
-    assert (preset_for(3500), preset_for(3501)) == ("laptop", "cifar10")
+    assert (preset_for(3500), preset_for(3501)) == ("laptop", "cifar10-cpu")
     found = choose(plugins, 5000)
-    assert (found.config.preset, found.size, found.origin) == ("cifar10", 32, "trained")
+    assert (found.config.preset, found.size, found.origin) == ("cifar10-cpu", 32, "trained")
     assert found.defense.window == 12
 
 

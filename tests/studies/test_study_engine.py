@@ -119,14 +119,21 @@ def test_ctrl_c_goes_through_after_the_rows_before(planner, smoke, ear, monkeypa
     assert rows[0].values
 
 
+PRICES = dict.fromkeys(("features", "masking", "flip test"), 0.25)
+PRICES |= dict.fromkeys(("k-means", "poison classifier", "judging"), 0.0)
+
+
 def test_the_forecast_counts_shared_stages_once_and_tries_once(planner, smoke, monkeypatch):
     """By hand: the searches with 8 and 32 masks are missing, at 0.25 s for each image encoded."""
     tried = []
-    monkeypatch.setattr(estimate, "measure_pace", lambda pipeline: tried.append(1) or Pace(0.5, 0.25, 8))
+    monkeypatch.setattr(
+        estimate, "measure_pace", lambda pipeline: tried.append(1) or Pace(0.5, 0.25, 8, 0, dict(PRICES))
+    )
     plan = planner(smoke[0].store.root).plan(search_study((0.5, 1, 2)))
     found = forecast(plan)
     expected = [cell.pipeline.config.defense.chooser.forwards(160, 32) for cell in plan.cells if cell.step.x != 16]
-    assert (found.stages, found.seconds, len(tried)) == (2, 0.25 * sum(expected), 1)
+    assert (found.stages, len(tried)) == (2, 1)
+    assert found.seconds == pytest.approx(0.25 * sum(expected), rel=1e-3)  # whole passes there
     own = forecast(planner(smoke[0].store.root).plan(search_study((1,))))
     assert (own.stages, own.seconds) == (0, 0.0)
 
@@ -136,4 +143,4 @@ def test_the_forecast_of_a_retraining_is_that_of_the_first_training(planner, tmp
     monkeypatch.setattr(estimate, "measure_pace", lambda pipeline: Pace(0.5, 0.0, 8))
     lines = (Line(label="none", defense="none"), Line(label="i-CutMix", defense="icutmix"))
     found = forecast(planner(tmp_path / "new").plan(search_study((), lines, Depth.RETRAIN)))
-    assert found.seconds == pytest.approx(2 * 320 * 0.5 + 1.0, abs=1e-9)  # a second for the poison
+    assert found.seconds == pytest.approx(2 * 320 * 0.5 + 160 * 1e-5, abs=1e-9)  # and the poison

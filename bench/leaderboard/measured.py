@@ -1,0 +1,100 @@
+"""Numbers of a file that some measurement left: JSON, or CSV whose first column names the rows."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.errors import BenchError, nearest
+from bench.store import read_json
+
+from .sample import Sample, of_values
+
+EVERY = "*"
+_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
+
+
+def measured(path: Path, key: str) -> Sample:
+    """The numbers at a dotted key: names, places in a list (from 0), and "*" for each of what is there; a list of
+    numbers gives all of them.
+
+    A CSV is read as {row: {column: number or text}}, a row by what its first column says where no two say the same,
+    else by its place. Raises BenchError naming the file and what there is.
+    """
+    if not key:
+        raise BenchError(
+            f"which number of {path.name}? Put its key behind the file, as in 'file {path.name}; found.recall'"
+        )
+    found = {name: _number(value, f"{path}: {name}") for name, value in _at(_content(path), key, "", str(path))}
+    if not found:
+        raise BenchError(f"{path}: there is nothing at {key!r}")
+    return of_values(found if len(found) > 1 else {None: next(iter(found.values()))})
+
+
+def _content(path: Path) -> Any:
+    if path.suffix not in (".json", ".csv"):
+        raise BenchError(f"{path} cannot be quoted; expected a file that ends in .json or .csv")
+    return read_json(path) if path.suffix == ".json" else _rows(path)
+
+
+def _rows(path: Path) -> dict[str, dict[str, Any]] | list[dict[str, Any]]:
+    try:
+        reader = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8")), strict=True)
+        rows = [{str(name): _cell(text) for name, text in row.items()} for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise BenchError(f"cannot read {path} as CSV: {error}") from error
+    first = (reader.fieldnames or [""])[0]
+    named = {str(row[first]): row for row in rows}
+    return named if len(named) == len(rows) else rows
+
+
+def _cell(text: Any) -> Any:
+    """A number where it is written as one."""
+    if not isinstance(text, str) or not _NUMBER.fullmatch(text.strip()):
+        return text
+    return int(text) if text.strip().lstrip("+-").isdecimal() else float(text)
+
+
+def _at(value: Any, key: str, so_far: str, file: str) -> Iterator[tuple[str, Any]]:
+    """(key, value) of everything that the rest of the key names."""
+    if not key:
+        yield from _leaves(value, so_far)
+        return
+    items = _items(value)
+    if key == EVERY or key.startswith(f"{EVERY}."):
+        for name, item in items.items():
+            yield from _at(item, key[2:], f"{so_far}{name}.", file)
+        return
+    fits = [name for name in items if key == name or key.startswith(f"{name}.")]  # a name may have dots in it
+    if not fits:
+        place = f"at {so_far.rstrip('.')!r}" if so_far else "at its top"
+        raise BenchError(f"{file}: no {key!r} {place}.{nearest(key.partition('.')[0], items)}")
+    name = max(fits, key=len)
+    yield from _at(items[name], key[len(name) + 1 :], f"{so_far}{name}.", file)
+
+
+def _items(value: Any) -> dict[str, Any]:
+    if isinstance(value, Mapping):
+        return dict(value)
+    return {str(place): item for place, item in enumerate(value)} if _is_list(value) else {}
+
+
+def _leaves(value: Any, name: str) -> Iterator[tuple[str, Any]]:
+    if _is_list(value):
+        yield from ((f"{name}{place}", item) for place, item in enumerate(value))
+    else:
+        yield name.rstrip("."), value
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str)
+
+
+def _number(value: Any, place: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise BenchError(f"{place} is {str(value)[:60]!r}; expected a number")
+    return value

@@ -1,0 +1,237 @@
+"""Numbers that a page quotes from tables and files: what is selected, and how it is shown."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench.errors import BenchError
+from bench.leaderboard import quote, read
+from bench.leaderboard.sample import Form, difference, of_values, shown
+
+FIRST = Path(__file__).parent / "fixtures" / "records" / "v1-first.json"
+PAPER = """paper,table,dataset,attack,setting,note,defense,split,metric,value
+Some paper,Table 2,stl10,htba,5 % poisoned,mean over 3 classes,poisoncam,poisoned,asr,4.1
+"""
+
+
+def make(seed, asr, *, target=9, defense="poisoncam", removed=100, placed=True, epochs=20):
+    """A record: ASR triggered 90 before, `asr` after; seconds of the search 30 + seed."""
+    record = json.loads(FIRST.read_text())
+    record["run"] |= {"seed": seed, "defense": defense}
+    record["config"] |= {"seed": seed, "defense": {"name": defense}}
+    record["config"]["attack"]["target"] = target
+    record["config"]["train"]["epochs"] = epochs
+    metrics = record["metrics"]
+    metrics["none"]["poisoned"]["asr"], metrics["defended"]["poisoned"]["asr"] = 90.0, asr
+    metrics["detection"]["removed"] = removed
+    metrics["localisation"] = {"10": {"accuracy": 100.0, "iou": 60.0 + seed, "cr": 80.0}} if placed else {}
+    for name, stage in record["stages"].items():
+        stage["key"] = f"{abs(hash((name, seed, target, defense, epochs))):064x}"[:64]
+    record["stages"]["defense"]["seconds"] = 30.0 + seed
+    return record
+
+
+@pytest.fixture
+def tables(tmp_path):
+    """poisoncam on class 9 (three seeds), class 6 (one) and, after 5 and 6 epochs, on class 7; patchsearch on 9; and a
+    paper's number."""
+    records = [make(seed, asr, removed=100 + seed) for seed, asr in enumerate([10.0, 16.0, 13.0])]
+    records += [make(0, 2.0, target=6), *(make(seed, 12.0, defense="patchsearch") for seed in range(3))]
+    records += [make(0, 5.0, target=7, epochs=epochs) for epochs in (5, 6)]
+    files = [tmp_path / f"{number}.json" for number in range(len(records))]
+    for file, record in zip(files, records, strict=True):
+        file.write_text(json.dumps(record))
+    (tmp_path / "paper.csv").write_text(PAPER)
+    return read([*files, tmp_path / "paper.csv"])
+
+
+NINE = "laptop attack.target=9; poisoncam; "
+
+
+@pytest.mark.parametrize(
+    ("expression", "text"),
+    [
+        (NINE + "ASR triggered", "13.0 ± 3.0"),  # 10, 16, 13
+        (NINE + "asr triggered; mean", "13.0"),
+        (NINE + "ASR triggered; mean; 0 digits", "13"),
+        (NINE + "ASR triggered; 2 digits", "13.00 ± 3.00"),
+        (NINE + "ASR triggered; spread", "3.0"),
+        (NINE + "ASR triggered; each", "10.0, 16.0, 13.0"),
+        (NINE + "ASR triggered; min", "10.0"),
+        (NINE + "ASR triggered; max; 0 digits", "16"),
+        (NINE + "removed", "101.0 ± 1.0"),
+        (NINE + "removed; each", "100, 101, 102"),
+        (NINE + "IoU@10", "61.0 ± 1.0"),
+        (NINE + "top-10; mean", "100.0"),
+        (NINE + "seconds of defense", "31 ± 1"),
+        (NINE + "seeds", "3"),
+        ("htba (target 6) on scenes, preset laptop; poisoncam; ASR triggered", "2.0"),
+        ("htba on scenes, preset laptop attack.target=6; poisoncam; ASR triggered", "2.0"),
+        ("LAPTOP attack.target=6; poisoncam; removed", "100"),
+        ("paper stl10; poisoncam; ASR triggered", "4.1"),
+        # seed by seed: -2, 4, 1
+        (f"{NINE}ASR triggered minus laptop attack.target=9; patchsearch; ASR triggered", "1.0 ± 3.0"),
+        ("laptop target 7 train.epochs=5; poisoncam; ASR triggered", "5.0"),
+        (f"{NINE}ASR triggered; max minus laptop attack.target=6; poisoncam; ASR triggered", "14.0"),
+        (f"{NINE}ASR triggered; mean minus paper; poisoncam; ASR triggered; mean; 2 digits", "8.90"),
+    ],
+)
+def test_what_an_expression_gives(tables, tmp_path, expression, text):
+    assert quote.number(expression, tables, tmp_path) == text
+
+
+@pytest.mark.parametrize(
+    ("expression", "said"),
+    [
+        (
+            "labtop; none; ACC",
+            r"no table has all of 'labtop' in its title\. Did you mean 'laptop'\? There are 'htba \(target 6\) on",
+        ),
+        (
+            "htba; poisoncam; ACC",
+            r"'htba' is more than one table: 'htba \(target 6\) on scenes, preset laptop' \(fingerprint=.*stl10",
+        ),
+        (
+            "laptop attack.target=7; poisoncam; ACC",
+            r"more than one line of .*train.epochs=5.*train.epochs=6.*Put a setting, as name=",
+        ),
+        ("laptop attack.target=8; none; ACC", r"no line of .* attack\.target is 6 or 7 or 9\."),
+        ("laptop attack.targt=6; none; ACC", r"Did you mean 'attack\.target'\?"),
+        ("laptop status=submitted; none; ACC", r"status is measured\."),
+        ("laptop fingerprint=00; none; ACC", r"Fingerprints: [0-9a-f]{12} \(metric version 1\)"),
+        (NINE.replace("cam", "can") + "ACC", r"no line 'poisoncan' in .*\. Did you mean 'poisoncam'\?"),
+        (NINE + "recal", r"no column 'recal' in .*\. Did you mean 'recall'\?"),
+        (NINE + "IoU@7", r"no column 'IoU@7' in .*\. Did you mean 'IoU@10'\?"),
+        (
+            "laptop attack.target=6; none; removed",
+            r"'none' has no 'removed' in .*; it has seeds, ACC,",
+        ),
+        (NINE + "ACC; maen", r"'maen' is no form of a number\. Did you mean 'mean'\?"),
+        (NINE + "ACC; mean; min", r"'min' is no form"),
+        ("laptop attack.target=6; poisoncam; ACC; spread", "one value has no spread"),
+        ("laptop; poisoncam", "expected 'TABLE; DEFENSE; COLUMN'"),
+        ("; none; ACC", "which table"),
+        ("laptop 'x; none; ACC", "No closing quotation"),
+        (f"{NINE}ACC minus {NINE}ACC minus {NINE}ACC", "two sides; got 3"),
+        (f"{NINE}ACC minus laptop attack.target=6; none; ACC", r"values of \(0, 1, 2\) and of \(0\) cannot be paired"),
+        (f"{NINE}ACC minus {NINE}ACC; mean", "a difference is of two numbers: put one of mean, spread, min, max"),
+        (f"{NINE}ACC; each minus {NINE}ACC; mean", "a difference is of two numbers"),
+    ],
+)
+def test_what_selects_nothing_or_two_things_is_an_error(tables, tmp_path, expression, said):
+    with pytest.raises(BenchError, match=said):
+        quote.number(expression, tables, tmp_path)
+
+
+def test_a_number_is_the_leaderboards(tables, tmp_path):
+    """Whatever is in a cell of the table stands in the sentence."""
+    table = tables[0]
+    for line in table.lines:
+        which = f"laptop attack.target={line.config['attack.target']}; {line.defense}; "
+        for title, name in {**table.rates, **table.found}.items():
+            if line.cell(name) != "–":  # noqa: RUF001 - an en dash, as in the leaderboard
+                assert quote.number(which + title, tables, tmp_path) == line.cell(name)
+
+
+def test_undefined_seeds_are_shown_and_not_paired(tmp_path):
+    records = [make(0, 10.0), make(1, 16.0, placed=False), make(2, 13.0)]
+    for number, record in enumerate(records):
+        (tmp_path / f"{number}.json").write_text(json.dumps(record))
+    tables = read(sorted(tmp_path.glob("*.json")))
+    assert quote.number("laptop; poisoncam; IoU@10; each", tables, tmp_path) == "60.0, –, 62.0"  # noqa: RUF001
+    assert quote.number("laptop; poisoncam; IoU@10; min", tables, tmp_path) == "60.0"
+    with pytest.raises(BenchError, match=r"values of \(0, 2\) and of \(0, 1, 2\) cannot be paired"):
+        quote.number("laptop; poisoncam; IoU@10 minus laptop; poisoncam; ACC", tables, tmp_path)
+
+
+def test_small_tables(tables):
+    text = quote.table("laptop attack.target=9; none, poisoncam; ASR triggered, removed, seeds; mean", tables)
+    assert text.splitlines() == [
+        "| defense   |   ASR triggered |   removed |   seeds |",
+        "|:----------|----------------:|----------:|--------:|",
+        "| none      |            90.0 |         – |       3 |",  # noqa: RUF001
+        "| poisoncam |            13.0 |     101.0 |       3 |",
+    ]
+    every = quote.table("laptop attack.target=9; all; ACC", tables).splitlines()
+    assert [row.split()[1] for row in every[2:]] == ["none", "patchsearch", "poisoncam"]
+    with pytest.raises(BenchError, match="no column 'AC' "):
+        quote.table("laptop attack.target=9; none; AC", tables)
+
+
+# --- files ------------------------------------------------------------------------------------------------
+
+SCANS = {"found": {"recall": 99.25, "images": 250}, "scans": [{"seed": 0, "p": 98.4}, {"seed": 1, "p": 100}], "v1.0": 2}
+CSV = "nodes,seconds,who\n1,299.5,a\n2,35.1,b\n"
+
+
+@pytest.mark.parametrize(
+    ("expression", "text"),
+    [
+        ("file a/scan.json; found.recall", "99.2"),  # as Python rounds 99.25
+        ("file a/scan.json; found.recall; 2 digits", "99.25"),
+        ("file a/scan.json; found.images", "250"),
+        ("file a/scan.json; scans.0.p", "98.4"),
+        ("file a/scan.json; scans.*.p; min", "98.4"),
+        ("file a/scan.json; scans.*.p", "99.2 ± 1.1"),
+        ("file a/scan.json; scans.*.seed; each", "0, 1"),
+        ("file a/scan.json; v1.0", "2"),
+        ("file a/list.json; *", "1.5 ± 0.7"),
+        ("file a/list.json; values", "1.5 ± 0.7"),
+        ("file a/x.csv; 2.seconds", "35.1"),
+        ("file a/x.csv; *.seconds; max", "299.5"),
+        ("file a/same.csv; 1.seconds", "7"),
+        ("file a/x.csv; 1.seconds minus file a/x.csv; 2.seconds", "264.4"),
+    ],
+)
+def test_numbers_of_a_file(tmp_path, expression, text):
+    folder = tmp_path / "a"
+    folder.mkdir()
+    (folder / "scan.json").write_text(json.dumps(SCANS))
+    (folder / "list.json").write_text("[1, 2]" if "*" in expression else '{"values": [1, 2]}')
+    (folder / "x.csv").write_text(CSV)
+    (folder / "same.csv").write_text("kind,seconds\nclean,5\nclean,7\n")
+    assert quote.number(expression, [], tmp_path) == text
+
+
+@pytest.mark.parametrize(
+    ("expression", "said"),
+    [
+        ("file scan.json; fond.recall", r"scan\.json: no 'fond\.recall' at its top\. Did you mean 'found'\?"),
+        ("file scan.json; found.recal", r"no 'recal' at 'found'\. Did you mean 'recall'\?"),
+        ("file scan.json; found", "found is .*; expected a number"),
+        ("file scan.json; scans.*.q", r"no 'q' at 'scans\.0'"),
+        ("file scan.json; found.recall.x", r"no 'x' at 'found\.recall'\."),
+        ("file scan.json; ", "which number of scan.json"),
+        ("file absent.json; a", "cannot read .*absent.json as JSON"),
+        ("file absent.csv; a", "cannot read .*absent.csv as CSV"),
+        ("file scan.txt; a", r"expected a file that ends in \.json or \.csv"),
+        ("file scan.json", "expected 'PATH; KEY'"),
+        ("file x.csv; 1.who", r"1\.who is 'a'; expected a number"),
+        ("file empty.csv; *.a", "there is nothing at"),
+    ],
+)
+def test_a_file_that_has_no_such_number(tmp_path, expression, said):
+    (tmp_path / "scan.json").write_text(json.dumps(SCANS))
+    (tmp_path / "x.csv").write_text(CSV)
+    (tmp_path / "empty.csv").write_text("a,b\n")
+    with pytest.raises(BenchError, match=said):
+        quote.number(expression, [], tmp_path)
+
+
+# --- samples ----------------------------------------------------------------------------------------------
+
+VALUES = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=6)
+
+
+@settings(deadline=None, max_examples=60)
+@given(VALUES)
+def test_the_mean_lies_between_min_and_max_and_nothing_differs_from_itself(values):
+    sample = of_values(dict(enumerate(values)))
+    low, mean, high = (float(shown(sample, Form(name=name, digits=6))) for name in ("min", "mean", "max"))
+    assert low - 1e-5 <= mean <= high + 1e-5
+    assert float(difference(sample, Form(), sample, Form()).partition(" ")[0]) == 0
