@@ -18,9 +18,8 @@ from torch.distributed import HashStore
 from bench import cli, nodes
 from bench.errors import BenchError
 from bench.nodes import Meeting, Parted, Party, _seat
-from bench.run import follow
+from bench.run import follow, make_stage
 from bench.stages import Machine
-from bench.store import Store
 
 PATIENCE = 2.0
 COMMAND = ["run", "--preset", "smoke", "--defense", "none", "--accelerator", "cpu"]
@@ -241,8 +240,9 @@ def test_a_training_has_the_key_of_as_many_devices(workshop):
     assert key(party=three, devices=2) == key(devices=6)
 
 
-def test_a_follower_takes_its_part_in_the_stage_that_the_first_node_names(smoke, monkeypatch):
-    pipeline, _ = smoke
+def test_a_follower_takes_its_part_in_the_stage_that_the_first_node_names(workshop, tmp_path, ear, monkeypatch):
+    pipeline = workshop.pipeline(store=tmp_path)
+    make_stage(pipeline.poison, pipeline.store, ear)
     first, second = parties()
     threads, seen = [], []
 
@@ -251,7 +251,7 @@ def test_a_follower_takes_its_part_in_the_stage_that_the_first_node_names(smoke,
 
     monkeypatch.setattr("bench.ssl.train.pretrain", part)
     mine = replace(pipeline, machine=Machine(accelerator="cpu", party=second))
-    folder = Store(pipeline.store.root).root / "pretrain" / f"{mine.threat.key}.partial"
+    folder = tmp_path / "pretrain" / f"{mine.threat.key}.partial"
     folder.mkdir(parents=True)
     thread = threading.Thread(target=lambda: threads.append(lead(first, mine.threat.key)))
     thread.start()
@@ -263,8 +263,8 @@ def test_a_follower_takes_its_part_in_the_stage_that_the_first_node_names(smoke,
     assert (meeting.rank, meeting.port) == (1, threads[0][0].port)
 
 
-def test_a_follower_that_would_train_something_else_says_so(smoke):
-    pipeline, _ = smoke
+def test_a_follower_that_would_train_something_else_says_so(workshop):
+    pipeline = workshop.pipeline()
     first, second = parties()
     led, followed = together(
         lambda: lead(first, "0" * 64),
