@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import typer
 
 from bench import cli
 from bench.errors import BenchError
+from bench.manifest import Manifest
 
 
 @pytest.fixture
@@ -145,14 +147,12 @@ def test_a_read_only_store(bench, tmp_path, monkeypatch):
 
 
 def test_a_full_disk_in_the_middle_of_a_run(bench, tmp_path, monkeypatch):
-    write = Path.write_bytes
+    def fill_up(manifest):
+        yield from itertools.islice(lines(manifest), 3)
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    def fill_up(self, data):
-        if "jsonl" in self.name:
-            raise OSError(errno.ENOSPC, "No space left on device", str(self))
-        return write(self, data)
-
-    monkeypatch.setattr(Path, "write_bytes", fill_up)
+    lines = Manifest.lines
+    monkeypatch.setattr(Manifest, "lines", fill_up)
     code, _, err = bench("run", "--preset", "smoke", "--store", tmp_path)
     assert code == 2
     assert err.count("\n") == 1
