@@ -78,7 +78,7 @@ def test_check_of_a_plugin_that_holds(bench):
     lines = out.splitlines()
     assert lines[0] == "defense 'mine' (mine.py): Mine(share=0.2)"
     assert "  held    same_seed        The same seed gives the same verdict." in lines
-    assert lines[-1].startswith("all 19 properties hold (")
+    assert lines[-1].startswith("all 20 properties hold (")
     assert "To mend" not in out
 
 

@@ -2,42 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import torch
-from torch import Tensor, nn
+from bench.types import SSLMethod
 
-from bench.types import Mixed, SSLMethod
-
-from .heads import cosines, mlp
-from .pairs import PairLearner, Views, global_views
 from .ranges import at_least
 
-
-class SimSiamLearner(PairLearner):
-    """Encoder, projector and predictor."""
-
-    def __init__(self, backbone: nn.Module, dim: int, options: SimSiam) -> None:
-        out = options.output if options.projector else dim
-        super().__init__(backbone, mlp(options.projector, dim, options.hidden, out, last_norm=True))
-        self.predictor = mlp(options.predictor, out, options.bottleneck, out, last_norm=False)
-
-    def forward(self, views: Sequence[Tensor], mixed: Mixed | None = None) -> Tensor:
-        """See Learner. Two global views alone: SimSiam's symmetric half sum (equation 2)."""
-        projections = self.project(dict(enumerate(mixed.views if mixed else views)))
-        queries = {number: self.predictor(z).float() for number, z in projections.items()}
-        keys = self._unmixed(views) if mixed else global_views(projections)
-        return self.over_pairs(queries, {number: z.detach() for number, z in keys.items()}, mixed)
-
-    @torch.no_grad()
-    def _unmixed(self, views: Sequence[Tensor]) -> dict[int, Tensor]:
-        return self.project(dict(enumerate(views[:2])))
-
-    def pair(self, query: Tensor, keys: Views, view: int, match: Tensor) -> Tensor:
-        """The negative cosine of prediction and target (SimSiam, equation 1)."""
-        return -cosines(query, keys[view][match]).mean()
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,4 +36,6 @@ class SimSiam(SSLMethod):
 
     def learner(self, backbone: nn.Module, dim: int) -> nn.Module:
         """The module that the loop trains; see Learner."""
+        from .learners.simsiam import SimSiamLearner
+
         return SimSiamLearner(backbone, dim, self)

@@ -26,7 +26,8 @@ from bench.errors import BenchError
 from bench.nodes import Meeting, Parted
 from bench.seeds import Seeds
 from bench.ssl import train as module
-from bench.ssl.moco_v3 import MoCoLearner, MoCoV3
+from bench.ssl.learners.moco_v3 import MoCoLearner
+from bench.ssl.moco_v3 import MoCoV3
 from bench.ssl.settings import EncoderSettings, TrainSettings, ViewSettings
 from bench.ssl.train import Job, make_learner, make_views, pretrain, resolve_precision, view_specs
 from bench.types import Mixed, TrainingDefense
