@@ -89,7 +89,7 @@ def test_check_of_one_that_breaks_its_contract(bench):
     assert broken == ["same_seed", "permutation", "global_state"]
     assert "NumPy's global generator" in out
     assert "To mend: draw from view.seeds(...) only" in out
-    assert "3 of 19 properties do not hold (" in out
+    assert "3 of 20 properties do not hold (" in out
     assert "defense 'careless' (mine.py): Careless(share=0.2)" in out
 
 
