@@ -74,6 +74,9 @@ def scores(evidence: Evidence) -> dict[str, Any]:
             "none": _rates(evidence, evidence.none),
             "defended": _rates(evidence, evidence.defended),
             **found(evidence.manifest, evidence.verdict, targets),
+            "clean_removed": metrics.clean_removed(
+                labels, evidence.classes, evidence.manifest.poisoned, evidence.verdict.keep
+            ),
         },
     }
 

@@ -108,6 +108,17 @@ def detection(poisoned: Bools, keep: Bools, score: Floats | None) -> Metrics:
     }
 
 
+def clean_removed(labels: Ints, classes: Sequence[str], poisoned: Bools, keep: Bools) -> dict[str, int]:
+    """What a removal costs: for every class how many of its clean images are removed.
+
+    labels: (N,) int, places in `classes`. poisoned, keep: (N,) bool.
+    """
+    _same_shape("labels", labels, poisoned.shape)
+    _same_shape("keep", keep, poisoned.shape)
+    counts = np.bincount(labels[~poisoned & ~keep], minlength=len(classes))
+    return {name: int(count) for name, count in zip(classes, counts, strict=True)}
+
+
 def _by_score(positive: Bools, score: Floats) -> tuple[Floats, Floats]:
     """Per distinct score, from the highest: how many images have it, how many of these are positive."""
     _same_shape("score", score, positive.shape)

@@ -34,8 +34,9 @@ if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
 
 Record = dict[str, Any]
-SCHEMA_VERSION = 2
-"""2: a record says its status. Older ones are brought up to it when they are read."""
+SCHEMA_VERSION = 3
+"""2: a record says its status. 3: and what clean images the removal costs. Older ones are brought up to it when they
+are read, without what they do not know."""
 MEASURED, SUBMITTED = "measured", "submitted"
 _PACKAGES = (
     "numpy",

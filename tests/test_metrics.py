@@ -13,6 +13,7 @@ from bench.metrics import (
     auroc,
     average_precision,
     classification,
+    clean_removed,
     detection,
     localisation,
     of_each_trigger,
@@ -217,6 +218,25 @@ def test_detection_is_percent_and_does_not_depend_on_the_order_of_images(arrays)
     assert canonical(found), "plain numbers, fit for JSON"
     assert found.pop("removed") == np.sum(~keep)
     assert all(value is None or 0 <= value <= 100 for value in found.values())
+
+
+def test_clean_images_removed_of_each_class_by_hand():
+    """Removed are images 1, 2, 4 and 5; of these 1 is poisoned, 2 is of class b, 4 and 5 of class c."""
+    labels, poisoned = np.array([0, 0, 1, 1, 2, 2]), bools(0, 1, 0, 0, 0, 0)
+    keep = bools(1, 0, 0, 1, 0, 0)
+    assert clean_removed(labels, ["a", "b", "c", "d"], poisoned, keep) == {"a": 0, "b": 1, "c": 2, "d": 0}
+    with pytest.raises(BenchError, match="labels"):
+        clean_removed(labels[1:], ["a", "b", "c"], poisoned, keep)
+
+
+@quick
+@given(st.lists(st.tuples(st.integers(0, 3), st.booleans(), st.booleans()), max_size=30))
+def test_clean_images_removed_are_the_removed_without_the_poisoned(rows):
+    labels = np.array([row[0] for row in rows], int)
+    poisoned, keep = (np.array([row[place] for row in rows], bool) for place in (1, 2))
+    found = clean_removed(labels, "abcd", poisoned, keep)
+    assert found == {name: sum(row == (place, False, False) for row in rows) for place, name in enumerate("abcd")}
+    assert canonical(found), "plain numbers, fit for JSON"
 
 
 # --- localisation -----------------------------------------------------------------------------------------

@@ -42,6 +42,9 @@ def test_detection_is_that_of_the_verdict_against_the_manifest(smoke, built):
     assert found["recall"] == pytest.approx(100 * (removed & poisoned).sum() / poisoned.sum())
     assert found["precision"] == pytest.approx(100 * (removed & poisoned).sum() / removed.sum())
     assert {"5", "10"} <= built["metrics"]["localisation"].keys()
+    lost = built["metrics"]["clean_removed"]
+    assert list(lost) == list(pipeline.dataset.classes)
+    assert sum(lost.values()) == (removed & ~poisoned).sum()
 
 
 def test_poison_counts_by_hand(built):

@@ -29,6 +29,7 @@ def make(seed, asr, *, target=9, defense="poisoncam", removed=100, placed=True, 
     metrics = record["metrics"]
     metrics["none"]["poisoned"]["asr"], metrics["defended"]["poisoned"]["asr"] = 90.0, asr
     metrics["detection"]["removed"] = removed
+    metrics["clean_removed"] = {"pink halves": seed, "St. Bernard": 7}
     metrics["localisation"] = {"10": {"accuracy": 100.0, "iou": 60.0 + seed, "cr": 80.0}} if placed else {}
     for name, stage in record["stages"].items():
         stage["key"] = f"{abs(hash((name, seed, target, defense, epochs))):064x}"[:64]
@@ -69,6 +70,9 @@ NINE = "laptop attack.target=9; poisoncam; "
         (NINE + "IoU@10", "61.0 ± 1.0"),
         (NINE + "top-10; mean", "100.0"),
         (NINE + "seconds of defense", "31 ± 1"),
+        (NINE + "clean removed of pink halves", "1.0 ± 1.0"),
+        (NINE + "clean removed of st. bernard; each", "7, 7, 7"),
+        ("laptop attack.target=6; poisoncam; clean removed of St. Bernard", "7"),
         (NINE + "seeds", "3"),
         ("htba (target 6) on scenes, preset laptop; poisoncam; ASR triggered", "2.0"),
         ("htba on scenes, preset laptop attack.target=6; poisoncam; ASR triggered", "2.0"),

@@ -22,7 +22,7 @@ RATES |= {"ACC triggered": ("poisoned", "acc"), "ASR triggered": ("poisoned", "a
 FOUND = {"removed": "removed", "precision": "precision", "recall": "recall", "F1": "f1"}
 PLACED = {"top-{}": "accuracy", "IoU@{}": "iou", "CR@{}": "cr"}
 GAP, SEED, SECONDS = "gap closed", "seed", "seconds"
-OF_STAGE = f"{SECONDS} of "
+OF_STAGE, OF_CLASS = f"{SECONDS} of ", "clean removed of "
 UNDEFINED = "–"  # noqa: RUF001 - an en dash, for what is undefined or does not apply
 
 
@@ -59,7 +59,8 @@ def rows(records: Iterable[Record], sources: Iterable[str] = ()) -> pd.DataFrame
 
     sources: where each record lies. Columns: those of Group, defense, control, settings (how it differs from other
     rows of that table and defense, else ""), config (all of it, as `_settings` has it), status, seed, source, then the
-    metrics (float, NaN where undefined), localisation as "<k>.accuracy", "<k>.iou", "<k>.cr", and "seconds of <stage>".
+    metrics (float, NaN where undefined), localisation as "<k>.accuracy", "<k>.iou", "<k>.cr", "seconds of <stage>" and
+    "clean removed of <class>".
     """
     import pandas as pd
 
@@ -72,7 +73,8 @@ def rows(records: Iterable[Record], sources: Iterable[str] = ()) -> pd.DataFrame
     _name_settings(table)
     _close_gaps(table)
     facts = ["defense", "control", "settings", "config", "status", SEED, "source"]
-    columns = [*Group._fields, *facts, *RATES, GAP, *FOUND, SECONDS, *_placed_columns(table), *_stage_columns(table)]
+    more = [*_placed_columns(table), *_columns(table, OF_STAGE), *_columns(table, OF_CLASS)]
+    columns = [*Group._fields, *facts, *RATES, GAP, *FOUND, SECONDS, *more]
     return pd.DataFrame(table, columns=columns)
 
 
@@ -95,6 +97,7 @@ def _defended_row(record: Record) -> dict[str, Any]:
         return _none_row(record)
     row = _row(record, defense, metrics["defended"], record["stages"])
     row |= {name: metrics["detection"][key] for name, key in FOUND.items()}
+    row |= {f"{OF_CLASS}{name}": float(count) for name, count in metrics.get("clean_removed", {}).items()}
     for k, values in metrics["localisation"].items():
         row |= {f"{k}.{name}": values[name] for name in PLACED.values()}
     return {**row, "identity": fingerprint(record), "settings": _settings(record)}
@@ -140,8 +143,8 @@ def _placed_columns(table: Sequence[Mapping[str, Any]]) -> list[str]:
     return [f"{k}.{name}" for k in sorted(ks) for name in PLACED.values()]
 
 
-def _stage_columns(table: Sequence[Mapping[str, Any]]) -> list[str]:
-    return sorted({name for row in table for name in row if name.startswith(OF_STAGE)})
+def _columns(table: Sequence[Mapping[str, Any]], start: str) -> list[str]:
+    return sorted({name for row in table for name in row if name.startswith(start)})
 
 
 # --- settings that differ -------------------------------------------------------------------------
