@@ -415,7 +415,8 @@ def test_the_markdown_of_one_table():
     records = [make(), make(seed=1, defended=(71.0, 1, 66, 5))]
     lines = markdown(tables(records, ["records/a b.json", "records/c.json"])).splitlines()
     assert lines[0] == "## htba on scenes, preset laptop"
-    assert lines[2] == "Dataset fingerprint aaaaaaaaaaaa, metric version 1."
+    took = "0.1 hours of computing in all, a stage that rows share counted once."  # 2 x 230 s
+    assert lines[2] == f"Dataset fingerprint aaaaaaaaaaaa, metric version 1. {took}"
     rates = ["ACC", "ASR", "ACC triggered", "ASR triggered", "seconds"]
     assert cells(lines[4]) == ["defense", "status", "seeds", *rates]
     assert len({len(line) for line in lines[4:8]}) == 1, "columns are aligned"

@@ -74,6 +74,10 @@ NINE = "laptop attack.target=9; poisoncam; "
         (NINE + "clean removed of st. bernard; each", "7, 7, 7"),
         ("laptop attack.target=6; poisoncam; clean removed of St. Bernard", "7"),
         (NINE + "seeds", "3"),
+        (
+            "laptop attack.target=6; all; hours; 4 digits",
+            "0.0628",
+        ),  # 225.91 s, shared stages once
         ("htba (target 6) on scenes, preset laptop; poisoncam; ASR triggered", "2.0"),
         ("htba on scenes, preset laptop attack.target=6; poisoncam; ASR triggered", "2.0"),
         ("LAPTOP attack.target=6; poisoncam; removed", "100"),
@@ -110,6 +114,8 @@ def test_what_an_expression_gives(tables, tmp_path, expression, text):
         ("laptop fingerprint=00; none; ACC", r"Fingerprints: [0-9a-f]{12} \(metric version 1\)"),
         (NINE.replace("cam", "can") + "ACC", r"no line 'poisoncan' in .*\. Did you mean 'poisoncam'\?"),
         (NINE + "recal", r"no column 'recal' in .*\. Did you mean 'recall'\?"),
+        ("stl10; all; hours", "no table with measured rows has all of 'stl10'"),
+        ("all; poisoncam; hours", "no table has all of 'all' in its title"),
         (NINE + "IoU@7", r"no column 'IoU@7' in .*\. Did you mean 'IoU@10'\?"),
         (
             "laptop attack.target=6; none; removed",

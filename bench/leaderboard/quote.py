@@ -14,11 +14,11 @@ from bench.errors import BenchError, nearest
 from .measured import measured
 from .rows import PLACED, UNDEFINED
 from .sample import Form, Sample, difference, form_of, of_line, of_values, shown
-from .tables import Line, Table
+from .tables import Line, Table, hours
 from .text import escape
 
 FILE, MINUS, ALL = "file ", " minus ", "all"
-_SEEDS = "seeds"
+_SEEDS, HOURS = "seeds", "hours"
 _AROUND = "(),"  # words of a title
 _OF_TABLE = ("fingerprint", "metric_version")
 
@@ -58,6 +58,8 @@ def _side(expression: str, tables: Sequence[Table], folder: Path) -> tuple[Sampl
         path, key, *form = _parts(expression.removeprefix(FILE), "PATH; KEY")
         return measured(folder / path, key), form_of(form)
     which, defense, column, *form = _parts(expression, "TABLE; DEFENSE; COLUMN")
+    if (defense, column) == (ALL, HOURS):
+        return of_values({None: hours(_of_all(which, tables))}), form_of(form)
     found, lines = _lines(which, tables)
     line = _line(found, lines, defense)
     sample = _sample(found, line, column)
@@ -83,6 +85,15 @@ def _lines(text: str, tables: Sequence[Table]) -> tuple[Table, list[Line]]:
     if len(kept) > 1:
         raise BenchError(f"{text!r} is more than one table: {_titles([titled[place] for place in kept])}")
     return titled[kept[0]], fits[kept[0]]
+
+
+def _of_all(text: str, tables: Sequence[Table]) -> list[Line]:
+    """The measured lines of every table that has all words in its title and meets all conditions; "all": of all."""
+    words, conditions = _said(text)
+    found = [line for table in tables if words - {ALL} <= _words(table) for line in _meeting(table, conditions)]
+    if not any(line.stages for line in found):
+        raise BenchError(f"no table with measured rows has all of {text!r} in its title. {_there(tables)}")
+    return found
 
 
 def _words(table: Table) -> set[str]:

@@ -58,9 +58,9 @@ def rows(records: Iterable[Record], sources: Iterable[str] = ()) -> pd.DataFrame
     where one of them is.
 
     sources: where each record lies. Columns: those of Group, defense, control, settings (how it differs from other
-    rows of that table and defense, else ""), config (all of it, as `_settings` has it), status, seed, source, then the
-    metrics (float, NaN where undefined), localisation as "<k>.accuracy", "<k>.iou", "<k>.cr", "seconds of <stage>" and
-    "clean removed of <class>".
+    rows of that table and defense, else ""), config (all of it, as `_settings` has it), status, seed, source, stages
+    (seconds of each stage that the row rests on, by its key), then the metrics (float, NaN where undefined),
+    localisation as "<k>.accuracy", "<k>.iou", "<k>.cr", "seconds of <stage>" and "clean removed of <class>".
     """
     import pandas as pd
 
@@ -72,7 +72,7 @@ def rows(records: Iterable[Record], sources: Iterable[str] = ()) -> pd.DataFrame
     table = list(found.values())
     _name_settings(table)
     _close_gaps(table)
-    facts = ["defense", "control", "settings", "config", "status", SEED, "source"]
+    facts = ["defense", "control", "settings", "config", "status", SEED, "source", "stages"]
     more = [*_placed_columns(table), *_columns(table, OF_STAGE), *_columns(table, OF_CLASS)]
     columns = [*Group._fields, *facts, *RATES, GAP, *FOUND, SECONDS, *more]
     return pd.DataFrame(table, columns=columns)
@@ -114,6 +114,7 @@ def _row(record: Record, defense: str, rates: Mapping[str, Any], stages: Mapping
         "undefended": record["metrics"]["none"]["poisoned"]["asr"],
         SEED: record["run"]["seed"],
         **{name: rates[which][rate] for name, (which, rate) in RATES.items()},
+        "stages": seconds,
         SECONDS: float(sum(seconds.values())),
         **{f"{OF_STAGE}{name}": float(stage["seconds"]) for name, stage in stages.items()},
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import ChainMap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -33,7 +34,7 @@ class Line:
 
     status: "measured" here, "submitted" and verified, or "paper-reported". control: it sees the truth. by_seed: the
     values behind a mean, in the order of the seeds (none where a paper reports it). config: every setting, as texts,
-    but for the seed, the dataset's and (of "none") the defense's.
+    but for the seed, the dataset's and (of "none") the defense's. stages: seconds of each stage behind it, by its key.
     """
 
     defense: str
@@ -45,6 +46,7 @@ class Line:
     spread: Mapping[str, float]
     by_seed: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
     config: Mapping[str, str] = field(default_factory=dict)
+    stages: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
@@ -110,12 +112,18 @@ def _named(group: Group) -> tuple[str, str, str]:
     return group.dataset, group.attack, group.preset
 
 
+def hours(lines: Iterable[Line]) -> float:
+    """What all their stages took, those that several share counted once."""
+    return sum(ChainMap(*(dict(line.stages) for line in lines)).values()) / 3600
+
+
 def _table(group: Group, title: str, part: pd.DataFrame) -> Table:
     own = part[part["status"] == MEASURED]
     lines = [_line(key, same) for key, same in part.groupby(["defense", "settings", "status"])]
+    took = f"{hours(lines):.1f} hours of computing in all, a stage that rows share counted once"
     return Table(
         title=title,
-        note=f"Dataset fingerprint {group.fingerprint[:12]}, metric version {group.metric_version}.",
+        note=f"Dataset fingerprint {group.fingerprint[:12]}, metric version {group.metric_version}. {took}.",
         group=group,
         k=_common_k(own if len(own) else part),
         lines=tuple(sorted(lines, key=_rank)),
@@ -138,6 +146,7 @@ def _line(key: Any, same: pd.DataFrame) -> Line:
         spread={str(name): float(value) for name, value in by_seed.std().items()},
         by_seed={int(str(seed)): {str(name): float(row[name]) for name in names} for seed, row in by_seed.iterrows()},
         config=dict(same["config"].iloc[0]),
+        stages=dict(ChainMap(*same["stages"])),
     )
 
 
