@@ -19,6 +19,7 @@ from bench.errors import BenchError
 from bench.leaderboard import FORMATS, read, renderer
 from bench.leaderboard.reported import COLUMNS, reported
 from bench.leaderboard.text import csv_cell, latex, url
+from bench.marks import filled_in
 from bench.site import faults, site
 
 RECORDS = Path(__file__).parent / "fixtures" / "records"
