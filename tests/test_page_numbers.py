@@ -63,6 +63,17 @@ def test_check_names_each_stale_number(command):
     assert last == "bench: PAGE is stale: the same command without --check writes it"
 
 
+def test_a_table_of_a_file(command, tmp_path):
+    (tmp_path / "b.csv").write_text("scan,recall\nfirst,99.50\n")
+    page = "# Mine\n\n<!-- table: file b.csv; all -->\n<!-- /table -->\n"
+    _, _, filled = command(page)
+    assert "| first  |    99.50 |" in filled
+    assert command(filled, "--check") == (0, "", filled)
+    (tmp_path / "b.csv").write_text("scan,recall\nfirst,98.50\n")
+    code, said, _ = command(filled, "--check")
+    assert (code, said.count("PAGE, line 3: the table is stale, it should have: | first  |    98.50 |")) == (1, 1)
+
+
 def test_a_block_and_numbers_on_one_page(command):
     """--only is of the block; a number may come from any table."""
     page = PAGE.replace("laptop;", "laptop target 9;")

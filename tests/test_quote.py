@@ -159,18 +159,18 @@ def test_undefined_seeds_are_shown_and_not_paired(tmp_path):
         quote.number("laptop; poisoncam; IoU@10 minus laptop; poisoncam; ACC", tables, tmp_path)
 
 
-def test_small_tables(tables):
-    text = quote.table("laptop attack.target=9; none, poisoncam; ASR triggered, removed, seeds; mean", tables)
+def test_small_tables(tables, tmp_path):
+    text = quote.table("laptop attack.target=9; none, poisoncam; ASR triggered, removed, seeds; mean", tables, tmp_path)
     assert text.splitlines() == [
         "| defense   |   ASR triggered |   removed |   seeds |",
         "|:----------|----------------:|----------:|--------:|",
         "| none      |            90.0 |         – |       3 |",  # noqa: RUF001
         "| poisoncam |            13.0 |     101.0 |       3 |",
     ]
-    every = quote.table("laptop attack.target=9; all; ACC", tables).splitlines()
+    every = quote.table("laptop attack.target=9; all; ACC", tables, tmp_path).splitlines()
     assert [row.split()[1] for row in every[2:]] == ["none", "patchsearch", "poisoncam"]
     with pytest.raises(BenchError, match="no column 'AC' "):
-        quote.table("laptop attack.target=9; none; AC", tables)
+        quote.table("laptop attack.target=9; none; AC", tables, tmp_path)
 
 
 # --- files ------------------------------------------------------------------------------------------------
@@ -195,6 +195,9 @@ CSV = "nodes,seconds,who\n1,299.5,a\n2,35.1,b\n"
         ("file a/x.csv; 2.seconds", "35.1"),
         ("file a/x.csv; *.seconds; max", "299.5"),
         ("file a/same.csv; 1.seconds", "7"),
+        ("file a/gaps.csv; b*.recall; min", "3"),
+        ("file a/gaps.csv; *.recall; each", "1, 4, 3"),
+        ("file a/gaps.csv; b2.sec*", "7"),
         ("file a/x.csv; 1.seconds minus file a/x.csv; 2.seconds", "264.4"),
     ],
 )
@@ -204,6 +207,7 @@ def test_numbers_of_a_file(tmp_path, expression, text):
     (folder / "scan.json").write_text(json.dumps(SCANS))
     (folder / "list.json").write_text("[1, 2]" if "*" in expression else '{"values": [1, 2]}')
     (folder / "x.csv").write_text(CSV)
+    (folder / "gaps.csv").write_text("scan,recall,seconds\na1,1,9\n\nb1,4,8\nb2,3,7\nb3,,6\n")
     (folder / "same.csv").write_text("kind,seconds\nclean,5\nclean,7\n")
     assert quote.number(expression, [], tmp_path) == text
 
@@ -223,14 +227,55 @@ def test_numbers_of_a_file(tmp_path, expression, text):
         ("file scan.json", "expected 'PATH; KEY'"),
         ("file x.csv; 1.who", r"1\.who is 'a'; expected a number"),
         ("file empty.csv; *.a", "there is nothing at"),
+        ("file ragged.csv; 1.a", r"ragged\.csv: '1' has 1 cells; expected 2"),
+        ("file x.csv; 3.seconds", r"3\.seconds is 'None'; expected a number"),
+        ("file x.csv; 4*.seconds", r"no '4\*\.seconds' at its top\."),
     ],
 )
 def test_a_file_that_has_no_such_number(tmp_path, expression, said):
     (tmp_path / "scan.json").write_text(json.dumps(SCANS))
-    (tmp_path / "x.csv").write_text(CSV)
+    (tmp_path / "x.csv").write_text(CSV + "3,,c\n")
     (tmp_path / "empty.csv").write_text("a,b\n")
+    (tmp_path / "ragged.csv").write_text("a,b\n1\n")
     with pytest.raises(BenchError, match=said):
         quote.number(expression, [], tmp_path)
+
+
+MIXED = 'scan,verdict,"recall | %",n\na-1,"<b>found</b>, *sure*",100.00,1000\na-2,unclear,,20\nb-1,_none_,0.5,3\n'
+
+
+def test_tables_of_a_file_hold_its_cells_as_they_are_written(tmp_path):
+    (tmp_path / "x.csv").write_text(MIXED)
+    assert quote.table("file x.csv; all", [], tmp_path).splitlines() == [
+        "| scan   | verdict                                      |   recall &#124; % |    n |",
+        "|:-------|:---------------------------------------------|------------------:|-----:|",
+        "| a-1    | &#60;b&#62;found&#60;/b&#62;, &#42;sure&#42; |            100.00 | 1000 |",
+        "| a-2    | unclear                                      |                   |   20 |",
+        "| b-1    | &#95;none&#95;                               |               0.5 |    3 |",
+    ]
+    some = quote.table("file x.csv; n, scan; a-*", [], tmp_path).splitlines()
+    assert some == ["|    n | scan   |", "|-----:|:-------|", "| 1000 | a-1    |", "|   20 | a-2    |"]
+    assert len(quote.table("file x.csv; n; b-1; a-2", [], tmp_path).splitlines()) == 4
+
+
+@pytest.mark.parametrize(
+    ("expression", "said"),
+    [
+        ("file x.csv; scan, verdct", r"x\.csv: no column 'verdct'\. Did you mean 'verdict'\?"),
+        ("file x.csv; ", "no column ''"),
+        ("file x.csv; all; c-*", r"x\.csv: no row 'c-\*'"),
+        ("file x.csv", "expected 'PATH; COLUMN, COLUMN'"),
+        ("file absent.csv; all", "cannot read .*absent.csv as CSV"),
+        ("file empty.csv; all", "empty.csv holds no row"),
+        ("file none.csv; all", "none.csv holds no row"),
+    ],
+)
+def test_a_table_that_a_file_cannot_give(tmp_path, expression, said):
+    (tmp_path / "x.csv").write_text(MIXED)
+    (tmp_path / "empty.csv").write_text("a,b\n")
+    (tmp_path / "none.csv").write_text("")
+    with pytest.raises(BenchError, match=said):
+        quote.table(expression, [], tmp_path)
 
 
 # --- samples ----------------------------------------------------------------------------------------------

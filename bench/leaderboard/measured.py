@@ -6,8 +6,9 @@ import csv
 import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from bench.errors import BenchError, nearest
 from bench.store import read_json
@@ -18,9 +19,16 @@ EVERY = "*"
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
+class Grid(NamedTuple):
+    """A CSV as it is written: names of the columns, and rows of as many cells."""
+
+    columns: list[str]
+    rows: list[list[str]]
+
+
 def measured(path: Path, key: str) -> Sample:
-    """The numbers at a dotted key: names, places in a list (from 0), and "*" for each of what is there; a list of
-    numbers gives all of them.
+    """The numbers at a dotted key: names, places in a list (from 0), and "*" for each of what is there ("a*": whose
+    name begins with a); a list of numbers gives all of them. What is empty (null) counts for nothing among several.
 
     A CSV is read as {row: {column: number or text}}, a row by what its first column says where no two say the same,
     else by its place. Raises BenchError naming the file and what there is.
@@ -29,7 +37,9 @@ def measured(path: Path, key: str) -> Sample:
         raise BenchError(
             f"which number of {path.name}? Put its key behind the file, as in 'file {path.name}; found.recall'"
         )
-    found = {name: _number(value, f"{path}: {name}") for name, value in _at(_content(path), key, "", str(path))}
+    values = dict(_at(_content(path), key, "", str(path)))
+    there = {name: value for name, value in values.items() if value is not None or len(values) == 1}
+    found = {name: _number(value, f"{path}: {name}") for name, value in there.items()}
     if not found:
         raise BenchError(f"{path}: there is nothing at {key!r}")
     return of_values(found if len(found) > 1 else {None: next(iter(found.values()))})
@@ -42,20 +52,34 @@ def _content(path: Path) -> Any:
 
 
 def _rows(path: Path) -> dict[str, dict[str, Any]] | list[dict[str, Any]]:
-    try:
-        reader = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8")), strict=True)
-        rows = [{str(name): _cell(text) for name, text in row.items()} for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise BenchError(f"cannot read {path} as CSV: {error}") from error
-    first = (reader.fieldnames or [""])[0]
-    named = {str(row[first]): row for row in rows}
+    grid = read_grid(path)
+    rows = [dict(zip(grid.columns, map(_cell, row), strict=True)) for row in grid.rows]
+    named = {row[0]: cells for row, cells in zip(grid.rows, rows, strict=True)}
     return named if len(named) == len(rows) else rows
 
 
-def _cell(text: Any) -> Any:
-    """A number where it is written as one."""
-    if not isinstance(text, str) or not _NUMBER.fullmatch(text.strip()):
-        return text
+def read_grid(path: Path) -> Grid:
+    """A CSV file. Raises BenchError for one that cannot be read, or whose rows differ in length."""
+    try:
+        lines = [row for row in csv.reader(io.StringIO(path.read_text(encoding="utf-8")), strict=True) if row]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise BenchError(f"cannot read {path} as CSV: {error}") from error
+    columns, rows = (lines[0], lines[1:]) if lines else ([], [])
+    for row in rows:
+        if len(row) != len(columns):
+            raise BenchError(f"{path}: {','.join(row)[:60]!r} has {len(row)} cells; expected {len(columns)}")
+    return Grid(columns, rows)
+
+
+def is_number(text: str) -> bool:
+    """Whether a cell is written as a number."""
+    return bool(_NUMBER.fullmatch(text.strip()))
+
+
+def _cell(text: str) -> int | float | str | None:
+    """A number where it is written as one; None where nothing is written."""
+    if not is_number(text):
+        return text or None
     return int(text) if text.strip().lstrip("+-").isdecimal() else float(text)
 
 
@@ -65,9 +89,11 @@ def _at(value: Any, key: str, so_far: str, file: str) -> Iterator[tuple[str, Any
         yield from _leaves(value, so_far)
         return
     items = _items(value)
-    if key == EVERY or key.startswith(f"{EVERY}."):
-        for name, item in items.items():
-            yield from _at(item, key[2:], f"{so_far}{name}.", file)
+    pattern, _, rest = key.partition(".")
+    several = [name for name in items if EVERY in pattern and fnmatchcase(name, pattern)]
+    if several or pattern == EVERY:
+        for name in several:
+            yield from _at(items[name], rest, f"{so_far}{name}.", file)
         return
     fits = [name for name in items if key == name or key.startswith(f"{name}.")]  # a name may have dots in it
     if not fits:

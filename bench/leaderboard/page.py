@@ -34,7 +34,7 @@ def _text(mark: Mark, tables: Sequence[Table], folder: Path) -> str:
     try:
         if mark.kind == NUMBER:
             return quote.number(mark.text, tables, folder)
-        return f"\n\n{quote.table(mark.text, tables)}\n\n"
+        return f"\n\n{quote.table(mark.text, tables, folder)}\n\n"
     except BenchError as error:
         raise BenchError(f"line {mark.line}: {mark.text!r}: {error}") from error
 

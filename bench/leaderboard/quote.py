@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from tabulate import tabulate
 
 from bench.errors import BenchError, nearest
 
-from .measured import measured
+from .measured import is_number, measured, read_grid
 from .rows import PLACED, UNDEFINED
 from .sample import Form, Sample, difference, form_of, of_line, of_values, shown
 from .tables import Line, Table, hours
@@ -33,8 +34,12 @@ def number(expression: str, tables: Sequence[Table], folder: Path) -> str:
     return shown(*sides[0]) if len(sides) == 1 else difference(*sides[0], *sides[1])
 
 
-def table(expression: str, tables: Sequence[Table]) -> str:
-    """Markdown of "TABLE; DEFENSE, DEFENSE (or all); COLUMN, COLUMN; FORM". Raises BenchError."""
+def table(expression: str, tables: Sequence[Table], folder: Path) -> str:
+    """Markdown of "TABLE; DEFENSE, DEFENSE (or all); COLUMN, COLUMN; FORM", or of
+    "file PATH; COLUMN, COLUMN (or all); ROWS". Raises BenchError."""
+    if expression.startswith(FILE):
+        path, wanted, *rows = _parts(expression.removeprefix(FILE), "PATH; COLUMN, COLUMN")
+        return _of_file(folder / path, wanted, rows)
     which, defenses, columns, *form = _parts(expression, "TABLE; DEFENSE, DEFENSE; COLUMN, COLUMN")
     found, lines = _lines(which, tables)
     if defenses != ALL:
@@ -43,6 +48,23 @@ def table(expression: str, tables: Sequence[Table]) -> str:
     body = [[escape(line.label), *(_cell(found, line, name, how) for name in names)] for line in lines]
     align = ("left", *["right"] * len(names))
     return str(tabulate(body, ["defense", *names], tablefmt="pipe", disable_numparse=True, colalign=align))
+
+
+def _of_file(path: Path, wanted: str, patterns: Sequence[str]) -> str:
+    """The cells of a CSV as they are written; patterns: of the first cells of the rows, none for all rows."""
+    grid = read_grid(path)
+    names = grid.columns if wanted == ALL else [name.strip() for name in wanted.split(",")]
+    for name in names:
+        if name not in grid.columns:
+            raise BenchError(f"{path}: no column {name!r}.{nearest(name, grid.columns)}")
+    rows = [row for row in grid.rows if any(fnmatchcase(row[0], pattern) for pattern in patterns or ["*"])]
+    if not rows:
+        raise BenchError(f"{path}: no row {' or '.join(patterns)!r}" if grid.rows else f"{path} holds no row")
+    body = [[row[grid.columns.index(name)] for name in names] for row in rows]
+    align = ["right" if all(is_number(cell) for cell in cells if cell) else "left" for cells in zip(*body, strict=True)]
+    cells = [[escape(cell) if cell.strip() else "" for cell in row] for row in body]
+    heads = [escape(name) for name in names]
+    return str(tabulate(cells, heads, tablefmt="pipe", disable_numparse=True, colalign=align))
 
 
 def _parts(expression: str, expected: str) -> list[str]:
