@@ -15,7 +15,7 @@ from bench.store import read_json
 
 from .sample import Sample, of_values
 
-EVERY = "*"
+EVERY, SEED = "*", "seed"
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
@@ -26,18 +26,20 @@ class Grid(NamedTuple):
     rows: list[list[str]]
 
 
-def measured(path: Path, key: str) -> Sample:
+def measured(path: Path, key: str, where: str = "") -> Sample:
     """The numbers at a dotted key: names, places in a list (from 0), and "*" for each of what is there ("a*": whose
     name begins with a); a list of numbers gives all of them. What is empty (null) counts for nothing among several.
 
     A CSV is read as {row: {column: number or text}}, a row by what its first column says where no two say the same,
-    else by its place. Raises BenchError naming the file and what there is.
+    else by its place. where: "COLUMN=CELL, COLUMN=CELL" takes the rows of a CSV that say so, by their seeds where each
+    has its own, and the key begins with the column. Raises BenchError naming the file and what there is.
     """
     if not key:
         raise BenchError(
             f"which number of {path.name}? Put its key behind the file, as in 'file {path.name}; found.recall'"
         )
-    values = dict(_at(_content(path), key, "", str(path)))
+    content = _chosen(path, where) if where else _content(path)
+    values = dict(_at(content, f"{EVERY}.{key}" if where else key, "", str(path)))
     there = {name: value for name, value in values.items() if value is not None or len(values) == 1}
     found = {name: _number(value, f"{path}: {name}") for name, value in there.items()}
     if not found:
@@ -56,6 +58,24 @@ def _rows(path: Path) -> dict[str, dict[str, Any]] | list[dict[str, Any]]:
     rows = [dict(zip(grid.columns, map(_cell, row), strict=True)) for row in grid.rows]
     named = {row[0]: cells for row, cells in zip(grid.rows, rows, strict=True)}
     return named if len(named) == len(rows) else rows
+
+
+def _chosen(path: Path, where: str) -> dict[str, dict[str, Any]]:
+    """The rows of a CSV that meet all conditions."""
+    if path.suffix != ".csv":
+        raise BenchError(f"{path}: rows can be chosen (where ...) of a .csv only")
+    grid = read_grid(path)
+    rows = [dict(zip(grid.columns, row, strict=True)) for row in grid.rows]
+    for condition in where.split(","):
+        column, _, cell = (part.strip() for part in condition.partition("="))
+        if column not in grid.columns:
+            raise BenchError(f"{path}: no column {column!r}.{nearest(column, grid.columns)}")
+        there, rows = {row[column] for row in rows}, [row for row in rows if row[column] == cell]
+        if not rows:
+            raise BenchError(f"{path}: no row has {condition.strip()!r}; there is {' or '.join(sorted(there))}")
+    seeds = [row.get(SEED, "") for row in rows]
+    names = seeds if all(seeds) and len(set(seeds)) == len(rows) else list(map(str, range(len(rows))))
+    return {name: {column: _cell(text) for column, text in row.items()} for name, row in zip(names, rows, strict=True)}
 
 
 def read_grid(path: Path) -> Grid:

@@ -18,7 +18,7 @@ from .sample import Form, Sample, difference, form_of, of_line, of_values, shown
 from .tables import Line, Table, hours
 from .text import escape
 
-FILE, MINUS, ALL = "file ", " minus ", "all"
+FILE, WHERE, MINUS, ALL = "file ", "where ", " minus ", "all"
 _SEEDS, HOURS = "seeds", "hours"
 _AROUND = "(),"  # words of a title
 _OF_TABLE = ("fingerprint", "metric_version")
@@ -78,7 +78,10 @@ def _side(expression: str, tables: Sequence[Table], folder: Path) -> tuple[Sampl
     expression = expression.strip()
     if expression.startswith(FILE):
         path, key, *form = _parts(expression.removeprefix(FILE), "PATH; KEY")
-        return measured(folder / path, key), form_of(form)
+        if not key.startswith(WHERE):
+            return measured(folder / path, key), form_of(form)
+        path, where, key, *form = _parts(expression.removeprefix(FILE), "PATH; where COLUMN=CELL; KEY")
+        return measured(folder / path, key, where.removeprefix(WHERE)), form_of(form)
     which, defense, column, *form = _parts(expression, "TABLE; DEFENSE; COLUMN")
     if (defense, column) == (ALL, HOURS):
         return of_values({None: hours(_of_all(which, tables))}), form_of(form)
