@@ -195,11 +195,12 @@ CSV = "nodes,seconds,who\n1,299.5,a\n2,35.1,b\n"
         ("file a/x.csv; 2.seconds", "35.1"),
         ("file a/x.csv; *.seconds; max", "299.5"),
         ("file a/same.csv; 1.seconds", "7"),
-        ("file a/study.csv; where line=x, step=4; none.asr", "11.0 ± 1.4"),
-        ("file a/study.csv; where step=4, line=x; none.asr; each", "10.0, 12.0"),
+        ("file a/study.csv; where line=x and step=4; none.asr", "11.0 ± 1.4"),
+        ("file a/study.csv; where step=4 and line=x; none.asr; each", "10.0, 12.0"),
         ("file a/study.csv; where step=2; none.asr", "2.5"),
+        ("file a/study.csv; where line=z, 2 targets; none.asr", "1.0"),
         (
-            "file a/study.csv; where line=y, step=4; none.asr minus file a/study.csv; where line=x, step=4; none.asr",
+            "file a/study.csv; where line=y and step=4; none.asr minus file a/study.csv; where line=x and step=4; none.asr",
             "3.0 ± 2.8",
         ),
         ("file a/study.csv; where step=4; none.asr; max", "17.0"),  # two rows of a seed
@@ -216,8 +217,8 @@ def test_numbers_of_a_file(tmp_path, expression, text):
     (folder / "list.json").write_text("[1, 2]" if "*" in expression else '{"values": [1, 2]}')
     (folder / "x.csv").write_text(CSV)
     (folder / "gaps.csv").write_text("scan,recall,seconds\na1,1,9\n\nb1,4,8\nb2,3,7\nb3,,6\n")
-    study = "line,step,seed,none.asr\nx,4,1,10.0\nx,4,0,12.0\ny,4,0,13.0\ny,4,1,15.0\nx,2,0,2.5\ny,4,2,17.0\n"
-    (folder / "study.csv").write_text(study if "y, step" not in expression else study.replace("y,4,2", "y,5,2"))
+    study = 'line,step,seed,none.asr\nx,4,1,10.0\nx,4,0,12.0\ny,4,0,13.0\ny,4,1,15.0\nx,2,0,2.5\n"z, 2 targets",,0,1.0\ny,4,2,17.0\n'
+    (folder / "study.csv").write_text(study if "y and step" not in expression else study.replace("y,4,2", "y,5,2"))
     (folder / "same.csv").write_text("kind,seconds\nclean,5\nclean,7\n")
     assert quote.number(expression, [], tmp_path) == text
 
@@ -240,7 +241,7 @@ def test_numbers_of_a_file(tmp_path, expression, text):
         ("file ragged.csv; 1.a", r"ragged\.csv: '1' has 1 cells; expected 2"),
         ("file x.csv; 3.seconds", r"3\.seconds is 'None'; expected a number"),
         ("file x.csv; where nods=1; seconds", r"x\.csv: no column 'nods'\. Did you mean 'nodes'\?"),
-        ("file x.csv; where nodes=1, who=b; seconds", r"x\.csv: no row has 'who=b'; there is a$"),
+        ("file x.csv; where nodes=1 and who=b; seconds", r"x\.csv: no row has 'who=b'; there is a$"),
         ("file x.csv; where nodes=1; second", r"no 'second' at '0'\. Did you mean 'seconds'\?"),
         ("file x.csv; where nodes=1", "expected 'PATH; where COLUMN=CELL; KEY'"),
         ("file scan.json; where a=1; b", r"scan\.json: rows can be chosen \(where \.\.\.\) of a \.csv only"),

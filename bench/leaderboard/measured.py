@@ -31,7 +31,7 @@ def measured(path: Path, key: str, where: str = "") -> Sample:
     name begins with a); a list of numbers gives all of them. What is empty (null) counts for nothing among several.
 
     A CSV is read as {row: {column: number or text}}, a row by what its first column says where no two say the same,
-    else by its place. where: "COLUMN=CELL, COLUMN=CELL" takes the rows of a CSV that say so, by their seeds where each
+    else by its place. where: "COLUMN=CELL and COLUMN=CELL" takes the rows of a CSV that say so, by their seeds where each
     has its own, and the key begins with the column. Raises BenchError naming the file and what there is.
     """
     if not key:
@@ -66,7 +66,7 @@ def _chosen(path: Path, where: str) -> dict[str, dict[str, Any]]:
         raise BenchError(f"{path}: rows can be chosen (where ...) of a .csv only")
     grid = read_grid(path)
     rows = [dict(zip(grid.columns, row, strict=True)) for row in grid.rows]
-    for condition in where.split(","):
+    for condition in where.split(" and "):
         column, _, cell = (part.strip() for part in condition.partition("="))
         if column not in grid.columns:
             raise BenchError(f"{path}: no column {column!r}.{nearest(column, grid.columns)}")
