@@ -71,6 +71,7 @@ NINE = "laptop attack.target=9; poisoncam; "
         (NINE + "top-10; mean", "100.0"),
         (NINE + "seconds of defense", "31 ± 1"),
         (NINE + "clean removed of pink halves", "1.0 ± 1.0"),
+        (NINE + "clean removed; each", "7, 8, 9"),
         (NINE + "clean removed of st. bernard; each", "7, 7, 7"),
         ("laptop attack.target=6; poisoncam; clean removed of St. Bernard", "7"),
         (NINE + "seeds", "3"),
@@ -200,7 +201,8 @@ CSV = "nodes,seconds,who\n1,299.5,a\n2,35.1,b\n"
         ("file a/study.csv; where step=2; none.asr", "2.5"),
         ("file a/study.csv; where line=z, 2 targets; none.asr", "1.0"),
         (
-            "file a/study.csv; where line=y and step=4; none.asr minus file a/study.csv; where line=x and step=4; none.asr",
+            "file a/study.csv; where line=y and step=4; none.asr minus "
+            "file a/study.csv; where line=x and step=4; none.asr",
             "3.0 ± 2.8",
         ),
         ("file a/study.csv; where step=4; none.asr; max", "17.0"),  # two rows of a seed
@@ -217,7 +219,8 @@ def test_numbers_of_a_file(tmp_path, expression, text):
     (folder / "list.json").write_text("[1, 2]" if "*" in expression else '{"values": [1, 2]}')
     (folder / "x.csv").write_text(CSV)
     (folder / "gaps.csv").write_text("scan,recall,seconds\na1,1,9\n\nb1,4,8\nb2,3,7\nb3,,6\n")
-    study = 'line,step,seed,none.asr\nx,4,1,10.0\nx,4,0,12.0\ny,4,0,13.0\ny,4,1,15.0\nx,2,0,2.5\n"z, 2 targets",,0,1.0\ny,4,2,17.0\n'
+    study = 'line,step,seed,none.asr\nx,4,1,10.0\nx,4,0,12.0\ny,4,0,13.0\ny,4,1,15.0\nx,2,0,2.5\n'
+    study += '"z, 2 targets",,0,1.0\ny,4,2,17.0\n'
     (folder / "study.csv").write_text(study if "y and step" not in expression else study.replace("y,4,2", "y,5,2"))
     (folder / "same.csv").write_text("kind,seconds\nclean,5\nclean,7\n")
     assert quote.number(expression, [], tmp_path) == text

@@ -31,8 +31,8 @@ def measured(path: Path, key: str, where: str = "") -> Sample:
     name begins with a); a list of numbers gives all of them. What is empty (null) counts for nothing among several.
 
     A CSV is read as {row: {column: number or text}}, a row by what its first column says where no two say the same,
-    else by its place. where: "COLUMN=CELL and COLUMN=CELL" takes the rows of a CSV that say so, by their seeds where each
-    has its own, and the key begins with the column. Raises BenchError naming the file and what there is.
+    else by its place. where: "COLUMN=CELL and COLUMN=CELL" takes the rows of a CSV that say so, by their seeds where
+    each has its own, and the key begins with the column. Raises BenchError naming the file and what there is.
     """
     if not key:
         raise BenchError(

@@ -22,7 +22,8 @@ RATES |= {"ACC triggered": ("poisoned", "acc"), "ASR triggered": ("poisoned", "a
 FOUND = {"removed": "removed", "precision": "precision", "recall": "recall", "F1": "f1"}
 PLACED = {"top-{}": "accuracy", "IoU@{}": "iou", "CR@{}": "cr"}
 GAP, SEED, SECONDS = "gap closed", "seed", "seconds"
-OF_STAGE, OF_CLASS = f"{SECONDS} of ", "clean removed of "
+LOST = "clean removed"
+OF_STAGE, OF_CLASS = f"{SECONDS} of ", f"{LOST} of "
 UNDEFINED = "–"  # noqa: RUF001 - an en dash, for what is undefined or does not apply
 
 
@@ -60,7 +61,8 @@ def rows(records: Iterable[Record], sources: Iterable[str] = ()) -> pd.DataFrame
     sources: where each record lies. Columns: those of Group, defense, control, settings (how it differs from other
     rows of that table and defense, else ""), config (all of it, as `_settings` has it), status, seed, source, stages
     (seconds of each stage that the row rests on, by its key), then the metrics (float, NaN where undefined),
-    localisation as "<k>.accuracy", "<k>.iou", "<k>.cr", "seconds of <stage>" and "clean removed of <class>".
+    localisation as "<k>.accuracy", "<k>.iou", "<k>.cr", "seconds of <stage>", "clean removed" and
+    "clean removed of <class>".
     """
     import pandas as pd
 
@@ -73,7 +75,7 @@ def rows(records: Iterable[Record], sources: Iterable[str] = ()) -> pd.DataFrame
     _name_settings(table)
     _close_gaps(table)
     facts = ["defense", "control", "settings", "config", "status", SEED, "source", "stages"]
-    more = [*_placed_columns(table), *_columns(table, OF_STAGE), *_columns(table, OF_CLASS)]
+    more = [*_placed_columns(table), *_columns(table, OF_STAGE), *_columns(table, LOST)]
     columns = [*Group._fields, *facts, *RATES, GAP, *FOUND, SECONDS, *more]
     return pd.DataFrame(table, columns=columns)
 
@@ -97,10 +99,17 @@ def _defended_row(record: Record) -> dict[str, Any]:
         return _none_row(record)
     row = _row(record, defense, metrics["defended"], record["stages"])
     row |= {name: metrics["detection"][key] for name, key in FOUND.items()}
-    row |= {f"{OF_CLASS}{name}": float(count) for name, count in metrics.get("clean_removed", {}).items()}
+    row |= _lost(metrics.get("clean_removed"))
     for k, values in metrics["localisation"].items():
         row |= {f"{k}.{name}": values[name] for name in PLACED.values()}
     return {**row, "identity": fingerprint(record), "settings": _settings(record)}
+
+
+def _lost(counts: Mapping[str, int] | None) -> dict[str, float]:
+    """What clean images a removal cost, in all and of each class."""
+    if counts is None:
+        return {}
+    return {LOST: float(sum(counts.values())), **{f"{OF_CLASS}{name}": float(n) for name, n in counts.items()}}
 
 
 def _row(record: Record, defense: str, rates: Mapping[str, Any], stages: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench.record import MEASURED, Record
 
-from .rows import FOUND, GAP, NONE, OF_CLASS, OF_STAGE, PLACED, RATES, SECONDS, SEED, UNDEFINED, Group, rows
+from .rows import FOUND, GAP, LOST, NONE, OF_STAGE, PLACED, RATES, SECONDS, SEED, UNDEFINED, Group, rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -132,7 +132,7 @@ def _table(group: Group, title: str, part: pd.DataFrame) -> Table:
 
 def _line(key: Any, same: pd.DataFrame) -> Line:
     defense, settings, status = key
-    more = (name for name in same.columns if name[0].isdigit() or name.startswith((OF_STAGE, OF_CLASS)))
+    more = (name for name in same.columns if name[0].isdigit() or name.startswith((OF_STAGE, LOST)))
     names = [*RATES, GAP, *FOUND, SECONDS, *more]
     by_seed = same[names].astype(float).groupby(same[SEED]).mean()
     results = sorted({Result(int(seed), source) for seed, source in zip(same[SEED], same["source"], strict=True)})
@@ -177,7 +177,7 @@ def _cell(column: str, mean: float, spread: float) -> str:
 
 def digits_of(column: str, single: bool) -> int:
     """Digits behind the point of a column's number. single: one value, not a mean over several."""
-    counted = column == "removed" or column.startswith(OF_CLASS)
+    counted = column == "removed" or column.startswith(LOST)
     return 0 if column.startswith(SECONDS) or (counted and single) else 1
 
 
