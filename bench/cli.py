@@ -534,12 +534,21 @@ def study(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the tables and the plot.")] = Path(
         "studies"
     ),
+    check: Annotated[
+        bool, typer.Option("--check", help="Exit code 1 where the .md is not what the .csv beside it gives.")
+    ] = False,
     devices: Devices = 1,
     accelerator: Accelerator = "auto",
 ) -> None:
     """One of the paper's studies: its runs share what they can; a table (CSV, markdown) and a plot (SVG, PNG)."""
-    from .study import list_command, study_command
+    from .study import check_command, list_command, study_command
 
+    if check:
+        asked = {"--seeds": seeds, "--devices": devices != 1, "--accelerator": accelerator != "auto"}
+        given = [option for option, value in asked.items() if value]
+        if not check_command(name or "", preset=preset, settings=settings or (), output=output, given=given):
+            raise typer.Exit(1)
+        return
     if name is None:
         list_command()
         return

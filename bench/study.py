@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from . import commands
 from .errors import BenchError
+from .marks import page_at
 from .store import write_bytes
 from .studies.catalogue import STUDIES, find
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from .plugins.manager import Plugins
     from .studies.engine import Row
     from .studies.plan import Cell, Plan
+    from .studies.study import Study
 
 
 def list_command() -> None:
@@ -59,6 +61,58 @@ def study_command(
     _announce(plan)
     rows = _run(plan, plugins, output)
     _finish(plan, rows, output)
+
+
+def check_command(name: str, *, preset: str, settings: Sequence[str], output: Path, given: Sequence[str] = ()) -> bool:
+    """`bench study NAME --check`: whether NAME-PRESET.md is what NAME-PRESET.csv gives; if not, says where.
+
+    given: options that mean something to a run alone. Nothing is run or written. Raises BenchError, also for files that
+    are not there, and for a CSV of another study.
+    """
+    if not name:
+        raise BenchError("--check compares the files of one study: name it, as in `bench study masks --check`")
+    study = find(name)
+    if given:
+        raise BenchError(f"--check runs nothing, and the CSV says which seeds: leave out {' and '.join(given)}")
+    from .config import load_config
+    from .plugins.manager import Plugins
+    from .studies.report import difference
+
+    plugins = Plugins.load()
+    stem = f"{name}-{load_config(plugins, preset).preset}"
+    text, page = _text(output / f"{stem}.csv"), _text(output / f"{stem}.md")
+    try:
+        wrong = difference(page, _page_of(study, text, plugins, preset, settings))
+    except BenchError as error:
+        raise BenchError(f"{output / stem}.csv: {error}") from error
+    if wrong:
+        commands.log_out.print(f"bench: {output / stem}.md, {wrong}", markup=False, highlight=False, soft_wrap=True)
+    return not wrong
+
+
+def _text(file: Path) -> str:
+    text = page_at(file)
+    if text is None:
+        raise BenchError(f"{file} cannot be read: --check compares the .csv and the .md that `bench study` wrote")
+    return text
+
+
+def _page_of(study: Study, text: str, plugins: Plugins, preset: str, settings: Sequence[str]) -> str:
+    """The page that the CSV `text` gives."""
+    from .stages import Machine
+    from .studies.plan import Planner
+    from .studies.report import from_csv, seeds_of, to_markdown
+
+    planner = Planner(
+        plugins=plugins,
+        store=commands.open_store(None),
+        machine=Machine(accelerator="cpu"),
+        preset=preset,
+        settings=settings,
+        seeds=seeds_of(text),
+    )
+    plan = planner.plan(study)
+    return to_markdown(plan, from_csv(plan, text))
 
 
 def parse_seeds(text: str | None) -> tuple[int, ...]:

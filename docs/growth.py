@@ -2,7 +2,7 @@
 
     python docs/growth.py measure     # docs/growth.csv and .svg: minutes on one core
     python docs/growth.py check       # docs/growth-check.csv: `bench plan`, then the run that it was about, three times
-    python docs/growth.py write       # docs/growth.md from both
+    python docs/growth.py write       # docs/growth.md from both; --check: exit code 1 where it is not what they give
 
 Seconds are those of the processor in one thread: what else a machine does changes them little. Images are scenes, the
 network is the preset laptop's with random weights: what a pass costs does not hang on them.
@@ -36,11 +36,12 @@ from bench.data.scenes import Recipe, SceneImages
 from bench.defenses.poisoncam import PoisonCAM
 from bench.defenses.search.classifier import build, judge
 from bench.defenses.search.clusters import Clustering, Clusters, all_features, k_means
-from bench.defenses.search.costs import classifier_sample
+from bench.defenses.search.costs import EACH_ROW, classifier_sample
 from bench.defenses.search.flip import FlipTest
 from bench.estimate import Estimator
 from bench.listen import Everyone
 from bench.manifest import Manifest
+from bench.marks import filled_in
 from bench.pipeline import Pipeline
 from bench.plugins.manager import Plugins
 from bench.probe import fit
@@ -223,7 +224,7 @@ CURVES = (
 
 
 TOLD = {
-    ("k-means", "clusters"): "1, of clusters + 32",
+    ("k-means", "clusters"): f"1, of clusters + {EACH_ROW}",
     ("masking", "masks"): "1, of the masks that differ",
     ("poison classifier", "images"): "1, of the rule's batches",
 }
@@ -354,28 +355,44 @@ def check() -> None:
 # --- writing --------------------------------------------------------------------------------------
 
 
-def write() -> None:
-    """growth.md: between its marks the two tables."""
-    text = (HERE / "growth.md").read_text(encoding="utf-8")
+def written(text: str) -> str:
+    """A page with the two tables between its marks."""
     for name, lines in (("curves", curve_lines()), ("check", check_lines())):
-        before, mark, rest = text.partition(f"<!-- {name} -->\n")
-        text = before + mark + "\n" + "\n".join(lines) + "\n\n" + rest[rest.index(f"<!-- end of {name} -->") :]
-    (HERE / "growth.md").write_text(text, encoding="utf-8")
+        text = filled_in(text, name, "\n".join(lines))
+    return text
+
+
+def write(check: bool = False) -> bool:
+    """growth.md; with `check` nothing is written. False where it is not what the two CSV files give."""
+    path = HERE / "growth.md"
+    old = path.read_text(encoding="utf-8")
+    new = written(old)
+    if not check:
+        path.write_text(new, encoding="utf-8")
+    elif new != old:
+        say(f"{path.name} is stale: python docs/growth.py write")
+    return new == old or not check
 
 
 def curve_lines() -> Iterator[str]:
-    """A line a curve."""
+    """A line a curve; k-means a second time, against what a plan takes it to be in proportion to."""
     yield "| part | against | from, to | seconds | exponent | between neighbours | `bench plan` takes |"
     yield "|---|---|---|---|---|---|---|"
     laws = {(curve.part, curve.axis): curve.law for curve in CURVES}
     for (part, axis), points in read_points().items():
-        found, law = fitted(points), laws[part, axis]
-        (low, fast), (high, slow) = points[0], points[-1]
-        takes = told(part, axis) if law is None else f"{law:g}"
-        yield (
-            f"| {part} | {axis} | {low:,.0f} to {high:,.0f} | {fast:.3g} to {slow:.3g} | {found.exponent:.2f} | "
-            f"{found.low:.2f} to {found.high:.2f} | {takes} |"
-        )
+        law = laws[part, axis]
+        yield curve_line(part, axis, points, told(part, axis) if law is None else f"{law:g}")
+        if (part, axis) == ("k-means", "clusters"):
+            yield curve_line(part, f"clusters + {EACH_ROW}", [(count + EACH_ROW, took) for count, took in points], "1")
+
+
+def curve_line(part: str, axis: str, points: Sequence[tuple[float, float]], takes: str) -> str:
+    """One curve: first and last point, and its exponents."""
+    found, (low, fast), (high, slow) = fitted(points), points[0], points[-1]
+    return (
+        f"| {part} | {axis} | {low:,.0f} to {high:,.0f} | {fast:.3g} to {slow:.3g} | {found.exponent:.2f} | "
+        f"{found.low:.2f} to {found.high:.2f} | {takes} |"
+    )
 
 
 def told(part: str, axis: str) -> str:
@@ -410,8 +427,20 @@ def say(*words: object) -> None:
     sys.stdout.flush()
 
 
-if __name__ == "__main__":
+def main(words: Sequence[str] | None = None) -> int:
+    """The exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("what", choices=("measure", "check", "write"))
+    parser.add_argument("--check", action="store_true", help="of `write`: compare, write nothing")
+    options = parser.parse_args(words)
+    if options.what == "write":
+        return int(not write(options.check))
+    if options.check:
+        parser.error("--check is for `write`")
+    {"measure": measure, "check": check}[options.what]()
+    return 0
+
+
+if __name__ == "__main__":
     torch.set_num_threads(1)
-    {"measure": measure, "check": check, "write": write}[parser.parse_args().what]()
+    sys.exit(main())

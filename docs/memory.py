@@ -1,6 +1,7 @@
 """What the harness holds in memory when there are many images: each step in a process of its own, on generated images.
 
     python docs/memory.py                                          all steps, as in docs/memory.md
+    python docs/memory.py --csv docs/measured/memory.csv           and keep it: lines of the same parts are replaced
     python docs/memory.py --rows 130000 --steps manifest clean probe
     python docs/memory.py --steps loader --images 127000 --size 224 --batches 300
 
@@ -11,6 +12,7 @@ had when its imports were done. A step ends by itself where it would take more t
 from __future__ import annotations
 
 import argparse
+import csv
 import itertools
 import json
 import os
@@ -19,9 +21,10 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -149,7 +152,7 @@ def loader(meter: Meter, options: argparse.Namespace) -> None:
     edges = (0, many // 3, 2 * many // 3, many)
     for first, last in itertools.pairwise(edges):
         batches = [plan.indices(number) for number in range(first, last)]
-        with meter.part(f"batches {first + 1} to {last}, {options.workers} workers"):
+        with meter.part(f"batches {first + 1} to {last}"):
             for batch in feed(images, batches, CPU, options.workers):
                 assert batch.shape == (options.batch, 3, options.size, options.size)
 
@@ -183,7 +186,7 @@ class Parts:
     def __call__(self, what: str, done: int, total: int) -> None:
         if what != self._what:
             self.close()
-            self._what, self._open = what, self._meter.part(f"clean: {NAMES.get(what, what)}")
+            self._what, self._open = what, self._meter.part(NAMES.get(what, what))
             self._open.__enter__()
 
     def close(self) -> None:
@@ -253,18 +256,41 @@ STEPS: dict[str, Callable[[Meter, argparse.Namespace], None]] = {
 # --- all of them ----------------------------------------------------------------------------------
 
 
+COLUMNS = ("part", "highest MiB", "above the start MiB", "seconds")
+
+
 def table(options: argparse.Namespace) -> None:
-    """Every step in a process of its own, and a table of what they took."""
-    say("| step | part | highest, MiB | above the start | seconds |\n|---|---|---|---|---|")
+    """Every step in a process of its own; what they took is said, and kept where --csv says."""
     for name in options.steps:
         words = [sys.executable, __file__, "--step", name]
         words += [f"--{key}={getattr(options, key)}" for key in NUMBERS]
         done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True)
-        told = json.loads(done.stdout.splitlines()[-1])
-        for row in told["rows"]:
-            numbers = f"{row['peak']:,.0f} | {row['above']:,.0f} | {row['seconds']:.0f}"
-            say(f"| {name} | {row['part']} | {numbers} |")
-        say(f"| **{name}** | **the process, by the system's count** | **{told['highest']:,.0f}** | | |")
+        title = f"{name}, {options.workers} workers" if name == "loader" else name
+        rows = lines(title, json.loads(done.stdout.splitlines()[-1]))
+        for row in rows:
+            say("  ".join(row))
+        if options.csv is not None:
+            keep(options.csv, rows)
+
+
+def lines(title: str, told: Mapping[str, Any]) -> list[list[str]]:
+    """COLUMNS of each part of a step, then of the step."""
+    found = [
+        [f"{title} / {row['part']}", *(f"{row[name]:.0f}" for name in ("peak", "above", "seconds"))]
+        for row in told["rows"]
+    ]
+    return [*found, [f"{title} / the process, by the system's count", f"{told['highest']:.0f}", "", ""]]
+
+
+def keep(path: Path, rows: Sequence[Sequence[str]]) -> None:
+    """As CSV: rows of parts that the file has are replaced there, others added at its end."""
+    kept: dict[str, Sequence[str]] = {}
+    if path.exists():
+        with path.open(encoding="utf-8", newline="") as file:
+            kept = {row[0]: row for row in list(csv.reader(file))[1:]}
+    kept |= {row[0]: row for row in rows}
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([COLUMNS, *kept.values()])
 
 
 NUMBERS = {
@@ -284,6 +310,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--steps", nargs="+", choices=STEPS, default=list(STEPS))
     parser.add_argument("--step", choices=STEPS, help="this one, in this process")
+    parser.add_argument("--csv", type=Path, help="keep what was measured in this file")
     for name, (default, text) in NUMBERS.items():
         parser.add_argument(f"--{name}", type=int, default=default, help=text)
     return parser.parse_args(words)

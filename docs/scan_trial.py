@@ -3,7 +3,8 @@
     python docs/scan_trial.py make ZIP OUT --seed 0            images with a trigger in 250 of them, and their truth
     python docs/scan_trial.py make ZIP OUT --seed 0 --poisoned 0
     python docs/scan_trial.py score OUT/truth.tsv REPORT       what `bench scan OUT/images -o REPORT` found of it
-    python docs/scan_trial.py table REPORT REPORT ...          the measures of several scans, and the rates of verdicts
+    python docs/scan_trial.py collect TRIAL -o scans.csv       a line for each TRIAL/NAME with report/ and truth.tsv
+    python docs/scan_trial.py runs RECORD ... -o limits.csv    the measures of a scan on the searches of finished runs
 
 ZIP holds a folder per class below train/ (as in cifar10/train/cat/0001.jpg); all images of one size. `make` writes
 OUT/images: one flat folder, random names, every file a PNG, in random order; and OUT/truth.tsv beside it.
@@ -16,18 +17,24 @@ import csv
 import json
 import sys
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 
 from bench import BenchError, Scene, Seeds
+from bench.commands import reopened
+from bench.pipeline import Pipeline
 from bench.plugins.manager import Plugins
+from bench.scan.decide import LIMITS, decide
+from bench.scan.evidence import gather
 from bench.scan.lists import read_path
-
-MEASURES = ("likeness", "agreement", "pull")
+from bench.stages import encoder_of
 
 
 def say(text: str) -> None:
@@ -129,39 +136,101 @@ def listed(file: Path) -> set[str]:
 
 def score(options: argparse.Namespace) -> None:
     """Recall and precision of what a scan removes, and how many of its suspects are poisoned."""
-    with options.truth.open(encoding="utf-8", newline="") as file:
-        poisoned = {row["name"] for row in csv.DictReader(file, delimiter="\t") if row["poisoned"] == "1"}
-    removed, kept = listed(options.report / "removed.txt"), listed(options.report / "kept.txt")
-    report = json.loads((options.report / "report.json").read_text(encoding="utf-8"))
-    hits = len(removed & poisoned)
+    poisoned, report = truth_of(options.truth), report_of(options.report)
+    found = scored(poisoned, options.report)
     suspects = [Path(each["paths"][0]).name in poisoned for each in report["suspects"]]
-    say(f"verdict: {report['verdict']}; {len(poisoned)} of {len(removed | kept)} poisoned, {len(removed)} removed")
-    say(f"recall {percent(hits, len(poisoned))}, precision {percent(hits, len(removed))}")
-    say(f"of its {len(suspects)} first suspects {sum(suspects)} are poisoned; {sum(report['seconds'].values()):.0f} s")
+    say(f"verdict: {found['verdict']}; {found['triggered']} of {found['images']} poisoned, {found['removed']} removed")
+    say(f"recall {found['recall'] or '-'} %, precision {found['precision'] or '-'} %")
+    say(f"of its {len(suspects)} first suspects {sum(suspects)} are poisoned; {found['seconds']} s")
+
+
+def truth_of(file: Path) -> set[str]:
+    """The names of the images with a trigger."""
+    with file.open(encoding="utf-8", newline="") as lines:
+        return {row["name"] for row in csv.DictReader(lines, delimiter="\t") if row["poisoned"] == "1"}
+
+
+def report_of(folder: Path) -> dict[str, Any]:
+    """What a scan says, for programs."""
+    return dict(json.loads((folder / "report.json").read_text(encoding="utf-8")))
+
+
+def scored(poisoned: set[str], folder: Path) -> dict[str, object]:
+    """One scan against the truth; rates in percent, empty where they are undefined."""
+    report, removed, kept = report_of(folder), listed(folder / "removed.txt"), listed(folder / "kept.txt")
+    hits = len(removed & poisoned)
+    return {
+        "images": len(removed | kept),
+        "triggered": len(poisoned),
+        "seed": report["settings"]["seed"],
+        "verdict": report["verdict"],
+        **told(report["evidence"]["top"], report["evidence"]["usual"]),
+        "removed": len(removed),
+        "recall": percent(hits, len(poisoned)),
+        "precision": percent(hits, len(removed)) if poisoned else "",
+        "seconds": round(sum(report["seconds"].values())),
+    }
+
+
+def told(top: Mapping[str, float] | None, usual: Mapping[str, float] | None) -> dict[str, str]:
+    """The measures of the suspicious windows, then those of any window; empty where nothing was located."""
+    groups = (("", top), (" of any window", usual))
+    return {f"{name}{of}": f"{group[name]:.3f}" if group else "" for of, group in groups for name in LIMITS}
 
 
 def percent(part: int, whole: int) -> str:
-    return f"{100 * part / whole:.1f} %" if whole else "-"
+    return f"{100 * part / whole:.1f}" if whole else ""
 
 
-# --- table ----------------------------------------------------------------------------------------
+# --- several --------------------------------------------------------------------------------------
 
 
-def table(options: argparse.Namespace) -> None:
+def collect(options: argparse.Namespace) -> None:
     """One line a scan; then how often each verdict was given."""
-    say("| report | verdict | " + " | ".join(f"{name} (any window)" for name in MEASURES) + " | would remove |")
-    say("|---|---|" + "---|" * (len(MEASURES) + 1))
-    verdicts: dict[str, int] = {}
-    for folder in options.reports:
-        report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
-        verdicts[report["verdict"]] = verdicts.get(report["verdict"], 0) + 1
-        top, usual = report["evidence"]["top"] or {}, report["evidence"]["usual"] or {}
-        cells = [f"{top[name]:.3f} ({usual[name]:.3f})" if name in top else "-" for name in MEASURES]
-        share = f"{100 * report['evidence']['removed_share']:.1f} %"
-        say(f"| {folder} | {report['verdict']} | {' | '.join(cells)} | {share} |")
-    say("")
+    folders = sorted(file.parent.parent for file in options.trial.glob("*/report/report.json"))
+    if not folders:
+        raise BenchError(f"no scan lies in {options.trial}: expected NAME/report/report.json there")
+    rows = [{"scan": each.name, **scored(truth_of(each / "truth.tsv"), each / "report")} for each in folders]
+    keep(options.output, rows)
+    verdicts = Counter(f"{'with a trigger' if row['triggered'] else 'clean'}: {row['verdict']}" for row in rows)
     for verdict, count in sorted(verdicts.items()):
-        say(f"{verdict}: {count} of {len(options.reports)}")
+        say(f"{verdict}: {count}")
+
+
+def runs(options: argparse.Namespace) -> None:
+    """One line a record: what `bench scan` would say of its search with its threat model."""
+    rows = []
+    for record in options.records:
+        pipeline, _ = reopened(record, options.store)
+        config, data = pipeline.config, pipeline.dataset
+        encoder = encoder_of(pipeline.folder(pipeline.threat), config, data.size, pipeline.machine)
+        draws = config.seeds.child("scan")
+        found = gather(pipeline.poisoned_train, encoder, pipeline.verdict, draws, lambda done, total: None)
+        if found.top is None or found.usual is None:
+            raise BenchError(f"{record}: its defense locates nothing; expected a run with poisoncam or patchsearch")
+        trigger = pipeline.train_manifest.trigger[found.suspects]
+        of_each = " and ".join(str((trigger == number).sum()) for number in pipeline.triggers)
+        row = {"run": title(pipeline), "images": len(data.train), "verdict": decide(found).finding.value}
+        rows.append({**row, "suspects of each trigger": of_each, **told(asdict(found.top), asdict(found.usual))})
+        say(" ".join(map(str, rows[-1].values())))
+    keep(options.output, sorted(rows, key=lambda row: str(row["run"])))
+
+
+def title(pipeline: Pipeline) -> str:
+    """Attack, targets, images with a trigger, defense, seed."""
+    config, classes = pipeline.config, pipeline.dataset.classes
+    targets = " and ".join(classes[target] for target in config.attack.targets(classes))
+    count = pipeline.train_manifest.poisoned.sum()
+    return f"{config.attack.name} ({targets}), {count} triggered, {config.defense.name}, seed {config.seed}"
+
+
+def keep(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
+    """As CSV."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
@@ -182,9 +251,15 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     scoring.add_argument("truth", type=Path)
     scoring.add_argument("report", type=Path)
     scoring.set_defaults(run=score)
-    tabling = commands.add_parser("table", help="several scans side by side")
-    tabling.add_argument("reports", type=Path, nargs="+")
-    tabling.set_defaults(run=table)
+    collecting = commands.add_parser("collect", help="all scans of a trial, as CSV")
+    collecting.add_argument("trial", type=Path, help="holds a folder for each scan, with truth.tsv and report/")
+    collecting.set_defaults(run=collect)
+    measuring = commands.add_parser("runs", help="the measures of a scan on finished runs, as CSV")
+    measuring.add_argument("records", type=Path, nargs="+")
+    measuring.add_argument("--store", type=Path, help="where the runs' stages lie")
+    measuring.set_defaults(run=runs)
+    for command in (collecting, measuring):
+        command.add_argument("-o", "--output", type=Path, required=True)
     return parser.parse_args(words)
 
 

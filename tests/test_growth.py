@@ -54,9 +54,12 @@ def test_the_tables_are_written_between_their_marks(growth, folder):
     (folder / "growth.csv").write_text("part,axis,value,seconds\nfeatures,images,1000,2\nfeatures,images,2000,8\n")
     lines = ["run,stage,planned,taken", "a,train,3,2", "a,search,3,4"]
     (folder / "growth-check.csv").write_text("\n".join(lines) + "\n")
-    marks = [f"<!-- {word}{name} -->" for name in ("curves", "check") for word in ("", "end of ")]
+    marks = [f"<!-- {name}: {word} -->" for name in ("curves", "check") for word in ("begin", "end")]
     (folder / "growth.md").write_text("# T\n" + "\nbetween\n".join(marks) + "\nend\n")
-    growth.write()
+    assert not growth.write(check=True)
+    assert (folder / "growth.md").read_text().startswith("# T\n<!-- curves: begin -->\nbetween")
+    assert growth.write()
+    assert growth.write(check=True)
     text = (folder / "growth.md").read_text()
     assert "| features | images | 1,000 to 2,000 | 2 to 8 | 2.00 | 2.00 to 2.00 | 1 |" in text
     assert (
@@ -67,10 +70,24 @@ def test_the_tables_are_written_between_their_marks(growth, folder):
     assert (folder / "growth.md").read_text() == text
 
 
-def test_the_tables_are_those_of_the_measurements(growth):
+def test_the_committed_page_is_what_the_committed_measurements_give(growth):
     text = (growth.HERE / "growth.md").read_text(encoding="utf-8")
-    assert "\n".join(growth.curve_lines()) in text
-    assert "\n".join(growth.check_lines()) in text
+    assert growth.written(text) == text, "stale: python docs/growth.py write"
+    (line,) = [line for line in text.splitlines() if f"clusters + {EACH_ROW} | 40 to 544" in line]
+    assert line.endswith("| 1 |")
+
+
+def test_a_stale_page_ends_with_exit_code_1(growth, folder, capsys):
+    for name in ("growth.csv", "growth-check.csv", "growth.md"):
+        (folder / name).write_bytes((SCRIPT.parent / name).read_bytes())
+    page = (folder / "growth.md").read_text(encoding="utf-8")
+    (folder / "growth.md").write_text(page.replace("| 8 to 512 |", "| 8 to 513 |"), encoding="utf-8")
+    assert growth.main(["write", "--check"]) == 1
+    assert capsys.readouterr().out == "growth.md is stale: python docs/growth.py write\n"
+    assert growth.main(["write"]) == growth.main(["write", "--check"]) == 0
+    assert (folder / "growth.md").read_text(encoding="utf-8") == page
+    with pytest.raises(SystemExit):
+        growth.main(["check", "--check"])
 
 
 def test_the_measured_exponents_bear_out_what_a_plan_takes(growth):

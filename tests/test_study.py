@@ -12,8 +12,10 @@ from rich.console import Console
 from bench import cli, commands, estimate, study
 from bench.errors import BenchError
 from bench.estimate import Pace
+from bench.plugins.manager import Plugins
 from bench.studies import engine
 from bench.studies.catalogue import CR, STUDIES
+from bench.studies.plan import Planner
 from bench.studies.steps import Multiples
 from bench.studies.study import Depth, Line, Study
 
@@ -84,6 +86,41 @@ def test_a_study_writes_its_four_files_and_goes_on_from_the_store(bench, copied,
     again = bench(*arguments)
     assert "Everything is in the store: nothing will be computed." in again
     assert [file.read_bytes() for file in files] == before
+
+
+def test_a_page_is_held_to_its_csv(workshop, tmp_path, capsys, monkeypatch):
+    """Written from made-up values, as `bench study toy` writes it."""
+    monkeypatch.setattr(study, "find", lambda name: TOY)
+    out, pipeline = tmp_path / "out", workshop.pipeline()
+    planner = Planner(plugins=Plugins.load(), store=pipeline.store, machine=pipeline.machine, preset="smoke")
+    plan = planner.plan(TOY)
+    values: dict[str, float | None] = {"localisation.10.cr": 50.0}
+    study._write_tables(plan, [engine.Row(cell=cell, values=values, keys={}) for cell in plan.cells], out)
+    before = {file: file.read_bytes() for file in out.iterdir()}
+    monkeypatch.setattr(engine, "make_stage", None)  # nothing may be run
+
+    def check(*arguments):
+        asked = ["study", *map(str, arguments), "--preset", "smoke", "--check", "--output", str(out)]
+        code = cli.guarded(lambda: cli.app(asked, standalone_mode=False))
+        return code, " ".join(capsys.readouterr().err.split())
+
+    assert check("toy") == (0, "")
+    assert {file: file.read_bytes() for file in out.iterdir()} == before
+    page, table = out / "toy-smoke.md", out / "toy-smoke.csv"
+    page.write_text(page.read_text().replace("# Toy", "# Troy"))
+    code, said = check("toy")
+    assert (code, said.endswith("toy-smoke.md, line 1: '# Troy': it should be '# Toy'")) == (1, True)
+    assert page.read_text().startswith("# Troy")
+    for arguments, part in (
+        (("toy", "--seeds", "0", "--devices", "2"), "leave out --seeds and --devices"),
+        (("toy", "--set", "defense.flip_set=8"), "toy-smoke.csv: line 2 (Else, seed 0): its settings is ''"),
+        ((), "--check compares the files of one study: name it"),
+    ):
+        code, said = check(*arguments)
+        assert (code, part in said) == (2, True), said
+    table.unlink()
+    code, said = check("toy")
+    assert (code, "toy-smoke.csv cannot be read: --check compares" in said) == (2, True)
 
 
 def test_stopped_it_leaves_what_it_has(bench, copied, tmp_path, monkeypatch):

@@ -31,12 +31,8 @@ LIMITS = {
     "agreement": Limits(low=0.95, high=0.99),
     "pull": Limits(low=0.15, high=0.40),
 }
-"""Set with these searches in view, all of 32 px. Poisoned `scenes` (12: preset laptop, two attacks, three seeds, both
-defenses): likeness 0.955 to 0.999, agreement 0.994 to 0.999, pull 0.52 to 0.75. Poisoned CIFAR-10 (one): 1.00, 0.999,
-0.48. Clean `scenes`, encoder trained on them (four): 0.58 to 0.77, 0.75 to 0.99, 0.29 to 0.34.
-
-Tested afterwards on ten scans of 5,000 CIFAR-10 images (docs/scan.md): five with a trigger all found, five clean ones
-four times "no trigger found" and once "unclear".
+"""Set with searches of 32 px in view, of `scenes` and of CIFAR-10, with a trigger and without; tested afterwards on ten
+scans of 5,000 CIFAR-10 images. docs/scan.md has what both kinds give.
 """
 MOST_REMOVED = 0.5
 """A verdict that removes more than this share of the images has found no odd few among many."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import zip_longest
 from typing import NamedTuple
 
 from bench import __version__
 from bench.config import preset_names
+from bench.errors import BenchError
 from bench.leaderboard import escape
 from bench.leaderboard.rows import UNDEFINED
 from bench.metrics import METRIC_VERSION
@@ -20,6 +22,7 @@ from .study import Panel
 
 X = float | str
 _HEAD = ("study", "preset", "dataset", "attack", "defense", "line", "step", "x", "seed", "settings", "status")
+_PRINT = "- Dataset fingerprint "
 _KEYS = ("threat_model", "search", "retraining")
 
 
@@ -51,6 +54,57 @@ def to_csv(plan: Plan, rows: Sequence[Row]) -> str:
         values = [row.values.get(name) for name in names]
         writer.writerow([*_facts(plan, row), *keys, *("" if value is None else repr(value) for value in values)])
     return text.getvalue()
+
+
+def from_csv(plan: Plan, text: str) -> list[Row]:
+    """The rows that `to_csv` wrote of this plan. Raises BenchError for a text that is of another one."""
+    return [_row_of(plan, line, number) for number, line in enumerate(_lines(text), start=2)]
+
+
+def seeds_of(text: str) -> tuple[int, ...]:
+    """The seeds of the rows that `to_csv` wrote, in their order. Raises BenchError where there are none."""
+    seeds = dict.fromkeys(line["seed"] for line in _lines(text))
+    if not seeds or not all(seed.isdecimal() for seed in seeds):
+        raise BenchError(f"its seeds are {', '.join(map(repr, seeds)) or 'nowhere'}; expected a row for each run")
+    return tuple(map(int, seeds))
+
+
+def _lines(text: str) -> list[dict[str, str]]:
+    lines = list(csv.DictReader(io.StringIO(text), restval=""))
+    missing = [name for name in _HEAD if lines and name not in lines[0]]
+    if missing or any(None in line for line in lines):
+        raise BenchError(f"this is no study's CSV: expected the columns {', '.join(_HEAD)}, then keys and measures")
+    return lines
+
+
+def _row_of(plan: Plan, line: Mapping[str, str], number: int) -> Row:
+    cells = {(cell.line.label, cell.step.label, str(cell.seed)): cell for cell in plan.cells}
+    cell = cells.get((line["line"], line["step"], line["seed"]))
+    title = _title(line["line"], line["step"], f"seed {line['seed']}")
+    if cell is None:
+        raise BenchError(f"line {number} ({title}) is none of this study's runs: expected {'; '.join(_titles(plan))}")
+    names = [name for name in line if name not in _HEAD]
+    keys = {name: line[f"{name}_key"] for name in _KEYS if line.get(f"{name}_key")}
+    values = {name: _value(line[name]) for name in names if not name.endswith("_key")}
+    row = Row(cell=cell, values=values, keys=keys, status=line["status"])
+    for name, fact in zip(_HEAD, map(str, _facts(plan, row)), strict=True):
+        if line[name] != fact:
+            raise BenchError(f"line {number} ({title}): its {name} is {line[name]!r}, that of this study is {fact!r}")
+    return row
+
+
+def _titles(plan: Plan) -> list[str]:
+    return list(dict.fromkeys(_title(cell.line.label, cell.step.label) for cell in plan.cells))
+
+
+def _title(*parts: str) -> str:
+    return ", ".join(part for part in parts if part)
+
+
+def _value(text: str) -> float | None:
+    if not text:
+        return None
+    return int(text) if text.lstrip("-").isdecimal() else float(text)
 
 
 def _by_number(name: str) -> list[tuple[int, int, str]]:
@@ -166,13 +220,23 @@ def to_markdown(plan: Plan, rows: Sequence[Row]) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+def difference(page: str, text: str) -> str:
+    """The first line in which a study's page is not `text`; "" for none. Versions and fingerprints, which say what the
+    runs had, may differ."""
+    for number, (old, new) in enumerate(zip_longest(page.splitlines(), text.splitlines()), start=1):
+        dated = all((line or "").startswith(_PRINT) for line in (old, new))
+        if old != new and not dated:
+            ends = "it should end" if new is None else f"it should be {new!r}"
+            return f"line {number}: {old!r}: {ends}" if old is not None else f"line {number} is not there: {ends}"
+    return ""
+
+
 def _about(plan: Plan) -> str:
     lines = [
         f"{plan.study.about} After {plan.study.figure} of the PoisonCAM paper.",
         "",
         f"- Here: {escape(setting_words(plan))}",
-        f"- Dataset fingerprint {plan.dataset.fingerprint[:12]}, metric version {METRIC_VERSION}, "
-        f"ssl-backdoor-bench {__version__}",
+        f"{_PRINT}{plan.dataset.fingerprint[:12]}, metric version {METRIC_VERSION}, ssl-backdoor-bench {__version__}",
     ]
     lines += [f"- Changed by --set: {escape(' '.join(plan.settings))}"] if plan.settings else []
     warning = caveat(plan)

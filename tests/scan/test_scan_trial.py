@@ -13,6 +13,11 @@ import pytest
 from PIL import Image
 
 from bench.errors import BenchError
+from bench.listen import Everyone
+from bench.outcome import keep_record
+from bench.run import make_stages
+from bench.scan.evidence import gather
+from bench.stages import encoder_of
 
 SCRIPT = Path(__file__).parents[2] / "docs" / "scan_trial.py"
 
@@ -71,8 +76,8 @@ def test_what_cannot_be(trial, archive, tmp_path):
         trial("make", archive, tmp_path / "out")
 
 
-def report(folder, verdict, measures):
-    folder.mkdir()
+def report(folder, verdict, measures, seed=0):
+    folder.mkdir(parents=True)
     (folder / "kept.txt").write_text("x/c.png\t0.1\t\nx/d.png\t0.1\t\n")
     (folder / "removed.txt").write_text("x/a.png\t0.9\t\nx/b.png\t0.9\t\n")
     found = {
@@ -80,17 +85,18 @@ def report(folder, verdict, measures):
         "suspects": [{"paths": ["x/a.png"]}, {"paths": ["x/c.png"]}],
         "seconds": {"train": 2.4, "search": 1.2},
         "evidence": {"top": measures, "usual": measures, "removed_share": 0.5},
+        "settings": {"seed": seed},
     }
     (folder / "report.json").write_text(json.dumps(found))
     return folder
 
 
-MEASURES = {"pull": 0.5, "agreement": 0.25, "likeness": 0.125}
+MEASURES = {"pull": 0.5, "agreement": 0.25, "likeness": 0.1239}
+TRUTH = "name\tpoisoned\na.png\t1\nb.png\t0\nc.png\t1\nd.png\t1\n"
 
 
 def test_recall_and_precision(trial, tmp_path, capsys):
-    lines = ["name\tpoisoned", "a.png\t1", "b.png\t0", "c.png\t1", "d.png\t1"]
-    (tmp_path / "truth.tsv").write_text("\n".join(lines) + "\n")
+    (tmp_path / "truth.tsv").write_text(TRUTH)
     trial("score", tmp_path / "truth.tsv", report(tmp_path / "r", "unclear", MEASURES))
     said = capsys.readouterr().out
     assert "verdict: unclear; 3 of 4 poisoned, 2 removed" in said
@@ -98,11 +104,38 @@ def test_recall_and_precision(trial, tmp_path, capsys):
     assert "of its 2 first suspects 2 are poisoned; 4 s" in said
 
 
-def test_a_table_counts_verdicts(trial, tmp_path, capsys):
-    first = report(tmp_path / "1", "unclear", MEASURES)
-    second = report(tmp_path / "2", "unclear", None)
-    trial("table", first, second)
-    said = capsys.readouterr().out
-    assert "| unclear | 0.125 (0.125) | 0.250 (0.250) | 0.500 (0.500) | 50.0 % |" in said
-    assert "| unclear | - | - | - | 50.0 % |" in said
-    assert "unclear: 2 of 2" in said
+def test_a_trial_becomes_a_csv_with_a_line_a_scan(trial, tmp_path, capsys):
+    """Three poisoned of four, one of them removed, and one other; then a clean folder, where nothing is located."""
+    for name, truth, verdict, measures in (("bad", TRUTH, "unclear", MEASURES), ("good", "", "unclear", None)):
+        report(tmp_path / "trial" / name / "report", verdict, measures, seed=7)
+        (tmp_path / "trial" / name / "truth.tsv").write_text(truth or "name\tpoisoned\na.png\t0\n")
+    trial("collect", tmp_path / "trial", "-o", tmp_path / "new" / "scans.csv")
+    assert (tmp_path / "new" / "scans.csv").read_text().splitlines() == [
+        "scan,images,triggered,seed,verdict,likeness,agreement,pull,likeness of any window,agreement of any window,"
+        "pull of any window,removed,recall,precision,seconds",
+        "bad,4,3,7,unclear,0.124,0.250,0.500,0.124,0.250,0.500,2,33.3,50.0,4",
+        "good,4,0,7,unclear,,,,,,,2,,,4",
+    ]
+    assert capsys.readouterr().out == "clean: unclear: 1\nwith a trigger: unclear: 1\n"
+    with pytest.raises(BenchError, match=r"no scan lies in .*new: expected NAME/report/report\.json"):
+        trial("collect", tmp_path / "new", "-o", tmp_path / "x.csv")
+
+
+def test_a_scans_measures_of_a_finished_run(trial, workshop, copied, tmp_path, capsys):
+    """They are those that a scan of the same images, with the same encoder and verdict, would give."""
+    pipeline = workshop.pipeline(store=copied)
+    record = keep_record(pipeline)[1]
+    trial("runs", record, "--store", copied, "-o", tmp_path / "limits.csv")
+    with (tmp_path / "limits.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert row["run"] == "htba (red stripes), 20 triggered, poisoncam, seed 0"
+    assert (row["images"], row["verdict"]) == ("160", "no trigger found")
+    encoder = encoder_of(pipeline.folder(pipeline.threat), pipeline.config, 32, pipeline.machine)
+    draws = pipeline.config.seeds.child("scan")
+    found = gather(pipeline.poisoned_train, encoder, pipeline.verdict, draws, lambda done, total: None)
+    assert row["suspects of each trigger"] == str(pipeline.train_manifest.poisoned[found.suspects].sum())
+    assert (row["pull"], row["pull of any window"]) == (f"{found.top.pull:.3f}", f"{found.usual.pull:.3f}")
+    other = workshop.pipeline(store=copied, defense="none")
+    make_stages(other, Everyone([]))
+    with pytest.raises(BenchError, match="its defense locates nothing; expected a run with poisoncam or patchsearch"):
+        trial("runs", keep_record(other)[1], "--store", copied, "-o", tmp_path / "x.csv")

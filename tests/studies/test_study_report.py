@@ -6,17 +6,25 @@ import csv
 import dataclasses
 import io
 import math
+from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from bench.errors import BenchError
 from bench.studies.catalogue import find
+from bench.studies.engine import Row
 from bench.studies.report import (
     Curve,
     Stat,
     caveat,
     cell_text,
     curves,
+    difference,
+    from_csv,
     missing,
+    seeds_of,
     setting_words,
     stat,
     to_csv,
@@ -159,3 +167,97 @@ def test_the_papers_own_preset_unchanged_needs_no_caveat(plan):
     assert caveat(dataclasses.replace(paper, settings=("train.epochs=1",)))
     assert caveat(plan)
     assert setting_words(dataclasses.replace(plan, seeds=(3,))) == "preset smoke, scenes, attack htba, seed 3"
+
+
+# --- read back ----------------------------------------------------------------------------------------------
+
+VALUES = st.none() | st.integers(0, 500) | st.floats(allow_nan=False, allow_infinity=False, width=32)
+NAMES = ("localisation.5.iou", "localisation.5.cr", "detection.f1", "seconds.search_per_image")
+TEXTS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=12)
+
+
+def made(cell, values, status):
+    keys = {} if status else {"threat_model": "ab", "search": "cd"}
+    found = {} if status else dict(zip(NAMES, values, strict=True))
+    return Row(cell=cell, values=found, keys=keys, status=status and f'failed: {status}, "quoted"')
+
+
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_page_can_be_made_again_from_its_csv(plan, data):
+    cells = data.draw(st.lists(st.sampled_from(plan.cells), max_size=10, unique_by=id))
+    rows = [made(cell, data.draw(st.tuples(*[VALUES] * 4)), data.draw(st.just("") | TEXTS)) for cell in cells]
+    again = from_csv(plan, to_csv(plan, rows))
+    assert to_markdown(plan, again) == to_markdown(plan, rows)
+    assert to_csv(plan, again) == to_csv(plan, rows)
+    assert [row.cell for row in again] == cells
+
+
+def test_seeds_in_their_order(plan):
+    rows = [made(cell, (1, 2, 3, 4), "") for cell in reversed(plan.cells)]
+    assert seeds_of(to_csv(plan, rows)) == (1, 0)
+    for text in ("", to_csv(plan, [])):
+        with pytest.raises(BenchError, match="its seeds are nowhere; expected a row for each run"):
+            seeds_of(text)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (",seed,", ",sed,", "this is no study's CSV: expected the columns study, preset, "),
+        ("PoisonCAM,32,32", "PoisonCAM,33,33", r"line 2 \(PoisonCAM, 33, seed 0\) is none of this study's runs: expec"),
+        ("masks,smoke", "window,smoke", "line 2 .*: its study is 'window', that of this study is 'masks'"),
+        ("smoke,scenes", "laptop,scenes", "its preset is 'laptop', that of this study is 'smoke'"),
+        ("defense.masks=32", "defense.masks=32 a=1", "its settings is 'defense.masks=32 a=1', that of this study is"),
+        (",0,defense", ",x,defense", "its seeds are 'x'"),
+        ("\n", "\nmasks,smoke\n", "its seeds are "),
+        ("ab,cd,", "ab,cd,1,", "this is no study's CSV"),
+    ],
+)
+def test_a_csv_that_is_not_of_this_study(plan, old, new, said):
+    cell = next(cell for cell in plan.cells if cell.step.label == "32")
+    text = to_csv(plan, [made(cell, (1, 2, 3, 4), "")])
+    assert old in text
+    with pytest.raises(BenchError, match=said):
+        seeds_of(text.replace(old, new, 1)), from_csv(plan, text.replace(old, new, 1))
+
+
+def test_where_a_page_differs(plan, rows):
+    page = to_markdown(plan, rows)
+    later = page.replace("metric version 1, ssl-backdoor-bench 0.1.0", "metric version 2, ssl-backdoor-bench 0.2.0")
+    assert difference(page, page) == difference(later, page) == ""
+    number, line = next((n, line) for n, line in enumerate(page.splitlines(), 1) if "11.0 ± 1.4" in line)
+    said = difference(page.replace("11.0 ± 1.4", "12.0 ± 1.4"), page)
+    assert said == f"line {number}: {line.replace('11.0', '12.0')!r}: it should be {line!r}"
+    assert difference("a\nb\n", "a\n") == "line 2: 'b': it should end"
+    assert difference("a\n", "a\nb\n") == "line 2 is not there: it should be 'b'"
+    assert difference("- Dataset fingerprint 1\n", "b\n").startswith("line 1: ")
+
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted((ROOT / "docs" / "studies").glob("*.md"))
+
+
+@pytest.fixture(scope="module")
+def laptop(workshop):
+    """The dataset of the preset laptop."""
+    from bench.config import load_config
+    from bench.plugins.manager import Plugins
+
+    return load_config(Plugins.load(), "laptop").dataset.load()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_committed_study_is_what_its_csv_gives(page, planner, laptop):
+    """What `bench study NAME --check --output docs/studies` says."""
+    name, _, preset = page.stem.rpartition("-")
+    text = page.with_suffix(".csv").read_text(encoding="utf-8")
+    made = planner(preset=preset, seeds=seeds_of(text))
+    made._dataset = laptop if preset == "laptop" else None
+    plan = made.plan(find(name))
+    assert difference(page.read_text(encoding="utf-8"), to_markdown(plan, from_csv(plan, text))) == ""
+
+
+def test_every_study_is_held_to_its_csv():
+    assert {page.stem for page in PAGES} == {file.stem for file in (ROOT / "docs" / "studies").glob("*.csv")}
+    assert len(PAGES) >= 7
