@@ -1,10 +1,12 @@
 """The README's code does what the README says."""
 
 import importlib.util
+import io
 import re
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from bench import leaderboard
 from bench.config import load_config
@@ -13,6 +15,8 @@ from bench.marks import filled_in, marks, unmarked
 from bench.plugins.checks import assert_contract
 from bench.plugins.manager import Plugins
 from bench.publish import files_in
+from bench.record import load
+from bench.summary import summary
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -23,6 +27,9 @@ QUOTING = [
     if any(mark.kind == "n" for mark in marks(path.read_text(encoding="utf-8")))
 ]
 """The pages whose every number has a mark."""
+
+
+STAGES = ("poison", "threat_model", "threat_probe", "defense", "retraining", "defended_probe")
 
 
 @pytest.fixture
@@ -53,6 +60,19 @@ def test_every_preset_and_command_it_names_exists():
     assert set(re.findall(r"--preset (?!my)([\w-]+)", README)) <= set(preset_names())
     for document in re.findall(r"\]\((?!http)([^)#]+)\)", README):
         assert (Path(__file__).parents[1] / document).exists(), document
+
+
+def test_the_output_it_shows_is_that_of_the_committed_first_run():
+    record = load(ROOT / "docs" / "measured" / "first-run.json")
+    block = next(b for b in re.findall(r"```text\n(.*?)```", README, re.S) if "done train" in b)
+    console = Console(width=200, record=True, file=io.StringIO())
+    for part in summary(record):
+        console.print(part, highlight=False)
+    told = [line.rstrip() for line in console.export_text().strip().splitlines()]
+    stages, _, shown = block.partition("\n\n")
+    assert [line.rstrip() for line in shown.strip().splitlines()] == told
+    seconds = [int(number) for number in re.findall(r"\((\d+) s\)", stages)]
+    assert seconds == [round(record["stages"][name]["seconds"]) for name in STAGES]
 
 
 @pytest.fixture(scope="module")
