@@ -27,7 +27,7 @@ _CLOSING = re.compile(rf"\s*/(?P<kind>{NUMBER}|{TABLE}|{GIVEN})\s*")
 _STARTS_LINE = re.compile(r"[ \t>]*(?:(?:[-*+]|\d+[.)])[ \t]+)*")
 _BLOCK = re.compile(r"^<!-- (?P<name>[\w-]+): begin -->\n.*?^<!-- (?P=name): end -->$", re.DOTALL | re.MULTILINE)
 _LINK = re.compile(r"(?<=\])\([^()\n]*\)|^\[[^\]\n]+\]:[^\n]*$|\bhttps?://\S+", re.MULTILINE)
-_MEASURED = re.compile(r"\d+[.]\d+(?:\s*%)?|\d+\s*%")
+_MEASURED = re.compile(r"(?<!\d)(?<!\d[.])\d+[.]\d+(?!\d|[.]\d)(?:\s*%)?|\d+\s*%")  # 0.1.0 is a version
 
 
 class Mark(NamedTuple):

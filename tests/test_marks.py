@@ -145,6 +145,7 @@ def test_replacing_marks_by_what_stands_there_changes_nothing(parts):
         ("[a 1.5](docs/v2.5.md) <https://x.org/1.5> https://x.org/2.5\n\n[r]: https://x.org/3.5", ["line 1: 1.5"]),
         ("<!-- a: begin -->\n| 1.5 |\n<!-- a: end -->\n2.5", ["line 4: 2.5"]),
         ("<!-- 1.5 -->", []),
+        ("Version 0.1.0, at 10.0.0.1, takes 1.5. Or 0.1...0.25", ["line 1: 1.5", "line 1: 0.1", "line 1: 0.25"]),
         ("| a | 1.5 |\n", ["line 1: 1.5"]),
         ("<!-- given: the paper -->\n\n| a | 1.5 |\n\n<!-- /given -->\n", []),
     ],

@@ -11,7 +11,7 @@ from rich.console import Console
 from bench import leaderboard
 from bench.config import load_config
 from bench.leaderboard import page
-from bench.marks import filled_in, marks, unmarked
+from bench.marks import GIVEN, filled_in, marks, unmarked
 from bench.plugins.checks import assert_contract
 from bench.plugins.manager import Plugins
 from bench.publish import files_in
@@ -20,13 +20,19 @@ from bench.summary import summary
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = [ROOT / "README.md", ROOT / "docs" / "results.md"]
+DOCS = sorted((ROOT / "docs").glob("*.md"))
+WAITING = {"small-scale.md"}  # until its numbers have marks, too
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")),
+    *(path for path in DOCS if path.name not in WAITING),
+    *sorted((ROOT / "plugins").glob("*/README.md")),
+]
+"""The pages whose every number has a mark; docs/studies/ are held to their CSV, leaderboards/ to the records."""
 QUOTING = [
     path
-    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
-    if any(mark.kind == "n" for mark in marks(path.read_text(encoding="utf-8")))
+    for path in (ROOT / "README.md", *DOCS)
+    if any(mark.kind != GIVEN for mark in marks(path.read_text(encoding="utf-8")))
 ]
-"""The pages whose every number has a mark."""
 
 
 STAGES = ("poison", "threat_model", "threat_probe", "defense", "retraining", "defended_probe")
@@ -95,9 +101,10 @@ def test_every_marked_number_is_that_of_the_committed_records(path, tables):
 
 
 def test_the_pages_that_quote_records():
-    assert {path.name for path in QUOTING} >= {"README.md", "results.md", "small-scale.md"}
+    pages = {"README.md", "results.md", "small-scale.md", "scan.md", "memory.md", "scale.md"}
+    assert {path.name for path in QUOTING} >= pages
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_number_has_a_mark(path):
     assert unmarked(path.read_text(encoding="utf-8")) == [], "docs/pages.md says how to mark them"
