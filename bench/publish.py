@@ -140,8 +140,9 @@ def leaderboard_command(
 
 def _around(output: Path, text: str, every: Sequence[Table], check: bool) -> tuple[str, list[str]]:
     """The page there with every mark filled in, and what is wrong with its numbers; the leaderboard itself where
-    there is no page with marks."""
+    there is no page yet, or an older leaderboard. Raises BenchError for any other page."""
     from .leaderboard import page as pages
+    from .leaderboard.markdown import LEGEND
 
     page = page_at(output)
     if page is None and output.is_file() and not check:
@@ -152,6 +153,12 @@ def _around(output: Path, text: str, every: Sequence[Table], check: bool) -> tup
     except BenchError as error:
         raise BenchError(f"{output}, {error}") from error
     if page is None or not (numbered or has_place(page, "leaderboard")):
+        if not check and page and page.strip() and LEGEND not in page:
+            begin, end = (f"<!-- leaderboard: {which} -->" for which in ("begin", "end"))
+            raise BenchError(
+                f"{output} is a page of somebody's, so it is not written over: put the lines {begin} and {end} where "
+                "the tables belong, or name another file"
+            )
         return text, []
     filled = replaced(page, stale)
     if has_place(page, "leaderboard"):

@@ -103,10 +103,6 @@ def test_a_mark_that_cannot_be_filled_in_changes_nothing(command, old, new, said
     assert command(broken, "--check")[0] == 2
 
 
-def test_without_marks_a_page_is_the_leaderboard(command):
-    assert command("old\n")[2].startswith("## htba on scenes, preset laptop\n")
-
-
 def test_the_example_of_the_documentation(command, tmp_path):
     text = (ROOT / "docs" / "pages.md").read_text(encoding="utf-8")
     example = re.search(r"^```markdown\n(.*?)^```$", text, re.S | re.M)[1]
@@ -131,3 +127,14 @@ def test_a_reader_of_the_documentation_is_told_what_exists():
 
     text = (ROOT / "docs" / "pages.md").read_text(encoding="utf-8")
     assert all(f"`{form}`" in text for form in FORMS)
+
+
+def test_a_page_without_a_place_is_not_written_over(command):
+    code, said, page = command("# Mine\n\nno marks\n")
+    assert (code, page) == (2, "# Mine\n\nno marks\n")
+    assert "PAGE is a page of somebody's" in said
+    assert "<!-- leaderboard: begin -->" in said
+    assert command("# Mine\n", "--check")[0] == 1
+    code, _, first = command("")
+    assert first.startswith("## htba on scenes, preset laptop\n")
+    assert (code, command(first)[2]) == (0, first), "an older leaderboard is replaced"

@@ -219,7 +219,7 @@ def test_numbers_of_a_file(tmp_path, expression, text):
     (folder / "list.json").write_text("[1, 2]" if "*" in expression else '{"values": [1, 2]}')
     (folder / "x.csv").write_text(CSV)
     (folder / "gaps.csv").write_text("scan,recall,seconds\na1,1,9\n\nb1,4,8\nb2,3,7\nb3,,6\n")
-    study = 'line,step,seed,none.asr\nx,4,1,10.0\nx,4,0,12.0\ny,4,0,13.0\ny,4,1,15.0\nx,2,0,2.5\n'
+    study = "line,step,seed,none.asr\nx,4,1,10.0\nx,4,0,12.0\ny,4,0,13.0\ny,4,1,15.0\nx,2,0,2.5\n"
     study += '"z, 2 targets",,0,1.0\ny,4,2,17.0\n'
     (folder / "study.csv").write_text(study if "y and step" not in expression else study.replace("y,4,2", "y,5,2"))
     (folder / "same.csv").write_text("kind,seconds\nclean,5\nclean,7\n")

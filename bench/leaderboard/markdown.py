@@ -25,6 +25,7 @@ WORDS = {
     "± ": "sample standard deviation over the seeds. Each seed links to its record.",
 }
 """What the columns mean."""
+LEGEND = "## How to read it"
 
 
 def markdown(tables: Sequence[Table]) -> str:
@@ -35,7 +36,7 @@ def markdown(tables: Sequence[Table]) -> str:
     links = {source: f"r{number}" for number, source in enumerate(sources, 1)}
     targets = [f"[{name}]: {url(source)}" for source, name in links.items()]
     words = [f"- **{word.strip()}**: {meaning}" for word, meaning in WORDS.items()]
-    parts = [*(_table(table, links) for table in tables), "\n".join(["## How to read it", "", *words])]
+    parts = [*(_table(table, links) for table in tables), "\n".join([LEGEND, "", *words])]
     return "\n\n".join([*parts, *(["\n".join(targets)] if targets else [])]) + "\n"
 
 
