@@ -32,6 +32,7 @@ def test_values_of_a_whole_run_are_those_of_its_record(smoke):
     pipeline, _ = smoke
     record = build_record(pipeline)
     values = measure(pipeline, Depth.RETRAIN)
+    del record["metrics"]["clean_removed"]  # a study's CSV has no column for each class
     metrics = dict(flat(record["metrics"]))
     assert {name: values[name] for name in metrics} == metrics
     assert {name for name in values if name not in metrics} == {
