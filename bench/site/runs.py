@@ -67,6 +67,7 @@ def _results(metrics: Mapping[str, Any]) -> list[Sheet]:
         _rates("What the encoders do", none, defended),
         *_each_trigger(none, defended),
         Sheet("What was removed", (), _measured(detection), "Percent, but for counts of images."),
+        _lost(metrics.get("clean_removed", {})),
         _localised("How well triggers are located", metrics["localisation"]),
     ]
     for found in metrics.get("per_trigger", ()):
@@ -95,6 +96,13 @@ def _each_trigger(none: Mapping[str, Any], defended: Mapping[str, Any]) -> list[
     if len(pairs) < 2:
         return []
     return [_rates(f"What the encoders do, target class {before['target']}", before, after) for before, after in pairs]
+
+
+def _lost(counts: Mapping[str, int]) -> Sheet:
+    """The most first, then as the classes come; those that lost none are left out."""
+    lost = sorted(((name, count) for name, count in counts.items() if count), key=lambda each: -each[1])
+    rows = tuple((plain(name), number(count, "removed")) for name, count in lost)
+    return Sheet("Clean images removed", (), rows, "Number of images, by class; none of the others.")
 
 
 def _localised(title: str, found: Mapping[str, Any]) -> Sheet:

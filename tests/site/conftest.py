@@ -82,6 +82,7 @@ def hostile(make_record):
     made["facts"] = {HOSTILE: [HOSTILE, {"a": HOSTILE}], "root": "/home/somebody/x.txt"}
     made["hardware"] = {"cpu": HOSTILE}
     made["metrics"]["detection"][HOSTILE] = 1.5
+    made["metrics"]["clean_removed"] = {HOSTILE: 3}
     return made
 
 

@@ -128,6 +128,14 @@ def test_the_page_of_a_run_tells_all_of_it(make_record):
     assert dict(sheets["Configuration: train"])["lr"] == str(run["config"]["train"]["lr"])
 
 
+def test_the_page_tells_which_clean_images_were_lost_the_most_first(make_record):
+    run = make_record()
+    assert "Clean images removed" not in [sheet.title for sheet in run_values(run, "x.json")["results"]], "not known"
+    run["metrics"]["clean_removed"] = {"ring": 2, "bar": 0, "dots": 1200, "halves": 2}
+    (sheet,) = [each for each in run_values(run, "x.json")["results"] if each.title == "Clean images removed"]
+    assert sheet.rows == (("dots", "1,200"), ("ring", "2"), ("halves", "2"))
+
+
 def test_a_record_too_long_for_a_page_is_cut(make_record):
     run = make_record() | {"facts": {f"n{number}": "x" * 5000 for number in range(1000)}}
     (sheet,) = [each for each in run_values(run, "x.json")["sheets"] if each.title.startswith("What the defense")]
