@@ -50,6 +50,7 @@ _PACKAGES = (
 )
 _HOW_IT_CAME = {"schema_version", "status", "submission"}
 _FLEETING = {"created", "hardware", "versions", "seconds", "peak_memory_mb", "threads"}
+_NO_CODE = (":(top,exclude)leaderboards", ":(top,exclude)docs")
 _FAISS = ("faiss-cpu", "faiss-gpu-cu12", "faiss-gpu", "faiss")
 
 
@@ -266,13 +267,14 @@ def _accelerators() -> list[str]:
 
 
 def git_state(folder: Path = Path(__file__).parent) -> dict[str, Any] | None:
-    """Commit hash of the source tree that `folder` belongs to, and whether tracked files were changed since.
+    """Commit hash of the source tree that `folder` belongs to, and whether tracked files were changed since; results
+    and documents do not count: a matrix may write its records where they are kept.
 
     None where the package was installed otherwise (its own file is not tracked there), or git cannot tell.
     """
     tracked = _git(folder, "ls-files", "--error-unmatch", Path(__file__).name)
     commit = _git(folder, "rev-parse", "--verify", "HEAD")
-    changes = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    changes = _git(folder, "status", "--porcelain", "--untracked-files=no", "--", ":(top)", *_NO_CODE)
     if not tracked or not commit or changes is None:
         return None
     return {"hash": commit, "dirty": bool(changes)}

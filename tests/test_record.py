@@ -432,6 +432,14 @@ def test_git_state_of_a_checkout(checkout, record):
     assert state["dirty"] is False
     (checkout / "new-record.json").write_text("{}")
     assert git_state(package) == state, "untracked files are no change"
+    (checkout / "leaderboards").mkdir()
+    kept = checkout / "leaderboards" / "record.json"
+    kept.write_text("{}")
+    git(checkout, "add", ".")
+    git(checkout, "commit", "-qm", "results")
+    state = git_state(package)
+    kept.write_text("{1}")
+    assert git_state(package) == state, "nor are results, which a matrix writes while it runs"
     (package / "record.py").write_text("2")
     assert git_state(package) == {**state, "dirty": True}
     validate({**record, "git": git_state(package)})
