@@ -113,9 +113,14 @@ def clean_removed(labels: Ints, classes: Sequence[str], poisoned: Bools, keep: B
 
     labels: (N,) int, places in `classes`. poisoned, keep: (N,) bool.
     """
-    _same_shape("labels", labels, poisoned.shape)
     _same_shape("keep", keep, poisoned.shape)
-    counts = np.bincount(labels[~poisoned & ~keep], minlength=len(classes))
+    return of_each_class(labels, classes, ~poisoned & ~keep)
+
+
+def of_each_class(labels: Ints, classes: Sequence[str], mask: Bools) -> dict[str, int]:
+    """How many images of each class are in `mask`, (N,) bool. labels: (N,) int, places in `classes`."""
+    _same_shape("labels", labels, mask.shape)
+    counts = np.bincount(labels[mask], minlength=len(classes))
     return {name: int(count) for name, count in zip(classes, counts, strict=True)}
 
 

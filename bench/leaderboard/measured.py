@@ -22,8 +22,19 @@ _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 class Grid(NamedTuple):
     """A CSV as it is written: names of the columns, and rows of as many cells."""
 
+    path: Path
     columns: list[str]
     rows: list[list[str]]
+
+    def place(self, column: str) -> int:
+        """Where a column stands. Raises BenchError naming the file and the nearest column."""
+        if column not in self.columns:
+            raise BenchError(f"{self.path}: no column {column!r}.{nearest(column, self.columns)}")
+        return self.columns.index(column)
+
+    def values(self, row: Sequence[str]) -> dict[str, Any]:
+        """A row by its columns: numbers where they are written as such."""
+        return dict(zip(self.columns, map(_cell, row), strict=True))
 
 
 def measured(path: Path, key: str, where: str = "") -> Sample:
@@ -55,9 +66,8 @@ def _content(path: Path) -> Any:
 
 def _rows(path: Path) -> dict[str, dict[str, Any]] | list[dict[str, Any]]:
     grid = read_grid(path)
-    rows = [dict(zip(grid.columns, map(_cell, row), strict=True)) for row in grid.rows]
-    named = {row[0]: cells for row, cells in zip(grid.rows, rows, strict=True)}
-    return named if len(named) == len(rows) else rows
+    named = {row[0]: grid.values(row) for row in grid.rows}
+    return named if len(named) == len(grid.rows) else [grid.values(row) for row in grid.rows]
 
 
 def _chosen(path: Path, where: str) -> dict[str, dict[str, Any]]:
@@ -65,17 +75,16 @@ def _chosen(path: Path, where: str) -> dict[str, dict[str, Any]]:
     if path.suffix != ".csv":
         raise BenchError(f"{path}: rows can be chosen (where ...) of a .csv only")
     grid = read_grid(path)
-    rows = [dict(zip(grid.columns, row, strict=True)) for row in grid.rows]
+    rows = grid.rows
     for condition in where.split(" and "):
         column, _, cell = (part.strip() for part in condition.partition("="))
-        if column not in grid.columns:
-            raise BenchError(f"{path}: no column {column!r}.{nearest(column, grid.columns)}")
-        there, rows = {row[column] for row in rows}, [row for row in rows if row[column] == cell]
+        place = grid.place(column)
+        there, rows = {row[place] for row in rows}, [row for row in rows if row[place] == cell]
         if not rows:
             raise BenchError(f"{path}: no row has {condition.strip()!r}; there is {' or '.join(sorted(there))}")
-    seeds = [row.get(SEED, "") for row in rows]
+    seeds = [row[grid.place(SEED)] for row in rows] if SEED in grid.columns else []
     names = seeds if all(seeds) and len(set(seeds)) == len(rows) else list(map(str, range(len(rows))))
-    return {name: {column: _cell(text) for column, text in row.items()} for name, row in zip(names, rows, strict=True)}
+    return {name: grid.values(row) for name, row in zip(names, rows, strict=True)}
 
 
 def read_grid(path: Path) -> Grid:
@@ -88,7 +97,7 @@ def read_grid(path: Path) -> Grid:
     for row in rows:
         if len(row) != len(columns):
             raise BenchError(f"{path}: {','.join(row)[:60]!r} has {len(row)} cells; expected {len(columns)}")
-    return Grid(columns, rows)
+    return Grid(path, columns, rows)
 
 
 def is_number(text: str) -> bool:

@@ -54,13 +54,11 @@ def _of_file(path: Path, wanted: str, patterns: Sequence[str]) -> str:
     """The cells of a CSV as they are written; patterns: of the first cells of the rows, none for all rows."""
     grid = read_grid(path)
     names = grid.columns if wanted == ALL else [name.strip() for name in wanted.split(",")]
-    for name in names:
-        if name not in grid.columns:
-            raise BenchError(f"{path}: no column {name!r}.{nearest(name, grid.columns)}")
+    places = [grid.place(name) for name in names]
     rows = [row for row in grid.rows if any(fnmatchcase(row[0], pattern) for pattern in patterns or ["*"])]
     if not rows:
         raise BenchError(f"{path}: no row {' or '.join(patterns)!r}" if grid.rows else f"{path} holds no row")
-    body = [[row[grid.columns.index(name)] for name in names] for row in rows]
+    body = [[row[place] for place in places] for row in rows]
     align = ["right" if all(is_number(cell) for cell in cells if cell) else "left" for cells in zip(*body, strict=True)]
     cells = [[escape(cell) if cell.strip() else "" for cell in row] for row in body]
     heads = [escape(name) for name in names]

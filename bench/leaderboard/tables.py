@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import ChainMap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -114,7 +113,12 @@ def _named(group: Group) -> tuple[str, str, str]:
 
 def hours(lines: Iterable[Line]) -> float:
     """What all their stages took, those that several share counted once."""
-    return sum(ChainMap(*(dict(line.stages) for line in lines)).values()) / 3600
+    return sum(_merged(line.stages for line in lines).values()) / 3600
+
+
+def _merged(every: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """Seconds of the stages of all, by their keys."""
+    return {key: seconds for stages in every for key, seconds in stages.items()}
 
 
 def _table(group: Group, title: str, part: pd.DataFrame) -> Table:
@@ -146,7 +150,7 @@ def _line(key: Any, same: pd.DataFrame) -> Line:
         spread={str(name): float(value) for name, value in by_seed.std().items()},
         by_seed={int(str(seed)): {str(name): float(row[name]) for name in names} for seed, row in by_seed.iterrows()},
         config=dict(same["config"].iloc[0]),
-        stages=dict(ChainMap(*same["stages"])),
+        stages=_merged(same["stages"]),
     )
 
 

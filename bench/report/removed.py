@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.metrics import clean_removed, of_each_class
+
 
 @dataclass(frozen=True, kw_only=True)
 class ClassRow:
@@ -51,13 +53,13 @@ def removed_by_class(
     labels: NDArray[np.int64], classes: Sequence[str], poisoned: NDArray[np.bool_], keep: NDArray[np.bool_]
 ) -> Removed:
     """labels (N,) int64; poisoned, keep (N,) bool."""
-
-    def count(mask: NDArray[np.bool_]) -> list[int]:
-        return [int(each) for each in np.bincount(labels[mask], minlength=len(classes))]
-
-    columns = [count(mask) for mask in (np.ones_like(keep), poisoned, poisoned & ~keep, ~poisoned & ~keep)]
+    masks = (np.ones_like(keep), poisoned, poisoned & ~keep)
+    size, bad, caught = (of_each_class(labels, classes, mask) for mask in masks)
+    lost = clean_removed(labels, classes, poisoned, keep)
     rows = [
-        ClassRow(name=name, size=size, poisoned=bad, poisoned_removed=caught, clean_removed=lost)
-        for name, size, bad, caught, lost in zip(classes, *columns, strict=True)
+        ClassRow(
+            name=name, size=size[name], poisoned=bad[name], poisoned_removed=caught[name], clean_removed=lost[name]
+        )
+        for name in classes
     ]
     return Removed(rows, np.flatnonzero(poisoned & keep), np.flatnonzero(~poisoned & ~keep))
