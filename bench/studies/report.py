@@ -17,7 +17,7 @@ from bench.leaderboard.rows import UNDEFINED
 from bench.metrics import METRIC_VERSION
 
 from .engine import Row
-from .plan import Plan
+from .plan import Cell, Plan
 from .study import Panel
 
 X = float | str
@@ -58,7 +58,8 @@ def to_csv(plan: Plan, rows: Sequence[Row]) -> str:
 
 def from_csv(plan: Plan, text: str) -> list[Row]:
     """The rows that `to_csv` wrote of this plan. Raises BenchError for a text that is of another one."""
-    return [_row_of(plan, line, number) for number, line in enumerate(_lines(text), start=2)]
+    cells = {(cell.line.label, cell.step.label, str(cell.seed)): cell for cell in plan.cells}
+    return [_row_of(plan, cells, line, number) for number, line in enumerate(_lines(text), start=2)]
 
 
 def seeds_of(text: str) -> tuple[int, ...]:
@@ -77,15 +78,17 @@ def _lines(text: str) -> list[dict[str, str]]:
     return lines
 
 
-def _row_of(plan: Plan, line: Mapping[str, str], number: int) -> Row:
-    cells = {(cell.line.label, cell.step.label, str(cell.seed)): cell for cell in plan.cells}
+def _row_of(plan: Plan, cells: Mapping[tuple[str, str, str], Cell], line: Mapping[str, str], number: int) -> Row:
     cell = cells.get((line["line"], line["step"], line["seed"]))
     title = _title(line["line"], line["step"], f"seed {line['seed']}")
     if cell is None:
         raise BenchError(f"line {number} ({title}) is none of this study's runs: expected {'; '.join(_titles(plan))}")
     names = [name for name in line if name not in _HEAD]
     keys = {name: line[f"{name}_key"] for name in _KEYS if line.get(f"{name}_key")}
-    values = {name: _value(line[name]) for name in names if not name.endswith("_key")}
+    try:
+        values = {name: _value(line[name]) for name in names if not name.endswith("_key")}
+    except ValueError as error:
+        raise BenchError(f"line {number} ({title}): a measure is no number: {error}") from error
     row = Row(cell=cell, values=values, keys=keys, status=line["status"])
     for name, fact in zip(_HEAD, map(str, _facts(plan, row)), strict=True):
         if line[name] != fact:
@@ -140,7 +143,7 @@ def curves(plan: Plan, panel: Panel, rows: Sequence[Row]) -> list[Curve]:
         for label, own in _groups(done, lambda row: _series(plan, panel, row)).items():
             points = _over_k(own, path) if panel.over_k else _over_x(plan, own, path)
             if points:
-                found.append(Curve(", ".join(part for part in (str(label), name) if part), points))
+                found.append(Curve(_title(str(label), name), points))
     return found
 
 
@@ -198,7 +201,7 @@ def missing(rows: Sequence[Row]) -> list[str]:
     for row in rows:
         if row.status:
             parts = (row.cell.line.label, row.cell.step.label)
-            told.setdefault(row.status, []).append(", ".join(part for part in parts if part) or "the run")
+            told.setdefault(row.status, []).append(_title(*parts) or "the run")
     return [f"{'; '.join(dict.fromkeys(names))}: {reason}" for reason, names in told.items()]
 
 

@@ -222,6 +222,13 @@ def test_a_csv_that_is_not_of_this_study(plan, old, new, said):
         seeds_of(text.replace(old, new, 1)), from_csv(plan, text.replace(old, new, 1))
 
 
+def test_a_measure_that_is_no_number(plan):
+    text = to_csv(plan, [made(plan.cells[0], (1, 2, 3, 4), "")])
+    broken = f"{text.rstrip().rpartition(',')[0]},high\n"
+    with pytest.raises(BenchError, match=r"line 2 \(.*seed 0\): a measure is no number: .*'high'"):
+        from_csv(plan, broken)
+
+
 def test_where_a_page_differs(plan, rows):
     page = to_markdown(plan, rows)
     later = page.replace("metric version 1, ssl-backdoor-bench 0.1.0", "metric version 2, ssl-backdoor-bench 0.2.0")
