@@ -9,10 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .errors import BenchError, UndeclaredNeed, nearest
-    from .plugins import hookimpl
-    from .seeds import Seeds
-    from .types import (
+    from .api import (
         Arrays,
         Attack,
         Box,
@@ -40,6 +37,9 @@ if TYPE_CHECKING:
         Verdict,
         View,
     )
+    from .errors import BenchError, UndeclaredNeed, nearest
+    from .plugins import hookimpl
+    from .seeds import Seeds
 
 __version__ = "0.1.0"
 
@@ -49,32 +49,32 @@ _HOMES = {
     "nearest": "errors",
     "hookimpl": "plugins",
     "Seeds": "seeds",
-    "Arrays": "types",
-    "Attack": "types",
-    "Box": "types",
-    "Control": "types",
-    "Cost": "types",
-    "Dataset": "types",
-    "DatasetPlugin": "types",
-    "Defense": "types",
-    "Encoder": "types",
-    "Grouping": "types",
-    "Images": "types",
-    "Learner": "types",
-    "Mixed": "types",
-    "Part": "types",
-    "Plugin": "types",
-    "Poison": "types",
-    "Sample": "types",
-    "Scene": "types",
-    "Split": "types",
-    "SSLMethod": "types",
-    "Team": "types",
-    "Tell": "types",
-    "TrainingDefense": "types",
-    "Truth": "types",
-    "Verdict": "types",
-    "View": "types",
+    "Arrays": "api",
+    "Attack": "api",
+    "Box": "api",
+    "Control": "api",
+    "Cost": "api",
+    "Dataset": "api",
+    "DatasetPlugin": "api",
+    "Defense": "api",
+    "Encoder": "api",
+    "Grouping": "api",
+    "Images": "api",
+    "Learner": "api",
+    "Mixed": "api",
+    "Part": "api",
+    "Plugin": "api",
+    "Poison": "api",
+    "Sample": "api",
+    "Scene": "api",
+    "Split": "api",
+    "SSLMethod": "api",
+    "Team": "api",
+    "Tell": "api",
+    "TrainingDefense": "api",
+    "Truth": "api",
+    "Verdict": "api",
+    "View": "api",
 }
 __all__ = [
     "BenchError",

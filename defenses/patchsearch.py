@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from .search.base import TriggerSearch, option
+from .search.search import TriggerSearch, option
 
 if TYPE_CHECKING:
     from .search.clusters import Clustering
+    from .search.defaults import Scale
     from .search.gradcam import GradCam
-    from .search.scale import Scale
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,28 +30,28 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench.config import Config, load_config
+from bench.api import Images, Scene
+from bench.config.config import Config, load_config
 from bench.data.images import ArrayImages, Subset
+from bench.data.manifest import Manifest
 from bench.data.scenes import Recipe, SceneImages
 from bench.defenses.poisoncam import PoisonCAM
 from bench.defenses.search.classifier import build, judge
 from bench.defenses.search.clusters import Clustering, Clusters, all_features, k_means
 from bench.defenses.search.costs import EACH_ROW, classifier_sample
-from bench.defenses.search.flip import FlipTest
-from bench.estimate import Estimator
-from bench.listen import Everyone
-from bench.manifest import Manifest
-from bench.marks import filled_in
-from bench.pipeline import Pipeline
+from bench.defenses.search.flip_test import FlipTest
+from bench.estimate.estimate import Estimator
+from bench.estimate.trial import defense_view, random_encoder, trial_job
+from bench.leaderboard.marks import filled_in
+from bench.pipeline.events import Everyone
+from bench.pipeline.pipeline import Pipeline
+from bench.pipeline.runner import make_stages
+from bench.pipeline.stages import Machine
 from bench.plugins.manager import Plugins
-from bench.probe import fit
-from bench.run import make_stages
 from bench.seeds import Seeds
+from bench.ssl.linear_probe import fit
 from bench.ssl.train import pretrain
-from bench.stages import Machine
-from bench.store import Store
-from bench.trial import defense_view, random_encoder, trial_job
-from bench.types import Images, Scene
+from bench.store.store import Store
 
 HERE = Path(__file__).parent
 MACHINE = Machine(accelerator="cpu")

@@ -33,22 +33,22 @@ from torch import nn
 
 from bench import Images, Scene, Seeds
 from bench.data.images import PoisonedImages, Subset, rows_of
+from bench.data.manifest import Manifest
 from bench.data.names import Names
 from bench.data.scenes import Scenes
-from bench.encoder import FrozenEncoder, normalised_features
-from bench.evidence import found
-from bench.exam import shuffled
-from bench.manifest import Manifest
+from bench.isolation.exam import shuffled
+from bench.isolation.proctor import Watch
+from bench.isolation.view import DefenderView
+from bench.pipeline.stages import Sitting, check_verdict, kept_digest, read_verdict, write_verdict
 from bench.plugins.manager import Plugins
-from bench.probe import fit, labelled_subset
-from bench.probe_settings import ProbeSettings
-from bench.proctor import Watch
-from bench.ssl.feed import feed
+from bench.records.inputs import found
+from bench.ssl.encoder import FrozenEncoder, normalised_features
+from bench.ssl.linear_probe import fit, labelled_subset
+from bench.ssl.loader import feed
+from bench.ssl.probe_settings import ProbeSettings
 from bench.ssl.schedule import Schedule
 from bench.ssl.settings import TrainSettings
-from bench.stages import Sitting, check_verdict, kept_digest, read_verdict, write_verdict
-from bench.store import Notebook, highest_mb
-from bench.view import DefenderView
+from bench.store.store import Notebook, highest_mb
 
 CLASSES = 100
 WIDTH = 16  # px of the many images: 3 x 16 x 16 = 768 numbers, which are their features

@@ -28,13 +28,13 @@ import torch
 from PIL import Image
 
 from bench import BenchError, Scene, Seeds
-from bench.commands import reopened
-from bench.pipeline import Pipeline
+from bench.cli.commands import reopened
+from bench.pipeline.pipeline import Pipeline
+from bench.pipeline.stages import encoder_of
 from bench.plugins.manager import Plugins
 from bench.scan.decide import LIMITS, decide
 from bench.scan.evidence import gather
 from bench.scan.lists import read_path
-from bench.stages import encoder_of
 
 
 def say(text: str) -> None:

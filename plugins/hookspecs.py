@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 if TYPE_CHECKING:
-    from bench.types import Attack, Control, DatasetPlugin, Defense, SSLMethod, TrainingDefense
+    from bench.api import Attack, Control, DatasetPlugin, Defense, SSLMethod, TrainingDefense
 
 hookspec = pluggy.HookspecMarker("bench")
 

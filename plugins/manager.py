@@ -14,12 +14,12 @@ from typing import Any
 
 import pluggy
 
+from bench.api import Plugin
 from bench.errors import BenchError, nearest
-from bench.types import Plugin
 
 from . import hookspecs
-from .offers import KINDS, Broken, Entry, offers, path, told
 from .options import REQUIRED, Option, make, options
+from .registry import KINDS, Broken, Entry, offers, path, told
 
 __all__ = ["REQUIRED", "Broken", "Entry", "Option", "Plugins", "options"]
 

@@ -9,10 +9,10 @@ from importlib.resources import files
 from pathlib import Path
 
 from bench.errors import BenchError, nearest
-from bench.store import check_can_write, write_bytes
+from bench.store.store import check_can_write, write_bytes
 
 from .manager import Plugins
-from .offers import KINDS
+from .registry import KINDS
 
 NAME = re.compile(r"[a-z][a-z0-9]*([._-][a-z0-9]+)*")
 """Stricter than a plugin's name: it also becomes a module, a class and a part of the distribution's name."""

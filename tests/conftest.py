@@ -49,11 +49,11 @@ class Workshop:
 
     def pipeline(self, *settings, store=None, seed=None, **choices):
         """`settings` as for --set; choices such as defense="none"."""
-        from bench.config import load_config
-        from bench.pipeline import Pipeline
+        from bench.config.config import load_config
+        from bench.pipeline.pipeline import Pipeline
+        from bench.pipeline.stages import Machine
         from bench.plugins.manager import Plugins
-        from bench.stages import Machine
-        from bench.store import Store
+        from bench.store.store import Store
 
         config = load_config(Plugins.load(), "smoke", choices=choices, settings=settings, seed=seed)
         machine = Machine(accelerator="cpu")
@@ -93,7 +93,7 @@ def workshop(tmp_path_factory):
 @pytest.fixture(scope="session")
 def smoke(workshop):
     """The preset `smoke`, run once for all tests: (pipeline, what a listener heard). Read only."""
-    from bench.run import make_stages
+    from bench.pipeline.runner import make_stages
 
     pipeline, ear = workshop.pipeline(), Ear()
     make_stages(pipeline, ear)

@@ -18,7 +18,7 @@ import sysconfig
 
 
 def bench(*arguments):
-    from bench.cli import app, guarded
+    from bench.cli.main import app, guarded
 
     return guarded(lambda: app(list(arguments), standalone_mode=False))
 

@@ -9,12 +9,11 @@ import zipfile
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
-from bench import archive
-from bench.archive import Archive, array_bytes, array_from, json_from, pack, read_file
 from bench.errors import BenchError
+from bench.records import safe_zip as archive
+from bench.records.safe_zip import Archive, array_bytes, array_from, json_from, pack, read_file
 
 
 def zipped(*members, compression=zipfile.ZIP_DEFLATED):

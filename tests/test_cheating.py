@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.cheating import ALLOWED, Gain, insert, run_cheats, table
 from bench.errors import BenchError
-from bench.plugins import cheats
-from bench.plugins.cheats import CHEATS
+from bench.isolation.cheating import ALLOWED, Gain, insert, run_cheats, table
+from bench.plugins.contract import cheats
+from bench.plugins.contract.cheats import CHEATS
 
 CAUGHT = {"times", "threads", "collector", "store", "thread", "program", "open-files"}
 FINDS_NOTHING = {"labels", "frames", "modules"}

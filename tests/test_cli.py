@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import typer
 
-from bench import cli
+from bench.cli import main as cli
+from bench.data.manifest import Manifest
 from bench.errors import BenchError
-from bench.manifest import Manifest
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def light(*arguments):
     heavy = ("torch", "torchvision", "timm", "faiss", "sklearn", "pandas", "lightning_fabric", "PIL")
     code = (
         f"import sys; sys.argv = {['bench', *arguments]!r}\n"
-        "from bench.cli import main\n"
+        "from bench.cli.main import main\n"
         "try:\n    main()\nexcept SystemExit as stop:\n    code = stop.code\n"
         f"print(); print('LOADED', code or 0, *(name for name in {heavy!r} if name in sys.modules))"
     )
@@ -165,7 +165,7 @@ def test_ctrl_c_ends_with_130_and_says_that_nothing_is_lost(bench, monkeypatch, 
     def interrupted(*_):
         raise stop
 
-    monkeypatch.setattr("bench.commands.presets_command", interrupted)
+    monkeypatch.setattr("bench.cli.commands.presets_command", interrupted)
     code, _, err = bench("presets")
     assert code == 130
     assert err == "\nbench: stopped. The same command goes on from here.\n"
@@ -175,7 +175,7 @@ def test_a_bug_is_not_hidden(bench, monkeypatch):
     def buggy(*_):
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr("bench.commands.presets_command", buggy)
+    monkeypatch.setattr("bench.cli.commands.presets_command", buggy)
     with pytest.raises(ZeroDivisionError):
         bench("presets")
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.config import load_config
+from bench.config.config import load_config
 from bench.errors import BenchError
 from bench.plugins.manager import Plugins
 

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from bench import cli, commands, record
-from bench.commands import size
+from bench.cli import commands, main as cli
+from bench.cli.commands import size
 from bench.errors import BenchError
-from bench.store import Store, check_can_write
+from bench.records import record
+from bench.store.store import Store, check_can_write
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from bench.config import load_config
-from bench.matrix import read_matrix
+from bench.config.config import load_config
+from bench.matrix.file import read_matrix
 from bench.plugins.manager import Plugins
-from bench.record import entries, load
+from bench.records.record import entries, load
 
 ROOT = Path(__file__).parents[1]
 MEASURED = {"leaderboards": "leaderboards/records", "docs/measured": "docs/measured/leads"}

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from bench.config import load_config, parse_setting, preset_names, read_preset
+from bench.config.config import load_config, parse_setting, preset_names, read_preset
 from bench.errors import BenchError
 from bench.plugins.manager import Plugins
 from bench.seeds import Seeds

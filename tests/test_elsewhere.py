@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from bench import elsewhere
-from bench.elsewhere import ElsewhereEstimator, Fleet, count_operations, read_fleet
 from bench.errors import BenchError
+from bench.estimate import gpus as elsewhere
+from bench.estimate.gpus import ElsewhereEstimator, Fleet, count_operations, read_fleet
 
 
 def test_a_fleet_is_read():

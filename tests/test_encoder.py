@@ -8,10 +8,10 @@ import torch
 from safetensors.torch import save_file
 
 from bench.data.images import ArrayImages
-from bench.encoder import FrozenEncoder, load_encoder, normalised_features
 from bench.errors import BenchError
 from bench.seeds import Seeds
 from bench.ssl.backbone import build
+from bench.ssl.encoder import FrozenEncoder, load_encoder, normalised_features
 from bench.ssl.settings import EncoderSettings
 
 CPU = torch.device("cpu")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bench import cli, record
+from bench.cli import main as cli
+from bench.records import record
 
 PRESET = "laptop"
 SETTINGS = ["attack.rate=1.0", "train.epochs=14", "train.warmup=1", "defense.members=2"]

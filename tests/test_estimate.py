@@ -6,10 +6,10 @@ import dataclasses
 
 import pytest
 
-from bench import estimate as module
-from bench.estimate import Estimator, Pace, Row, duration, measure_pace
-from bench.ssl.importing import Checkpoint
-from bench.types import Defense
+from bench.api import Defense
+from bench.estimate import estimate as module
+from bench.estimate.estimate import Estimator, Pace, Row, duration, measure_pace
+from bench.ssl.import_weights import Checkpoint
 
 
 @pytest.mark.parametrize(

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 
+from bench.api import Verdict
 from bench.data.images import ArrayImages
 from bench.errors import BenchError, Peeking, UndeclaredNeed
-from bench.exam import put_back, shuffled, sit
-from bench.proctor import Watch
+from bench.isolation.exam import put_back, shuffled, sit
+from bench.isolation.proctor import Watch
+from bench.isolation.view import DefenderView
 from bench.seeds import Seeds
-from bench.store import Notebook
-from bench.types import Verdict
-from bench.view import DefenderView
+from bench.store.store import Notebook
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (12, 3, 8, 8)).astype(np.uint8)
 
@@ -121,7 +121,7 @@ def test_above_a_defense_there_is_no_frame_of_the_harness(view):
 
 
 def test_no_reference_leads_from_the_window_to_the_images(view):
-    from bench.plugins.cheats import reachable
+    from bench.plugins.contract.cheats import reachable
 
     images = ArrayImages(PIXELS)
     given = view()

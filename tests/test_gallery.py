@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench import gallery, record
-from bench.commands import show_command
+from bench.cli.commands import show_command
 from bench.errors import BenchError
-from bench.outcome import build_record
+from bench.records import record
+from bench.records.build import build_record
+from bench.report import attention as gallery
 
 
 @pytest.fixture

@@ -8,14 +8,14 @@ from collections import Counter
 
 import pytest
 
-from bench import record
-from bench.cells import Cell, Shop
-from bench.engines.here import Here
-from bench.engines.workers import Workers
-from bench.graph import TRIES, Fault, Graph, Outcome, run_graph
-from bench.matrix_command import run_cells
-from bench.stages import Machine
-from bench.store import Store
+from bench.cli.matrix import run_cells
+from bench.matrix.cell import Cell, Shop
+from bench.matrix.graph import TRIES, Fault, Graph, Outcome, run_graph
+from bench.matrix.here import Here
+from bench.matrix.workers import Workers
+from bench.pipeline.stages import Machine
+from bench.records import record
+from bench.store.store import Store
 
 EIGHT = ("none", "poisoncam", "icutmix", "poisoncam+icutmix", "oracle", "oracle+icutmix", "random", "clean-set")
 

@@ -10,13 +10,12 @@ from html import unescape
 
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from markdown_it import MarkdownIt
 
 from bench.leaderboard import Group, escape, group_of, rows, tables
 from bench.leaderboard.markdown import markdown
-from bench.record import validate
+from bench.records.record import validate
 
 LAPTOP = Group("scenes", "a" * 64, "htba", '{"rate":"0.5"}', "laptop", 1)
 

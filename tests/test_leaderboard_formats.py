@@ -11,16 +11,15 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
-from bench import record
 from bench.errors import BenchError
 from bench.leaderboard import FORMATS, read, renderer
+from bench.leaderboard.escaping import csv_cell, latex, url
+from bench.leaderboard.marks import filled_in
 from bench.leaderboard.reported import COLUMNS, reported
-from bench.leaderboard.text import csv_cell, latex, url
-from bench.marks import filled_in
-from bench.site import faults, site
+from bench.leaderboard.site import faults, site
+from bench.records import record
 
 RECORDS = Path(__file__).parent / "fixtures" / "records"
 NUMBERS = f"""{",".join(COLUMNS)}
@@ -193,7 +192,7 @@ def test_the_committed_table_is_that_of_the_committed_records():
 
 
 def test_the_committed_site_is_that_of_the_committed_records():
-    from bench.publish import files_in
+    from bench.cli.leaderboard import files_in
 
     folder = Path(__file__).parents[1] / "leaderboards"
     assert faults(folder / "site", site(files_in([folder / "records"]))) == [], (

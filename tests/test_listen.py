@@ -7,10 +7,10 @@ import logging
 
 from rich.console import Console
 
-from bench.listen import Everyone, Terminal, Trackers
+from bench.pipeline.events import Everyone, Terminal, Trackers
+from bench.pipeline.stages import Stage
 from bench.plugins import hookimpl
 from bench.plugins.manager import Plugins
-from bench.stages import Stage
 
 STAGE = Stage(name="probe", title="measure", config={}, inputs={}, make=lambda *_: None)
 

@@ -6,12 +6,11 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
+from bench.api import Poison
+from bench.data.manifest import Manifest
 from bench.errors import BenchError
-from bench.manifest import Manifest
-from bench.types import Poison
 
 BOXED = Poison(index=2, trigger=1, target=7, box=(3, 4, 5, 6), seed=99)
 SPREAD = Poison(index=0, trigger=0, target=1, box=None, seed=2**62)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from markdown_it import MarkdownIt
 
 from bench.errors import BenchError
-from bench.marks import filled_in, has_place, marks, page_at, replaced, unmarked
+from bench.leaderboard.marks import filled_in, has_place, marks, page_at, replaced, unmarked
 
 PAGE = "before\n<!-- a: begin -->\nold\n<!-- a: end -->\nafter\n"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bench.errors import BenchError
-from bench.matrix import read_matrix
+from bench.matrix.file import read_matrix
 from bench.plugins.manager import Plugins
 
 GOOD = """

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from rich.console import Console
 
-from bench import cli, commands
-from bench.forecast import Forecast
-from bench.graph import Graph
-from bench.store import Store
+from bench.cli import commands, main as cli
+from bench.matrix.forecast import Forecast
+from bench.matrix.graph import Graph
+from bench.store.store import Store
 
 FILE = """
 preset = "smoke"

@@ -14,24 +14,23 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from torch import nn
 
 from bench import Images
+from bench.api import Poison
 from bench.data.images import ArrayImages, FileImages, Subset
+from bench.data.manifest import Manifest
 from bench.data.names import Names
 from bench.defenses.search.clusters import all_features, k_means
-from bench.encoder import FrozenEncoder, normalised_features
 from bench.errors import BenchError
-from bench.manifest import Manifest
-from bench.probe import fit
-from bench.probe_settings import ProbeSettings
+from bench.isolation.view import DefenderView
+from bench.parallel.rows import Rows
 from bench.seeds import Seeds
-from bench.ssl.feed import resident
-from bench.team import Rows
-from bench.types import Poison
-from bench.view import DefenderView
+from bench.ssl.encoder import FrozenEncoder, normalised_features
+from bench.ssl.linear_probe import fit
+from bench.ssl.loader import resident
+from bench.ssl.probe_settings import ProbeSettings
 
 CPU = torch.device("cpu")
 MB = 1 << 20

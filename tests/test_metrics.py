@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
+from hypothesis import assume, given, settings, strategies as st
 from hypothesis.extra import numpy as hnp
 
 from bench.errors import BenchError
-from bench.metrics import (
+from bench.records.metrics import (
     auroc,
     average_precision,
     classification,
@@ -19,7 +18,7 @@ from bench.metrics import (
     of_each_trigger,
     overlap,
 )
-from bench.store import canonical
+from bench.store.store import canonical
 
 quick = settings(deadline=None, max_examples=60)
 NAN, INF = float("nan"), float("inf")

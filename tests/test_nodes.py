@@ -15,11 +15,12 @@ from safetensors.torch import load_file
 from torch import testing
 from torch.distributed import HashStore
 
-from bench import cli, nodes
+from bench.cli import main as cli
 from bench.errors import BenchError
-from bench.nodes import Meeting, Parted, Party, _seat
-from bench.run import follow, make_stage
-from bench.stages import Machine
+from bench.parallel import nodes
+from bench.parallel.nodes import Meeting, Parted, Party, _seat
+from bench.pipeline.runner import follow, make_stage
+from bench.pipeline.stages import Machine
 
 PATIENCE = 2.0
 COMMAND = ["run", "--preset", "smoke", "--defense", "none", "--accelerator", "cpu"]

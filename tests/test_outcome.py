@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bench import record
-from bench.manifest import Manifest
-from bench.outcome import build_record
-from bench.run import make_stage
-from bench.store import read_arrays, write_arrays
-from bench.types import Verdict
+from bench.api import Verdict
+from bench.data.manifest import Manifest
+from bench.pipeline.runner import make_stage
+from bench.records import record
+from bench.records.build import build_record
+from bench.store.store import read_arrays, write_arrays
 
 
 @pytest.fixture(scope="module")

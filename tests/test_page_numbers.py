@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import cli
+from bench.cli import main as cli
 
 ROOT = Path(__file__).parents[1]
 RECORDS = ROOT / "leaderboards" / "records"

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from bench.errors import BenchError
-from bench.pages import data_uri, environment, heated, render
+from bench.report.html import data_uri, environment, heated, render
 
 
 def test_everything_is_escaped_and_misspelt_names_are_errors():
@@ -32,7 +32,7 @@ def test_the_base_needs_no_network_and_knows_dark_mode_phones_and_paper():
 
 
 def test_names_that_are_not_utf8_do_not_break_a_page(monkeypatch):
-    monkeypatch.setattr("bench.pages.environment", lambda: jinja2.Environment(
+    monkeypatch.setattr("bench.report.html.environment", lambda: jinja2.Environment(
         loader=jinja2.DictLoader({"t": "{{ name }}"}), autoescape=True))  # fmt: skip
     assert render("t", name="caf\udce9") == b"caf\\udce9"
 

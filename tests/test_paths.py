@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.paths import without_paths
+from bench.records.redact import without_paths
 
 
 @pytest.mark.parametrize(

@@ -9,16 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from bench import encoder, probe
-from bench.combination import Combination
+from bench.api import Defense, Verdict
+from bench.config.combination import Combination
 from bench.errors import BenchError, UndeclaredNeed
-from bench.outcome import build_record
-from bench.pipeline import Pipeline
-from bench.run import make_stages
-from bench.ssl import train
-from bench.ssl.importing import Checkpoint
-from bench.store import Store, read_arrays
-from bench.types import Defense, Verdict
+from bench.pipeline.pipeline import Pipeline
+from bench.pipeline.runner import make_stages
+from bench.records.build import build_record
+from bench.ssl import encoder, linear_probe as probe, train
+from bench.ssl.import_weights import Checkpoint
+from bench.store.store import Store, read_arrays
 
 FIRST = ("poison", "threat", "threat_probe", "clean")
 

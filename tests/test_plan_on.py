@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.config import load_config
-from bench.elsewhere import SHARE, TERAFLOPS
+from bench.config.config import load_config
+from bench.estimate.gpus import SHARE, TERAFLOPS
 from bench.plugins.manager import Plugins
 
 DOCS = Path(__file__).parents[1] / "docs"

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from bench import cli
-from bench.plugins.source import DIGEST
+from bench.cli import main as cli
+from bench.plugins.identity import DIGEST
 
 MINE = '''
 from dataclasses import dataclass

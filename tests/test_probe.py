@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 
 from bench.errors import BenchError
-from bench.probe import fit, labelled_subset
-from bench.probe_settings import ProbeSettings
 from bench.seeds import Seeds
+from bench.ssl.linear_probe import fit, labelled_subset
+from bench.ssl.probe_settings import ProbeSettings
 
 SEEDS = Seeds(0)
 QUICK = ProbeSettings(epochs=10, batch=16)

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from bench import proctor
 from bench.errors import Peeking
-from bench.proctor import Watch, watching
+from bench.isolation import proctor
+from bench.isolation.proctor import Watch, watching
 
 
 @pytest.fixture
@@ -150,7 +150,7 @@ def test_what_is_closed_of_a_run(place, monkeypatch):
 
 
 def test_code_is_the_file_or_the_folder_of_a_package(monkeypatch):
-    Watcher = type("Watcher", (), {"__module__": "bench.proctor"})
+    Watcher = type("Watcher", (), {"__module__": "bench.isolation.proctor"})
     assert proctor.code_of(Watcher()) == [Path(proctor.__file__)]
     Packed = type("Packed", (), {"__module__": "json.decoder"})
     assert proctor.code_of(Packed()) == [Path(sys.modules["json"].__file__).parent]

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from bench import profiling
-from bench.commands import out
+from bench.cli.commands import out
+from bench.cli.profile import profile_command, profile_table
+from bench.estimate import profiling
+from bench.estimate.profiling import Part, counted, machine_peak, part
+from bench.pipeline.stages import Machine
 from bench.plugins.manager import Plugins
-from bench.profile_command import profile_command, profile_table
-from bench.profiling import Part, counted, machine_peak, part
-from bench.stages import Machine
 
 CPU = torch.device("cpu")
 
@@ -71,7 +71,7 @@ def test_the_table():
 
 
 def test_a_whole_profile(monkeypatch, global_rng):
-    from bench.config import load_config
+    from bench.config.config import load_config
 
     monkeypatch.setattr(profiling, "STEPS", 4)
     small = ("defense.members=1", "defense.iterations=2", "defense.clusters=4", "defense.masks=8", "defense.top_k=5")
@@ -91,7 +91,7 @@ def test_a_whole_profile(monkeypatch, global_rng):
 
 
 def test_the_command(monkeypatch):
-    from bench.config import load_config
+    from bench.config.config import load_config
 
     monkeypatch.setattr(profiling, "SIDE", 64)
     monkeypatch.setattr(profiling, "profile", lambda config, images, machine, count: iter([made(f"of {count}")]))

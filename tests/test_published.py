@@ -8,7 +8,7 @@ from statistics import fmean
 import pytest
 
 from bench.errors import BenchError
-from bench.published import AVERAGE, SETTINGS, numbers, published, table_of
+from bench.paper.published import AVERAGE, SETTINGS, numbers, published, table_of
 
 PERCENT = {"acc", "asr", "recall", "precision", "top20_accuracy", "top50_accuracy", "top100_accuracy"}
 COUNTS = {"removed", "false_positives"}

@@ -10,14 +10,14 @@ import pytest
 from rich.console import Console
 
 from bench import leaderboard
-from bench.config import load_config
+from bench.cli.leaderboard import files_in
+from bench.config.config import load_config
 from bench.leaderboard import page
-from bench.marks import GIVEN, filled_in, marks, unmarked
-from bench.plugins.checks import assert_contract
+from bench.leaderboard.marks import GIVEN, filled_in, marks, unmarked
+from bench.plugins.contract.checks import assert_contract
 from bench.plugins.manager import Plugins
-from bench.publish import files_in
-from bench.record import load
-from bench.summary import summary
+from bench.records.record import load
+from bench.report.terminal import summary
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -63,7 +63,7 @@ def test_it_can_be_chosen_with_its_option(plugin):
 
 
 def test_every_preset_and_command_it_names_exists():
-    from bench.config import preset_names
+    from bench.config.config import preset_names
 
     assert set(re.findall(r"--preset (?!my)([\w-]+)", README)) <= set(preset_names())
     for document in re.findall(r"\]\((?!http)([^)#]+)\)", README):

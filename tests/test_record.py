@@ -12,11 +12,11 @@ import jsonschema
 import numpy as np
 import pytest
 
-from bench import metrics
-from bench import record as module
+from bench.api import Dataset, Poison
+from bench.data.manifest import Manifest
 from bench.errors import BenchError
-from bench.manifest import Manifest
-from bench.record import (
+from bench.records import metrics, record as module
+from bench.records.record import (
     dataset_facts,
     fingerprint,
     git_state,
@@ -28,7 +28,6 @@ from bench.record import (
     validate,
     versions,
 )
-from bench.types import Dataset, Poison
 
 RATES = {"acc": 71.5, "asr": 3, "asr_all": 9.25, "asr_correct": None, "false_positives": 4.5}
 PREDICTIONS = {

@@ -7,14 +7,16 @@ import copy
 import pytest
 from rich.console import Console
 
-from bench import cli, commands, record, reproduce
-from bench.cells import Shop
+from bench.cli import commands, main as cli
+from bench.cli.reproduce import text
 from bench.errors import BenchError
-from bench.outcome import build_record
-from bench.reproduce import Records, Reproduction
-from bench.reproduce_command import text
-from bench.stages import Machine
-from bench.store import Store
+from bench.matrix.cell import Shop
+from bench.paper import reproduce
+from bench.paper.reproduce import Records, Reproduction
+from bench.pipeline.stages import Machine
+from bench.records import record
+from bench.records.build import build_record
+from bench.store.store import Store
 
 
 @pytest.fixture

@@ -11,12 +11,12 @@ import sys
 
 import pytest
 
-from bench import record
 from bench.errors import BenchError
-from bench.outcome import build_record
-from bench.run import make_stage, make_stages
-from bench.stages import Stage
-from bench.store import Store
+from bench.pipeline.runner import make_stage, make_stages
+from bench.pipeline.stages import Stage
+from bench.records import record
+from bench.records.build import build_record
+from bench.store.store import Store
 
 STAGES = [
     "poison the images",
@@ -117,8 +117,9 @@ def test_a_store_that_cannot_be_written_is_found_out_at_once(workshop, tmp_path,
 PROCESSES = """
 import json, os, signal, sys
 import faiss, lightning_fabric, sklearn.metrics, timm, torchvision  # once, not in every process
-import bench.outcome, bench.ssl.train, bench.summary
-from bench import cli, store
+import bench.records.build, bench.ssl.train, bench.report.terminal
+from bench.cli import main as cli
+from bench.store import store
 
 def run(moment, arguments):
     seen = {}

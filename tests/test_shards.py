@@ -10,19 +10,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from bench import encoder
 from bench.data.images import ArrayImages
 from bench.defenses.poisoncam import PoisonCAM
 from bench.defenses.search.clusters import all_features, learn
-from bench.encoder import FrozenEncoder, feature_maker
 from bench.errors import BenchError
+from bench.isolation.view import DefenderView, Seat, seated
+from bench.parallel.rows import alone, spans
+from bench.parallel.shards import Shards
 from bench.seeds import Seeds
-from bench.shards import Shards
-from bench.team import alone, spans
-from bench.view import DefenderView, Seat, seated
+from bench.ssl import encoder
+from bench.ssl.encoder import FrozenEncoder, feature_maker
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (70, 3, 16, 16)).astype(np.uint8)
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from bench import stages as module
+from bench.api import Attack, Poison, Verdict
 from bench.errors import BenchError
-from bench.stages import Machine, Stage, check_verdict, kept_digest, poison_stage, pretrain_stage, read_verdict
-from bench.store import Store
-from bench.types import Attack, Poison, Verdict
+from bench.pipeline import stages as module
+from bench.pipeline.stages import Machine, Stage, check_verdict, kept_digest, poison_stage, pretrain_stage, read_verdict
+from bench.store.store import Store
 
 
 def verdict(**changes):

@@ -18,12 +18,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
-from bench import store as module
 from bench.errors import BenchError
-from bench.store import (
+from bench.store import store as module
+from bench.store.store import (
     Notebook,
     Store,
     canonical,
@@ -247,7 +246,7 @@ def test_real_write_limit_in_every_writer(tmp_path):
         from pathlib import Path
         import numpy as np, torch
         from bench.errors import BenchError
-        from bench.store import write_arrays, write_bytes, write_json, write_tensors
+        from bench.store.store import write_arrays, write_bytes, write_json, write_tensors
         resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
         root, big = Path(sys.argv[1]), 1_000_000
         for name, write in {
@@ -463,7 +462,7 @@ def test_the_memory_peak_is_seen_even_after_it_is_gone(store):
 SLOW_MAKER = """
 import sys, time
 from pathlib import Path
-from bench.store import Store, write_bytes
+from bench.store.store import Store, write_bytes
 with Store(Path(sys.argv[1])).open("pretrain", "0" * 64) as making:
     print("waited" if making.finished else "making", flush=True)
     if not making.finished:
@@ -620,7 +619,8 @@ def test_a_read_only_store_can_be_read_but_not_made_in(store, monkeypatch):
 
 
 def test_importing_the_store_costs_no_torch():
-    code = "import sys, bench.store, bench.manifest, bench.metrics, bench.record, bench.leaderboard\n"
+    code = "import sys, bench.store.store, bench.data.manifest, bench.records.metrics, bench.records.record\n"
+    code += "import bench.leaderboard\n"
     child = python(code + "print([name for name in ('torch', 'pandas', 'jsonschema') if name in sys.modules])")
     assert child.communicate()[0] == "[]\n"
 

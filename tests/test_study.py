@@ -9,15 +9,16 @@ import sys
 import pytest
 from rich.console import Console
 
-from bench import cli, commands, estimate, study
+from bench.cli import commands, main as cli, study
 from bench.errors import BenchError
-from bench.estimate import Pace
+from bench.estimate import estimate
+from bench.estimate.estimate import Pace
+from bench.paper.studies import engine
+from bench.paper.studies.catalogue import CR, STUDIES
+from bench.paper.studies.plan import Planner
+from bench.paper.studies.steps import Multiples
+from bench.paper.studies.study import Depth, Line, Study
 from bench.plugins.manager import Plugins
-from bench.studies import engine
-from bench.studies.catalogue import CR, STUDIES
-from bench.studies.plan import Planner
-from bench.studies.steps import Multiples
-from bench.studies.study import Depth, Line, Study
 
 TOY = Study(
     name="toy",
@@ -54,7 +55,7 @@ def test_alone_it_lists_the_studies(bench):
 
 def test_the_list_loads_nothing_heavy():
     code = (
-        "import sys; sys.argv = ['bench', 'study']\nfrom bench.cli import main\n"
+        "import sys; sys.argv = ['bench', 'study']\nfrom bench.cli.main import main\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
         "print([name for name in ('torch', 'matplotlib', 'pandas') if name in sys.modules])"
     )

@@ -9,15 +9,15 @@ import zipfile
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from rich.console import Console
 
-from bench import cli, commands, publish, record, submission
-from bench.archive import array_bytes, pack
+from bench.cli import commands, leaderboard as publish, main as cli
+from bench.cli.leaderboard import record_name
 from bench.errors import BenchError
-from bench.outcome import build_record
-from bench.publish import record_name
+from bench.records import record, submission
+from bench.records.build import build_record
+from bench.records.safe_zip import array_bytes, pack
 
 
 @pytest.fixture

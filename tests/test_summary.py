@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from bench.summary import share, summary
+from bench.report.terminal import share, summary
 
 RATES = {"acc": 71.54, "asr": 3.0}
 

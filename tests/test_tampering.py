@@ -8,19 +8,18 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from bench import submission
-from bench.evidence import Evidence, Predictions, scores
-from bench.manifest import Manifest
-from bench.metrics import METRIC_VERSION
-from bench.record import validate
+from bench.api import Poison, Verdict
+from bench.data.manifest import Manifest
+from bench.records import submission
+from bench.records.inputs import Evidence, Predictions, scores
+from bench.records.metrics import METRIC_VERSION
+from bench.records.record import validate
+from bench.records.verify import faults, numbers
 from bench.seeds import Seeds
-from bench.store import digest
-from bench.types import Poison, Verdict
-from bench.verify import faults, numbers
+from bench.store.store import digest
 
 CLASSES, TARGETS, TRAIN, VAL, SIZE = ("owl", "fox", "elk", "emu"), (0, 2), 32, 12, 16
 DRAW = np.random.default_rng(5)

@@ -10,11 +10,11 @@ from types import SimpleNamespace
 import pytest
 
 from bench.errors import BenchError
-from bench.listen import Trackers
-from bench.plugins.files import load_plugins
+from bench.pipeline.events import Trackers
+from bench.pipeline.stages import Stage
+from bench.plugins.from_file import load_plugins
 from bench.plugins.manager import Plugins
 from bench.plugins.tensorboard import TensorBoard, numbers_of
-from bench.stages import Stage
 
 PAGE = Path(__file__).parents[1] / "docs" / "trackers.md"
 EXAMPLES = dict(re.findall(r"```python\n# (\w+\.py)\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.S))

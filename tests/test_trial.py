@@ -7,12 +7,12 @@ import time
 import numpy as np
 import pytest
 
-from bench import trial
+from bench.api import Cost
 from bench.data.images import ArrayImages, Subset
-from bench.probe_settings import ProbeSettings
-from bench.stages import Machine
-from bench.trial import cost_seconds, price, probing_pace, sample_size
-from bench.types import Cost
+from bench.estimate import trial
+from bench.estimate.trial import cost_seconds, price, probing_pace, sample_size
+from bench.pipeline.stages import Machine
+from bench.ssl.probe_settings import ProbeSettings
 
 CPU = Machine(accelerator="cpu")
 

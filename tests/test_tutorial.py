@@ -4,7 +4,7 @@ import re
 import shlex
 from pathlib import Path
 
-from bench.cli import app
+from bench.cli.main import app
 
 TUTORIAL = Path(__file__).parents[1] / "docs" / "plugin-tutorial.md"
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", TUTORIAL.read_text(encoding="utf-8"), re.S | re.M)

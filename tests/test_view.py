@@ -8,9 +8,9 @@ import torch
 
 from bench.data.images import ArrayImages
 from bench.errors import UndeclaredNeed
+from bench.isolation.view import DefenderView
 from bench.seeds import Seeds
-from bench.ssl import feed
-from bench.view import DefenderView
+from bench.ssl import loader as feed
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (12, 3, 8, 8)).astype(np.uint8)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from bench.api import DatasetPlugin
 from bench.plugins import hookimpl
-from bench.types import DatasetPlugin
 
 
 @hookimpl

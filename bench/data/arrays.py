@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.api import Dataset, DatasetPlugin, Images, Split
 from bench.errors import BenchError
-from bench.types import Dataset, DatasetPlugin, Images, Split
 
 from .fingerprint import fingerprint, image_digests
 from .images import ArrayImages, Resized, Subset

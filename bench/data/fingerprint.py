@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.types import Images
+from bench.api import Images
 
 SplitDigests = tuple[str, Sequence[str], Iterable[bytes]]
 """A split's name, its ids, and one digest for each id, in the same order."""

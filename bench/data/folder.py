@@ -9,8 +9,8 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from bench.api import Dataset, DatasetPlugin, Images, Split
 from bench.errors import BenchError
-from bench.types import Dataset, DatasetPlugin, Images, Split
 
 from .checked import Ledger
 from .decode import LAW

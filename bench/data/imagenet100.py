@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from bench.api import Dataset, DatasetPlugin
 from bench.errors import BenchError
-from bench.types import Dataset, DatasetPlugin
 
 from .decode import SUFFIXES
 from .folder import Folder, Progress, load_folder

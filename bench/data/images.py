@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.api import Images, Poison
 from bench.errors import BenchError
-from bench.proctor import trust
-from bench.types import Images, Poison
+from bench.isolation.proctor import trust
 
 if TYPE_CHECKING:
     from torch import Tensor

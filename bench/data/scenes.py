@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.api import Dataset, DatasetPlugin, Images, Split
 from bench.errors import BenchError
 from bench.seeds import Seeds
-from bench.types import Dataset, DatasetPlugin, Images, Split
 
 from .fingerprint import fingerprint, image_digests
 from .images import ArrayImages, Subset, rows_of

@@ -14,16 +14,16 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bench import record
 from bench.errors import BenchError, nearest
+from bench.records import record
 
-from .flat import flat
+from .csv import flat
+from .escaping import escape
 from .latex import latex
 from .markdown import markdown
 from .reported import reported
 from .rows import NONE, Group, group_of, leaves, rows
 from .tables import Line, Result, Table, tables
-from .text import escape
 
 __all__ = [
     "FORMATS",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from . import text
+from . import escaping as text
 from .rows import RATES, UNDEFINED
 from .tables import Line, Table, filled
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from tabulate import tabulate
 
+from .escaping import escape, url
 from .rows import RATES, UNDEFINED
 from .tables import Line, Table, filled
-from .text import escape, url
 
 WORDS = {
     "ACC, ASR": "percent of clean validation images classified rightly, and of those of other classes taken for the "

@@ -1,4 +1,4 @@
-"""The marks of a page (see bench.marks), compared with the tables and files that their numbers come from."""
+"""The marks of a page (see marks.py), compared with the tables and files that their numbers come from."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.errors import BenchError
-from bench.marks import GIVEN, NUMBER, Mark, marks
+from bench.leaderboard.marks import GIVEN, NUMBER, Mark, marks
 
 from . import quote
 from .tables import Table

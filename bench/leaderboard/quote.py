@@ -12,11 +12,11 @@ from tabulate import tabulate
 
 from bench.errors import BenchError, nearest
 
+from .escaping import escape
 from .measured import is_number, measured, read_grid
 from .rows import PLACED, UNDEFINED
 from .sample import Form, Sample, difference, form_of, of_line, of_values, shown
 from .tables import Line, Table, hours
-from .text import escape
 
 FILE, WHERE, MINUS, ALL = "file ", "where ", " minus ", "all"
 _SEEDS, HOURS = "seeds", "hours"

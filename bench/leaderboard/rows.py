@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bench.record import MEASURED, Record, entries, fingerprint
-from bench.store import canonical, digest
+from bench.records.record import MEASURED, Record, entries, fingerprint
+from bench.store.store import canonical, digest
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bench.record import MEASURED, Record
+from bench.records.record import MEASURED, Record
 
 from .rows import FOUND, GAP, LOST, NONE, OF_STAGE, PLACED, RATES, SECONDS, SEED, UNDEFINED, Group, rows
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from bench.pages import render
-from bench.pipeline import Pipeline
-from bench.record import Record
+from bench.api import Control, Defense
+from bench.pipeline.pipeline import Pipeline
+from bench.records.record import Record
+from bench.report.html import render
 from bench.ssl.schedule import Schedule
-from bench.types import Control, Defense
 
 from . import charts, tables
-from .beside import Beside
+from .controls import Beside
 from .pictures import WRONG, Album, seen
 from .removed import removed_by_class
 from .story import Played, story

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.gallery import Look, groups_through, look_through, most_suspicious, sitting_of
-from bench.pages import data_uri, heated
-from bench.pipeline import Pipeline
-from bench.types import Box, Defense, Grouping
+from bench.api import Box, Defense, Grouping
+from bench.pipeline.pipeline import Pipeline
+from bench.report.attention import Look, groups_through, look_through, most_suspicious, sitting_of
+from bench.report.html import data_uri, heated
 
 THUMB = 96
 """px: the width from which the images of a sheet are made smaller."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.metrics import clean_removed, of_each_class
+from bench.records.metrics import clean_removed, of_each_class
 
 
 @dataclass(frozen=True, kw_only=True)

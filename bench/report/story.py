@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.record import Record
-from bench.summary import share
+from bench.records.record import Record
+from bench.report.terminal import share
 
-from .beside import Beside
+from .controls import Beside
 from .removed import Removed
 
 STRONG, WEAK = 50.0, 20.0  # points of ASR that a trigger adds; our words for them

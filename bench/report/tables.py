@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.record import Record, entries
-from bench.summary import RATES, share
+from bench.records.record import Record, entries
+from bench.report.terminal import RATES, share
 
-from .beside import Beside
+from .controls import Beside
 
 Row = tuple[str, ...]
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from bench.config import Config, load_config
+from bench.api import Defense, Images
+from bench.config.config import Config, load_config
 from bench.errors import BenchError
-from bench.ssl.importing import Checkpoint
+from bench.pipeline.stages import Machine, Report, Stage, import_stage, pretrain_stage
+from bench.ssl.import_weights import Checkpoint
 from bench.ssl.settings import EncoderSettings
-from bench.stages import Machine, Report, Stage, import_stage, pretrain_stage
-from bench.store import Making
-from bench.types import Defense, Images
+from bench.store.store import Making
 
 if TYPE_CHECKING:
     from bench.plugins.manager import Plugins

@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, conv2d, interpolate, normalize
 
+from bench.api import Encoder, Images, Verdict
 from bench.seeds import Seeds
-from bench.types import Encoder, Images, Verdict
 
 Tell = Callable[[int, int], None]
 TOP, PROBES, NEIGHBOURS = 10, 200, 3

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bench.estimate import Pace, duration, search_seconds, trial
-from bench.trial import encoding_pace, random_encoder
+from bench.estimate.estimate import Pace, duration, search_seconds, trial
+from bench.estimate.trial import encoding_pace, random_encoder
 
 from .scan import Scan
 

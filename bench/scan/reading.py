@@ -13,13 +13,13 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.api import Arrays, Images
 from bench.data.decode import LAW, Unreadable, open_rgb, square
 from bench.data.fingerprint import fingerprint
 from bench.data.images import ArrayImages, Subset, in_threads
 from bench.errors import BenchError
-from bench.stages import Report, Stage
-from bench.store import Making, Notebook, read_arrays, write_arrays
-from bench.types import Arrays, Images
+from bench.pipeline.stages import Report, Stage
+from bench.store.store import Making, Notebook, read_arrays, write_arrays
 
 from .listing import Listing
 

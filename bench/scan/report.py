@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import BenchError
-from bench.estimate import duration
-from bench.pages import data_uri, heated, render
-from bench.store import check_can_write, write_bytes, write_json
+from bench.estimate.estimate import duration
+from bench.report.html import data_uri, heated, render
+from bench.store.store import check_can_write, write_bytes, write_json
 
 from .decide import Finding
 from .encoders import Chosen

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.api import Images, Verdict
 from bench.errors import BenchError
-from bench.gallery import look_through
-from bench.listen import Listener
-from bench.run import make_stage
-from bench.stages import Machine, Report, Stage, clean_stage, encoder_of, read_verdict, sitting
-from bench.store import Making, Store, read_arrays, read_json, write_arrays, write_json
-from bench.types import Images, Verdict
+from bench.pipeline.events import Listener
+from bench.pipeline.runner import make_stage
+from bench.pipeline.stages import Machine, Report, Stage, clean_stage, encoder_of, read_verdict, sitting
+from bench.report.attention import look_through
+from bench.store.store import Making, Store, read_arrays, read_json, write_arrays, write_json
 
 from .encoders import Chosen, encoder_stage
 from .listing import Listing

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from bench.api import SSLMethod
 from bench.plugins import hookimpl
-from bench.types import SSLMethod
 
 
 @hookimpl

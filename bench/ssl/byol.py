@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
-from bench.types import SSLMethod
+from bench.api import SSLMethod
 
 from .ranges import at_least, share
 

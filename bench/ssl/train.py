@@ -24,15 +24,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from bench.api import Images, Mixed, SSLMethod, TrainingDefense
+from bench.data.augment import ViewSpec, draw, render
 from bench.errors import BenchError, nearest
-from bench.nodes import Meeting, Parted
+from bench.parallel.nodes import Meeting, Parted
 from bench.seeds import Seeds
-from bench.types import Images, Mixed, SSLMethod, TrainingDefense
 
 from . import checkpoint
-from .augment import ViewSpec, draw, render
 from .backbone import build
-from .feed import feed
+from .loader import feed
 from .schedule import Schedule
 from .settings import EncoderSettings, TrainSettings, ViewSettings
 

@@ -14,8 +14,8 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from bench import Arrays, BenchError, Seeds, View
 
 from .augment import colour_jitter, paste_resized, random_flip, random_grey, random_resized_crop
-from .flip import cut
-from .scale import SMALL
+from .defaults import SMALL
+from .flip_test import cut
 
 BATCH = 32
 CHECK_EVERY = 20  # iterations

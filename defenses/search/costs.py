@@ -25,14 +25,14 @@ from torch.nn.functional import normalize
 
 from bench import Cost, Sample, View
 
-from .base import GROUP, TriggerSearch
 from .classifier import BATCH, CHECK_EVERY, FLAT_CHECKS, Lesson, Training, build, judge, train
 from .clusters import Clustering, Clusters, all_features, k_means
-from .flip import FlipTest
+from .flip_test import FlipTest
 from .quick import quickened
+from .search import GROUP, TriggerSearch
 
 if TYPE_CHECKING:
-    from .scale import Scale
+    from .defaults import Scale
 
 EACH_ROW = 32  # k-means: clusters that a row costs as much as, besides those there are
 ROWS_VALUES = 2**21  # of the rows that k-means is timed on

@@ -18,7 +18,7 @@ from torch.nn.functional import normalize
 from bench import BenchError, Encoder, Seeds, nearest
 
 from .clusters import Clusters
-from .locate import Locator
+from .locator import Locator
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from bench import Arrays, Seeds, View
 
-from .scale import planned
+from .defaults import planned
 
 ScoreImages = Callable[[NDArray[np.int64], Seeds, Callable[[int], None]], tuple[NDArray[np.int64], NDArray[np.int64]]]
 """(indices (n,), seeds of the round, tell(number done)) -> poison scores (n,) and boxes (n, 4)."""

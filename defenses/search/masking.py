@@ -11,7 +11,7 @@ from torch import Tensor
 from bench import Seeds
 
 from .clusters import Clusters
-from .locate import Locator, best_window
+from .locator import Locator, best_window
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -2,7 +2,7 @@
 
 from plugin_module import PluginClass
 
-from bench.plugins.checks import contract
+from bench.plugins.contract import contract
 
 
 @contract(PluginClass())

@@ -6,14 +6,13 @@ import json
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from PIL import Image
 
 from bench import BenchError, Scene, Seeds
 from bench.attacks.htba import HTBA
 from bench.attacks.multi_target import MultiTarget
-from bench.plugins.checks import contract
+from bench.plugins.contract.checks import contract
 from bench.plugins.options import make
 
 CLASSES = ("cat", "dog", "owl", "bee")

@@ -11,8 +11,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from bench.encoder import FrozenEncoder
 from bench.ssl.backbone import build
+from bench.ssl.encoder import FrozenEncoder
 
 NETWORKS = {
     "cnn-32": ("resnet18", {"layers": (1, 1, 1, 1), "channels": (16, 32, 64, 128)}, 32, "small"),  # preset laptop's

@@ -9,7 +9,7 @@ import torch
 from bench import Seeds
 from bench.defenses.search.classifier import Lesson, Training, train
 from bench.defenses.search.clusters import Clusters, k_means
-from bench.defenses.search.flip import FlipTest
+from bench.defenses.search.flip_test import FlipTest
 from bench.defenses.search.masking import ActivationMasking
 from bench.defenses.search.quick import SEARCHES, quickened
 

@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
+from bench.data.augment import ViewSpec, draw, render
 from bench.ssl import bench_ssl_methods
-from bench.ssl.augment import ViewSpec, draw, render
 from bench.ssl.backbone import build
 from bench.ssl.settings import TrainSettings
 from bench.ssl.train import make_optimiser

@@ -2,8 +2,7 @@ import hashlib
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from bench.data.fingerprint import array_digest, fingerprint, image_digests
 from bench.data.images import ArrayImages

@@ -7,11 +7,10 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from PIL import Image
 
-from bench.config import load_config
+from bench.config.config import load_config
 from bench.data.folder import Folder
 from bench.data.imagenet100 import TARGETS, ImageNet100, list_digest, read_list, titles
 from bench.data.images import FileImages

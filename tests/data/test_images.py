@@ -3,24 +3,14 @@ import threading
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from PIL import Image
 from torchvision.transforms import v2
 
+from bench.api import Images, Poison
 from bench.data import images as module
-from bench.data.images import (
-    ArrayImages,
-    Decoded,
-    FileImages,
-    PoisonedImages,
-    Resized,
-    Subset,
-    keep_in_memory,
-    rows_of,
-)
+from bench.data.images import ArrayImages, Decoded, FileImages, PoisonedImages, Resized, Subset, keep_in_memory, rows_of
 from bench.errors import BenchError
-from bench.types import Images, Poison
 
 
 def noise(*shape, seed=0):

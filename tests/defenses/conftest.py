@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from bench import Seeds
-from bench.team import alone
+from bench.parallel.rows import alone
 
 
 @dataclass

@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import f1_score as sklearn_f1
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import f1_score as sklearn_f1, roc_auc_score
 
 from bench import BenchError, Seeds
 from bench.defenses.search import classifier

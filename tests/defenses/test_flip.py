@@ -1,12 +1,11 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from bench import Seeds
 from bench.defenses.search.clusters import Clusters
-from bench.defenses.search.flip import FlipTest, cut, flip_set, flips, paste
+from bench.defenses.search.flip_test import FlipTest, cut, flip_set, flips, paste
 
 
 class TestScores:

@@ -1,10 +1,9 @@
 import numpy as np
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from bench import Seeds
-from bench.defenses.search.locate import Locator, best_window
+from bench.defenses.search.locator import Locator, best_window
 
 
 class TestBestWindow:

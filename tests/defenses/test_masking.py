@@ -1,21 +1,12 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from bench import Seeds
 from bench.defenses.search.clusters import Clusters
-from bench.defenses.search.locate import best_window
-from bench.defenses.search.masking import (
-    ActivationMasking,
-    Draws,
-    attention,
-    cyclic_masks,
-    draw,
-    hide,
-    outlier_scores,
-)
+from bench.defenses.search.locator import best_window
+from bench.defenses.search.masking import ActivationMasking, Draws, attention, cyclic_masks, draw, hide, outlier_scores
 
 
 def _everywhere(size):

@@ -11,9 +11,9 @@ from torch import nn
 
 from bench import Verdict
 from bench.defenses import PatchSearch, PoisonCAM
-from bench.defenses.search.base import TriggerSearch
 from bench.defenses.search.clusters import Clustering, Clusters
 from bench.defenses.search.iterate import Search, survivors
+from bench.defenses.search.search import TriggerSearch
 
 QUICK = {"window": 6, "clusters": 10, "top_k": 8, "members": 1, "batch": 256, "layer": "match"}
 LEARN = {"iterations": 120, "learning_rate": 0.04, "patch_min": 6, "patch_max": 7, "crops": 0.0, "decoys": 0.0}

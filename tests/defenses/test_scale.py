@@ -1,9 +1,8 @@
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from bench import BenchError
-from bench.defenses.search.scale import live_counts, planned, scale
+from bench.defenses.search.defaults import live_counts, planned, scale
 
 
 def test_the_papers_own_numbers():

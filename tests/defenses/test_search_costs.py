@@ -8,7 +8,7 @@ from bench import BenchError
 from bench.defenses.none import NoDefense
 from bench.defenses.patchsearch import PatchSearch
 from bench.defenses.poisoncam import PoisonCAM
-from bench.defenses.search.scale import planned
+from bench.defenses.search.defaults import planned
 
 SMALL = {"clusters": 8, "flip_set": 16, "members": 2, "iterations": 400, "batch": 64}
 

@@ -9,12 +9,12 @@ from torch import nn
 
 from bench import BenchError, Seeds
 from bench.defenses import PatchSearch, PoisonCAM
-from bench.defenses.search.base import HALVED_SHARE
 from bench.defenses.search.clusters import Clusters
-from bench.defenses.search.flip import FEW, LEAST, RUNGS, FlipTest
+from bench.defenses.search.flip_test import FEW, LEAST, RUNGS, FlipTest
 from bench.defenses.search.iterate import Search
 from bench.defenses.search.masking import ActivationMasking, Draws, around, cyclic_masks, draw, grid, repeats
 from bench.defenses.search.quick import SEARCHES, QuickEncoder, folded, quickened
+from bench.defenses.search.search import HALVED_SHARE
 
 QUICK = {"window": 5, "clusters": 8, "masks": 32, "flip_set": 24, "top_k": 10, "members": 1, "batch": 64}
 
@@ -61,7 +61,7 @@ class TestAgainstThePlainLoop:
         defense = PoisonCAM(**QUICK, search=search, normalise=normalise)
         view = toy_view(planted.images, network, 8)
         ordered, clustering, found = _scored(defense, view)
-        from bench.defenses.search.flip import flip_set
+        from bench.defenses.search.flip_test import flip_set
 
         chosen = flip_set(clustering.labels, clustering.distances, 24, view.seeds("flip set"))
         plain = plain_search(

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import pytest
 from filelock import FileLock
 
-from bench.engines import cluster
-from bench.engines.needs import Needs
 from bench.errors import BenchError
+from bench.matrix import cluster
+from bench.matrix.needs import Needs
 
 
 def test_a_machine_that_sees_file_and_lock_says_nothing(tmp_path):

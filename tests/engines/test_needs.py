@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from bench.engines.needs import Needs, largest, stage_needs
 from bench.errors import BenchError
-from bench.stages import VERSIONS, Machine
+from bench.matrix.needs import Needs, largest, stage_needs
+from bench.pipeline.stages import VERSIONS, Machine
 
 
 def test_a_training_takes_as_many_as_it_has_devices_and_what_decides_takes_no_gpu():

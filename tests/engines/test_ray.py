@@ -7,11 +7,12 @@ import signal
 
 import pytest
 
-from bench import cli, matrix_command, record
-from bench.cells import Cell, Shop
-from bench.engines.ray import Place, Slowly
-from bench.stages import Machine
-from bench.store import Store
+from bench.cli import main as cli, matrix as matrix_command
+from bench.matrix.cell import Cell, Shop
+from bench.matrix.ray import Place, Slowly
+from bench.pipeline.stages import Machine
+from bench.records import record
+from bench.store.store import Store
 
 ray = pytest.importorskip("ray", reason="Ray is not installed (extra: ray)")
 STEPS = 120

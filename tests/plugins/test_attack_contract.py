@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from bench import Attack, BenchError, Poison
-from bench.plugins.checks import CHECKS, assert_contract, contract, run_checks
+from bench.plugins.contract.checks import CHECKS, assert_contract, contract, run_checks
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from bench import BenchError, Dataset, DatasetPlugin, Images, Split
-from bench.plugins.checks import assert_contract, run_checks
+from bench.plugins.contract.checks import assert_contract, run_checks
 
 SIZE = 8
 MUTANTS = []

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from bench import BenchError, Cost, Defense, Verdict
-from bench.plugins.checks import CHECKS, ToyView, assert_contract, contract, kind_of, run_checks
-from bench.plugins.kit import COMMON
+from bench.plugins.contract.checks import CHECKS, ToyView, assert_contract, contract, kind_of, run_checks
+from bench.plugins.contract.kit import COMMON
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,9 +6,9 @@ import sys
 import pytest
 
 from bench.errors import BenchError
-from bench.plugins.files import load_file, load_plugins
+from bench.plugins.from_file import load_file, load_plugins
+from bench.plugins.identity import DIGEST, code_digest, identity
 from bench.plugins.manager import Plugins
-from bench.plugins.source import DIGEST, code_digest, identity
 
 MINE = """
 from dataclasses import dataclass
@@ -68,10 +68,10 @@ def test_another_version_of_the_file_has_another_identity(file, tmp_path):
 
 def test_stages_are_named_by_it(file, workshop):
     """The key of the clean stage, not only what is recorded."""
-    from bench.config import load_config
-    from bench.pipeline import Pipeline
-    from bench.stages import Machine
-    from bench.store import Store
+    from bench.config.config import load_config
+    from bench.pipeline.pipeline import Pipeline
+    from bench.pipeline.stages import Machine
+    from bench.store.store import Store
 
     def keys(path):
         config = load_config(load_plugins([path]), "smoke", choices={"defense": "mine"})

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.plugins.checks import assert_contract, contract, run_checks, toy_instance
-from bench.plugins.kit import COMMON
+from bench.plugins.contract.checks import assert_contract, contract, run_checks, toy_instance
+from bench.plugins.contract.kit import COMMON
 from bench.plugins.manager import Plugins
 from bench.plugins.options import options
 

@@ -4,13 +4,12 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from bench.errors import BenchError
 from bench.plugins import scaffold
-from bench.plugins.checks import assert_contract
-from bench.plugins.files import load_plugins
+from bench.plugins.contract.checks import assert_contract
+from bench.plugins.from_file import load_plugins
 from bench.plugins.manager import Plugins
 from bench.plugins.scaffold import create
 

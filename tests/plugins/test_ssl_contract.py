@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from bench import Learner, SSLMethod
-from bench.plugins.checks import assert_contract, run_checks
+from bench.plugins.contract.checks import assert_contract, run_checks
 
 MUTANTS = []
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bench import record as records
-from bench.report.beside import beside
+from bench.records import record as records
+from bench.report.controls import beside
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "records" / "v2-multi-target.json"
 

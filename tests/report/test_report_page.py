@@ -9,14 +9,14 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from bench import record as records
+from bench.cli.report import report_command
 from bench.errors import BenchError
-from bench.outcome import build_record, keep_record
+from bench.pipeline.runner import make_stages
+from bench.records import record as records
+from bench.records.build import build_record, keep_record
 from bench.report import report
-from bench.report.beside import Beside
-from bench.report_command import report_command
-from bench.run import make_stages
-from bench.ssl.importing import Checkpoint
+from bench.report.controls import Beside
+from bench.ssl.import_weights import Checkpoint
 from bench.ssl.train import CURVE_FILE, ENCODER_FILE
 
 SECTIONS = ["story", "numbers", "suspects", "removed", "scores", "clusters", "training", "cost", "provenance"]
@@ -195,7 +195,7 @@ def test_no_defense(workshop, copied, ear):
 def settled(workshop, copied, monkeypatch, **choices):
     """A run whose second training is smoke's first: no training in these tests."""
     pipeline = workshop.pipeline(store=copied, **choices)
-    from bench.run import make_stage
+    from bench.pipeline.runner import make_stage
 
     class Nobody:
         def __getattr__(self, name):

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import record as records
-from bench.report.beside import Beside
+from bench.records import record as records
+from bench.report.controls import Beside
 from bench.report.removed import removed_by_class
 from bench.report.story import Played, chance, points, story
 

@@ -9,9 +9,9 @@ import shutil
 import pytest
 from rich.console import Console
 
-from bench import cli, commands
+from bench.cli import commands, main as cli, scan as command
 from bench.errors import BenchError
-from bench.scan import command, report, result
+from bench.scan import report, result
 from bench.scan.decide import Decision, Finding
 from bench.scan.lists import read_path
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from bench.api import Verdict
 from bench.data.images import ArrayImages
 from bench.scan.evidence import Evidence, among_neighbours, correlations, gather, likeness, suspects_of
 from bench.seeds import Seeds
-from bench.types import Verdict
 
 COUNT, SIZE, WINDOW = 300, 32, 12
 

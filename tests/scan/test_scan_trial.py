@@ -13,11 +13,11 @@ import pytest
 from PIL import Image
 
 from bench.errors import BenchError
-from bench.listen import Everyone
-from bench.outcome import keep_record
-from bench.run import make_stages
+from bench.pipeline.events import Everyone
+from bench.pipeline.runner import make_stages
+from bench.pipeline.stages import encoder_of
+from bench.records.build import keep_record
 from bench.scan.evidence import gather
-from bench.stages import encoder_of
 
 SCRIPT = Path(__file__).parents[2] / "docs" / "scan_trial.py"
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from bench.cli.leaderboard import leaderboard_command
 from bench.errors import BenchError
-from bench.publish import leaderboard_command
-from bench.site import faults, write
-from bench.site.folder import MARK
+from bench.leaderboard.site import faults, write
+from bench.leaderboard.site.folder import MARK
 
 PAGES = {
     "index.html": MARK + b"\n",

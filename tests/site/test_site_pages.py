@@ -13,8 +13,8 @@ import pytest
 from bench.errors import BenchError
 from bench.leaderboard import read
 from bench.leaderboard.rows import UNDEFINED
-from bench.site import site
-from bench.site.runs import run_values
+from bench.leaderboard.site import site
+from bench.leaderboard.site.runs import run_values
 
 
 def html(pages):

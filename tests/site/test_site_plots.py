@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from bench.leaderboard import Line, Result
-from bench.site.plots import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Axis, _box, _meet, scatter
-from bench.site.tables import Row
+from bench.leaderboard.site.plots import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Axis, _box, _meet, scatter
+from bench.leaderboard.site.tables import Row
 
 
 def pair(number, acc, asr, spread=math.nan):

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from bench.data.images import ArrayImages
-from bench.ssl import feed as module
-from bench.ssl.feed import feed, resident
+from bench.ssl import loader as module
+from bench.ssl.loader import feed, resident
 
 CPU = torch.device("cpu")
 PIXELS = np.random.default_rng(0).integers(0, 256, (20, 3, 8, 8)).astype(np.uint8)

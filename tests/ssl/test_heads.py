@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from bench.seeds import Seeds
-from bench.ssl.heads import cosines, info_nce, mlp, nt_xent, queue_nce, similarities
+from bench.ssl.losses import cosines, info_nce, mlp, nt_xent, queue_nce, similarities
 
 EYE = torch.eye(2)
 OWN, OTHER = torch.tensor([0, 1]), torch.tensor([1, 0])

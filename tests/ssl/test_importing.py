@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from bench.errors import BenchError
 from bench.ssl.backbone import build
-from bench.ssl.importing import Checkpoint, import_encoder, match
+from bench.ssl.import_weights import Checkpoint, import_encoder, match
 from bench.ssl.settings import EncoderSettings
 
 SIZE = 32

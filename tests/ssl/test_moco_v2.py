@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from bench.ssl.heads import queue_nce
+from bench.ssl.losses import queue_nce
 from bench.ssl.moco_v2 import MoCoV2
 
 BARE = MoCoV2(projector=0, temperature=0.5, momentum=0.9, queue=5)

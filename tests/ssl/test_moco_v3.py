@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 
+from bench.api import Mixed
 from bench.seeds import Seeds
 from bench.ssl.learners.moco_v3 import matched
 from bench.ssl.moco_v3 import MoCoV3
-from bench.types import Mixed
 
 BARE = MoCoV3(projector=0, predictor=0, temperature=0.5, momentum=0.9)
 

@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
+from bench.api import Mixed
 from bench.ssl.simclr import SimCLR
-from bench.types import Mixed
 
 BARE = SimCLR(projector=0, temperature=0.5)
 

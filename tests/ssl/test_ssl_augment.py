@@ -6,12 +6,11 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from torchvision.transforms.v2 import functional as tv
 
+from bench.data.augment import IMAGENET_MEAN, IMAGENET_STD, ViewSpec, draw, normalise, render
 from bench.seeds import Seeds
-from bench.ssl.augment import IMAGENET_MEAN, IMAGENET_STD, ViewSpec, draw, normalise, render
 
 PLAIN = ViewSpec(size=32, scale=(1.0, 1.0), aspect=(1.0, 1.0), flip=0.0, jitter_p=0.0, grey_p=0.0)
 RANDOM = ViewSpec(size=24, scale=(0.2, 1.0), blur_p=0.5, solarise_p=0.5)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from bench.config import load_config
+from bench.api import Mixed
+from bench.config.config import load_config
 from bench.data.images import ArrayImages
 from bench.plugins.manager import Plugins
 from bench.seeds import Seeds
@@ -18,7 +19,6 @@ from bench.ssl.settings import EncoderSettings, TrainSettings, ViewSettings
 from bench.ssl.simclr import SimCLR
 from bench.ssl.simsiam import SimSiam
 from bench.ssl.train import Job, pretrain
-from bench.types import Mixed
 
 # Without batch normalisation, a view's features are its own business.
 BARE = {

@@ -21,16 +21,16 @@ import torch
 from lightning_fabric.plugins.environments.lightning import find_free_network_port
 from safetensors.torch import load_file
 
+from bench.api import Mixed, TrainingDefense
 from bench.data.images import ArrayImages
 from bench.errors import BenchError
-from bench.nodes import Meeting, Parted
+from bench.parallel.nodes import Meeting, Parted
 from bench.seeds import Seeds
 from bench.ssl import train as module
 from bench.ssl.learners.moco_v3 import MoCoLearner
 from bench.ssl.moco_v3 import MoCoV3
 from bench.ssl.settings import EncoderSettings, TrainSettings, ViewSettings
 from bench.ssl.train import Job, make_learner, make_views, pretrain, resolve_precision, view_specs
-from bench.types import Mixed, TrainingDefense
 
 RESNET = EncoderSettings(
     backbone="resnet18", options={"layers": [1, 1, 1, 1], "channels": [8, 8, 16, 16]}, stem="small"

@@ -14,10 +14,10 @@ def scenes(workshop):
 @pytest.fixture
 def planner(scenes, tmp_path):
     """planner(store=..., settings=(), seeds=()) -> a Planner of the preset `smoke`."""
+    from bench.paper.studies.plan import Planner
+    from bench.pipeline.stages import Machine
     from bench.plugins.manager import Plugins
-    from bench.stages import Machine
-    from bench.store import Store
-    from bench.studies.plan import Planner
+    from bench.store.store import Store
 
     def make(store=tmp_path / "empty", settings=(), seeds=(), preset="smoke", plugins=None):
         made = Planner(
@@ -38,9 +38,9 @@ def planner(scenes, tmp_path):
 @pytest.fixture
 def row():
     """row(line label, step, seed, values, status="") -> a Row that no pipeline made."""
-    from bench.studies.engine import Row
-    from bench.studies.plan import Cell
-    from bench.studies.study import Line
+    from bench.paper.studies.engine import Row
+    from bench.paper.studies.plan import Cell
+    from bench.paper.studies.study import Line
 
     def make(label, step, seed, values=None, status=""):
         cell = Cell(line=Line(label=label, defense="poisoncam"), step=step, seed=seed)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from bench import estimate
 from bench.errors import BenchError
-from bench.estimate import Pace
-from bench.outcome import build_record
-from bench.studies import engine
-from bench.studies.catalogue import CR, STUDIES
-from bench.studies.engine import Depth, flat, forecast, measure, needed, run
-from bench.studies.steps import Multiples, Once
-from bench.studies.study import Line, Study
+from bench.estimate import estimate
+from bench.estimate.estimate import Pace
+from bench.paper.studies import engine
+from bench.paper.studies.catalogue import CR, STUDIES
+from bench.paper.studies.engine import Depth, flat, forecast, measure, needed, run
+from bench.paper.studies.steps import Multiples, Once
+from bench.paper.studies.study import Line, Study
+from bench.records.build import build_record
 
 POISONCAM = Line(label="PoisonCAM", defense="poisoncam")
 

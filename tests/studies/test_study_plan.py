@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from bench.errors import BenchError
-from bench.studies.catalogue import IOU, STUDIES, find
-from bench.studies.steps import Multiples, Values
-from bench.studies.study import Depth, Line, Panel, Study
+from bench.paper.studies.catalogue import IOU, STUDIES, find
+from bench.paper.studies.steps import Multiples, Values
+from bench.paper.studies.study import Depth, Line, Panel, Study
 
 POISONCAM = Line(label="PoisonCAM", defense="poisoncam")
 

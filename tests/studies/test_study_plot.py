@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.studies import plot
-from bench.studies.catalogue import find
-from bench.studies.plot import draw
-from bench.studies.steps import Step
+from bench.paper.studies import plot
+from bench.paper.studies.catalogue import find
+from bench.paper.studies.plot import draw
+from bench.paper.studies.steps import Step
 
 
 @pytest.fixture

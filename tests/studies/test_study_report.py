@@ -9,13 +9,12 @@ import math
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from bench.errors import BenchError
-from bench.studies.catalogue import find
-from bench.studies.engine import Row
-from bench.studies.report import (
+from bench.paper.studies.catalogue import find
+from bench.paper.studies.engine import Row
+from bench.paper.studies.report import (
     Curve,
     Stat,
     caveat,
@@ -30,7 +29,7 @@ from bench.studies.report import (
     to_csv,
     to_markdown,
 )
-from bench.studies.steps import Step
+from bench.paper.studies.steps import Step
 
 A, B = Step(8, "8", ("defense.masks=8",)), Step(16, "16")
 
@@ -148,7 +147,7 @@ def test_what_was_not_run_is_said_in_both(plan, rows, row):
 
 
 def test_csv_holds_every_value_exactly(plan, smoke):
-    from bench.studies.engine import Depth, Row, measure
+    from bench.paper.studies.engine import Depth, Row, measure
 
     cell = next(cell for cell in plan.cells if cell.step.x == 16)
     values = measure(smoke[0], Depth.SEARCH)
@@ -248,7 +247,7 @@ PAGES = sorted((ROOT / "docs" / "studies").glob("*.md"))
 @pytest.fixture(scope="module")
 def laptop(workshop):
     """The dataset of the preset laptop."""
-    from bench.config import load_config
+    from bench.config.config import load_config
     from bench.plugins.manager import Plugins
 
     return load_config(Plugins.load(), "laptop").dataset.load()

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from bench.errors import BenchError
-from bench.studies.catalogue import find
-from bench.studies.steps import Base, Epochs, Multiples, Once, Step, Values, setting
+from bench.paper.studies.catalogue import find
+from bench.paper.studies.steps import Base, Epochs, Multiples, Once, Step, Values, setting
 
 LAPTOP = Base(
     values={

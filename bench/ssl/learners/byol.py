@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from bench.ssl.heads import cosines, mlp
-from bench.ssl.pairs import MomentumLearner, Views, rising
-from bench.types import Mixed
+from bench.api import Mixed
+from bench.ssl.learner import MomentumLearner, Views, rising
+from bench.ssl.losses import cosines, mlp
 
 if TYPE_CHECKING:
     from bench.ssl.byol import BYOL

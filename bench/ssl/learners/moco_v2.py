@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.ssl.heads import mlp, queue_nce
-from bench.ssl.pairs import MomentumLearner, Views
-from bench.types import Mixed
+from bench.api import Mixed
+from bench.ssl.learner import MomentumLearner, Views
+from bench.ssl.losses import mlp, queue_nce
 
 if TYPE_CHECKING:
     from bench.ssl.moco_v2 import MoCoV2

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from bench.ssl.heads import cosines, mlp
-from bench.ssl.pairs import PairLearner, Views, global_views
-from bench.types import Mixed
+from bench.api import Mixed
+from bench.ssl.learner import PairLearner, Views, global_views
+from bench.ssl.losses import cosines, mlp
 
 if TYPE_CHECKING:
     from bench.ssl.simsiam import SimSiam

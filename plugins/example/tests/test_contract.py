@@ -3,7 +3,7 @@
 from gaudy.attack import Confetti
 from gaudy.defense import Gaudy
 
-from bench.plugins.checks import contract
+from bench.plugins.contract import contract
 
 
 @contract(Confetti(), Confetti(cells=2, cell=1, target="toy4"))

@@ -1,0 +1,1 @@
+"""What does the user type? One file for each command; only here is anything printed."""

@@ -1,0 +1,189 @@
+"""`bench matrix`: what it prints, and running many cells."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+from rich.table import Table
+
+from bench.estimate.estimate import Estimator, Pace, duration, kind_of
+from bench.matrix.board import Board, plural
+from bench.matrix.cell import Cell, Shop
+from bench.matrix.executors import open_engine
+from bench.matrix.file import read_matrix
+from bench.matrix.forecast import Forecast, expected
+from bench.matrix.graph import Graph, Node, run_graph
+from bench.pipeline.events import Trackers
+from bench.pipeline.pipeline import Pipeline
+from bench.pipeline.stages import Machine
+
+from . import commands
+
+if TYPE_CHECKING:
+    from bench.matrix.ray import Place
+    from bench.records.record import Record
+
+
+def matrix_command(
+    file: Path,
+    *,
+    store: Path | None,
+    jobs: int,
+    output: Path | None,
+    dry_run: bool,
+    devices: int,
+    accelerator: str,
+    ray: Place | None = None,
+) -> int:
+    """`bench matrix`; its exit code. `ray`: where on Ray, instead of in `jobs` processes of this machine."""
+    from bench.plugins.manager import Plugins
+
+    plugins = Plugins.load()
+    cells = read_matrix(file, plugins)
+    shop = Shop(commands.open_store(store), Machine(accelerator=accelerator, devices=devices), plugins)
+    if dry_run:
+        plan(shop, cells)
+        return 0
+    records, code = run_cells(shop, cells, jobs=jobs, output=output, ray=ray)
+    _print_table(records)
+    return code
+
+
+def run_cells(
+    shop: Shop, cells: Sequence[Cell], *, jobs: int, output: Path | None, ray: Place | None = None
+) -> tuple[list[Record], int]:
+    """Make every stage that the cells need, once; (records in the order of the cells, exit code: 1 where one failed).
+
+    `output`: a folder for copies of the records. `ray`: where on Ray, instead of in `jobs` processes.
+    """
+    commands.show_log()
+    shop.store.check_writable()
+    graph = open_graph(shop, cells)
+    engine = open_engine(jobs) if ray is None else ray.open(shop.store.root, shop.machine)
+    board = Board(graph, Forecast(shop.store), engine.slots, commands.out, Trackers(shop.plugins), output)
+    cached = sum(node.cached for node in graph.nodes.values())
+    known = f"{plural('stage', len(graph.nodes))} known, {cached} of them in the store"
+    _say(f"{plural('cell', len(cells))}, {known}; left: {board.left()}")
+    try:
+        with board:
+            run_graph(graph, engine, board)
+    finally:
+        engine.close()
+    _print_failures(graph)
+    records = [board.records[cell] for cell in cells if cell in board.records]
+    _say(f"{len(records)} of {plural('cell', len(cells))} done: {output or shop.store.root / 'records'}")
+    return records, 1 if graph.failures else 0
+
+
+def open_graph(shop: Shop, cells: Sequence[Cell]) -> Graph:
+    """The graph of the cells' stages, their datasets loaded."""
+    pipelines = {cell: shop.pipeline(cell) for cell in cells}
+    for dataset in shop.datasets.values():
+        commands.tell_skipped(dataset)
+    return Graph(pipelines)
+
+
+def _say(text: str) -> None:
+    commands.out.print(text, highlight=False, soft_wrap=True)
+
+
+def _print_failures(graph: Graph) -> None:
+    """Each reason once, with the cells that it stopped and a command that shows it."""
+    stopped: dict[str, list[Cell]] = {}
+    for cell, fault in graph.failures.items():
+        stopped.setdefault(fault.message, []).append(cell)
+    for message, cells in stopped.items():
+        lines = [f"[red]FAILED[/] {escape(message)}", *(f"  {escape(cell.title)}" for cell in cells)]
+        lines.append(f"  one of them alone: {escape(cells[0].command)}")
+        _say("\n".join(lines))
+
+
+def _print_table(records: Sequence[Record]) -> None:
+    from bench import leaderboard
+
+    if records:
+        sys.stdout.write("\n" + leaderboard.renderer("markdown")(leaderboard.tables(records)))
+
+
+# --- the plan ---------------------------------------------------------------------------------------
+
+
+def plan(shop: Shop, cells: Sequence[Cell]) -> None:
+    """Print the stages by title, how many are in the store, and an estimate for the rest."""
+    graph = open_graph(shop, cells)
+    lines = _Plan(graph, Forecast(shop.store)).lines()
+    table = Table(show_edge=False, pad_edge=False)
+    for heading in ("stage", "needed", "in the store", "time for the rest", "estimated from"):
+        table.add_column(heading, justify="left" if heading in ("stage", "estimated from") else "right")
+    for title, line in lines.items():
+        needed = f"up to {line.needed}" if line.later else str(line.needed)
+        table.add_row(escape(title), needed, str(line.cached), duration(line.seconds), ", ".join(sorted(line.basis)))
+    commands.out.print(table)
+    total = sum(line.seconds for line in lines.values())
+    left = sum(line.needed - line.cached for line in lines.values())
+    text = f"\n{plural('cell', len(cells))}. "
+    text += (
+        f"To do: at most {plural('stage', left)}, about {duration(total)} one after the other."
+        if left
+        else "All is there."
+    )
+    _say(text)
+    for cell, fault in graph.failures.items():
+        commands.out.print(
+            f"cannot run: {escape(cell.title)}: {escape(fault.message)}", highlight=False, soft_wrap=True
+        )
+
+
+class _Line:
+    """Stages of one title. `later`: some of them are known only when a defense's verdict is."""
+
+    def __init__(self) -> None:
+        self.needed = self.cached = 0
+        self.later = False
+        self.seconds = 0.0
+        self.basis: set[str] = set()
+
+    def add(self, seconds: float, basis: str, later: bool = False) -> None:
+        self.seconds, self.later = self.seconds + seconds, self.later or later
+        self.needed += 1
+        self.basis.add(basis)
+
+
+class _Plan:
+    """Counts and estimates the stages of a graph, as `bench plan` does those of a run."""
+
+    def __init__(self, graph: Graph, forecast: Forecast) -> None:
+        self._graph, self._forecast = graph, forecast
+        self._paces: dict[str, Pace] = {}
+
+    def lines(self) -> dict[str, _Line]:
+        """By title, in the order in which they come."""
+        found: dict[str, _Line] = {}
+        for node in self._graph.nodes.values():
+            line = found.setdefault(node.stage.title, _Line())
+            if node.state == "done":
+                line.needed, line.cached = line.needed + 1, line.cached + 1
+            else:
+                line.add(*self._estimate(node))
+        for cell in self._graph.open_cells():
+            pipeline = self._graph.pipelines[cell]
+            for (title, kind), like in zip(
+                expected(pipeline), (pipeline.training_on_all, pipeline.threat_probe), strict=False
+            ):
+                seconds = self._forecast.seconds.get(kind, self._forecast.seconds.get(kind_of(like), 0.0))
+                found.setdefault(title, _Line()).add(seconds, "as the first, at most", later=True)
+        return found
+
+    def _estimate(self, node: Node) -> tuple[float, str]:
+        """(seconds, where from): an earlier stage of the same kind, else a short trial, which stands for its kind."""
+        seconds = self._forecast.seconds.get(kind_of(node.stage))
+        if seconds is not None:
+            return seconds, "the same kind of stage"
+        pipeline: Pipeline = self._graph.pipelines[node.cells[0]]
+        row = Estimator(pipeline, self._paces).row(node.stage)
+        self._forecast.learn(node.stage, row.seconds or 0.0)
+        return row.seconds or 0.0, row.basis.partition(";")[0]

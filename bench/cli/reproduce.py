@@ -1,0 +1,143 @@
+"""`bench reproduce`: the paper's numbers beside ours, and the runs that are missing."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.errors import BenchError
+from bench.leaderboard import NONE
+from bench.leaderboard.rows import UNDEFINED
+from bench.matrix.board import plural
+from bench.matrix.cell import Cell, Shop
+from bench.paper.published import RUNS, SOURCE, table_of
+from bench.paper.reproduce import Block, Key, Ours, Records, Reproduction, Row, told
+from bench.pipeline.stages import Machine
+from bench.records import record as records
+
+from . import commands
+from .leaderboard import files_in
+
+_HEADINGS = {
+    ("clean", "acc"): "ACC",
+    ("clean", "asr"): "ASR",
+    ("clean", "false_positives"): "FP",
+    ("poisoned", "acc"): "ACC triggered",
+    ("poisoned", "asr"): "ASR triggered",
+    ("poisoned", "false_positives"): "FP triggered",
+    ("train", "removed"): "removed",
+    ("train", "recall"): "recall",
+    ("train", "precision"): "precision",
+}
+_COUNTS = ("removed", "false_positives")
+
+
+def reproduce_command(
+    name: str,
+    *,
+    preset: str | None,
+    settings: Sequence[str],
+    seeds: int,
+    folders: Sequence[Path],
+    run: bool,
+    jobs: int,
+    store: Path | None,
+    devices: int,
+    accelerator: str,
+) -> int:
+    """`bench reproduce`; its exit code."""
+    shop = Shop(commands.open_store(store), Machine(accelerator=accelerator, devices=devices))
+    blocks = Reproduction(shop, table_of(name), range(seeds), settings).blocks(preset)
+    ours, code = _records(shop, folders), 0
+    if run and (cells := _wanted(blocks, ours)):
+        from .matrix import run_cells
+
+        made, code = run_cells(shop, cells, jobs=jobs, output=None)
+        ours = _records(shop, folders, made)
+    sys.stdout.write(text(name, blocks, ours, seeds) + "\n")
+    return code
+
+
+def _records(shop: Shop, folders: Sequence[Path], made: Sequence[records.Record] = ()) -> Records:
+    every = files_in(list(folders) or [shop.store.root / "records"])
+    files = [file for file in every if file.suffix == ".json"]
+    if folders and not files:
+        raise BenchError(f"there is no record in {', '.join(map(str, folders))}")
+    return Records([*(records.load(file) for file in files), *made], shop)
+
+
+def _wanted(blocks: Sequence[Block], ours: Records) -> list[Cell]:
+    """The cells without a record, each once. "none" is a row of every record, so it needs a run of its own only where
+    nothing else is run."""
+    found: dict[Cell, None] = {}
+    for block in blocks:
+        others = any(row.defense != NONE for row in block.rows)
+        for row in block.rows:
+            if row.defense != NONE or not others:
+                found.update(dict.fromkeys(ours.missing(row)))
+    return list(found)
+
+
+def text(name: str, blocks: Sequence[Block], ours: Records, seeds: int) -> str:
+    """All of it as markdown: first whether this is a reproduction at all."""
+    parts = [*_opening(blocks), f"# {name}: the paper / ours (difference)\n\nThe paper: {SOURCE}; each number a mean "]
+    parts[-1] += f"over {RUNS} seeds. {UNDEFINED}: no record."
+    parts += [_block_text(block, ours) for block in blocks]
+    return "\n\n".join([*parts, *_closing(_wanted(blocks, ours), seeds)])
+
+
+def _opening(blocks: Sequence[Block]) -> list[str]:
+    departing = [block for block in blocks if block.departures]
+    if not departing:
+        names = " and ".join(dict.fromkeys(block.preset for block in blocks))
+        return [f"The setting is the paper's as far as it is published (see the notes in preset {names})."]
+    found = dict.fromkeys(
+        f"preset {block.preset} has, with the paper's in brackets: {told(block.departures)}." for block in departing
+    )
+    return [
+        "NOT A REPRODUCTION. The setting is not the paper's, so the numbers cannot be expected to agree, and a small "
+        "difference confirms nothing:\n" + "\n".join(f"- {each}" for each in found)
+    ]
+
+
+def _block_text(block: Block, ours: Records) -> str:
+    from tabulate import tabulate
+
+    keys = block.rows[0].columns
+    epochs = len({row.epochs for row in block.rows}) > 1
+    lines = [_line(row, ours.ours(row), keys, epochs, block.foreign) for row in block.rows]
+    beside = f": its average, beside preset {block.preset} on other data" if block.foreign else ""
+    headings = ["target", "defense", *(["epochs"] if epochs else []), *(_HEADINGS[key] for key in keys), "our runs"]
+    return f"## {block.setting.title}{beside}\n\n{tabulate(lines, headings, 'pipe', disable_numparse=True)}"
+
+
+def _line(row: Row, ours: Ours | None, keys: Sequence[Key], epochs: bool, foreign: bool) -> list[str]:
+    values = {} if ours is None else ours.values
+    numbers = [_cell(row.paper[key], values.get(key), foreign and key[1] in _COUNTS) for key in keys]
+    return [row.target, row.defense, *([str(row.epochs)] if epochs else []), *numbers, _runs(row, ours)]
+
+
+def _cell(paper: float, ours: float | None, incomparable: bool) -> str:
+    """`incomparable`: counts of different numbers of images, of which a difference says nothing."""
+    if ours is None:
+        return f"{paper:.1f} / {UNDEFINED}"
+    return f"{paper:.1f} / {ours:.1f}" + ("" if incomparable else f" ({round(ours - paper, 1) + 0.0:+.1f})")
+
+
+def _runs(row: Row, ours: Ours | None) -> str:
+    if not row.runs:
+        return f"no defense {row.defense!r} is installed"
+    if ours is None:
+        return "none yet"
+    seeds = plural("seed", len(ours.seeds))
+    return seeds if len(row.runs) == 1 else f"{seeds}, {ours.targets} of {len(row.runs)} targets"
+
+
+def _closing(missing: Sequence[Cell], seeds: int) -> list[str]:
+    """The commands that make what is missing."""
+    if not missing:
+        return [f"Every run that can be made has a record of {plural('seed', seeds)}; the paper has {RUNS} (--seeds)."]
+    lines = "\n".join(f"    {cell.command}" for cell in missing)
+    how = "The same command with --run makes all that is missing; one by one:"
+    return [f"No record yet of {plural('run', len(missing))}. {how}\n\n{lines}"]

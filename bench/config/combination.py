@@ -1,0 +1,138 @@
+"""What `--defense` names: one plugin, or "filter+change"; and the options that each of its parts gets."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bench.api import Control, Defense, Plugin, TrainingDefense
+from bench.errors import BenchError, nearest
+from bench.plugins.identity import identity
+from bench.plugins.options import options
+
+if TYPE_CHECKING:
+    from bench.plugins.manager import Plugins
+
+Setting = tuple[list[str], Any]
+"""The keys behind "defense." of a --set, one or two, and its value."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Combination:
+    """Who chooses the images (a filter or a control), and what changes the training, if anything does.
+
+    Two filters, or two changes, are refused: each filter judges the whole set by the encoder trained on all of it, so
+    an order would mean nothing. The order of the names does not matter.
+    """
+
+    chooser: Defense | Control
+    change: TrainingDefense | None = None
+    rival: Defense | None = None
+    """The defense that a control is measured against."""
+
+    @property
+    def name(self) -> str:
+        """Canonical: "poisoncam+icutmix", whichever way round it was asked for; a change alone bears its own name."""
+        if self.change is None:
+            return self.chooser.name
+        return self.change.name if self.chooser.name == "none" else f"{self.chooser.name}+{self.change.name}"
+
+    @property
+    def control(self) -> bool:
+        """Whether it sees the truth."""
+        return isinstance(self.chooser, Control)
+
+    def identity(self) -> dict[str, Any]:
+        """JSON-able: a single plugin's own identity, else one under each part's name."""
+        rival = {"rival": identity(self.rival)} if self.rival else {}
+        if self.change is None:
+            return {**identity(self.chooser), **rival}
+        if self.chooser.name == "none":
+            alone: dict[str, Any] = identity(self.change)
+            return alone
+        parts = {part.name: identity(part) for part in (self.chooser, self.change)}
+        return {"name": self.name, **parts, **rival}
+
+
+def combine(plugins: Plugins, text: str, presets: Mapping[str, Any], settings: Sequence[Setting]) -> Combination:
+    """The combination that `text` names, with the options of the preset and of each --set.
+
+    A --set goes to every part that has the option ("masks"), or to the part it names ("poisoncam.masks"). Raises
+    BenchError for a combination that cannot be, and for an option that no part has.
+    """
+    builder = _Builder(plugins, presets, settings)
+    parts = [builder.make(name.strip()) for name in text.split("+")]
+    choosers = [part for part in parts if isinstance(part, Defense | Control)]
+    changes = [part for part in parts if isinstance(part, TrainingDefense)]
+    for found, what in ((choosers, "defenses that choose images"), (changes, "training changes")):
+        if len(found) > 1:
+            names = " and ".join(repr(part.name) for part in found)
+            raise BenchError(f"--defense {text}: {names} are both {what}; a combination has one of each at most")
+    chooser = choosers[0] if choosers else builder.make("none")
+    rival = _rival(builder, chooser)
+    builder.check_all_used()
+    return Combination(chooser=chooser, change=changes[0] if changes else None, rival=rival)
+
+
+def _rival(builder: _Builder, chooser: Defense | Control) -> Defense | None:
+    if not isinstance(chooser, Control) or not chooser.rival:
+        return None
+    name = getattr(chooser, chooser.rival)
+    rival = builder.make(name)
+    if not isinstance(rival, Defense):
+        raise BenchError(f"{chooser.name}: {chooser.rival} is {name!r}, expected a defense that removes images")
+    return rival
+
+
+def own_keys(name: str, keys: list[str]) -> list[str]:
+    """What a setting means for the part of that name: without the name, where it begins with it."""
+    return keys[1:] if keys[0] == name and len(keys) > 1 else keys
+
+
+def reaches(keys: list[str], known: Mapping[str, Container[str]]) -> bool:
+    """Whether a part has the option that a setting sets; `known`: the options of each part by its name."""
+    return any(own_keys(name, keys)[0] in options for name, options in known.items())
+
+
+def assign(options: dict[str, Any], keys: list[str], value: Any) -> None:
+    """options[keys[0]] = value, or options[keys[0]][keys[1]] = value for an option that is a table."""
+    if len(keys) == 1:
+        options[keys[0]] = value
+        return
+    inner = options.get(keys[0], {})
+    options[keys[0]] = {**(inner if isinstance(inner, dict) else {}), keys[1]: value}
+
+
+class _Builder:
+    """Makes the parts of one combination, and knows which settings found a part."""
+
+    def __init__(self, plugins: Plugins, presets: Mapping[str, Any], settings: Sequence[Setting]) -> None:
+        self._plugins, self._presets, self._settings = plugins, presets, settings
+        self._known: dict[str, list[str]] = {}
+
+    def make(self, name: str) -> Any:
+        """The plugin of that name with its options."""
+        cls: type[Plugin] = self._plugins.get("defense", name)
+        self._known[name] = [option.name for option in options(cls)]
+        values = dict(self._presets.get(name, {}))
+        for keys, value in self._settings:
+            self._set(name, values, keys, value)
+        return self._plugins.make("defense", name, values)
+
+    def _set(self, name: str, values: dict[str, Any], keys: list[str], value: Any) -> None:
+        own = own_keys(name, keys)
+        if own[0] in self._known[name]:
+            assign(values, own, value)
+
+    def check_all_used(self) -> None:
+        """Raises BenchError for the first setting that no part knows."""
+        every = sorted({option for known in self._known.values() for option in known})
+        for keys, _ in self._settings:
+            if not reaches(keys, self._known):
+                named = keys[0] in self._known and len(keys) > 1
+                wanted, owners = (keys[1], [keys[0]]) if named else (keys[0], list(self._known))
+                names = " or ".join(repr(owner) for owner in owners)
+                raise BenchError(
+                    f"bad options for defense {names}:\n- unknown option {wanted!r}.{nearest(wanted, every)}"
+                )

@@ -1,0 +1,76 @@
+"""From record files to the text of every page."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+
+from bench.errors import BenchError
+from bench.leaderboard import Table, tables
+from bench.leaderboard.escaping import plain
+from bench.leaderboard.reported import reported
+from bench.records import record as records
+from bench.records.redact import without_paths
+from bench.report.html import render
+from bench.store.store import digest
+
+from .runs import run_values
+from .tables import board_values
+
+LICENCE = "vendor/tablesort-5.7.1.LICENCE"
+SCRIPTS = ("vendor/tablesort-5.7.1.js", "board.js")
+_STYLE = re.compile(rb"<style>(.*?)</style>", re.DOTALL)
+_STYLE_HASH = b"STYLE-HASH"
+
+
+def site(files: Sequence[Path]) -> dict[str, bytes]:
+    """The site of record files (.json) and reported numbers (.csv): path in the site, with "/" -> content.
+
+    Raises BenchError naming a file that cannot be used.
+    """
+    runs = _runs([file for file in files if file.suffix != ".csv"])
+    papers = {f"reported/{records.plain_name(file.stem)}.csv": file for file in files if file.suffix == ".csv"}
+    if len(papers) + sum(file.suffix != ".csv" for file in files) < len(files):
+        raise BenchError(f"two of the files of reported numbers would have one name: {', '.join(papers)}")
+    found = tables(runs.values(), [f"{name}.html" for name in runs])
+    found += [table for name, file in papers.items() for table in reported(file, name)]
+    pages = {"index.html": _index(found, runs)}
+    for name, run in runs.items():
+        pages[f"{name}.html"] = _sealed(render("run.html", **run_values(run, f"{Path(name).name}.json")))
+        pages[f"{name}.json"] = (json.dumps(run, sort_keys=True, indent=2) + "\n").encode()
+    return pages | {name: file.read_bytes().replace(b"\r\n", b"\n") for name, file in papers.items()}
+
+
+def _runs(files: Sequence[Path]) -> dict[str, records.Record]:
+    """The records by the path of their page, without its ending; equal ones are one."""
+    found = [without_paths(records.load(file)) for file in files]
+    return {f"runs/{records.plain_title(run)}-{digest(run)[:10]}": run for run in found}  # no two records share a page
+
+
+def _index(found: Sequence[Table], runs: Mapping[str, records.Record]) -> bytes:
+    script = "\n".join(_asset(name).replace("\r\n", "\n") for name in SCRIPTS)
+    values = board_values(found, {f"{name}.html": run for name, run in runs.items()})
+    licence = " ".join(plain(line) for line in _asset(LICENCE).splitlines())
+    page = render("board.html", script=script, script_hash=_hash(script.encode()), licence=licence, **values)
+    return _sealed(page)
+
+
+def _asset(name: str) -> str:
+    return resources.files("bench.report").joinpath("templates", *name.split("/")).read_text(encoding="utf-8")
+
+
+def _sealed(page: bytes) -> bytes:
+    """The page, its policy naming the hash of its style: the first one, which stands before any text of a record."""
+    style = _STYLE.search(page)
+    if style is None or page.count(_STYLE_HASH, 0, style.start()) != 1:
+        raise BenchError("the template of a page has no style, or no place for its hash")
+    return page.replace(_STYLE_HASH, _hash(style[1]).encode(), 1)
+
+
+def _hash(data: bytes) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(data).digest()).decode()}'"

@@ -1,0 +1,1 @@
+"""How are many runs made together? A file of runs, their stages as one graph, each made once."""

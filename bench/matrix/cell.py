@@ -1,0 +1,88 @@
+"""Cells: runs as data. A cell is what `bench run` would be told, so that any process can open it."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bench.api import Dataset
+from bench.config.config import Config, load_config
+from bench.pipeline.pipeline import Pipeline
+from bench.pipeline.stages import Machine
+from bench.store.store import Store, canonical
+
+if TYPE_CHECKING:
+    from bench.plugins.manager import Plugins
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One run: a preset and what changes it. None: the preset's. `settings` are as for --set."""
+
+    preset: str
+    seed: int
+    attack: str | None = None
+    defense: str | None = None
+    dataset: str | None = None
+    ssl: str | None = None
+    settings: tuple[str, ...] = ()
+
+    @property
+    def choices(self) -> dict[str, str | None]:
+        """The plugins chosen, by kind."""
+        return {kind: getattr(self, kind) for kind in ("attack", "defense", "dataset", "ssl")}
+
+    @property
+    def command(self) -> str:
+        """The command that runs this cell alone."""
+        words = ["bench", "run", "--preset", self.preset]
+        for kind, name in self.choices.items():
+            words += [f"--{kind}", name] if name else []
+        for setting in self.settings:
+            words += ["--set", setting]
+        return shlex.join([*words, "--seed", str(self.seed)])
+
+    @property
+    def title(self) -> str:
+        """Short, for people: 'htba (target=7), poisoncam, seed 0'."""
+        own = [text.removeprefix("attack.") for text in self.settings if text.startswith("attack.")]
+        attack = " ".join([self.attack or self.preset, *([f"({', '.join(own)})"] if own else [])])
+        return ", ".join([attack, *([self.defense] if self.defense else []), f"seed {self.seed}"])
+
+
+class Shop:
+    """Opens cells; what they share (plugins, loaded datasets) is loaded once."""
+
+    def __init__(self, store: Store, machine: Machine, plugins: Plugins | None = None) -> None:
+        self.store, self.machine = store, machine
+        self.datasets: dict[str, Dataset] = {}
+        self._plugins = plugins
+        self._pipelines: dict[Cell, Pipeline] = {}
+
+    @property
+    def plugins(self) -> Plugins:
+        """All plugins."""
+        from bench.plugins.manager import Plugins
+
+        self._plugins = self._plugins or Plugins.load()
+        return self._plugins
+
+    def config(self, cell: Cell) -> Config:
+        """The cell's checked configuration. Raises BenchError."""
+        return load_config(self.plugins, cell.preset, choices=cell.choices, settings=cell.settings, seed=cell.seed)
+
+    def pipeline(self, cell: Cell) -> Pipeline:
+        """The cell's pipeline, its dataset loaded. Raises BenchError."""
+        if cell not in self._pipelines:
+            config = self.config(cell)
+            self._pipelines[cell] = Pipeline(config, self._dataset(config), self.store, self.machine)
+        return self._pipelines[cell]
+
+    def _dataset(self, config: Config) -> Dataset:
+        options = dataclasses.asdict(config.dataset)  # type: ignore[call-overload]
+        key = canonical({"name": config.dataset.name, **options})
+        if key not in self.datasets:
+            self.datasets[key] = config.dataset.load()
+        return self.datasets[key]

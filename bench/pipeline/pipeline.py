@@ -1,0 +1,171 @@
+"""Which stages a run consists of, and where each one's inputs come from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from bench.api import Control, Dataset, Defense, Images, Verdict
+from bench.config.config import Config
+from bench.data.images import PoisonedImages, Subset
+from bench.data.manifest import Manifest
+from bench.errors import BenchError
+from bench.store.store import Store
+
+from .stages import (
+    Machine,
+    Stage,
+    clean_stage,
+    control_stage,
+    import_stage,
+    kept_digest,
+    poison_stage,
+    pretrain_stage,
+    probe_stage,
+    read_verdict,
+)
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """One attack, one defense, on one dataset. Nothing is computed until a stage is made."""
+
+    config: Config
+    dataset: Dataset
+    store: Store
+    machine: Machine
+
+    def stages(self) -> Iterator[Stage]:
+        """In order. The two after the defense follow only when its verdict is in the store: what they are hangs on
+        what it keeps."""
+        yield from (self.poison, self.threat, self.threat_probe)
+        if self.config.defense.rival is not None:
+            yield self.rival
+        yield self.clean
+        if self.found(self.clean):
+            yield from (self.retrain, self.defended_probe)
+
+    def found(self, stage: Stage) -> bool:
+        """Whether it is in the store."""
+        return self.store.find(stage.name, stage.key) is not None
+
+    def folder(self, stage: Stage) -> Path:
+        """Where a finished stage lies."""
+        found = self.store.find(stage.name, stage.key)
+        if found is None:
+            raise BenchError(f"stage {stage.title!r} has gone from the store {self.store.root}; run the command again")
+        return found
+
+    @cached_property
+    def poison(self) -> Stage:
+        return poison_stage(self.config, self.dataset)
+
+    @cached_property
+    def threat(self) -> Stage:
+        """Makes the encoder that the defense judges by: trained on all the images, or imported."""
+        checkpoint = self.config.threat_checkpoint
+        return import_stage(self.config, checkpoint, self.dataset.size) if checkpoint else self.training_on_all
+
+    @cached_property
+    def training_on_all(self) -> Stage:
+        images = lambda: self.poisoned_train  # noqa: E731 - read only when the stage is made
+        count, title = len(self.dataset.train), "train on the poisoned images"
+        return pretrain_stage(self.config, images, count, self.machine, self._training_inputs("all"), title)
+
+    @cached_property
+    def threat_probe(self) -> Stage:
+        return self._probe(self.threat, "measure the encoder")
+
+    @cached_property
+    def clean(self) -> Stage:
+        """What chooses the images to keep: a defense by its view, or a control by the truth."""
+        chooser = self.config.defense.chooser
+        return self._control(chooser) if isinstance(chooser, Control) else self._filter(chooser)
+
+    @cached_property
+    def rival(self) -> Stage:
+        """The defense that the control is measured against."""
+        if self.config.defense.rival is None:
+            raise ValueError("this run's control names no defense")
+        return self._filter(self.config.defense.rival)
+
+    def _filter(self, defense: Defense) -> Stage:
+        inputs = {"dataset": self.dataset.fingerprint, "poison": self.poison.key}
+        return clean_stage(
+            self.config,
+            defense,
+            lambda: self.poisoned_train,
+            len(self.dataset.train),
+            self.machine,
+            lambda: self.folder(self.threat),
+            {**inputs, "encoder": self.threat.key} if "encoder" in defense.needs else inputs,
+        )
+
+    def _control(self, control: Control) -> Stage:
+        inputs = {"dataset": self.dataset.fingerprint, "poison": self.poison.key}
+        if self.config.defense.rival is None:
+            return control_stage(self.config, control, lambda: self.train_manifest, None, inputs)
+        rival = lambda: read_verdict(self.folder(self.rival))  # noqa: E731 - as above
+        inputs["rival"] = self.rival.key
+        return control_stage(self.config, control, lambda: self.train_manifest, rival, inputs)
+
+    @cached_property
+    def retrain(self) -> Stage:
+        keep, images, change = self.verdict.keep, lambda: self.kept_images, self.config.defense.change
+        if keep.all() and self.config.threat_checkpoint and not (change or self._unpoisoned):
+            return self.threat  # nothing was removed: the imported model is the defended one
+        inputs = self._training_inputs(kept_digest(keep), self._unpoisoned)
+        title = "train again on what is kept"
+        return pretrain_stage(self.config, images, int(keep.sum()), self.machine, inputs, title, change)
+
+    @property
+    def kept_images(self) -> Images:
+        """What the new encoder is trained on."""
+        images = self.dataset.train.images if self._unpoisoned else self.poisoned_train
+        return Subset(images, self.verdict.keep.nonzero()[0])
+
+    @property
+    def _unpoisoned(self) -> bool:
+        chooser = self.config.defense.chooser
+        return isinstance(chooser, Control) and chooser.unpoisoned
+
+    @cached_property
+    def defended_probe(self) -> Stage:
+        return self._probe(self.retrain, "measure the new encoder")
+
+    @cached_property
+    def train_manifest(self) -> Manifest:
+        """The truth about the training images."""
+        return Manifest.load(self.folder(self.poison) / "train.jsonl")
+
+    @cached_property
+    def verdict(self) -> Verdict:
+        """What the defense said."""
+        return read_verdict(self.folder(self.clean))
+
+    @cached_property
+    def poisoned_train(self) -> Images:
+        """The training images as the victim scraped them."""
+        return PoisonedImages(self.dataset.train.images, self.train_manifest.poisons, self.config.attack.apply)
+
+    @cached_property
+    def triggers(self) -> range:
+        """The numbers of the attack's triggers."""
+        return range(len(self.config.attack.targets(self.dataset.classes)))
+
+    def triggered_val(self) -> list[Images]:
+        """The validation images with each trigger in turn."""
+        folder, base = self.folder(self.poison), self.dataset.val.images
+        rows = [Manifest.load(folder / f"val-{trigger}.jsonl").poisons for trigger in self.triggers]
+        return [PoisonedImages(base, poisons, self.config.attack.apply) for poisons in rows]
+
+    def _training_inputs(self, kept: str, unpoisoned: bool = False) -> dict[str, str]:
+        poison = "none" if unpoisoned else self.poison.key
+        return {"dataset": self.dataset.fingerprint, "poison": poison, "kept": kept}
+
+    def _probe(self, training: Stage, title: str) -> Stage:
+        inputs = {"dataset": self.dataset.fingerprint, "poison": self.poison.key, "encoder": training.key}
+        find = lambda: self.folder(training)  # noqa: E731 - as above
+        return probe_stage(self.config, self.dataset, self.triggered_val, self.machine, find, inputs, title)

@@ -1,0 +1,79 @@
+"""Makes the stages of a pipeline that are not in the store yet, and tells everybody how it goes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from bench.parallel.nodes import Party
+from bench.store.store import Making, Store
+
+from .events import Listener
+from .pipeline import Pipeline
+from .stages import VERSIONS, Stage
+
+
+def make_stages(pipeline: Pipeline, listener: Listener) -> list[Stage]:
+    """Every stage in order, made or found; what a killed run left unfinished is continued."""
+    pipeline.store.check_writable()
+    done = []
+    for stage in pipeline.stages():
+        make_stage(stage, pipeline.store, listener)
+        done.append(stage)
+    return done
+
+
+def make_stage(stage: Stage, store: Store, listener: Listener) -> None:
+    """One stage, unless it is there."""
+    cached = store.find(stage.name, stage.key) is not None
+    listener.started(stage, cached)
+    if cached:
+        return
+    start = time.monotonic()
+    about = {"version": VERSIONS[stage.name], "config": stage.config, "inputs": stage.inputs}
+    with store.open(stage.name, stage.key, **about) as making:
+        if not making.finished:
+
+            def report(what: str, done: int, total: int, /, **numbers: float) -> None:
+                making.tick()
+                listener.progressed(stage, what, done, total)
+                if numbers:
+                    listener.measured(stage, done, numbers)
+
+            stage.make(making, report)
+    listener.finished(stage, time.monotonic() - start)
+
+
+def follow(party: Party, open_pipeline: Callable[[], Pipeline]) -> None:
+    """What a node other than the first does: its part in every training that the first one begins, until that ends.
+
+    `open_pipeline` is called for the first of them: by then the first node has fetched and checked the dataset.
+    """
+    pipeline: Pipeline | None = None
+    for key, name in party.orders():
+        pipeline = pipeline or open_pipeline()
+        folder = pipeline.store.root / name
+        stage = party.settled(
+            partial(_sought, pipeline, key, folder),
+            f"node {party.rank} would not train in {folder} what node 0 trains: start the same command (version, data, "
+            "plugins) on all nodes, with the store on a file system that they share",
+        )
+        stage.make(Making(folder), _nobody)
+
+
+def _sought(pipeline: Pipeline, key: str, folder: Path) -> Stage | None:
+    """The stage of this key, if its work folder is there and all stages before it are in the store."""
+    if not folder.is_dir():
+        return None
+    for stage in pipeline.stages():
+        if stage.key == key:
+            return stage
+        if not pipeline.found(stage):
+            break
+    return None
+
+
+def _nobody(what: str, done: int, total: int, /, **numbers: float) -> None:
+    """The first node reports."""

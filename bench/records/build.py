@@ -1,0 +1,108 @@
+"""From finished stages to a record: every metric is computed from what the stages stored, every time."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bench import __version__
+from bench.config.config import Config
+from bench.pipeline.pipeline import Pipeline
+from bench.pipeline.stages import Stage
+from bench.store.store import digest
+
+from . import metrics, record
+from .inputs import Evidence, found, gather, predictions, scores
+
+
+def record_path(pipeline: Pipeline) -> Path:
+    """Where the store keeps the record of a finished pipeline."""
+    run = pipeline.config
+    keys = [stage.key for stage in (pipeline.clean, pipeline.threat_probe, pipeline.defended_probe)]
+    name = f"{run.dataset.name}-{run.attack.name}-{run.defense.name}-seed{run.seed}-{digest(keys)[:10]}.json"
+    return pipeline.store.root / "records" / name
+
+
+def keep_record(pipeline: Pipeline) -> tuple[record.Record, Path]:
+    """The record of a finished pipeline, and where the store keeps it."""
+    built, kept = build_record(pipeline), record_path(pipeline)
+    save_changed(kept, built)
+    return built, kept
+
+
+def save_changed(path: Path, built: record.Record) -> None:
+    """Write a record, unless one of the same outcome is there."""
+    if not path.exists() or record.fingerprint(record.load(path)) != record.fingerprint(built):
+        record.save(path, built)
+
+
+def build_record(pipeline: Pipeline) -> record.Record:
+    """The schema-checked record of a finished pipeline."""
+    config, dataset = pipeline.config, pipeline.dataset
+    targets = config.attack.targets(dataset.classes)
+    built = {
+        "schema_version": record.SCHEMA_VERSION,
+        "metric_version": metrics.METRIC_VERSION,
+        "status": record.MEASURED,
+        "bench": __version__,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "run": {
+            "attack": config.attack.name,
+            "defense": config.defense.name,
+            "preset": config.preset,
+            "seed": config.seed,
+            "control": config.defense.control,
+            "asked": {**config.asked, **_imported(config)},
+        },
+        "config": config.resolved,
+        "dataset": record.dataset_facts(dataset),
+        **scores(_evidence(pipeline, targets)),
+        "facts": dict(pipeline.verdict.facts),
+        "seeds": {"root": config.seed, **{n: config.seeds.child(n).value for n in ("attack", "pretrain", "probe")}},
+        "versions": record.versions(),
+        "hardware": record.hardware(),
+        "stages": _stages(pipeline),
+        "git": record.git_state(),
+    }
+    record.validate(built)
+    return built
+
+
+def _imported(config: Config) -> dict[str, Any]:
+    """Which threat model was asked for: its file's name and digest, since a record is published."""
+    checkpoint = config.threat_checkpoint
+    return {"threat_checkpoint": checkpoint.facts} if checkpoint else {}
+
+
+def search_metrics(pipeline: Pipeline, targets: tuple[int, ...]) -> dict[str, Any]:
+    """What a finished clean stage gives: see evidence.found."""
+    return found(pipeline.train_manifest, pipeline.verdict, targets)
+
+
+def rates(pipeline: Pipeline, probe: Stage, targets: tuple[int, ...]) -> dict[str, Any]:
+    """What a finished probe stage gives: metrics.classification of its stored predictions."""
+    predicted, labels = predictions(pipeline.folder(probe), len(targets))
+    return metrics.classification(predicted.clean, predicted.triggered, labels, targets)
+
+
+def _evidence(pipeline: Pipeline, targets: tuple[int, ...]) -> Evidence:
+    probes = pipeline.folder(pipeline.threat_probe), pipeline.folder(pipeline.defended_probe)
+    return gather(pipeline.dataset, targets, pipeline.train_manifest, pipeline.verdict, probes)
+
+
+def _stages(pipeline: Pipeline) -> dict[str, Any]:
+    named = {
+        "poison": pipeline.poison,
+        "threat_model": pipeline.threat,
+        "threat_probe": pipeline.threat_probe,
+        "defense": pipeline.clean,
+        "retraining": pipeline.retrain,
+        "defended_probe": pipeline.defended_probe,
+    }
+    found = {}
+    for name, stage in named.items():
+        meta = pipeline.store.meta(stage.name, stage.key) or {}
+        cost = {key: round(float(meta.get(key, 0.0)), 2) for key in ("seconds", "peak_memory_mb")}
+        found[name] = {"key": stage.key, **cost, "threads": meta.get("threads")}
+    return found

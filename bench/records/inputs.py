@@ -1,0 +1,101 @@
+"""What the numbers of a record are computed from: labels, predictions, a verdict and the truth; no image, no model.
+
+A run's record and the check of a submission compute them by the functions here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.api import Dataset, Verdict
+from bench.data.manifest import Manifest
+from bench.store.store import read_arrays
+
+from . import metrics
+from .metrics import Ints
+from .record import poison_facts
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Predictions:
+    """Predicted class of M validation images as they are, (M,), and with each of T triggers, (T, M)."""
+
+    clean: Ints
+    triggered: Ints
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Evidence:
+    """Of N training and M validation images; `targets` is the target class of each of T triggers."""
+
+    classes: tuple[str, ...]
+    targets: tuple[int, ...]
+    manifest: Manifest
+    train_labels: Ints
+    val_labels: Ints
+    none: Predictions
+    defended: Predictions
+    verdict: Verdict
+
+
+def gather(
+    dataset: Dataset, targets: tuple[int, ...], manifest: Manifest, verdict: Verdict, probes: tuple[Path, Path]
+) -> Evidence:
+    """The evidence of a run. probes: the folders that the two probe stages left, without and with the defense."""
+    (none, labels), (defended, _) = (predictions(folder, len(targets)) for folder in probes)
+    return Evidence(
+        classes=dataset.classes,
+        targets=targets,
+        manifest=manifest,
+        train_labels=dataset.train.labels,
+        val_labels=labels,
+        none=none,
+        defended=defended,
+        verdict=verdict,
+    )
+
+
+def predictions(probe: Path, triggers: int) -> tuple[Predictions, Ints]:
+    """What the folder of a probe stage holds, and the true class of each image, (M,)."""
+    stored = read_arrays(probe / "predictions.npz")
+    triggered = np.stack([stored[f"trigger{number}"] for number in range(triggers)])
+    return Predictions(clean=stored["clean"], triggered=triggered), stored["labels"]
+
+
+def scores(evidence: Evidence) -> dict[str, Any]:
+    """The record's "poison" and "metrics"."""
+    targets, labels = evidence.targets, evidence.train_labels
+    return {
+        "poison": poison_facts(evidence.manifest, labels, targets, evidence.classes),
+        "metrics": {
+            "none": _rates(evidence, evidence.none),
+            "defended": _rates(evidence, evidence.defended),
+            **found(evidence.manifest, evidence.verdict, targets),
+            "clean_removed": metrics.clean_removed(
+                labels, evidence.classes, evidence.manifest.poisoned, evidence.verdict.keep
+            ),
+        },
+    }
+
+
+def _rates(evidence: Evidence, predicted: Predictions) -> metrics.Metrics:
+    return metrics.classification(predicted.clean, predicted.triggered, evidence.val_labels, evidence.targets)
+
+
+def found(truth: Manifest, verdict: Verdict, targets: tuple[int, ...]) -> metrics.Metrics:
+    """What a verdict gives: "detection", "localisation", with several targets "per_trigger"."""
+    located = verdict.trigger_score is not None and verdict.boxes is not None
+    scored = (verdict.trigger_score, verdict.boxes) if located else (None, None)
+    values: metrics.Metrics = {
+        "detection": metrics.detection(truth.poisoned, verdict.keep, verdict.score),
+        "localisation": metrics.localisation(truth.poisoned, truth.boxes, *scored),
+    }
+    if len(targets) > 1:  # of one trigger it would say the same again
+        values["per_trigger"] = metrics.of_each_trigger(
+            truth.trigger, targets, truth.boxes, verdict.keep, verdict.score, *scored
+        )
+    return values

@@ -1,0 +1,298 @@
+"""The record of a run: everything a number in a table can be traced back to. JSON, checked by
+record.schema.json.
+
+A record is a plain dict. What it may hold, and in which units, stands in the schema; here it is checked,
+kept, and given a fingerprint, and the facts about this machine and this source tree are gathered.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.api import Dataset
+from bench.data.manifest import Manifest
+from bench.errors import BenchError, nearest
+from bench.store.store import check_json, digest, read_json, write_json
+
+from .metrics import percent
+
+if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import ValidationError
+
+Record = dict[str, Any]
+SCHEMA_VERSION = 3
+"""2: a record says its status. 3: and what clean images the removal costs. Older ones are brought up to it when they
+are read, without what they do not know."""
+MEASURED, SUBMITTED = "measured", "submitted"
+_PACKAGES = (
+    "numpy",
+    "torch",
+    "torchvision",
+    "timm",
+    "lightning-fabric",
+    "scikit-learn",
+    "pillow",
+    "safetensors",
+)
+_HOW_IT_CAME = {"schema_version", "status", "submission"}
+_FLEETING = {"created", "hardware", "versions", "seconds", "peak_memory_mb", "threads"}
+_NO_CODE = (":(top,exclude)leaderboards", ":(top,exclude)docs")
+_FAISS = ("faiss-cpu", "faiss-gpu-cu12", "faiss-gpu", "faiss")
+
+
+def entries(part: object, name: str = "") -> Iterator[tuple[str, Any]]:
+    """What nested mappings hold, by path: ("attack.rate", 0.5) ...; an empty mapping is itself a value."""
+    if isinstance(part, Mapping) and part:
+        for key, value in part.items():
+            yield from entries(value, f"{name}.{key}" if name else str(key))
+    else:
+        yield name, part
+
+
+# --- checking, reading, writing -------------------------------------------------------------------
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of a record."""
+    text = resources.files(__package__).joinpath("record.schema.json").read_text(encoding="utf-8")
+    return dict(json.loads(text))
+
+
+@functools.cache
+def _validator() -> Draft202012Validator:
+    from jsonschema import Draft202012Validator
+
+    return Draft202012Validator(schema())
+
+
+def validate(record: object, source: str = "record") -> None:
+    """Raise BenchError, naming place, got and expected, where `record` breaks the schema."""
+    check_json(record, source)
+    errors = sorted(_validator().iter_errors(record), key=lambda error: (len(error.absolute_path), error.json_path))
+    if errors:
+        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+        raise BenchError(f"{source}: {_complaint(errors[0])}{more}")
+
+
+def _complaint(error: ValidationError) -> str:
+    parts = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path]
+    place = "".join(parts).removeprefix(".") or "the record"
+    got: Any = error.instance
+    rule: Any = error.validator_value
+    about: Any = error.schema
+    if error.validator == "required":
+        return f"{place} is without {', '.join(name for name in rule if name not in got)}"
+    if error.validator == "additionalProperties" and rule is False:
+        return f"{place} has {_unknown(got, about)}"
+    meaning = f" ({about['description']})" if "description" in about else ""
+    return f"{place} is {_short(got)}; expected {_expected(str(error.validator), rule)}{meaning}"
+
+
+def _expected(kind: str, rule: Any) -> str:
+    if kind == "type":
+        return " or ".join([rule] if isinstance(rule, str) else rule)
+    words = {
+        "minimum": "at least",
+        "maximum": "at most",
+        "minLength": "a length of at least",
+        "maxLength": "a length of at most",
+        "const": "just",
+        "enum": "one of",
+        "pattern": "text like",
+    }
+    return f"{words.get(kind, kind)} {rule}"
+
+
+def _unknown(got: Mapping[str, Any], rules: Mapping[str, Any]) -> str:
+    """The first key that the schema does not know, with the nearest known one or the form of a key."""
+    known, patterns = rules.get("properties", {}), rules.get("patternProperties", {})
+    strange = [key for key in got if key not in known and not any(re.search(each, key) for each in patterns)]
+    form = f" Expected keys like {', '.join(patterns)}." if patterns else ""
+    return f"the unknown key {strange[0]!r}.{nearest(strange[0], known)}{form}"
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def load(path: Path) -> Record:
+    """Read and check a record, of any version of the schema. Raises BenchError naming the file where it cannot be
+    used."""
+    record = read_json(path)
+    validate(record, str(path))
+    return upgraded(record)
+
+
+def upgraded(record: Mapping[str, Any]) -> Record:
+    """A valid record of any version of the schema as one of SCHEMA_VERSION, with the same fingerprint."""
+    return {"status": MEASURED, **record, "schema_version": SCHEMA_VERSION}
+
+
+def save(path: Path, record: Mapping[str, Any]) -> None:
+    """Check `record` and write it atomically: sorted keys, a closing newline."""
+    validate(dict(record))
+    write_json(path, dict(record))
+
+
+def fingerprint(record: Mapping[str, Any]) -> str:
+    """SHA-256 of the outcome: of the record without times, memory, date, hardware, versions, and how it came here.
+
+    Two runs of the same command agree in it, however often they were interrupted.
+    """
+    lasting = {name: value for name, value in record.items() if name not in _FLEETING | _HOW_IT_CAME}
+    lasting["run"] = {name: value for name, value in record["run"].items() if name != "asked"}
+    lasting["stages"] = {
+        name: {fact: value for fact, value in stage.items() if fact not in _FLEETING}
+        for name, stage in record["stages"].items()
+    }
+    return digest(lasting, "record")
+
+
+def plain_title(record: Mapping[str, Any]) -> str:
+    """Dataset, attack, defense and seed as the start of a file name, whatever the record's texts say."""
+    run = record["run"]
+    return "-".join(map(plain_name, (record["dataset"]["name"], run["attack"], run["defense"], f"seed{run['seed']}")))
+
+
+def plain_name(text: str) -> str:
+    """At most 40 characters of `text`: letters, digits, "-", "+" and "_", which stands for all others."""
+    return re.sub(r"[^A-Za-z0-9_+-]+", "_", text)[:40]
+
+
+# --- the facts that a record holds ----------------------------------------------------------------
+
+
+def dataset_facts(dataset: Dataset) -> dict[str, Any]:
+    """The record's "dataset"."""
+    return {
+        "name": dataset.name,
+        "fingerprint": dataset.fingerprint,
+        "classes_sha256": digest(list(dataset.classes)),
+        "classes": len(dataset.classes),
+        "counts": {"train": len(dataset.train), "val": len(dataset.val)},
+        "image_size": dataset.size,
+        "skipped": len(dataset.skipped),
+    }
+
+
+def poison_facts(
+    manifest: Manifest, labels: NDArray[np.int64], targets: Sequence[int], classes: Sequence[str]
+) -> dict[str, Any]:
+    """The record's "poison", counted from the manifest of the training set.
+
+    labels: (N,) class indices. targets: the target class of each trigger. rate_of_target is, for one
+    trigger, the share of its target class that carries it, and over all triggers the share of the images of
+    all target classes. A trigger that is not at one place has "placed": False; locating it does not apply.
+    """
+    poisoned, placed = manifest.poisoned, manifest.boxes[:, 0] >= 0
+    triggers = []
+    for trigger, target in enumerate(targets):
+        carries = manifest.trigger == trigger
+        count = int(np.count_nonzero(carries))
+        rate = percent(count, np.count_nonzero(labels == target))
+        found = {"target": classes[target], "count": count, "rate_of_target": rate}
+        triggers.append(found if not count or placed[carries].any() else {**found, "placed": False})
+    of_targets = np.count_nonzero(np.isin(labels, list(targets)))
+    return {
+        "count": int(np.count_nonzero(poisoned)),
+        "rate_of_target": percent(np.count_nonzero(poisoned), of_targets),
+        "rate_of_dataset": percent(np.count_nonzero(poisoned), len(manifest)),
+        "targets": [classes[target] for target in targets],
+        "triggers": triggers,
+    }
+
+
+def versions() -> dict[str, str | None]:
+    """Version of Python and of each library that can change a number; None where it is not installed."""
+    found = {name: _version(name) for name in _PACKAGES}
+    faiss = next((version for name in _FAISS if (version := _version(name))), None)
+    return {"python": platform.python_version(), "faiss": faiss, **found}
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def hardware() -> dict[str, Any]:
+    """This machine: system, processor, usable cores, memory in MiB, names of accelerators."""
+    import psutil
+
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {
+        "system": platform.system(),
+        "machine": platform.machine(),
+        "cpu": _cpu(),
+        "cores": usable,
+        "memory_mb": round(psutil.virtual_memory().total / 2**20),
+        "accelerators": _accelerators(),
+    }
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def _accelerators() -> list[str]:
+    """Names of GPUs. Does not load torch (seconds) on a machine that has no driver for any."""
+    drivers = (Path("/proc/driver/nvidia"), Path("/dev/kfd"))
+    if "torch" not in sys.modules and sys.platform == "linux" and not any(map(Path.exists, drivers)):
+        return []
+    import torch
+
+    names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    return [*names, *(["mps"] if torch.backends.mps.is_available() else [])]
+
+
+def git_state(folder: Path = Path(__file__).parent) -> dict[str, Any] | None:
+    """Commit hash of the source tree that `folder` belongs to, and whether tracked files were changed since; results
+    and documents do not count: a matrix may write its records where they are kept.
+
+    None where the package was installed otherwise (its own file is not tracked there), or git cannot tell.
+    """
+    tracked = _git(folder, "ls-files", "--error-unmatch", Path(__file__).name)
+    commit = _git(folder, "rev-parse", "--verify", "HEAD")
+    changes = _git(folder, "status", "--porcelain", "--untracked-files=no", "--", ":(top)", *_NO_CODE)
+    if not tracked or not commit or changes is None:
+        return None
+    return {"hash": commit, "dirty": bool(changes)}
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    """What git prints, None where it fails or is missing. The caller's GIT_* variables do not count."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=True,
+            env={**environment, "GIT_OPTIONAL_LOCKS": "0"},
+        )
+    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
+        return None
+    return done.stdout.strip()

@@ -1,0 +1,1 @@
+"""Where do results lie? Finished stages and records on disk, each under the hash of everything that decided it."""

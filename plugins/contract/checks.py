@@ -1,0 +1,176 @@
+"""The contract kit: does a plugin keep its promises? For our tests, a third party's, and `bench check NAME`.
+
+    from bench.plugins.contract import contract
+
+    @contract(MyDefense())
+    def test_contract() -> None: ...
+
+becomes one test for each property. A dataset is checked as it loads, an SSL method around a toy network, everything
+else on toy data. Two class attributes of a plugin speak to the kit, both ClassVar:
+
+- toy_options: options under which it is quick on 240 images of 24 px, where its defaults are not.
+- expected_failures: {check name: reason} for properties that it cannot have. Strict: such a check that holds
+  is an error, as is one that does not exist and one without a reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from bench.api import Control, Plugin, TrainingDefense
+from bench.errors import BenchError, nearest
+from bench.plugins.options import make
+from bench.plugins.registry import KINDS, told
+
+from . import (
+    attack as attack_checks,
+    change as change_checks,
+    dataset as dataset_checks,
+    defense as defense_checks,
+    ssl as ssl_checks,
+)
+from .kit import COMMON, Check, CheckResult, Trial, Violation
+from .toys import Toy, ToyEncoder, ToyImages, ToyView
+
+__all__ = [
+    "CHECKS",
+    "CheckResult",
+    "Toy",
+    "ToyEncoder",
+    "ToyImages",
+    "ToyView",
+    "assert_contract",
+    "checks_of",
+    "contract",
+    "kind_of",
+    "run_checks",
+    "toy_instance",
+]
+
+P = TypeVar("P", bound=Plugin)
+
+CHECKS: dict[str, tuple[Check[Any], ...]] = {
+    "attack": (*COMMON, *attack_checks.CHECKS),
+    "defense": (*COMMON, *defense_checks.CHECKS),
+    "dataset": (*COMMON, *dataset_checks.CHECKS),
+    "ssl": (*COMMON, *ssl_checks.CHECKS),
+}
+"""Kind -> its checks; of a defense that is a training change or a control, `checks_of` knows the right ones."""
+
+
+def kind_of(plugin: Plugin) -> str:
+    """One of "attack", "defense", "dataset" or "ssl", by the base of its class."""
+    return next(kind for kind, found in KINDS.items() if isinstance(plugin, found.bases))
+
+
+def checks_of(kind: str, instance: Plugin) -> tuple[Check[Any], ...]:
+    """The checks that `instance` must hold. Raises BenchError for an unknown kind."""
+    if kind not in CHECKS:
+        raise BenchError(f"unknown kind of plugin {kind!r}.{nearest(kind, CHECKS)}")
+    if isinstance(instance, TrainingDefense):
+        return (*COMMON, *change_checks.CHANGE_CHECKS)
+    return (*COMMON, *change_checks.CONTROL_CHECKS) if isinstance(instance, Control) else CHECKS[kind]
+
+
+def toy_instance(cls: type[P]) -> P:
+    """An instance with the options that its class names in `toy_options`, the others at their defaults."""
+    return make(cls, getattr(cls, "toy_options", {}), cls.__name__)
+
+
+def run_checks(
+    kind: str, instance: Plugin, expected: Mapping[str, str] | None = None, toy: Toy | None = None
+) -> list[CheckResult]:
+    """Every property of `kind` on toy data. `expected` (name: reason) adds to `expected_failures`.
+
+    Raises BenchError for an unknown kind, and for an expectation without a reason or of an unknown check.
+    """
+    checks = checks_of(kind, instance)
+    reasons = {**getattr(type(instance), "expected_failures", {}), **(expected or {})}
+    _refuse_bad(reasons, [check.name for check in checks])
+    trial = _trial(kind, instance, toy)
+    told_of: dict[Violation, str] = {}
+    return [_expected(_result(check, trial, told_of), reasons.get(check.name)) for check in checks]
+
+
+def _trial(kind: str, instance: Any, toy: Toy | None) -> Trial[Any]:
+    if kind == "attack":
+        return attack_checks.AttackTrial(instance, toy)
+    if isinstance(instance, TrainingDefense):
+        return change_checks.ChangeTrial(instance)
+    if isinstance(instance, Control):
+        return change_checks.ControlTrial(instance)
+    if kind == "defense":
+        return defense_checks.DefenseTrial(instance, toy)
+    return dataset_checks.DatasetTrial(instance) if kind == "dataset" else ssl_checks.SSLTrial(instance)
+
+
+def _refuse_bad(reasons: Mapping[str, str], names: list[str]) -> None:
+    for name, reason in reasons.items():
+        if name not in names:
+            raise BenchError(f"expected_failures names the check {name!r}, which does not exist.{nearest(name, names)}")
+        if not (isinstance(reason, str) and reason.strip()):
+            raise BenchError(f"expected_failures gives no reason for {name!r}: say why it cannot hold.")
+
+
+def _result(check: Check[Any], trial: Trial[Any], told_of: dict[Violation, str]) -> CheckResult:
+    """The outcome of one check; a failure that another check has told of already is not told again."""
+    try:
+        remark = check(trial)
+    except Violation as violation:
+        first = told_of.setdefault(violation, check.name)
+        if first != check.name:
+            return CheckResult(check.name, False, f"not reached: see {first}", "")
+        return CheckResult(check.name, False, str(violation), violation.fix or check.fix)
+    except Exception as error:
+        return CheckResult(check.name, False, f"the check ended in {told(error)}", check.fix)
+    return CheckResult(check.name, True, remark or check.property, "")
+
+
+def _expected(result: CheckResult, reason: str | None) -> CheckResult:
+    """The result in the light of an expected failure."""
+    if reason is None:
+        return result
+    if result.ok:
+        why = f"it was expected to fail ({reason}), but holds"
+        return CheckResult(result.name, False, why, "take it out of expected_failures")
+    return CheckResult(result.name, True, f"does not hold, as declared: {reason} ({result.why})", "")
+
+
+def assert_contract(instance: Plugin, expected: Mapping[str, str] | None = None) -> None:
+    """All checks in one call. Raises AssertionError that lists every broken property with its fix."""
+    results = run_checks(kind_of(instance), instance, expected)
+    broken = [f"{r.name}: {r.why}. To mend: {r.fix}" for r in results if not r.ok]
+    if broken:
+        raise AssertionError("\n".join([f"{instance!r} breaks its contract:", *broken]))
+
+
+def contract(
+    *instances: Plugin, expected: Mapping[str, str] | None = None
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Decorator for pytest: the empty test under it becomes one test for each property of each instance."""
+    import pytest
+
+    cases = [(one, check.name) for one in instances for check in checks_of(kind_of(one), one)]
+    results: dict[int, dict[str, CheckResult]] = {}
+
+    def result_of(instance: Plugin, name: str) -> CheckResult:
+        if id(instance) not in results:
+            found = run_checks(kind_of(instance), instance, expected)
+            results[id(instance)] = {result.name: result for result in found}
+        return results[id(instance)][name]
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        @pytest.mark.parametrize(("instance", "name"), cases, ids=[f"{one.name}-{name}" for one, name in cases])
+        def test(instance: Plugin, name: str) -> None:
+            result = result_of(instance, name)
+            assert result.ok, f"{result.why}. To mend: {result.fix}"
+
+        test.__name__, test.__doc__, test.__module__ = (
+            function.__name__,
+            function.__doc__,
+            function.__module__,
+        )
+        return test
+
+    return decorate

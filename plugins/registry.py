@@ -1,0 +1,95 @@
+"""What plugins offer: the kinds, the classes that can be used, and what is wrong with the others."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from bench import api as types
+
+
+class Kind(NamedTuple):
+    """A kind of plugin: the hook that offers it, its word in messages, the bases that its classes may have."""
+
+    hook: str
+    word: str
+    bases: tuple[type[types.Plugin], ...]
+
+
+KINDS = {
+    "attack": Kind("bench_attacks", "attack", (types.Attack,)),
+    "defense": Kind("bench_defenses", "defense", (types.Defense, types.TrainingDefense, types.Control)),
+    "dataset": Kind("bench_datasets", "dataset", (types.DatasetPlugin,)),
+    "ssl": Kind("bench_ssl_methods", "SSL method", (types.SSLMethod,)),
+}
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+"""Names go into command lines, file names and combinations ("a+b"): no space, no '/', no '+'."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A class that can be used, and the distribution that offers it ("ssl-backdoor-bench 0.1.0")."""
+
+    name: str
+    kind: str
+    origin: str
+    cls: type[types.Plugin]
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A plugin, or one class of it, that cannot be used, and why."""
+
+    name: str
+    origin: str
+    error: str
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.origin}): {self.error}"
+
+
+def offers(hook: Callable[[], Any], kind: str, origin: str) -> Iterator[Entry | Broken]:
+    """What one plugin's `hook` says, class by class; a hook that raises or returns no list is one Broken."""
+    try:
+        offered = hook()
+        if not isinstance(offered, list | tuple):
+            raise TypeError(f"it returned {type(offered).__name__}, expected a list of classes")
+    except Exception as error:
+        yield Broken(KINDS[kind].hook, origin, told(error))
+        return
+    for cls in offered:
+        problem = class_problem(cls, KINDS[kind].bases)
+        if problem is None:
+            yield Entry(cls.name, kind, origin, cls)
+        else:
+            yield Broken(path(cls), origin, problem)
+
+
+def class_problem(cls: object, bases: tuple[type[types.Plugin], ...]) -> str | None:
+    """Why `cls` cannot be used as a kind of one of `bases`, or None."""
+    if not (inspect.isclass(cls) and issubclass(cls, bases)):
+        return f"it is not a subclass of {' or '.join(f'bench.{base.__name__}' for base in bases)}"
+    if inspect.isabstract(cls):
+        return f"it does not implement {', '.join(sorted(getattr(cls, '__abstractmethods__', ())))}"
+    # Not dataclasses.is_dataclass: with only a parent decorated, its own options would be lost silently.
+    parameters = vars(cls).get("__dataclass_params__")
+    if parameters is None or not parameters.frozen:
+        return "it is not a frozen dataclass: decorate it with @dataclass(frozen=True, kw_only=True)"
+    name = getattr(cls, "name", None)
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        example = 'name: ClassVar[str] = "mine"'
+        return f"its name is {name!r}, expected small letters, digits, -, _ or ., as in {example}"
+    return None
+
+
+def path(cls: object) -> str:
+    """The full name of a class, or the repr of what should have been one."""
+    return f"{cls.__module__}.{cls.__qualname__}" if inspect.isclass(cls) else repr(cls)
+
+
+def told(error: BaseException) -> str:
+    """An exception in one line."""
+    return f"{type(error).__name__}: {error}"
