@@ -1,8 +1,8 @@
 """What a plugin is known by: its options, and for one that does not come with the benchmark, its code.
 
-Of a built-in plugin the code is known by its stage's number (bench/pipeline/stages.py: VERSIONS). Anybody else's changes without
-one, so two versions of it with the same options would share one cached result: their code's hash is part of what
-names it.
+Of a built-in plugin the code is known by its stage's number (bench/pipeline/stages.py: VERSIONS). Anybody else's
+changes without one, so two versions of it with the same options would share one cached result: their code's hash is
+part of what names it.
 """
 
 from __future__ import annotations

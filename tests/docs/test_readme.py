@@ -19,7 +19,7 @@ from bench.plugins.manager import Plugins
 from bench.records.record import load
 from bench.report.terminal import summary
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DOCS = sorted((ROOT / "docs").glob("*.md"))
 RECORDS = {"small-scale.md": ("leaderboards/records", "docs/measured/leads")}
@@ -67,7 +67,7 @@ def test_every_preset_and_command_it_names_exists():
 
     assert set(re.findall(r"--preset (?!my)([\w-]+)", README)) <= set(preset_names())
     for document in re.findall(r"\]\((?!http)([^)#]+)\)", README):
-        assert (Path(__file__).parents[1] / document).exists(), document
+        assert (Path(__file__).parents[2] / document).exists(), document
 
 
 def test_the_output_it_shows_is_that_of_the_committed_first_run():

@@ -71,7 +71,7 @@ def counting(device):
 def _importable():
     """The processes find this file's functions by their names."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(Path(__file__).parents[1])
+        patch.syspath_prepend(Path(__file__).parents[2])
         yield
 
 
@@ -172,7 +172,7 @@ def test_a_part_has_no_notebook():
 
 
 def test_the_example_of_the_document_runs():
-    text = (Path(__file__).parents[1] / "docs" / "scale.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[2] / "docs" / "scale.md").read_text(encoding="utf-8")
     names = {}
     exec(next(iter(re.findall(r"```python\n(.*?)```", text, re.S))), names)
     view, _ = views(None)

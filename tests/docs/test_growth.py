@@ -12,7 +12,7 @@ import pytest
 from bench.defenses.poisoncam import PoisonCAM
 from bench.defenses.search.costs import EACH_ROW
 
-SCRIPT = Path(__file__).parents[1] / "docs" / "growth.py"
+SCRIPT = Path(__file__).parents[2] / "docs" / "growth.py"
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from bench.config.config import load_config
 from bench.estimate.gpus import SHARE, TERAFLOPS
 from bench.plugins.manager import Plugins
 
-DOCS = Path(__file__).parents[1] / "docs"
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 @pytest.fixture(scope="module")

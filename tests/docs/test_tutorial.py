@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bench.cli.main import app
 
-TUTORIAL = Path(__file__).parents[1] / "docs" / "plugin-tutorial.md"
+TUTORIAL = Path(__file__).parents[2] / "docs" / "plugin-tutorial.md"
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", TUTORIAL.read_text(encoding="utf-8"), re.S | re.M)
 LINES = [line for language, text in BLOCKS if language == "sh" for line in text.splitlines() if line]
 

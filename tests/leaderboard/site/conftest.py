@@ -11,7 +11,7 @@ import pytest
 
 from bench.leaderboard.site import site, write
 
-FIRST = Path(__file__).parents[1] / "fixtures" / "records" / "v1-first.json"
+FIRST = Path(__file__).parents[2] / "fixtures" / "records" / "v1-first.json"
 HOSTILE = "</td><script>window.taken = 1</script><img src=x onerror='window.taken=2'>\"'`{{7*7}}\u202e\x1b"
 PAPER = f"""paper,table,dataset,attack,setting,note,defense,split,metric,value
 Some paper,Table 2,scenes,htba,5 % poisoned,{HOSTILE[:30]},mine,clean,acc,70.5

@@ -16,7 +16,7 @@ from bench.plugins.from_file import load_plugins
 from bench.plugins.manager import Plugins
 from bench.plugins.tensorboard import TensorBoard, numbers_of
 
-PAGE = Path(__file__).parents[1] / "docs" / "trackers.md"
+PAGE = Path(__file__).parents[2] / "docs" / "trackers.md"
 EXAMPLES = dict(re.findall(r"```python\n# (\w+\.py)\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.S))
 STAGE = Stage(name="pretrain", title="train", config={}, inputs={}, make=lambda *_: None)
 CONFIG = {"seed": 3, "attack": {"name": "htba"}, "defense": {"name": "poisoncam"}}

@@ -240,7 +240,7 @@ def test_where_a_page_differs(plan, rows):
     assert difference("- Dataset fingerprint 1\n", "b\n").startswith("line 1: ")
 
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PAGES = sorted((ROOT / "docs" / "studies").glob("*.md"))
 
 

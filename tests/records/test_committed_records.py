@@ -12,7 +12,7 @@ from bench.matrix.file import read_matrix
 from bench.plugins.manager import Plugins
 from bench.records.record import entries, load
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 MEASURED = {"leaderboards": "leaderboards/records", "docs/measured": "docs/measured/leads"}
 """Where matrix files lie -> where their records do."""
 

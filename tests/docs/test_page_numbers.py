@@ -10,7 +10,7 @@ import pytest
 
 from bench.cli import main as cli
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 RECORDS = ROOT / "leaderboards" / "records"
 FIRST = ROOT / "tests" / "fixtures" / "records" / "v1-first.json"
 PAGE = """# Mine

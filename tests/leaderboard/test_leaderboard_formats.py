@@ -21,7 +21,7 @@ from bench.leaderboard.reported import COLUMNS, reported
 from bench.leaderboard.site import faults, site
 from bench.records import record
 
-RECORDS = Path(__file__).parent / "fixtures" / "records"
+RECORDS = Path(__file__).parents[1] / "fixtures" / "records"
 NUMBERS = f"""{",".join(COLUMNS)}
 Some paper,Table 2,scenes,htba,5 % poisoned,mean over 3 classes,mine,clean,acc,70.5
 Some paper,Table 2,scenes,htba,5 % poisoned,mean over 3 classes,none,poisoned,asr,88
@@ -180,7 +180,7 @@ def test_records_of_every_version_are_read_and_shown(path):
 
 
 def test_the_committed_table_is_that_of_the_committed_records():
-    folder = Path(__file__).parents[1] / "leaderboards"
+    folder = Path(__file__).parents[2] / "leaderboards"
     files = sorted([*(folder / "records").glob("*.json"), *(folder / "records").glob("*.csv")])
     text = renderer("markdown")(read(files, folder))
     page = (folder / "README.md").read_text(encoding="utf-8")
@@ -194,7 +194,7 @@ def test_the_committed_table_is_that_of_the_committed_records():
 def test_the_committed_site_is_that_of_the_committed_records():
     from bench.cli.leaderboard import files_in
 
-    folder = Path(__file__).parents[1] / "leaderboards"
+    folder = Path(__file__).parents[2] / "leaderboards"
     assert faults(folder / "site", site(files_in([folder / "records"]))) == [], (
         "stale: bench leaderboard leaderboards/records --format html -o leaderboards/site"
     )

@@ -12,7 +12,7 @@ from bench.errors import BenchError
 from bench.leaderboard import quote, read
 from bench.leaderboard.sample import Form, difference, of_values, shown
 
-FIRST = Path(__file__).parent / "fixtures" / "records" / "v1-first.json"
+FIRST = Path(__file__).parents[1] / "fixtures" / "records" / "v1-first.json"
 PAPER = """paper,table,dataset,attack,setting,note,defense,split,metric,value
 Some paper,Table 2,stl10,htba,5 % poisoned,mean over 3 classes,poisoncam,poisoned,asr,4.1
 """

@@ -186,7 +186,7 @@ def test_check_tells_a_stale_leaderboard_by_its_exit_code(smoke_run, bench, copi
 
 
 def test_a_page_that_is_no_text_is_stale_and_never_written_over(bench, tmp_path, capsys):
-    page, records = tmp_path / "page.md", Path(__file__).parent / "fixtures" / "records"
+    page, records = tmp_path / "page.md", Path(__file__).parents[1] / "fixtures" / "records"
     page.write_bytes("gr\xf6\xdfe\n".encode("latin-1"))
     asked = ["leaderboard", str(records), "--output", str(page)]
     assert cli.guarded(lambda: cli.app([*asked, "--check"], standalone_mode=False)) == 1

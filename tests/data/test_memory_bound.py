@@ -321,7 +321,7 @@ def test_an_id_in_a_file_that_is_no_text():
 
 
 def test_the_script_measures_every_step(capsys):
-    script = Path(__file__).parents[1] / "docs" / "memory.py"
+    script = Path(__file__).parents[2] / "docs" / "memory.py"
     spec = importlib.util.spec_from_file_location("memory_script", script)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
