@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar
 
-from bench import Attack, BenchError, Poison, Scene, Seeds
+from bench import Attack, BenchError, Poison, Seeds, SplitInfo
 
 from .classes import check_rate, choose, class_index
 
@@ -65,13 +65,13 @@ class CTRL(Attack):
         """The one target."""
         return (class_index(self.target, classes),)
 
-    def poison_train(self, scene: Scene, seeds: Seeds) -> list[Poison]:
+    def poison_train(self, scene: SplitInfo, seeds: Seeds) -> list[Poison]:
         """round(rate * class size) images of the target class; seeds: child "choose"."""
         (target,) = self.targets(scene.classes)
         chosen = choose(scene.labels, target, self.rate, seeds.child("choose"))
         return self._rows(chosen, scene, self.magnitude, seeds.child("choose"))
 
-    def poison_val(self, trigger: int, scene: Scene, seeds: Seeds) -> list[Poison]:
+    def poison_val(self, trigger: int, scene: SplitInfo, seeds: Seeds) -> list[Poison]:
         """One row for every validation image, those of the target class too (metrics leave them out)."""
         if trigger != 0:
             raise BenchError(f"there is no trigger {trigger}: {self.name} has one, number 0.")
@@ -87,7 +87,7 @@ class CTRL(Attack):
             image.copy_((image + change).clamp(0, 255))
         return triggered
 
-    def _rows(self, indices: Sequence[int], scene: Scene, strength: float, seeds: Seeds) -> list[Poison]:
+    def _rows(self, indices: Sequence[int], scene: SplitInfo, strength: float, seeds: Seeds) -> list[Poison]:
         """The seed of a row decides no pixel: the trigger is the same in all."""
         (target,) = self.targets(scene.classes)
         if not spectral_change(scene.size, self.window, self.bands, strength).any():

@@ -10,7 +10,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from bench import Attack, BenchError, Box, Poison, Scene, Seeds
+from bench import Attack, BenchError, Box, Poison, Seeds, SplitInfo
 
 from .classes import check_rate, choose, class_index
 from .triggers import Trigger
@@ -104,7 +104,7 @@ class PatchAttack(Attack):
         """The target of each trigger."""
         return tuple(class_index(target, classes) for _, target in self._pairs())
 
-    def poison_train(self, scene: Scene, seeds: Seeds) -> list[Poison]:
+    def poison_train(self, scene: SplitInfo, seeds: Seeds) -> list[Poison]:
         """round(rate * class size) images of each target class; seeds: children "choose", "place"."""
         found: list[Poison] = []
         for trigger, target in enumerate(self.targets(scene.classes)):
@@ -112,7 +112,7 @@ class PatchAttack(Attack):
             found += self._rows(chosen, trigger, scene, self.train_margin, seeds)
         return sorted(found, key=lambda row: row.index)
 
-    def poison_val(self, trigger: int, scene: Scene, seeds: Seeds) -> list[Poison]:
+    def poison_val(self, trigger: int, scene: SplitInfo, seeds: Seeds) -> list[Poison]:
         """One row for every validation image, those of the target class too (metrics leave them out)."""
         return self._rows(range(len(scene.labels)), trigger, scene, self.val_margin, seeds.child("val"))
 
@@ -121,7 +121,9 @@ class PatchAttack(Attack):
         triggers = [trigger for trigger, _ in self._pairs()]
         return paste(images, poisons, lambda number, width: triggers[number].pixels(width).to(images.device))
 
-    def _rows(self, indices: Iterable[int], trigger: int, scene: Scene, margin: Margin, seeds: Seeds) -> list[Poison]:
+    def _rows(
+        self, indices: Iterable[int], trigger: int, scene: SplitInfo, margin: Margin, seeds: Seeds
+    ) -> list[Poison]:
         patch = self._trigger(trigger).width(scene.size)
         free, target = corners(scene.size, patch, margin), self.targets(scene.classes)[trigger]
         return rows(indices, trigger=trigger, target=target, patch=patch, free=free, seeds=seeds.child("place"))

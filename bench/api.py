@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 Box = tuple[int, int, int, int]
 Arrays = dict[str, NDArray[Any]]
-Tell = Callable[[int], None]
-Part = Callable[[Any, int, int, Tell], Arrays]
+ProgressCallback = Callable[[int], None]
+RowFunction = Callable[[Any, int, int, ProgressCallback], Arrays]
 """part(what, start, stop, done) -> arrays (stop - start, ...): rows start to stop of what is asked. Calls done(n) after
 n more rows."""
-Team = Callable[[Any, int, int, Tell], Arrays]
+RowMapper = Callable[[Any, int, int, ProgressCallback], Arrays]
 """team(what, count, group, tell) -> arrays (count, ...): all rows, each part of them from a multiple of `group` on.
 Calls tell(n) when n rows are done."""
 
@@ -160,7 +160,7 @@ class Poison:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scene:
+class SplitInfo:
     """What an attack may know of a split: labels (N,) int64, class names, image width in pixels."""
 
     labels: NDArray[np.int64]
@@ -176,11 +176,11 @@ class Attack(Plugin, ABC):
         """The target class index of each trigger, in the order of the triggers."""
 
     @abstractmethod
-    def poison_train(self, scene: Scene, seeds: Seeds) -> list[Poison]:
+    def poison_train(self, scene: SplitInfo, seeds: Seeds) -> list[Poison]:
         """Which training images are poisoned and how, by increasing index; labels are never changed."""
 
     @abstractmethod
-    def poison_val(self, trigger: int, scene: Scene, seeds: Seeds) -> list[Poison]:
+    def poison_val(self, trigger: int, scene: SplitInfo, seeds: Seeds) -> list[Poison]:
         """One row for every validation image, all with `trigger`."""
 
     @abstractmethod
@@ -234,7 +234,7 @@ class View(Protocol):
         """`compute()`, kept on disk: a killed run does not compute it again. No object arrays."""
         ...
 
-    def team(self, make: Callable[[View], Part]) -> Team:
+    def map_rows(self, make: Callable[[View], RowFunction]) -> RowMapper:
         """Rows made by `make(view)`: on one device in one go, with several in parts, each by a process that made its
         own from a view of the same images, needs and seeds (and no notebook). `make` and what is asked are then
         pickled: make is a module's function, or functools.partial of one."""
@@ -348,13 +348,13 @@ class Truth:
     bool, where it names one."""
 
     poisoned: NDArray[np.bool_]
-    rival_keep: NDArray[np.bool_] | None
+    reference_keep: NDArray[np.bool_] | None
 
 
 class Control(Plugin, ABC):
     """A row to compare defenses with. It sees the truth, so it is no Defense, and every table says so."""
 
-    rival: ClassVar[str] = ""
+    reference: ClassVar[str] = ""
     """The option that names the defense whose verdict `keep` needs; "" for none."""
     unpoisoned: ClassVar[bool] = False
     """True: the new encoder sees every image as it was before it was poisoned."""

@@ -29,16 +29,16 @@ class RandomRemoval(Control):
     """Removes as many images as another defense did, at random: what the loss of images alone does."""
 
     name = "random"
-    rival: ClassVar[str] = "like"
+    reference: ClassVar[str] = "like"
 
     like: str = field(default="poisoncam", metadata={"help": "the defense whose number of removed images is taken"})
 
     def keep(self, truth: Truth, seeds: Seeds) -> NDArray[np.bool_]:
         """As many True as the rival's verdict holds."""
-        if truth.rival_keep is None:
+        if truth.reference_keep is None:
             raise ValueError("random removal needs its rival's verdict")
         keep = np.zeros(len(truth.poisoned), dtype=np.bool_)
-        keep[seeds.numpy().permutation(len(keep))[: int(truth.rival_keep.sum())]] = True
+        keep[seeds.numpy().permutation(len(keep))[: int(truth.reference_keep.sum())]] = True
         return keep
 
 

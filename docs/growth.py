@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench.api import Images, Scene
+from bench.api import Images, SplitInfo
 from bench.config.config import Config, load_config
 from bench.data.images import ArrayImages, Subset
 from bench.data.manifest import Manifest
@@ -193,7 +193,7 @@ def probe(count: int) -> Ready:
 def poison(count: int) -> Ready:
     """Deciding which of `count` images are poisoned, and writing it down."""
     attack, labels = config().attack, np.arange(count) % 10
-    scene = Scene(labels=labels, classes=tuple(map(str, range(10))), size=32)
+    scene = SplitInfo(labels=labels, classes=tuple(map(str, range(10))), size=32)
     ids = [f"train/{number:07d}" for number in range(count)]
 
     def run() -> None:

@@ -31,7 +31,7 @@ import psutil
 import torch
 from torch import nn
 
-from bench import Images, Scene, Seeds
+from bench import Images, Seeds, SplitInfo
 from bench.data.images import PoisonedImages, Subset, rows_of
 from bench.data.manifest import Manifest
 from bench.data.names import Names
@@ -48,7 +48,7 @@ from bench.ssl.loader import feed
 from bench.ssl.probe_settings import ProbeSettings
 from bench.ssl.schedule import Schedule
 from bench.ssl.settings import TrainSettings
-from bench.store.store import Notebook, highest_mb
+from bench.store.store import StepCache, highest_mb
 
 CLASSES = 100
 WIDTH = 16  # px of the many images: 3 x 16 x 16 = 768 numbers, which are their features
@@ -134,7 +134,7 @@ def poisoned(images: Images) -> tuple[Images, Manifest]:
     names = tuple(f"class {number}" for number in range(CLASSES))
     attack = Plugins.load().make("attack", "htba", {"target": 0})
     labels = np.arange(len(images)) % CLASSES
-    rows = attack.poison_train(Scene(labels=labels, classes=names, size=images.size), SEEDS.child("attack"))
+    rows = attack.poison_train(SplitInfo(labels=labels, classes=names, size=images.size), SEEDS.child("attack"))
     ids = Names(f"train/n{index % CLASSES:08d}/n{index % CLASSES:08d}_{index}.JPEG" for index in range(len(images)))
     return PoisonedImages(images, rows, attack.apply), Manifest(ids, rows)
 
@@ -215,7 +215,7 @@ def clean(meter: Meter, options: argparse.Namespace) -> None:
                     name=defense.name,
                     encoder=encoder,
                     seeds=SEEDS.child("defense"),
-                    step=Notebook(Path(folder) / "notebook").step,
+                    step=StepCache(Path(folder) / "notebook").step,
                     report=parts,
                     device=CPU,
                 ),

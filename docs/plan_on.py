@@ -37,7 +37,7 @@ def pipeline(preset: str, settings: Sequence[str], folder: Path) -> Pipeline:
 def rows(run: Pipeline) -> Iterator[dict[str, object]]:
     """One for each of FLEETS: operations, and the time of a training and of a search of IMAGES images."""
     training, encoding = count_operations(run)
-    config, defense = run.config, run.config.defense.chooser
+    config, defense = run.config, run.config.defense.filter
     assert isinstance(defense, Defense)
     shown = Schedule(config.train, IMAGES, config.seeds).steps * config.train.batch
     passes = defense.forwards(IMAGES, run.dataset.size)

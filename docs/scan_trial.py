@@ -27,7 +27,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from bench import BenchError, Scene, Seeds
+from bench import BenchError, Seeds, SplitInfo
 from bench.cli.commands import reopened
 from bench.pipeline.pipeline import Pipeline
 from bench.pipeline.stages import encoder_of
@@ -104,7 +104,9 @@ def make(options: argparse.Namespace) -> None:
             },
         )
         labels = np.array([classes.index(name) for name, _ in chosen])
-        rows = attack.poison_train(Scene(labels=labels, classes=classes, size=images.shape[-1]), seeds.child("attack"))
+        rows = attack.poison_train(
+            SplitInfo(labels=labels, classes=classes, size=images.shape[-1]), seeds.child("attack")
+        )
         where = [row.index for row in rows]
         images[where] = attack.apply(images[where], rows)
         truth = {row.index: row.box for row in rows}

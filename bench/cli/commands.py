@@ -145,7 +145,7 @@ def lookers(pipeline: Pipeline, plugins: Plugins, names: Sequence[str]) -> list[
     found: list[Defense] = []
     for name in names:
         choices = {**pipeline.config.asked["choices"], "defense": name}
-        chooser = again(pipeline.config.asked, plugins, choices).defense.chooser
+        chooser = again(pipeline.config.asked, plugins, choices).defense.filter
         if not isinstance(chooser, Defense):
             raise BenchError(f"--maps {name}: a control looks nowhere; name a defense")
         found.append(chooser)

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from bench.estimate.estimate import Estimator, Pace, duration, kind_of
 from bench.matrix.board import Board, plural
-from bench.matrix.cell import Cell, Shop
+from bench.matrix.cell import Cell, RunContext
 from bench.matrix.executors import open_engine
 from bench.matrix.file import read_matrix
 from bench.matrix.forecast import Forecast, expected
@@ -44,7 +44,7 @@ def matrix_command(
 
     plugins = Plugins.load()
     cells = read_matrix(file, plugins)
-    shop = Shop(commands.open_store(store), Machine(accelerator=accelerator, devices=devices), plugins)
+    shop = RunContext(commands.open_store(store), Machine(accelerator=accelerator, devices=devices), plugins)
     if dry_run:
         plan(shop, cells)
         return 0
@@ -54,7 +54,7 @@ def matrix_command(
 
 
 def run_cells(
-    shop: Shop, cells: Sequence[Cell], *, jobs: int, output: Path | None, ray: Place | None = None
+    shop: RunContext, cells: Sequence[Cell], *, jobs: int, output: Path | None, ray: Place | None = None
 ) -> tuple[list[Record], int]:
     """Make every stage that the cells need, once; (records in the order of the cells, exit code: 1 where one failed).
 
@@ -79,7 +79,7 @@ def run_cells(
     return records, 1 if graph.failures else 0
 
 
-def open_graph(shop: Shop, cells: Sequence[Cell]) -> Graph:
+def open_graph(shop: RunContext, cells: Sequence[Cell]) -> Graph:
     """The graph of the cells' stages, their datasets loaded."""
     pipelines = {cell: shop.pipeline(cell) for cell in cells}
     for dataset in shop.datasets.values():
@@ -112,7 +112,7 @@ def _print_table(records: Sequence[Record]) -> None:
 # --- the plan ---------------------------------------------------------------------------------------
 
 
-def plan(shop: Shop, cells: Sequence[Cell]) -> None:
+def plan(shop: RunContext, cells: Sequence[Cell]) -> None:
     """Print the stages by title, how many are in the store, and an estimate for the rest."""
     graph = open_graph(shop, cells)
     lines = _Plan(graph, Forecast(shop.store)).lines()

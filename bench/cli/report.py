@@ -23,7 +23,7 @@ def report_command(
     pipeline, plugins = reopened(run, store, files)
     found = records.load(run)
     others = beside(found, [run.parent, pipeline.store.root / "records"])
-    chooser = pipeline.config.defense.chooser
+    chooser = pipeline.config.defense.filter
     looking = lookers(pipeline, plugins, [name for name in maps if name != chooser.name])
     write_bytes(output, report(pipeline, found, others, looking, count))
     out.print(f"Report: {output}", highlight=False, soft_wrap=True, markup=False)

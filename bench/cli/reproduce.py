@@ -10,7 +10,7 @@ from bench.errors import BenchError
 from bench.leaderboard import NONE
 from bench.leaderboard.rows import UNDEFINED
 from bench.matrix.board import plural
-from bench.matrix.cell import Cell, Shop
+from bench.matrix.cell import Cell, RunContext
 from bench.paper.published import RUNS, SOURCE, table_of
 from bench.paper.reproduce import Block, Key, Ours, Records, Reproduction, Row, told
 from bench.pipeline.stages import Machine
@@ -47,7 +47,7 @@ def reproduce_command(
     accelerator: str,
 ) -> int:
     """`bench reproduce`; its exit code."""
-    shop = Shop(commands.open_store(store), Machine(accelerator=accelerator, devices=devices))
+    shop = RunContext(commands.open_store(store), Machine(accelerator=accelerator, devices=devices))
     blocks = Reproduction(shop, table_of(name), range(seeds), settings).blocks(preset)
     ours, code = _records(shop, folders), 0
     if run and (cells := _wanted(blocks, ours)):
@@ -59,7 +59,7 @@ def reproduce_command(
     return code
 
 
-def _records(shop: Shop, folders: Sequence[Path], made: Sequence[records.Record] = ()) -> Records:
+def _records(shop: RunContext, folders: Sequence[Path], made: Sequence[records.Record] = ()) -> Records:
     every = files_in(list(folders) or [shop.store.root / "records"])
     files = [file for file in every if file.suffix == ".json"]
     if folders and not files:

@@ -26,32 +26,36 @@ class Combination:
     an order would mean nothing. The order of the names does not matter.
     """
 
-    chooser: Defense | Control
-    change: TrainingDefense | None = None
-    rival: Defense | None = None
+    filter: Defense | Control
+    training_change: TrainingDefense | None = None
+    reference: Defense | None = None
     """The defense that a control is measured against."""
 
     @property
     def name(self) -> str:
         """Canonical: "poisoncam+icutmix", whichever way round it was asked for; a change alone bears its own name."""
-        if self.change is None:
-            return self.chooser.name
-        return self.change.name if self.chooser.name == "none" else f"{self.chooser.name}+{self.change.name}"
+        if self.training_change is None:
+            return self.filter.name
+        return (
+            self.training_change.name
+            if self.filter.name == "none"
+            else f"{self.filter.name}+{self.training_change.name}"
+        )
 
     @property
     def control(self) -> bool:
         """Whether it sees the truth."""
-        return isinstance(self.chooser, Control)
+        return isinstance(self.filter, Control)
 
     def identity(self) -> dict[str, Any]:
         """JSON-able: a single plugin's own identity, else one under each part's name."""
-        rival = {"rival": identity(self.rival)} if self.rival else {}
-        if self.change is None:
-            return {**identity(self.chooser), **rival}
-        if self.chooser.name == "none":
-            alone: dict[str, Any] = identity(self.change)
+        rival = {"rival": identity(self.reference)} if self.reference else {}
+        if self.training_change is None:
+            return {**identity(self.filter), **rival}
+        if self.filter.name == "none":
+            alone: dict[str, Any] = identity(self.training_change)
             return alone
-        parts = {part.name: identity(part) for part in (self.chooser, self.change)}
+        parts = {part.name: identity(part) for part in (self.filter, self.training_change)}
         return {"name": self.name, **parts, **rival}
 
 
@@ -72,16 +76,16 @@ def combine(plugins: Plugins, text: str, presets: Mapping[str, Any], settings: S
     chooser = choosers[0] if choosers else builder.make("none")
     rival = _rival(builder, chooser)
     builder.check_all_used()
-    return Combination(chooser=chooser, change=changes[0] if changes else None, rival=rival)
+    return Combination(filter=chooser, training_change=changes[0] if changes else None, reference=rival)
 
 
 def _rival(builder: _Builder, chooser: Defense | Control) -> Defense | None:
-    if not isinstance(chooser, Control) or not chooser.rival:
+    if not isinstance(chooser, Control) or not chooser.reference:
         return None
-    name = getattr(chooser, chooser.rival)
+    name = getattr(chooser, chooser.reference)
     rival = builder.make(name)
     if not isinstance(rival, Defense):
-        raise BenchError(f"{chooser.name}: {chooser.rival} is {name!r}, expected a defense that removes images")
+        raise BenchError(f"{chooser.name}: {chooser.reference} is {name!r}, expected a defense that removes images")
     return rival
 
 

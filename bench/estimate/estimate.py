@@ -133,7 +133,7 @@ class Estimator:
             return Row(title, False, stage.work * self._pace.training, basis)
         if stage.name == "probe":
             return Row(title, False, self._probe(stage), basis)
-        defense = config.defense.rival or config.defense.chooser  # of the two only one searches
+        defense = config.defense.reference or config.defense.filter  # of the two only one searches
         assert isinstance(defense, Defense)
         return Row(title, False, *self._search(defense))
 

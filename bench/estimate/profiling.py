@@ -73,8 +73,8 @@ def profile(config: Config, images: Images, machine: Machine, count: int) -> Ite
     encoder = random_encoder(config, images.size, machine)
     once = some.batch(whole[: config.train.batch])
     yield part("encode", len(once), lambda: encoder(once), machine.device)
-    if isinstance(config.defense.chooser, Defense):
-        yield from defense(config, config.defense.chooser, some, encoder, machine)
+    if isinstance(config.defense.filter, Defense):
+        yield from defense(config, config.defense.filter, some, encoder, machine)
 
 
 def part(title: str, images: int | None, run: Callable[[], object], device: torch.device) -> Part:

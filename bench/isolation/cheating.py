@@ -143,7 +143,7 @@ class _Hall:
 
 def _examined(plugin: Cheat, pipeline: Pipeline) -> Gain:
     """What it gains in a run. Raises Peeking."""
-    config = dataclasses.replace(pipeline.config, defense=Combination(chooser=plugin))
+    config = dataclasses.replace(pipeline.config, defense=Combination(filter=plugin))
     run = Pipeline(config, pipeline.dataset, pipeline.store, pipeline.machine)
     make_stage(run.clean, run.store, _Deaf())
     return Gain.of(~run.verdict.keep, run.train_manifest.poisoned)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.api import Arrays, Encoder, Part, Team, Verdict, View
+from bench.api import Arrays, Encoder, RowFunction, RowMapper, Verdict, View
 from bench.errors import BenchError
 from bench.parallel.rows import alone
 from bench.seeds import Seeds
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 T = TypeVar("T")
-QUESTIONS = ("batch", "encoder", "find", "keep", "progress", "team")
+QUESTIONS = ("batch", "encoder", "find", "keep", "progress", "map_rows")
 _PATIENCE, _GRACE = 0.2, 5.0  # seconds that a stopped defense gets to end, before and after it is interrupted
 
 
@@ -108,9 +108,9 @@ class Window:
             found = self._ask("keep", name, compute())
         return found  # type: ignore[return-value]
 
-    def team(self, make: Callable[[View], Part]) -> Team:
+    def map_rows(self, make: Callable[[View], RowFunction]) -> RowMapper:
         """See bench.View; of one device the work is done here, in the defense's thread."""
-        return self._ask("team", make) or alone(make(self))
+        return self._ask("map_rows", make) or alone(make(self))
 
     def progress(self, what: str, done: int, total: int) -> None:
         """Tell the user."""
@@ -147,7 +147,7 @@ class _Desk:
     def keep(self, name: str, arrays: Arrays) -> Arrays:
         return self._view.step(name, lambda: arrays)
 
-    def team(self, make: Callable[[View], Part]) -> Team | None:
+    def map_rows(self, make: Callable[[View], RowFunction]) -> RowMapper | None:
         """None where there is one device: the defense's own thread does the work."""
         elsewhere = getattr(self._view, "elsewhere", None)  # a toy view has none
         return elsewhere(make) if elsewhere else None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.api import Arrays, Encoder, Images, Part, Team, View
+from bench.api import Arrays, Encoder, Images, RowFunction, RowMapper, View
 from bench.errors import BenchError, UndeclaredNeed
 from bench.parallel.rows import alone
 from bench.seeds import Seeds
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Report = Callable[[str, int, int], None]
 Step = Callable[[str, Callable[[], Arrays]], Arrays]
-MakePart = Callable[[View], Part]
+MakePart = Callable[[View], RowFunction]
 
 
 class DefenderView:
@@ -40,7 +40,7 @@ class DefenderView:
         step: Step,
         report: Report,
         device: torch.device,
-        team: Callable[[MakePart], Team] | None = None,
+        team: Callable[[MakePart], RowMapper] | None = None,
     ) -> None:
         self.size, self.device = images.size, device
         self._length, self._read = len(images), _reader(images)
@@ -68,11 +68,11 @@ class DefenderView:
             self._encoder = self._load()
         return self._encoder
 
-    def team(self, make: MakePart) -> Team:
+    def map_rows(self, make: MakePart) -> RowMapper:
         """See bench.View."""
         return self.elsewhere(make) or alone(make(self))
 
-    def elsewhere(self, make: MakePart) -> Team | None:
+    def elsewhere(self, make: MakePart) -> RowMapper | None:
         """A team of other processes; None where this one works alone."""
         return None if self._team is None else self._team(make)
 
@@ -104,7 +104,7 @@ class Seat:
         )
 
 
-def seated(make: MakePart, seat: Seat, device: torch.device) -> Part:
+def seated(make: MakePart, seat: Seat, device: torch.device) -> RowFunction:
     """What `make` makes of the seat's view on this device."""
     return make(seat.view(device))
 

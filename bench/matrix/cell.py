@@ -52,7 +52,7 @@ class Cell:
         return ", ".join([attack, *([self.defense] if self.defense else []), f"seed {self.seed}"])
 
 
-class Shop:
+class RunContext:
     """Opens cells; what they share (plugins, loaded datasets) is loaded once."""
 
     def __init__(self, store: Store, machine: Machine, plugins: Plugins | None = None) -> None:

@@ -111,7 +111,7 @@ def _reaches(text: str, config: Config) -> bool:
     """Whether a part of the configuration's defense has the option that a setting sets."""
     keys = parse_setting(text)[0][1:]
     defense = config.defense
-    parts = [part for part in (defense.chooser, defense.change, defense.rival) if part is not None]
+    parts = [part for part in (defense.filter, defense.training_change, defense.reference) if part is not None]
     return bool(keys) and reaches(keys, {part.name: [o.name for o in options(type(part))] for part in parts})
 
 

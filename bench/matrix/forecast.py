@@ -18,10 +18,10 @@ def expected(pipeline: Pipeline) -> list[tuple[str, str]]:
     """(title, kind) of the stages that may follow a defense whose verdict is not known: at most a training and a
     measurement."""
     defense = pipeline.config.defense
-    if pipeline.found(pipeline.clean) or (defense.chooser.name == NONE and defense.change is None):
+    if pipeline.found(pipeline.clean) or (defense.filter.name == NONE and defense.training_change is None):
         return []
     first, probe = pipeline.training_on_all, pipeline.threat_probe
-    change = {"change": identity(defense.change)} if defense.change else {}
+    change = {"change": identity(defense.training_change)} if defense.training_change else {}
     training = kind(first.name, {**first.config, **change}, first.inputs.get("dataset"))
     return [("train again on what is kept", training), ("measure the new encoder", kind_of(probe))]
 

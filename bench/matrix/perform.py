@@ -1,4 +1,4 @@
-"""Making one stage, in whichever process."""
+"""ArtifactBuilder one stage, in whichever process."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench.errors import BenchError
-from bench.matrix.cell import Shop
+from bench.matrix.cell import RunContext
 from bench.matrix.graph import Fault, Job
 from bench.pipeline.runner import make_stage
 from bench.pipeline.stages import Machine, Stage
@@ -33,8 +33,8 @@ class Relay:
 
 
 @functools.cache
-def _shop(store: str, machine: Machine) -> Shop:
-    return Shop(Store(Path(store)), machine)
+def _shop(store: str, machine: Machine) -> RunContext:
+    return RunContext(Store(Path(store)), machine)
 
 
 def perform(job: Job, report: Progress) -> None:

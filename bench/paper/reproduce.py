@@ -15,7 +15,7 @@ from typing import Any
 from bench.config.config import Config
 from bench.errors import BenchError
 from bench.leaderboard import NONE, leaves
-from bench.matrix.cell import Cell, Shop
+from bench.matrix.cell import Cell, RunContext
 from bench.records.record import Record
 from bench.ssl.schedule import Schedule
 from bench.store.store import canonical, digest
@@ -86,7 +86,7 @@ class Block:
 class Reproduction:
     """Lays one table out for a preset, or for the paper's own presets."""
 
-    def __init__(self, shop: Shop, table: str, seeds: Sequence[int], settings: Sequence[str] = ()) -> None:
+    def __init__(self, shop: RunContext, table: str, seeds: Sequence[int], settings: Sequence[str] = ()) -> None:
         self._shop, self._table = shop, table
         self._seeds, self._extra = tuple(seeds), tuple(settings)
         self._defenses = {entry.name for entry in shop.plugins.entries("defense")}
@@ -208,7 +208,7 @@ def _plain(resolved: Mapping[str, Any]) -> dict[str, Any]:
 class Records:
     """Records by the run that they are of."""
 
-    def __init__(self, records: Iterable[Record], shop: Shop) -> None:
+    def __init__(self, records: Iterable[Record], shop: RunContext) -> None:
         self._shop = shop
         self._found: dict[str, dict[int, Record]] = {}
         for record in sorted(records, key=lambda each: str(each["created"])):

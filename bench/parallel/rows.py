@@ -8,23 +8,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.api import Arrays, Part, Team, Tell
+from bench.api import Arrays, ProgressCallback, RowFunction, RowMapper
 from bench.errors import BenchError
 
 
-def alone(part: Part) -> Team:
+def alone(part: RowFunction) -> RowMapper:
     """A team of one: `part` makes all rows, in this process."""
 
-    def team(what: Any, count: int, group: int, tell: Tell) -> Arrays:
+    def map_rows(what: Any, count: int, group: int, tell: ProgressCallback) -> Arrays:
         return part(what, 0, count, Counter(tell))
 
-    return team
+    return map_rows
 
 
 class Counter:
     """Adds up rows done and tells the sum."""
 
-    def __init__(self, tell: Tell) -> None:
+    def __init__(self, tell: ProgressCallback) -> None:
         self._tell, self._sum = tell, 0
 
     def __call__(self, rows: int) -> None:

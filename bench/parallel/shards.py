@@ -15,7 +15,7 @@ from multiprocessing.reduction import ForkingPickler
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from bench.api import Arrays, Part, Team, Tell
+from bench.api import Arrays, ProgressCallback, RowFunction, RowMapper
 from bench.errors import BenchError
 
 from .rows import Counter, Rows, spans
@@ -23,7 +23,7 @@ from .rows import Counter, Rows, spans
 if TYPE_CHECKING:
     import torch
 
-Make = Callable[["torch.device"], Part]
+Make = Callable[["torch.device"], RowFunction]
 _GRACE = 5.0  # seconds that a process gets to end
 _PIECE = 1024  # rows that a process makes and sends at once, or one group: what lies in memory beside the result
 Piece = tuple[int, int, Arrays]
@@ -49,8 +49,8 @@ class Shards:
         for helper in helpers:
             helper.end()
 
-    def team(self, make: Make) -> Team:
-        """Has every process `make(device)` what makes rows; it must be picklable. See types.Team.
+    def map_rows(self, make: Make) -> RowMapper:
+        """Has every process `make(device)` what makes rows; it must be picklable. See types.RowMapper.
 
         Raises BenchError where that cannot be, for devices that are not here, and what a process raises.
         """
@@ -65,7 +65,7 @@ class Shards:
             self._helpers = [_Helper(kind, rank, threads) for rank in range(self.devices)]
         return self._helpers
 
-    def _share_out(self, number: int, what: Any, count: int, group: int, tell: Tell) -> Arrays:
+    def _share_out(self, number: int, what: Any, count: int, group: int, tell: ProgressCallback) -> Arrays:
         counter, rows, piece = Counter(tell), Rows(count), group * max(1, _PIECE // group)
         busy: dict[Any, _Helper] = {}
         for helper, span in zip(self._helpers, spans(count, group, self.devices), strict=False):
@@ -154,7 +154,7 @@ def _serve(pipe: Connection, kind: str, rank: int, threads: int) -> None:
 
     torch.set_num_threads(threads)
     device = torch.device(kind, rank) if kind == "cuda" else torch.device(kind)
-    made: dict[int, Part] = {}
+    made: dict[int, RowFunction] = {}
     failed: dict[int, BenchError | str] = {}
     with contextlib.suppress(EOFError, OSError):
         while True:
@@ -168,7 +168,7 @@ def _serve(pipe: Connection, kind: str, rank: int, threads: int) -> None:
                 pipe.send(failed[number] if number not in made else failed.pop(number))
 
 
-def _make_part(pipe: Connection, make: Part, what: Any, start: int, stop: int, piece: int) -> None:
+def _make_part(pipe: Connection, make: RowFunction, what: Any, start: int, stop: int, piece: int) -> None:
     for low in range(start, stop, piece):
         high = min(low + piece, stop)
         pipe.send((low, high, make(what, low, high, pipe.send)))

@@ -41,8 +41,8 @@ class Pipeline:
         """In order. The two after the defense follow only when its verdict is in the store: what they are hangs on
         what it keeps."""
         yield from (self.poison, self.threat, self.threat_probe)
-        if self.config.defense.rival is not None:
-            yield self.rival
+        if self.config.defense.reference is not None:
+            yield self.reference
         yield self.clean
         if self.found(self.clean):
             yield from (self.retrain, self.defended_probe)
@@ -81,15 +81,15 @@ class Pipeline:
     @cached_property
     def clean(self) -> Stage:
         """What chooses the images to keep: a defense by its view, or a control by the truth."""
-        chooser = self.config.defense.chooser
+        chooser = self.config.defense.filter
         return self._control(chooser) if isinstance(chooser, Control) else self._filter(chooser)
 
     @cached_property
-    def rival(self) -> Stage:
+    def reference(self) -> Stage:
         """The defense that the control is measured against."""
-        if self.config.defense.rival is None:
+        if self.config.defense.reference is None:
             raise ValueError("this run's control names no defense")
-        return self._filter(self.config.defense.rival)
+        return self._filter(self.config.defense.reference)
 
     def _filter(self, defense: Defense) -> Stage:
         inputs = {"dataset": self.dataset.fingerprint, "poison": self.poison.key}
@@ -105,15 +105,15 @@ class Pipeline:
 
     def _control(self, control: Control) -> Stage:
         inputs = {"dataset": self.dataset.fingerprint, "poison": self.poison.key}
-        if self.config.defense.rival is None:
+        if self.config.defense.reference is None:
             return control_stage(self.config, control, lambda: self.train_manifest, None, inputs)
-        rival = lambda: read_verdict(self.folder(self.rival))  # noqa: E731 - as above
-        inputs["rival"] = self.rival.key
+        rival = lambda: read_verdict(self.folder(self.reference))  # noqa: E731 - as above
+        inputs["rival"] = self.reference.key
         return control_stage(self.config, control, lambda: self.train_manifest, rival, inputs)
 
     @cached_property
     def retrain(self) -> Stage:
-        keep, images, change = self.verdict.keep, lambda: self.kept_images, self.config.defense.change
+        keep, images, change = self.verdict.keep, lambda: self.kept_images, self.config.defense.training_change
         if keep.all() and self.config.threat_checkpoint and not (change or self._unpoisoned):
             return self.threat  # nothing was removed: the imported model is the defended one
         inputs = self._training_inputs(kept_digest(keep), self._unpoisoned)
@@ -128,7 +128,7 @@ class Pipeline:
 
     @property
     def _unpoisoned(self) -> bool:
-        chooser = self.config.defense.chooser
+        chooser = self.config.defense.filter
         return isinstance(chooser, Control) and chooser.unpoisoned
 
     @cached_property

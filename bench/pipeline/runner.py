@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from bench.parallel.nodes import Party
-from bench.store.store import Making, Store
+from bench.store.store import ArtifactBuilder, Store
 
 from .events import Listener
 from .pipeline import Pipeline
@@ -60,7 +60,7 @@ def follow(party: Party, open_pipeline: Callable[[], Pipeline]) -> None:
             f"node {party.rank} would not train in {folder} what node 0 trains: start the same command (version, data, "
             "plugins) on all nodes, with the store on a file system that they share",
         )
-        stage.make(Making(folder), _nobody)
+        stage.make(ArtifactBuilder(folder), _nobody)
 
 
 def _sought(pipeline: Pipeline, key: str, folder: Path) -> Stage | None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.api import Control, Dataset, Defense, Images, Poison, Scene, Split, TrainingDefense, Truth, Verdict
+from bench.api import Control, Dataset, Defense, Images, Poison, Split, SplitInfo, TrainingDefense, Truth, Verdict
 from bench.config.config import Config
 from bench.data.images import Subset
 from bench.data.manifest import Manifest
@@ -29,12 +29,12 @@ from bench.isolation.proctor import Watch
 from bench.plugins.identity import identity
 from bench.ssl.import_weights import Checkpoint
 from bench.ssl.schedule import Schedule
-from bench.store.store import Making, Notebook, digest, key_of, read_arrays, write_arrays, write_json
+from bench.store.store import ArtifactBuilder, StepCache, digest, key_of, read_arrays, write_arrays, write_json
 
 if TYPE_CHECKING:
     import torch
 
-    from bench.api import Team, View
+    from bench.api import RowMapper, View
     from bench.isolation.view import DefenderView, MakePart
     from bench.parallel.nodes import Meeting, Party
     from bench.parallel.shards import Shards
@@ -97,7 +97,7 @@ class Stage:
     title: str
     config: Any
     inputs: dict[str, str]
-    make: Callable[[Making, Report], None] = field(repr=False)
+    make: Callable[[ArtifactBuilder, Report], None] = field(repr=False)
     work: int = 0
     """Its amount of work in its own unit (training: images seen), for estimates."""
 
@@ -112,7 +112,7 @@ class Stage:
 def poison_stage(config: Config, dataset: Dataset) -> Stage:
     """Decides which images are poisoned, and how: train.jsonl and val-<trigger>.jsonl."""
 
-    def make(making: Making, report: Report) -> None:
+    def make(making: ArtifactBuilder, report: Report) -> None:
         seeds = config.seeds.child("attack")
         attack, classes = config.attack, dataset.classes
         rows = attack.poison_train(_scene(dataset.train, dataset), seeds.child("train"))
@@ -134,8 +134,8 @@ def poison_stage(config: Config, dataset: Dataset) -> Stage:
     )
 
 
-def _scene(split: Split, dataset: Dataset) -> Scene:
-    return Scene(labels=split.labels.copy(), classes=dataset.classes, size=dataset.size)
+def _scene(split: Split, dataset: Dataset) -> SplitInfo:
+    return SplitInfo(labels=split.labels.copy(), classes=dataset.classes, size=dataset.size)
 
 
 def _check_rows(rows: Sequence[Poison], split: Split, targets: tuple[int, ...], attack: str) -> None:
@@ -163,7 +163,7 @@ def pretrain_stage(
 ) -> Stage:
     """Trains an encoder on `count` images; `inputs` name them (their dataset, poisons, kept rows)."""
 
-    def make(making: Making, report: Report) -> None:
+    def make(making: ArtifactBuilder, report: Report) -> None:
         from bench.ssl.train import Job, pretrain
 
         job = Job(
@@ -204,7 +204,7 @@ def pretrain_stage(
 def import_stage(config: Config, checkpoint: Checkpoint, size: int) -> Stage:
     """Makes what a pretrain stage makes from an encoder that was trained elsewhere, for images of `size` px."""
 
-    def make(making: Making, report: Report) -> None:
+    def make(making: ArtifactBuilder, report: Report) -> None:
         from safetensors.torch import save_file
 
         from bench.ssl.import_weights import import_encoder
@@ -257,7 +257,7 @@ def probe_stage(
 ) -> Stage:
     """Linear evaluation: the predictions on the clean and on each triggered validation set."""
 
-    def make(making: Making, report: Report) -> None:
+    def make(making: ArtifactBuilder, report: Report) -> None:
         from bench.ssl import linear_probe as probe
         from bench.ssl.encoder import feature_maker
 
@@ -300,7 +300,7 @@ def clean_stage(
 ) -> Stage:
     """Lets the defense judge the poisoned training set through its view: verdict.npz and facts.json."""
 
-    def make(making: Making, report: Report) -> None:
+    def make(making: ArtifactBuilder, report: Report) -> None:
         images = poisoned()
         with machine.shards() as shards:
             asked = sitting(
@@ -419,19 +419,19 @@ def defender_view(
 
     wanted, seeds = "encoder" in defense.needs, config.seeds.child("defense").sealed()
 
-    def team(shards: Shards, make: MakePart) -> Team:
+    def map_rows(shards: Shards, make: MakePart) -> RowMapper:
         source = EncoderSource(encoder(), config.encoder, images.size) if wanted else None
-        return shards.team(partial(seated, make, Seat(images, defense.name, source, seeds)))
+        return shards.map_rows(partial(seated, make, Seat(images, defense.name, source, seeds)))
 
     return DefenderView(
         images,
         name=defense.name,
         encoder=(lambda: encoder_of(encoder(), config, images.size, machine)) if wanted else None,
         seeds=seeds,
-        step=Notebook(notebook).step,
+        step=StepCache(notebook).step,
         report=report,
         device=machine.device,
-        team=None if shards is None or shards.devices == 1 else partial(team, shards),
+        team=None if shards is None or shards.devices == 1 else partial(map_rows, shards),
     )
 
 
@@ -439,14 +439,14 @@ def control_stage(
     config: Config,
     control: Control,
     manifest: Callable[[], Manifest],
-    rival: Callable[[], Verdict] | None,
+    reference: Callable[[], Verdict] | None,
     inputs: dict[str, str],
 ) -> Stage:
     """What a control keeps, in the form of a verdict. Nothing else between poison and metrics sees the truth."""
 
-    def make(making: Making, report: Report) -> None:
+    def make(making: ArtifactBuilder, report: Report) -> None:
         poisoned = manifest().poisoned
-        truth = Truth(poisoned=poisoned, rival_keep=rival().keep if rival else None)
+        truth = Truth(poisoned=poisoned, reference_keep=reference().keep if reference else None)
         keep = control.keep(truth, config.seeds.child("control"))
         write_verdict(check_verdict(Verdict(keep=keep), len(poisoned), 0, control.name), making.dir)
 

@@ -58,8 +58,8 @@ def report(
 def _played(pipeline: Pipeline) -> Played:
     defense = pipeline.config.defense
     return Played(
-        change=defense.change.name if defense.change else None,
-        unpoisoned=isinstance(defense.chooser, Control) and defense.chooser.unpoisoned,
+        change=defense.training_change.name if defense.training_change else None,
+        unpoisoned=isinstance(defense.filter, Control) and defense.filter.unpoisoned,
         trained_again=pipeline.retrain.key != pipeline.threat.key,
     )
 

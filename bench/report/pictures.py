@@ -130,7 +130,7 @@ class Seen:
 def seen(pipeline: Pipeline, album: Album, others: Sequence[Defense], count: int) -> Seen:
     """The `count` most suspicious images with the maps of the run's defense and of `others`, and the clusters."""
     chosen, looks, clusters = most_suspicious(pipeline, count), [], None
-    own = pipeline.config.defense.chooser
+    own = pipeline.config.defense.filter
     for defense in [*([own] if isinstance(own, Defense) else []), *others]:
         with sitting_of(pipeline, defense) as asked:
             looks.append(look_through(asked, defense, chosen))

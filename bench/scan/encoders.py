@@ -14,7 +14,7 @@ from bench.errors import BenchError
 from bench.pipeline.stages import Machine, Report, Stage, import_stage, pretrain_stage
 from bench.ssl.import_weights import Checkpoint
 from bench.ssl.settings import EncoderSettings
-from bench.store.store import Making
+from bench.store.store import ArtifactBuilder
 
 if TYPE_CHECKING:
     from bench.plugins.manager import Plugins
@@ -36,7 +36,7 @@ class Chosen:
     @property
     def defense(self) -> Defense:
         """What searches; `choose` has made sure that it is one."""
-        chooser = self.config.defense.chooser
+        chooser = self.config.defense.filter
         assert isinstance(chooser, Defense)
         return chooser
 
@@ -94,10 +94,10 @@ def choose(
 
 
 def _check_finds(config: Config) -> None:
-    chooser, name = config.defense.chooser, config.defense.name
+    chooser, name = config.defense.filter, config.defense.name
     if not isinstance(chooser, Defense):
         raise BenchError(f"--defense {name}: a control needs the truth, which a scan has not. Take poisoncam.")
-    if config.defense.change is not None or name == "none":
+    if config.defense.training_change is not None or name == "none":
         raise BenchError(f"--defense {name}: expected one that finds poisoned images and no more, as poisoncam does")
 
 
@@ -106,11 +106,11 @@ def _resized(config: Config, usual: int, size: int) -> Config:
     if size == usual:
         return config
     views = dataclasses.replace(config.views, local_size=max(4, round(config.views.local_size * size / usual)))
-    chooser: Any = config.defense.chooser
+    chooser: Any = config.defense.filter
     if any(field.name == "window" for field in dataclasses.fields(chooser)):
         asked = any(text.startswith("defense.") and ".window=" in f".{text[8:]}" for text in config.asked["settings"])
         chooser = chooser if asked else dataclasses.replace(chooser, window=None)
-    return dataclasses.replace(config, views=views, defense=dataclasses.replace(config.defense, chooser=chooser))
+    return dataclasses.replace(config, views=views, defense=dataclasses.replace(config.defense, filter=chooser))
 
 
 def _timm_size(name: str) -> int:
@@ -142,7 +142,7 @@ def encoder_stage(
         return _timm_stage(chosen.config.encoder, chosen.size)
     stage = import_stage(chosen.config, chosen.checkpoint, chosen.size)
 
-    def make(making: Making, report: Report) -> None:
+    def make(making: ArtifactBuilder, report: Report) -> None:
         try:
             stage.make(making, report)
         except BenchError as error:
@@ -155,7 +155,7 @@ def _timm_stage(settings: EncoderSettings, size: int) -> Stage:
     """Fetches timm's pretrained weights. Raises BenchError where that fails."""
     import timm
 
-    def make(making: Making, report: Report) -> None:
+    def make(making: ArtifactBuilder, report: Report) -> None:
         from safetensors.torch import save_file
 
         from bench.ssl.backbone import sized

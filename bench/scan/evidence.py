@@ -28,7 +28,7 @@ from torch.nn.functional import avg_pool2d, conv2d, interpolate, normalize
 from bench.api import Encoder, Images, Verdict
 from bench.seeds import Seeds
 
-Tell = Callable[[int, int], None]
+ProgressCallback = Callable[[int, int], None]
 TOP, PROBES, NEIGHBOURS = 10, 200, 3
 """Windows judged, and as many for comparison; images that they are pasted on; partners of each window."""
 DETAIL = 12
@@ -82,7 +82,7 @@ def suspects_of(verdict: Verdict, count: int = TOP) -> NDArray[np.int64]:
     return order[np.isfinite(first[order])][:count].astype(np.int64)
 
 
-def gather(images: Images, encoder: Encoder, verdict: Verdict, seeds: Seeds, tell: Tell) -> Evidence:
+def gather(images: Images, encoder: Encoder, verdict: Verdict, seeds: Seeds, tell: ProgressCallback) -> Evidence:
     """Measure the windows of `verdict`. `tell` hears of windows done and of all."""
     suspects = suspects_of(verdict)
     top = usual = None
@@ -105,7 +105,7 @@ def _both(
     suspects: NDArray[np.int64],
     keep: NDArray[np.bool_],
     seeds: Seeds,
-    tell: Tell,
+    tell: ProgressCallback,
 ) -> tuple[Measured, Measured]:
     generator = seeds.child("draws").numpy()
     innocent = np.setdiff1d(np.flatnonzero(keep), suspects)

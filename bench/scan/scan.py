@@ -16,7 +16,7 @@ from bench.pipeline.events import Listener
 from bench.pipeline.runner import make_stage
 from bench.pipeline.stages import Machine, Report, Stage, clean_stage, encoder_of, read_verdict, sitting
 from bench.report.attention import look_through
-from bench.store.store import Making, Store, read_arrays, read_json, write_arrays, write_json
+from bench.store.store import ArtifactBuilder, Store, read_arrays, read_json, write_arrays, write_json
 
 from .encoders import Chosen, encoder_stage
 from .listing import Listing
@@ -104,7 +104,7 @@ class Scan:
         """Measures, and maps of the most suspicious images for the page."""
         config = self.chosen.config
 
-        def make(making: Making, report: Report) -> None:
+        def make(making: ArtifactBuilder, report: Report) -> None:
             from .evidence import gather
 
             encoder = encoder_of(self._folder(self.encoder), config, self.chosen.size, self.machine)
@@ -123,7 +123,7 @@ class Scan:
             make=make,
         )
 
-    def _maps(self, suspects: NDArray[np.int64], making: Making) -> dict[str, NDArray[Any]]:
+    def _maps(self, suspects: NDArray[np.int64], making: ArtifactBuilder) -> dict[str, NDArray[Any]]:
         """Where the defense looks on its suspects, {"maps": (n, S, S) float32}; {} where it locates nothing."""
         if not len(suspects):
             return {}

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from bench.api import Arrays, Images, Part, Tell
+from bench.api import Arrays, Images, ProgressCallback, RowFunction
 from bench.data.augment import normalise
 from bench.data.images import Subset
 from bench.errors import BenchError
@@ -68,7 +68,7 @@ def feature_maker(
     if shards.devices == 1:
         encoder = source(device)
         return lambda images: normalised_features(encoder, images)
-    team = shards.team(partial(_encoding, source))
+    team = shards.map_rows(partial(_encoding, source))
 
     def make(images: Images) -> Tensor:
         return torch.from_numpy(team(images, len(images), BATCH, lambda done: None)["features"])
@@ -76,11 +76,11 @@ def feature_maker(
     return make
 
 
-def _encoding(source: Callable[[torch.device], FrozenEncoder], device: torch.device) -> Part:
+def _encoding(source: Callable[[torch.device], FrozenEncoder], device: torch.device) -> RowFunction:
     """Makes the features of the images start to stop of those that are asked about."""
     encoder = source(device)
 
-    def encode(images: Images, start: int, stop: int, done: Tell) -> Arrays:
+    def encode(images: Images, start: int, stop: int, done: ProgressCallback) -> Arrays:
         features = normalised_features(encoder, Subset(images, np.arange(start, stop)))
         done(stop - start)
         return {"features": features.numpy()}

@@ -264,7 +264,7 @@ def read_tensors(path: Path, device: str = "cpu") -> dict[str, Tensor]:
         raise BenchError(f"cannot read the tensors in {path}: {error}") from error
 
 
-class Notebook:
+class StepCache:
     """Named results of steps, kept in a folder: a killed run finds there what it had already computed."""
 
     def __init__(self, folder: Path) -> None:
@@ -306,7 +306,7 @@ def highest_mb() -> float:
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
 
 
-class Making:
+class ArtifactBuilder:
     """One artifact in the making: write it into `dir`, and what only a resumed attempt needs into `scratch`.
 
     `finished`: it had been made already (while we waited, say): `dir` is the artifact, nothing is to be done.
@@ -448,7 +448,7 @@ class Store:
         version: str | int = "",
         config: Any = None,
         inputs: Mapping[str, str] | None = None,
-    ) -> Iterator[Making]:
+    ) -> Iterator[ArtifactBuilder]:
         """Make an artifact under its lock: the block's end finishes it, an exception keeps the work folder.
 
         Waits while another process makes the same one, and then yields it with `finished` set. `version`,
@@ -460,9 +460,9 @@ class Store:
         about["inputs"] = dict(inputs or {})
         with self._locked(stage, key), writing(self.root, only_below=True):
             if self._finished_already(folder, stage, key):
-                yield Making(folder, finished=True)
+                yield ArtifactBuilder(folder, finished=True)
                 return
-            making = Making(_work_folder(folder))
+            making = ArtifactBuilder(_work_folder(folder))
             try:
                 yield making
             except BaseException:
@@ -474,7 +474,7 @@ class Store:
         self,
         stage: str,
         key: str,
-        produce: Callable[[Making], object],
+        produce: Callable[[ArtifactBuilder], object],
         *,
         version: str | int = "",
         config: Any = None,
@@ -613,7 +613,7 @@ def _work_folder(folder: Path) -> Path:
     return work
 
 
-def _finish(making: Making, folder: Path, about: Mapping[str, Any]) -> None:
+def _finish(making: ArtifactBuilder, folder: Path, about: Mapping[str, Any]) -> None:
     """Describe the work folder in meta.json and give it its final name."""
     files = [path for path in sorted(making.dir.rglob("*")) if path.is_file() and _counts(path, making.dir)]
     for path in files:

@@ -39,7 +39,7 @@ class Training:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Lesson:
+class TrainingData:
     """What members learn from.
 
     patches: candidate triggers (k, 3, w, w) uint8; pool: indices of the training images; held_out: images
@@ -53,7 +53,7 @@ class Lesson:
 
 
 @dataclass(frozen=True, eq=False)
-class Opinion:
+class EnsembleScores:
     """Mean probability of poison over the members (N,) float64, and each member's F1 at every check."""
 
     probability: NDArray[np.float64]
@@ -94,21 +94,21 @@ def split(count: int, indices: NDArray[np.int64], scores: NDArray[np.int64], top
     return Split(top, bottom, pool)
 
 
-def ensemble(view: View, lesson: Lesson, training: Training, members: int, batch: int) -> Opinion:
+def ensemble(view: View, lesson: TrainingData, training: Training, members: int, batch: int) -> EnsembleScores:
     """Train `members` networks, each a saved step, and ask them about every image of the view."""
     kept = [_member(view, lesson, training, i, members) for i in range(members)]
     histories = [arrays["f1"].tolist() for arrays in kept]
     networks = [_restore(arrays, view) for arrays in kept]
     judged = view.step("classifier-judgement", lambda: {"probability": judge(view, networks, batch)})
-    return Opinion(judged["probability"], histories)
+    return EnsembleScores(judged["probability"], histories)
 
 
-def _member(view: View, lesson: Lesson, training: Training, number: int, members: int) -> Arrays:
+def _member(view: View, lesson: TrainingData, training: Training, number: int, members: int) -> Arrays:
     name, seeds = f"poison classifier {number + 1} of {members}", view.seeds("classifier", number)
     return view.step(f"classifier-{number}", lambda: train(view, lesson, training, seeds, name))
 
 
-def train(view: View, lesson: Lesson, training: Training, seeds: Seeds, name: str) -> Arrays:
+def train(view: View, lesson: TrainingData, training: Training, seeds: Seeds, name: str) -> Arrays:
     """One member: its weights by name, and "f1", the held-out F1 at every check (every 20 batches).
 
     SGD (0.01), momentum 0.9, weight decay 1e-4, cosine to 0 [PS]. Half of each batch of 32 is positive. Stops
@@ -140,7 +140,7 @@ def train(view: View, lesson: Lesson, training: Training, seeds: Seeds, name: st
     return {**weights, "f1": np.array(history)}
 
 
-def _batches(view: View, lesson: Lesson, training: Training, patches: Tensor, seeds: Seeds) -> Iterator[Tensor]:
+def _batches(view: View, lesson: TrainingData, training: Training, patches: Tensor, seeds: Seeds) -> Iterator[Tensor]:
     """Training batches (32, 3, S, S), normalised; batch i hangs on `seeds` and i alone. Half is pasted on."""
     for iteration in range(training.iterations):
         generator = seeds.child(iteration).torch()

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from bench import Arrays, BenchError, Encoder, Part, Tell, View
+from bench import Arrays, BenchError, Encoder, ProgressCallback, RowFunction, View
 
 ITERATIONS = 20  # PatchSearch
 CACHE_PIXELS = 2**17
@@ -106,7 +106,7 @@ def assigned(
 def all_features(view: View, batch: int) -> NDArray[np.float32]:
     """L2-normalised features of all images, (N, dim) float32, the one array of that size; `batch` images in memory at
     once. Raises BenchError where any is not finite."""
-    team = view.team(partial(_encoding, batch))
+    team = view.map_rows(partial(_encoding, batch))
     tell = partial(_tell, view, "features", len(view))
     features: NDArray[np.float32] = team(None, len(view), batch, tell)["features"]
     bad = sum(int((~np.isfinite(part)).any(axis=1).sum()) for part in _chunks(features, batch))
@@ -122,10 +122,10 @@ def _tell(view: View, what: str, total: int, done: int) -> None:
     view.progress(what, done, total)
 
 
-def _encoding(batch: int, view: View) -> Part:
+def _encoding(batch: int, view: View) -> RowFunction:
     """Makes the features of the images start to stop."""
 
-    def encode(what: Any, start: int, stop: int, done: Tell) -> Arrays:
+    def encode(what: Any, start: int, stop: int, done: ProgressCallback) -> Arrays:
         features = np.empty((stop - start, view.encoder.dim), dtype=np.float32)
         for low in range(start, stop, batch):
             high = min(low + batch, stop)

@@ -25,7 +25,7 @@ from torch.nn.functional import normalize
 
 from bench import Cost, Sample, View
 
-from .classifier import BATCH, CHECK_EVERY, FLAT_CHECKS, Lesson, Training, build, judge, train
+from .classifier import BATCH, CHECK_EVERY, FLAT_CHECKS, Training, TrainingData, build, judge, train
 from .clusters import Clustering, Clusters, all_features, k_means
 from .flip_test import FlipTest
 from .quick import quickened
@@ -92,7 +92,7 @@ def _flip_test(search: TriggerSearch, settings: Scale, view: View) -> Sample:
 def classifier_sample(settings: Scale, view: View) -> Sample:
     batches = max(2, min(CHECK_EVERY, len(view) // (BATCH // 2)))
     images = view.batch(np.arange(min(len(view), 2 * settings.top_k)))
-    lesson = Lesson(
+    lesson = TrainingData(
         patches=images[:, :, : settings.window, : settings.window],
         pool=np.arange(len(view)),
         held_out=images,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import Arrays, Encoder, Part, Seeds, Team, Verdict, View
+from bench import Arrays, Encoder, RowFunction, RowMapper, Seeds, Verdict, View
 
 if TYPE_CHECKING:
     import torch
@@ -58,9 +58,9 @@ class Ordered:
         """`compute()`, kept on disk."""
         return self._view.step(name, compute)
 
-    def team(self, make: Callable[[View], Part]) -> Team:
+    def map_rows(self, make: Callable[[View], RowFunction]) -> RowMapper:
         """As the view's, for what is made from views in this order."""
-        return self._view.team(partial(_make_ordered, make, self.order, self._batch))
+        return self._view.map_rows(partial(_make_ordered, make, self.order, self._batch))
 
     def progress(self, what: str, done: int, total: int) -> None:
         """Tell the user."""
@@ -80,7 +80,7 @@ class Ordered:
         return back
 
 
-def _make_ordered(make: Callable[[View], Part], order: NDArray[np.int64], batch: int, view: View) -> Part:
+def _make_ordered(make: Callable[[View], RowFunction], order: NDArray[np.int64], batch: int, view: View) -> RowFunction:
     return make(Ordered(view, batch, order))
 
 

@@ -11,14 +11,26 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import Arrays, BenchError, Cost, Defense, Grouping, Part, Seeds, Tell, Verdict, View, nearest
+from bench import (
+    Arrays,
+    BenchError,
+    Cost,
+    Defense,
+    Grouping,
+    ProgressCallback,
+    RowFunction,
+    Seeds,
+    Verdict,
+    View,
+    nearest,
+)
 
 from .defaults import Scale, planned, scale
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from .classifier import Opinion, Split
+    from .classifier import EnsembleScores, Split
     from .clusters import Clustering
     from .iterate import Scored
     from .locator import Locator
@@ -180,7 +192,7 @@ class TriggerSearch(Defense):
 
     def _scorer(self, view: View, clustering: Clustering, settings: Scale) -> Callable[..., Any]:
         """Indices -> poison scores and boxes, GROUP images at a time (see iterate.ScoreImages)."""
-        team = view.team(partial(_scoring, self, clustering.facts, settings))
+        team = view.map_rows(partial(_scoring, self, clustering.facts, settings))
 
         def score(
             indices: NDArray[np.int64], seeds: Seeds, tell: Callable[[int], None]
@@ -190,7 +202,7 @@ class TriggerSearch(Defense):
 
         return score
 
-    def scoring(self, view: View, clustering: Clustering, settings: Scale) -> Part:
+    def scoring(self, view: View, clustering: Clustering, settings: Scale) -> RowFunction:
         """What makes scores (n,) and boxes (n, 4), both int64, of (indices, seeds), GROUP images with one seed."""
         import torch
 
@@ -203,7 +215,7 @@ class TriggerSearch(Defense):
         test_images = view.batch(chosen).to(view.device)
         flip = FlipTest(quick.clusters, test_images, self.flip_kind, halving=self.search == "coarse")
 
-        def score(what: tuple[NDArray[np.int64], Seeds], start: int, stop: int, done: Tell) -> Arrays:
+        def score(what: tuple[NDArray[np.int64], Seeds], start: int, stop: int, done: ProgressCallback) -> Arrays:
             indices, seeds = what
             scores = np.empty(stop - start, dtype=np.int64)
             boxes = np.empty((stop - start, 4), dtype=np.int64)
@@ -246,15 +258,15 @@ class TriggerSearch(Defense):
             facts=facts,
         )
 
-    def _classify(self, view: View, scored: Scored, parts: Split, settings: Scale) -> Opinion:
+    def _classify(self, view: View, scored: Scored, parts: Split, settings: Scale) -> EnsembleScores:
         import torch
 
-        from .classifier import Lesson, Training, ensemble
+        from .classifier import Training, TrainingData, ensemble
         from .flip_test import cut
 
         box = {int(index): row for index, row in zip(scored.indices, scored.boxes, strict=True)}
         boxes = torch.tensor(np.stack([box[int(index)] for index in parts.top]))
-        lesson = Lesson(
+        lesson = TrainingData(
             patches=cut(view.batch(parts.top), boxes),
             pool=parts.pool,
             held_out=view.batch(np.concatenate([parts.top, parts.bottom])),
@@ -271,7 +283,7 @@ class TriggerSearch(Defense):
         return ensemble(view, lesson, training, self.members, settings.batch)
 
 
-def _scoring(search: TriggerSearch, facts: Arrays, settings: Scale, view: View) -> Part:
+def _scoring(search: TriggerSearch, facts: Arrays, settings: Scale, view: View) -> RowFunction:
     from .clusters import restored
 
     return search.scoring(view, restored(view, facts, settings.batch), settings)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.api import Attack, Poison, Scene
+from bench.api import Attack, Poison, SplitInfo
 from bench.errors import BenchError
 from bench.seeds import Seeds
 
@@ -209,7 +209,7 @@ def check_empty_class(trial: AttackTrial) -> None:
     targets = trial.targets()
     scene = trial.scene
     labels = scene.labels[~torch.isin(torch.from_numpy(scene.labels), torch.tensor(targets)).numpy()]
-    empty = Scene(labels=labels, classes=scene.classes, size=scene.size)
+    empty = SplitInfo(labels=labels, classes=scene.classes, size=scene.size)
     try:
         rows: Any = trial.plugin.poison_train(empty, Seeds(0))
     except BenchError:

@@ -88,8 +88,8 @@ class ControlTrial(Trial[Control]):
     def keep(self, run: str = "first") -> np.ndarray:
         """What it keeps."""
         poisoned = np.arange(self.count) % 5 == 0
-        rival = np.arange(self.count) < 40 if self.plugin.rival else None
-        truth = Truth(poisoned=poisoned, rival_keep=rival)
+        rival = np.arange(self.count) < 40 if self.plugin.reference else None
+        truth = Truth(poisoned=poisoned, reference_keep=rival)
         found: np.ndarray = self.once(
             run, lambda: self.plugin.keep(truth, Seeds(3).child("kit")), f"keep() ({run} run)"
         )

@@ -22,7 +22,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.api import Defense, Scene, Verdict, View
+from bench.api import Defense, SplitInfo, Verdict, View
 from bench.seeds import Seeds
 
 Guess = NDArray[np.bool_] | None
@@ -245,7 +245,7 @@ class Seed(Cheat):
         root = next(seed for seed in range(1000) if Seeds(seed, "defense").sealed().value == view.seeds().value)
         attack = Plugins.load().make("attack", "htba", {"target": 0, "rate": 0.5, "trigger_size": 10})
         labels = np.arange(len(view), dtype=np.int64) % CLASSES
-        scene = Scene(labels=labels, classes=tuple("abcd"), size=view.size)
+        scene = SplitInfo(labels=labels, classes=tuple("abcd"), size=view.size)
         return mask([row.index for row in attack.poison_train(scene, Seeds(root, "attack", "train"))], len(view))
 
 

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bench.api import Arrays, Encoder, Images, Part, Scene, Split, Team, Tell, View
+from bench.api import Arrays, Encoder, Images, ProgressCallback, RowFunction, RowMapper, Split, SplitInfo, View
 from bench.errors import UndeclaredNeed
 from bench.seeds import Seeds
 
@@ -52,9 +52,9 @@ class Toy:
         ids = [f"toy-{index}" for index in range(self.count)]
         return Split(images=ToyImages(self._pixels()), labels=self._labels(), ids=ids)
 
-    def scene(self) -> Scene:
+    def scene(self) -> SplitInfo:
         """What an attack may know of it; a fresh copy at each call."""
-        return Scene(labels=self._labels(), classes=CLASSES, size=self.size)
+        return SplitInfo(labels=self._labels(), classes=CLASSES, size=self.size)
 
     def planted(self) -> Tensor:
         """The images, with a patch of 5 px in four colours pasted on every other one of class 0."""
@@ -160,11 +160,11 @@ class ToyView:
             self.notebook[name] = through_disk(name, compute())
         return {key: value.copy() for key, value in self.notebook[name].items()}
 
-    def team(self, make: Callable[[View], Part]) -> Team:
+    def map_rows(self, make: Callable[[View], RowFunction]) -> RowMapper:
         """The rows in two parts where they can be cut, as if by two devices."""
         part = make(self)
 
-        def both(what: Any, count: int, group: int, tell: Tell) -> Arrays:
+        def both(what: Any, count: int, group: int, tell: ProgressCallback) -> Arrays:
             middle = count // 2 // group * group
             edges = [(0, middle), (middle, count)] if middle else [(0, count)]
             parts = [part(what, *edge, lambda rows: None) for edge in edges]

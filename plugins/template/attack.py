@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench import Attack, BenchError, Poison, Scene, Seeds, hookimpl
+from bench import Attack, BenchError, Poison, Seeds, SplitInfo, hookimpl
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ class PluginClass(Attack):
             raise BenchError(f"there is no class {self.target}: {len(classes)} classes, so 0 to {len(classes) - 1}")
         return (self.target,)
 
-    def poison_train(self, scene: Scene, seeds: Seeds) -> list[Poison]:
+    def poison_train(self, scene: SplitInfo, seeds: Seeds) -> list[Poison]:
         """Which images are poisoned and where; what they look like then is the business of `apply`."""
         members = np.flatnonzero(scene.labels == self.target)
         if not len(members):
@@ -45,11 +45,11 @@ class PluginClass(Attack):
         chosen = seeds.child("choose").numpy().choice(members, count, replace=False)
         return [self._row(int(index), scene, seeds) for index in sorted(chosen)]
 
-    def poison_val(self, trigger: int, scene: Scene, seeds: Seeds) -> list[Poison]:
+    def poison_val(self, trigger: int, scene: SplitInfo, seeds: Seeds) -> list[Poison]:
         """The trigger on every validation image."""
         return [self._row(index, scene, seeds) for index in range(len(scene.labels))]
 
-    def _row(self, index: int, scene: Scene, seeds: Seeds) -> Poison:
+    def _row(self, index: int, scene: SplitInfo, seeds: Seeds) -> Poison:
         node, side = seeds.child("place", index), max(1, round(self.width * scene.size))
         top, left = node.numpy().integers(0, scene.size - side + 1, 2).tolist()
         return Poison(index=index, trigger=0, target=self.target, box=(top, left, side, side), seed=node.value)

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings, strategies as st
 from scipy.fft import dctn, idctn
 
-from bench import BenchError, Poison, Scene, Seeds
+from bench import BenchError, Poison, Seeds, SplitInfo
 from bench.attacks.ctrl import CTRL, spectral_change
 
 CLASSES = ("cat", "dog", "owl")
@@ -17,7 +17,7 @@ YUV_TO_RGB = np.array([[1, 0, 1.13983], [1, -0.39465, -0.58060], [1, 2.03211, 0]
 
 
 def scene(per_class=10, size=32):
-    return Scene(labels=np.repeat(np.arange(len(CLASSES)), per_class), classes=CLASSES, size=size)
+    return SplitInfo(labels=np.repeat(np.arange(len(CLASSES)), per_class), classes=CLASSES, size=size)
 
 
 def images(count, size, seed=0):

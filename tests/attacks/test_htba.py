@@ -12,14 +12,14 @@ import torch
 from hypothesis import given, strategies as st
 from PIL import Image
 
-from bench import BenchError, Scene, Seeds
+from bench import BenchError, Seeds, SplitInfo
 from bench.attacks.htba import HTBA
 
 CLASSES = ("cat", "dog", "owl")
 
 
 def scene(per_class=10, size=32, classes=CLASSES):
-    return Scene(labels=np.repeat(np.arange(len(classes)), per_class), classes=classes, size=size)
+    return SplitInfo(labels=np.repeat(np.arange(len(classes)), per_class), classes=classes, size=size)
 
 
 @pytest.mark.parametrize(
@@ -238,10 +238,10 @@ def test_identity_tells_pictures_apart_and_names_no_folder(tmp_path):
 SCRIPT = """
 import json, dataclasses, sys
 import numpy as np
-from bench import Scene, Seeds
+from bench import SplitInfo, Seeds
 from bench.attacks.htba import HTBA
 attack = HTBA(target="b", rate=0.5)
-scene = Scene(labels=np.arange(200) % 4, classes=("a", "b", "c", "d"), size=32)
+scene = SplitInfo(labels=np.arange(200) % 4, classes=("a", "b", "c", "d"), size=32)
 rows = attack.poison_train(scene, Seeds(5)) + attack.poison_val(0, scene, Seeds(5))
 print(json.dumps([attack.identity(), *map(dataclasses.asdict, rows)]))
 """

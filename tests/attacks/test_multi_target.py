@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings, strategies as st
 from PIL import Image
 
-from bench import BenchError, Scene, Seeds
+from bench import BenchError, Seeds, SplitInfo
 from bench.attacks.htba import HTBA
 from bench.attacks.multi_target import MultiTarget
 from bench.plugins.contract.checks import contract
@@ -21,7 +21,7 @@ CLASSES = ("cat", "dog", "owl", "bee")
 def scene(per_class=10, size=32):
     """Classes take turns, so that the targets' images lie between each other."""
     labels = np.tile(np.arange(len(CLASSES)), per_class)
-    return Scene(labels=labels, classes=CLASSES, size=size)
+    return SplitInfo(labels=labels, classes=CLASSES, size=size)
 
 
 def three(**changes):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from bench import Seeds
-from bench.defenses.search.classifier import Lesson, Training, train
+from bench.defenses.search.classifier import Training, TrainingData, train
 from bench.defenses.search.clusters import Clusters, k_means
 from bench.defenses.search.flip_test import FlipTest
 from bench.defenses.search.masking import ActivationMasking
@@ -95,7 +95,7 @@ def test_plain_loop(benchmark, clusters, noise, amount, plain_search, at_once):
 @pytest.mark.benchmark(group="poison classifier")
 def test_poison_classifier(benchmark, noise, amount):
     images, iterations, truth = noise(64, 32), amount(20, 1), np.arange(8) < 4
-    lesson = Lesson(patches=images[:4, :, :9, :9], pool=np.arange(8, 64), held_out=images[:8], truth=truth)
+    lesson = TrainingData(patches=images[:4, :, :9, :9], pool=np.arange(8, 64), held_out=images[:8], truth=truth)
     training = Training(iterations=iterations, patches=(8, 12), margin=1)
     made = benchmark(train, Shown(images), lesson, training, Seeds(0), "member")
     assert len(made["f1"]) == 1

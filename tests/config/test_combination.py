@@ -17,33 +17,33 @@ def test_the_order_of_the_names_does_not_matter():
     one, other = combined("poisoncam+icutmix"), combined("icutmix + poisoncam")
     assert one == other
     assert one.name == "poisoncam+icutmix"
-    assert (one.chooser.name, one.change.name, one.control) == ("poisoncam", "icutmix", False)
+    assert (one.filter.name, one.training_change.name, one.control) == ("poisoncam", "icutmix", False)
 
 
 def test_a_change_alone_keeps_every_image():
     alone = combined("icutmix")
-    assert (alone.chooser.name, alone.change.name, alone.name) == ("none", "icutmix", "icutmix")
+    assert (alone.filter.name, alone.training_change.name, alone.name) == ("none", "icutmix", "icutmix")
     assert alone.identity() == {"name": "icutmix", "alpha": 1.0}
 
 
 def test_a_single_filter_is_known_by_its_own_identity():
-    assert combined("poisoncam").identity() == combined("poisoncam").chooser.identity()
+    assert combined("poisoncam").identity() == combined("poisoncam").filter.identity()
 
 
 def test_both_identities_are_in_that_of_a_combination():
     found = combined("poisoncam+icutmix", "defense.alpha=2")
     assert found.identity()["icutmix"] == {"name": "icutmix", "alpha": 2.0}
-    assert found.identity()["poisoncam"] == found.chooser.identity()
+    assert found.identity()["poisoncam"] == found.filter.identity()
 
 
 def test_an_option_goes_to_the_part_that_has_it_or_that_is_named():
     found = combined("poisoncam+icutmix", "defense.masks=17", "defense.icutmix.alpha=0.5", "defense.poisoncam.window=9")
-    assert (found.chooser.masks, found.chooser.window, found.change.alpha) == (17, 9, 0.5)
+    assert (found.filter.masks, found.filter.window, found.training_change.alpha) == (17, 9, 0.5)
 
 
 def test_the_presets_options_reach_the_parts_of_a_combination():
-    assert combined("poisoncam+icutmix").chooser == combined("poisoncam").chooser
-    assert combined("poisoncam").chooser.masks == 16, "smoke's own number, not the default"
+    assert combined("poisoncam+icutmix").filter == combined("poisoncam").filter
+    assert combined("poisoncam").filter.masks == 16, "smoke's own number, not the default"
 
 
 @pytest.mark.parametrize(
@@ -70,5 +70,5 @@ def test_what_cannot_be(name, settings, said):
 def test_a_rival_gets_the_presets_options_and_those_that_are_its_own():
     found = combined("random", "defense.window=11")
     assert found.control
-    assert (found.rival.name, found.rival.masks, found.rival.window) == ("poisoncam", 16, 11)
-    assert found.identity() == {"name": "random", "like": "poisoncam", "rival": found.rival.identity()}
+    assert (found.reference.name, found.reference.masks, found.reference.window) == ("poisoncam", 16, 11)
+    assert found.identity() == {"name": "random", "like": "poisoncam", "rival": found.reference.identity()}

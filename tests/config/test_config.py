@@ -50,7 +50,7 @@ def test_every_shipped_preset_loads_and_tells_its_purpose(name):
 def test_the_papers_presets_are_its_own_setting_and_can_be_tried_without_data(name):
     config = load(name, choices={"dataset": "scenes"}, settings=["train.batch=8", "train.max_steps=2"])
     assert (config.encoder.backbone, config.dataset.size) == ("vit_base_patch16_224", 224)
-    assert (config.defense.chooser.masks, config.defense.chooser.window, config.train.epochs) == (256, 60, 200)
+    assert (config.defense.filter.masks, config.defense.filter.window, config.train.epochs) == (256, 60, 200)
     assert (config.train.batch, config.train.max_steps) == (8, 2)
     classes = config.dataset.class_names
     assert classes[config.attack.targets(classes)[0]] == {"stl10": "bird"}.get(name.split("-")[1], "rottweiler")
@@ -73,7 +73,7 @@ def test_the_papers_parameters(name, rate, dataset):
         (0.25, 0.75),
         (0.1, 0.9),
     )
-    ssl, train, views, found = config.ssl, config.train, config.views, config.defense.chooser
+    ssl, train, views, found = config.ssl, config.train, config.views, config.defense.filter
     assert (ssl.projector, ssl.predictor, ssl.hidden, ssl.output) == (3, 2, 4096, 256)
     assert (ssl.temperature, ssl.momentum, config.encoder.freeze_patch_embed) == (0.2, 0.99, True)
     assert (train.epochs, train.batch, train.lr, train.weight_decay, train.warmup) == (200, 1024, 1.5e-4, 0.1, 40)

@@ -70,7 +70,7 @@ class ToyView:
             self.computed.append(name)
         return self.kept[name]
 
-    def team(self, make):
+    def map_rows(self, make):
         return alone(make(self))
 
     def progress(self, what, done, total):

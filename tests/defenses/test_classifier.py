@@ -5,7 +5,7 @@ from sklearn.metrics import f1_score as sklearn_f1, roc_auc_score
 
 from bench import BenchError, Seeds
 from bench.defenses.search import classifier
-from bench.defenses.search.classifier import Lesson, Training, build, ensemble, f1_score, split, train
+from bench.defenses.search.classifier import Training, TrainingData, build, ensemble, f1_score, split, train
 
 
 class TestSplit:
@@ -70,7 +70,7 @@ def _lesson(planted):
         patches.append(image[:, top : top + 6, left : left + 6])
     held_out = np.concatenate([poisoned[:10], clean[:10]])
     pool = np.setdiff1d(np.arange(240), held_out)
-    return Lesson(
+    return TrainingData(
         patches=torch.stack(patches),
         pool=pool,
         held_out=planted.images[held_out],

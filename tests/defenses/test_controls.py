@@ -11,7 +11,7 @@ RIVAL = np.array([True, True, False, False, False, True, True, True])
 
 
 def keep(control, rival=RIVAL, seed=0):
-    return control.keep(Truth(poisoned=POISONED, rival_keep=rival), Seeds(seed))
+    return control.keep(Truth(poisoned=POISONED, reference_keep=rival), Seeds(seed))
 
 
 def test_the_oracle_removes_exactly_the_poisoned_images():
@@ -20,7 +20,7 @@ def test_the_oracle_removes_exactly_the_poisoned_images():
 
 def test_the_oracle_leaves_nothing_where_everything_is_poisoned():
     with pytest.raises(BenchError, match="nothing to train on"):
-        Oracle().keep(Truth(poisoned=np.ones(3, bool), rival_keep=None), Seeds(0))
+        Oracle().keep(Truth(poisoned=np.ones(3, bool), reference_keep=None), Seeds(0))
 
 
 def test_random_removal_keeps_as_many_as_its_rival_but_not_by_its_choice():

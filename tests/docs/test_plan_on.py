@@ -45,7 +45,7 @@ def test_the_committed_numbers_fit_each_other(plan_on):
     kept = read(DOCS / "measured" / "plan-on.csv")
     assert tuple(kept) == plan_on.FLEETS
     config = load_config(Plugins.load(), "paper-imagenet100")
-    passes = config.defense.chooser.forwards(plan_on.IMAGES, 224)
+    passes = config.defense.filter.forwards(plan_on.IMAGES, 224)
     shown = plan_on.IMAGES // config.train.batch * config.train.batch * config.train.epochs
     for name, count in zip(plan_on.FLEETS, (4, 1), strict=True):
         row, speed = kept[name], count * TERAFLOPS[name.removeprefix("4x")] * 1e12 * SHARE

@@ -58,7 +58,7 @@ def test_the_defense_of_the_readme_keeps_the_contract(plugin):
 def test_it_can_be_chosen_with_its_option(plugin):
     plugins = Plugins.load([plugin])
     config = load_config(plugins, "smoke", choices={"defense": "colourful"}, settings=["defense.share=0.2"])
-    assert config.defense.chooser == plugin.Colourful(share=0.2)
+    assert config.defense.filter == plugin.Colourful(share=0.2)
     assert plugins.entry("defense", "colourful").cls is plugin.Colourful
 
 

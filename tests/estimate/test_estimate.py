@@ -70,7 +70,7 @@ def test_another_dataset_or_setting_is_not_of_the_same_kind(workshop, smoke, mon
         rows = Estimator(pipeline).rows()
         assert (rows[1].seconds, rows[1].basis) == (160.0, "a trial of 8 images")
         assert rows[2].seconds == pytest.approx(61.8)
-        forwards = pipeline.config.defense.chooser.forwards(160, 32)
+        forwards = pipeline.config.defense.filter.forwards(160, 32)
         assert rows[3].seconds == pytest.approx(0.25 * forwards + 6.72 + 20 + 8, abs=0.3)
         parts = "features 50 s, masking 2 min, flip test 13 min, poison classifier 20 s"  # what is 1 % or more
         assert rows[3].basis == f"a trial of each; {parts}"
@@ -92,7 +92,7 @@ def test_a_defense_that_tells_no_costs_is_estimated_by_its_passes(workshop, monk
     monkeypatch.setattr(module, "measure_pace", tried)
     pipeline = workshop.pipeline("dataset.seed=9")
     config = pipeline.config
-    silent = dataclasses.replace(config, defense=dataclasses.replace(config.defense, chooser=Silent()))
+    silent = dataclasses.replace(config, defense=dataclasses.replace(config.defense, filter=Silent()))
     row = Estimator(dataclasses.replace(pipeline, config=silent)).rows()[3]
     assert (row.seconds, row.basis) == (40.0, "160 encoder passes; a trial of 8 images; nothing else counted")
 

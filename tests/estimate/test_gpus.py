@@ -33,7 +33,7 @@ def test_every_stage_is_estimated_by_its_operations(workshop, smoke, monkeypatch
     assert not any(row.cached for row in rows)
     assert rows[1].seconds == pytest.approx(320 * 1e14 / (2 * 312e12 * 0.3))
     assert rows[2].seconds == pytest.approx(240 * 1e13 / (2 * 312e12 * 0.3))
-    forwards = workshop.pipeline().config.defense.chooser.forwards(160, 32)
+    forwards = workshop.pipeline().config.defense.filter.forwards(160, 32)
     assert rows[3].seconds == pytest.approx(forwards * 1e13 / (2 * 312e12 * 0.3))
     assert "30% of a100's peak of 312 teraflops, 2 of them" in estimator.total(rows)
 

@@ -62,7 +62,7 @@ def test_only_what_has_no_price_is_timed(workshop, monkeypatch):
         return 4, lambda: 2.0
 
     costs, prices = [Cost("old", 10, sample), Cost("new", 6, sample)], {"old": 2.0}
-    chooser = config.defense.chooser
+    chooser = config.defense.filter
     assert cost_seconds(costs, prices, config, chooser, images, CPU) == {"old": 20.0, "new": 3.0}
     assert seen == [(8, 64)]
     assert prices == {"old": 2.0, "new": 0.5}

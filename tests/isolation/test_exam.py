@@ -16,7 +16,7 @@ from bench.isolation.exam import put_back, shuffled, sit
 from bench.isolation.proctor import Watch
 from bench.isolation.view import DefenderView
 from bench.seeds import Seeds
-from bench.store.store import Notebook
+from bench.store.store import StepCache
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (12, 3, 8, 8)).astype(np.uint8)
 
@@ -28,7 +28,7 @@ def view(tmp_path):
             "name": "nosy",
             "encoder": None,
             "seeds": Seeds(7),
-            "step": Notebook(tmp_path).step,
+            "step": StepCache(tmp_path).step,
             "report": lambda what, done, total: None,
             "device": torch.device("cpu"),
         }
@@ -133,7 +133,7 @@ def test_no_reference_leads_from_the_window_to_the_images(view):
 
     found = asked(look, given)
     assert "SimpleQueue" in found
-    assert not {"ArrayImages", "DefenderView", "Notebook", "_Desk"} & set(found)
+    assert not {"ArrayImages", "DefenderView", "StepCache", "_Desk"} & set(found)
 
 
 def test_a_hushed_up_refusal_is_told_all_the_same(view, tmp_path):

@@ -9,7 +9,7 @@ from collections import Counter
 import pytest
 
 from bench.cli.matrix import run_cells
-from bench.matrix.cell import Cell, Shop
+from bench.matrix.cell import Cell, RunContext
 from bench.matrix.graph import TRIES, Fault, Graph, Outcome, run_graph
 from bench.matrix.here import Here
 from bench.matrix.workers import Workers
@@ -27,7 +27,7 @@ def cell(defense, *settings, seed=0):
 @pytest.fixture
 def shop(tmp_path):
     """A shop with an empty store."""
-    return Shop(Store(tmp_path / "store"), Machine(accelerator="cpu"))
+    return RunContext(Store(tmp_path / "store"), Machine(accelerator="cpu"))
 
 
 def graph_of(shop, cells):
@@ -148,7 +148,7 @@ class Interrupted(Here):
 def test_an_interrupted_matrix_goes_on_where_it_was(copied):
     """In the store of `smoke` the oracle's three stages and the verdict of "none" are to be made."""
     cells = [cell("none"), cell("oracle")]
-    shop = Shop(Store(copied), Machine(accelerator="cpu"))
+    shop = RunContext(Store(copied), Machine(accelerator="cpu"))
     first, second, third = Quiet(), Quiet(), Quiet()
     with pytest.raises(KeyboardInterrupt):
         run_graph(graph_of(shop, cells), Interrupted(), first)
@@ -167,7 +167,7 @@ def test_two_workers_make_the_records_that_one_process_makes(tmp_path, monkeypat
     cells = [cell(defense, "train.max_steps=2", seed=seed) for seed in (0, 1) for defense in ("none", "oracle")]
     found = []
     for jobs in (1, 2):
-        shop = Shop(Store(tmp_path / str(jobs)), Machine(accelerator="cpu"))
+        shop = RunContext(Store(tmp_path / str(jobs)), Machine(accelerator="cpu"))
         made, code = run_cells(shop, cells, jobs=jobs, output=tmp_path / f"out{jobs}")
         assert code == 0
         assert len(list((tmp_path / f"out{jobs}").glob("*.json"))) == len(made) == 4

@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from bench.cli import main as cli, matrix as matrix_command
-from bench.matrix.cell import Cell, Shop
+from bench.matrix.cell import Cell, RunContext
 from bench.matrix.ray import Place, Slowly
 from bench.pipeline.stages import Machine
 from bench.records import record
@@ -31,7 +31,7 @@ def run(tmp_path, monkeypatch):
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # else Ray keeps a token in the home folder
 
     def make(name, cells, place):
-        shop = Shop(Store(tmp_path / name), Machine(accelerator="cpu"))
+        shop = RunContext(Store(tmp_path / name), Machine(accelerator="cpu"))
         return matrix_command.run_cells(shop, cells, jobs=1, output=None, ray=place)
 
     return make

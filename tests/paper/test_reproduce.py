@@ -10,7 +10,7 @@ from rich.console import Console
 from bench.cli import commands, main as cli
 from bench.cli.reproduce import text
 from bench.errors import BenchError
-from bench.matrix.cell import Shop
+from bench.matrix.cell import RunContext
 from bench.paper import reproduce
 from bench.paper.reproduce import Records, Reproduction
 from bench.pipeline.stages import Machine
@@ -21,7 +21,7 @@ from bench.store.store import Store
 
 @pytest.fixture
 def shop(tmp_path):
-    return Shop(Store(tmp_path / "store"), Machine(accelerator="cpu"))
+    return RunContext(Store(tmp_path / "store"), Machine(accelerator="cpu"))
 
 
 @pytest.fixture

@@ -84,7 +84,7 @@ def shards(_importable):
 
 def test_two_processes_join_in_order_and_add_up_what_is_done(shards):
     told = []
-    found = shards.team(counting)("fine", 10, 4, told.append)
+    found = shards.map_rows(counting)("fine", 10, 4, told.append)
     assert found["row"].tolist() == list(range(10))
     first, second = found["process"][0], found["process"][-1]
     assert found["process"].tolist() in ([first] * 4 + [second] * 6, [first] * 8 + [second] * 2)
@@ -93,7 +93,7 @@ def test_two_processes_join_in_order_and_add_up_what_is_done(shards):
 
 
 def test_what_goes_wrong_there_is_raised_here(shards):
-    team = shards.team(counting)
+    team = shards.map_rows(counting)
     for what, error, said in (
         ("bad input", BenchError, r"^row 7: bad input$"),
         ("a bug", RuntimeError, "ValueError: row 7: a bug"),
@@ -105,7 +105,7 @@ def test_what_goes_wrong_there_is_raised_here(shards):
 
 def test_what_cannot_be_sent_is_said(shards):
     with pytest.raises(BenchError, match=r"cannot be shared out over several devices .*: use --devices 1"):
-        shards.team(lambda device: None)
+        shards.map_rows(lambda device: None)
 
 
 class Source:
@@ -132,7 +132,7 @@ def views(shards):
         "device": cpu,
     }
     one = DefenderView(seat.images, **facts)
-    return one, DefenderView(seat.images, **facts, team=lambda make: shards.team(partial(seated, make, seat)))
+    return one, DefenderView(seat.images, **facts, team=lambda make: shards.map_rows(partial(seated, make, seat)))
 
 
 def test_features_assignments_and_scores_are_those_of_one_process(shards):
@@ -176,5 +176,5 @@ def test_the_example_of_the_document_runs():
     names = {}
     exec(next(iter(re.findall(r"```python\n(.*?)```", text, re.S))), names)
     view, _ = views(None)
-    found = view.team(partial(names["brightness"], 32))(None, 70, 32, lambda done: None)
+    found = view.map_rows(partial(names["brightness"], 32))(None, 70, 32, lambda done: None)
     np.testing.assert_allclose(found["mean"], PIXELS.mean((1, 2, 3)), rtol=1e-5)

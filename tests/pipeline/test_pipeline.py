@@ -165,9 +165,9 @@ def test_a_defense_sees_the_poisoned_images_and_what_it_declares(smoke, tmp_path
     pipeline, _ = smoke
     poisoned = everything(pipeline.poisoned_train)
     for needs in ([], ["encoder"]):
-        config = dataclasses.replace(pipeline.config, defense=Combination(chooser=watcher(needs)))
+        config = dataclasses.replace(pipeline.config, defense=Combination(filter=watcher(needs)))
         make_aside(dataclasses.replace(pipeline, config=config).clean, tmp_path)
-        ((view, images, features),) = config.defense.chooser.seen
+        ((view, images, features),) = config.defense.filter.seen
         assert not torch.equal(images, poisoned)  # an order of its own
         assert sorted(map(bytes, images.numpy())) == sorted(map(bytes, poisoned.numpy()))
         assert features is (True if needs else None)
@@ -194,7 +194,7 @@ def test_a_training_change_is_another_training(smoke, workshop):
 def test_random_removal_waits_for_its_rivals_verdict(smoke, copied, workshop):
     control = workshop.pipeline(defense="random", store=copied)
     assert [stage.name for stage in control.stages()] == ["poison", "pretrain", "probe", "clean", "control"]
-    assert control.rival.key == smoke[0].clean.key
+    assert control.reference.key == smoke[0].clean.key
     make_aside(control.clean, copied)
     assert control.verdict.keep.sum() == smoke[0].verdict.keep.sum()
 

@@ -127,8 +127,8 @@ def run(moment, arguments):
         seen[event] = seen.get(event, 0) + 1
         if moment and [event, seen[event]] == moment[1:]:
             os.kill(os.getpid(), getattr(signal, moment[0]))
-    tick, publish = store.Making.tick, store._publish
-    store.Making.tick = lambda self: (at("tick " + self.dir.parent.name), tick(self))
+    tick, publish = store.ArtifactBuilder.tick, store._publish
+    store.ArtifactBuilder.tick = lambda self: (at("tick " + self.dir.parent.name), tick(self))
     store._publish = lambda work, folder: (at("publish " + folder.parent.name), publish(work, folder))
     bench.ssl.train.CHECKPOINT_SECONDS = -1.0
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

@@ -75,7 +75,7 @@ def test_stages_are_named_by_it(file, workshop):
 
     def keys(path):
         config = load_config(load_plugins([path]), "smoke", choices={"defense": "mine"})
-        assert config.resolved["defense"][DIGEST] == code_digest(type(config.defense.chooser).__module__)
+        assert config.resolved["defense"][DIGEST] == code_digest(type(config.defense.filter).__module__)
         pipeline = Pipeline(config, config.dataset.load(), Store(workshop.root), Machine(accelerator="cpu"))
         return pipeline.poison.key, pipeline.threat.key, pipeline.clean.key
 

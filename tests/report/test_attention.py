@@ -33,7 +33,7 @@ def test_the_most_suspicious_come_first_and_unscored_ones_last(smoke):
 
 def test_a_picture_has_a_row_for_each_locating_defense_and_the_boxes_in_it(smoke):
     pipeline, _ = smoke
-    defense = pipeline.config.defense.chooser
+    defense = pipeline.config.defense.filter
     chosen = gallery.most_suspicious(pipeline, 6)
     figure = gallery.gallery(pipeline, [defense, defense], 6)
     axes = np.array(figure.axes).reshape(3, 6)
@@ -52,7 +52,7 @@ def test_a_picture_has_a_row_for_each_locating_defense_and_the_boxes_in_it(smoke
 
 
 def test_a_defense_that_locates_nothing(smoke, workshop):
-    none = workshop.pipeline(defense="none").config.defense.chooser
+    none = workshop.pipeline(defense="none").config.defense.filter
     with pytest.raises(BenchError, match="none locates no trigger"):
         gallery.gallery(smoke[0], [none], 3)
 

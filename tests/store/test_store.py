@@ -23,7 +23,7 @@ from hypothesis import given, settings, strategies as st
 from bench.errors import BenchError
 from bench.store import store as module
 from bench.store.store import (
-    Notebook,
+    StepCache,
     Store,
     canonical,
     key_of,
@@ -275,8 +275,8 @@ def test_a_step_is_computed_once_even_by_another_notebook(tmp_path):
         calls.append(1)
         return {"x": np.asfortranarray(np.arange(4.0).reshape(2, 2))}
 
-    first = Notebook(tmp_path / "notes").step("round-1", compute)
-    second = Notebook(tmp_path / "notes").step("round-1", compute)
+    first = StepCache(tmp_path / "notes").step("round-1", compute)
+    second = StepCache(tmp_path / "notes").step("round-1", compute)
     assert len(calls) == 1
     assert first["x"].flags.c_contiguous
     assert second["x"].flags.c_contiguous
@@ -284,7 +284,7 @@ def test_a_step_is_computed_once_even_by_another_notebook(tmp_path):
 
 
 def test_a_damaged_step_is_computed_again(tmp_path, caplog):
-    notes = Notebook(tmp_path)
+    notes = StepCache(tmp_path)
     (tmp_path / "a.npz").write_bytes(b"PK")
     assert notes.step("a", lambda: {"x": np.ones(1)})["x"] == 1
     assert "step a is computed again" in caplog.text
@@ -293,7 +293,7 @@ def test_a_damaged_step_is_computed_again(tmp_path, caplog):
 @pytest.mark.parametrize("name", ["", "../a", "a/b", ".hidden", "a b"])
 def test_a_step_name_must_fit_a_file_name(tmp_path, name):
     with pytest.raises(BenchError, match="a step is named"):
-        Notebook(tmp_path).step(name, dict)
+        StepCache(tmp_path).step(name, dict)
 
 
 # --- making -----------------------------------------------------------------------------------------------

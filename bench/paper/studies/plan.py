@@ -162,7 +162,7 @@ class Planner:
 
     def _in_force(self, config: Config) -> dict[str, Any]:
         """Every option's value, as "defense.masks". Raises BenchError for values that do not fit the images."""
-        data, chooser = self._data(config), config.defense.chooser
+        data, chooser = self._data(config), config.defense.filter
         found = dict(config.attack.identity())
         values = {f"attack.{name}": value for name, value in found.items()}
         if hasattr(chooser, "in_force"):

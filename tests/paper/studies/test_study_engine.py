@@ -132,7 +132,7 @@ def test_the_forecast_counts_shared_stages_once_and_tries_once(planner, smoke, m
     )
     plan = planner(smoke[0].store.root).plan(search_study((0.5, 1, 2)))
     found = forecast(plan)
-    expected = [cell.pipeline.config.defense.chooser.forwards(160, 32) for cell in plan.cells if cell.step.x != 16]
+    expected = [cell.pipeline.config.defense.filter.forwards(160, 32) for cell in plan.cells if cell.step.x != 16]
     assert (found.stages, len(tried)) == (2, 1)
     assert found.seconds == pytest.approx(0.25 * sum(expected), rel=1e-3)  # whole passes there
     own = forecast(planner(smoke[0].store.root).plan(search_study((1,))))

@@ -80,7 +80,7 @@ def test_a_value_that_does_not_fit_is_skipped(planner):
 def test_settings_go_to_the_defenses_that_have_them(planner):
     lines = (POISONCAM, Line(label="", defense="none"))
     plan = planner(settings=("defense.masks=8", "train.epochs=1")).plan(study(lines=lines))
-    assert plan.cells[0].pipeline.config.defense.chooser.masks == 8
+    assert plan.cells[0].pipeline.config.defense.filter.masks == 8
     assert [cell.pipeline.config.train.epochs for cell in plan.cells] == [1, 1]
     with pytest.raises(BenchError, match=r"no defense of study 'toy' \('poisoncam' or 'none'\) has this option"):
         planner(settings=("defense.mask=8",)).plan(study(lines=lines))
@@ -92,7 +92,7 @@ def test_multiples_start_from_what_the_user_set(planner):
     plan = planner(settings=("defense.masks=20",)).plan(
         study(steps=Multiples(option="defense.masks", by=(0.5, 1), least=2))
     )
-    assert [cell.pipeline.config.defense.chooser.masks for cell in plan.cells] == [10, 20]
+    assert [cell.pipeline.config.defense.filter.masks for cell in plan.cells] == [10, 20]
 
 
 def test_the_number_of_targets(planner, workshop):

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench import Attack, BenchError, Poison, Scene, Seeds, nearest
+from bench import Attack, BenchError, Poison, Seeds, SplitInfo, nearest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ class Confetti(Attack):
             raise BenchError(f"there is no class {self.target}: {len(classes)} classes, so 0 to {len(classes) - 1}")
         return (self.target,)
 
-    def poison_train(self, scene: Scene, seeds: Seeds) -> list[Poison]:
+    def poison_train(self, scene: SplitInfo, seeds: Seeds) -> list[Poison]:
         """A row for each chosen image of the target class."""
         (target,) = self.targets(scene.classes)
         members = np.flatnonzero(scene.labels == target)
@@ -52,11 +52,11 @@ class Confetti(Attack):
         chosen = seeds.child("choose").numpy().choice(members, count, replace=False)
         return [self._row(int(index), scene, seeds) for index in sorted(chosen)]
 
-    def poison_val(self, trigger: int, scene: Scene, seeds: Seeds) -> list[Poison]:
+    def poison_val(self, trigger: int, scene: SplitInfo, seeds: Seeds) -> list[Poison]:
         """A row for every image."""
         return [self._row(index, scene, seeds) for index in range(len(scene.labels))]
 
-    def _row(self, index: int, scene: Scene, seeds: Seeds) -> Poison:
+    def _row(self, index: int, scene: SplitInfo, seeds: Seeds) -> Poison:
         side, node = self.cells * self.cell, seeds.child(index)
         if side > scene.size:
             raise BenchError(f"confetti of {side} px is larger than the images ({scene.size} px): lower cells or cell")
