@@ -4,16 +4,32 @@ from __future__ import annotations
 
 from bench import Control, Defense, TrainingDefense, hookimpl
 
+from .baselines import ActivationClustering, Colour, Compactness, IsolationForest, KNNDensity, Spectral
 from .controls import CleanSet, Oracle, RandomRemoval
 from .icutmix import ICutMix
 from .none import NoDefense
 from .patchsearch import PatchSearch
 from .poisoncam import PoisonCAM
 
-__all__ = ["CleanSet", "ICutMix", "NoDefense", "Oracle", "PatchSearch", "PoisonCAM", "RandomRemoval"]
+__all__ = [
+    "ActivationClustering",
+    "CleanSet",
+    "Colour",
+    "Compactness",
+    "ICutMix",
+    "IsolationForest",
+    "KNNDensity",
+    "NoDefense",
+    "Oracle",
+    "PatchSearch",
+    "PoisonCAM",
+    "RandomRemoval",
+    "Spectral",
+]
 
 
 @hookimpl
 def bench_defenses() -> list[type[Defense] | type[TrainingDefense] | type[Control]]:
     """The built-in defenses, and the controls to compare them with."""
-    return [NoDefense, PatchSearch, PoisonCAM, ICutMix, Oracle, RandomRemoval, CleanSet]
+    baselines = [Colour, Spectral, Compactness, KNNDensity, IsolationForest, ActivationClustering]
+    return [NoDefense, PatchSearch, PoisonCAM, ICutMix, *baselines, Oracle, RandomRemoval, CleanSet]

@@ -1,0 +1,12 @@
+"""Baselines that any reader would think of: one score for each image, one rule for the threshold."""
+
+from __future__ import annotations
+
+from .activation_clustering import ActivationClustering
+from .colour import Colour
+from .compactness import Compactness
+from .isolation_forest import IsolationForest
+from .knn_density import KNNDensity
+from .spectral import Spectral
+
+__all__ = ["ActivationClustering", "Colour", "Compactness", "IsolationForest", "KNNDensity", "Spectral"]

@@ -1,0 +1,61 @@
+"""Activation clustering."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench import BenchError, View
+
+from .baseline import Baseline, clustered, raw_features, unit_features
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActivationClustering(Baseline):
+    """Activation clustering: a class that splits cleanly into a large and a small half hides poison in the small one.
+
+    Chen et al., "Detecting backdoor attacks on deep neural networks by activation clustering" (SafeAI 2019): the
+    features of one class, reduced to 10 dimensions, are cut in two by k-means. Score: how much smaller the image's
+    half is than an even split (0 for the larger half, up to 1), times the silhouette of the split, clipped at 0.
+    Departures: there are no labels, so k-means clusters stand in for classes; PCA stands in for ICA (the paper found
+    them alike); size and silhouette, which the paper looks at by turns, are multiplied.
+    """
+
+    name: ClassVar[str] = "activation-clustering"
+    needs: ClassVar[frozenset[str]] = frozenset({"encoder"})
+    clusters: int = field(default=10, metadata={"help": "k-means clusters that stand in for classes"})
+    dimensions: int = field(default=10, metadata={"help": "principal components of each cluster's features"})
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for option in ("clusters", "dimensions"):
+            if getattr(self, option) < 1:
+                raise BenchError(f"{option} is {getattr(self, option)}, expected 1 or more")
+
+    def scores(self, view: View) -> NDArray[np.float64]:
+        """See the class."""
+        features, seed = raw_features(view), view.seeds("clusters").value % 2**31
+        classes, _ = clustered(unit_features(view), self.clusters, seed)
+        score = np.zeros(len(view))
+        for number in range(self.clusters):
+            members = np.flatnonzero(classes == number)
+            if len(members) > 2 * self.dimensions:
+                score[members] = self._split(features[members], seed)
+        return score
+
+    def _split(self, features: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
+        """The score of each row of one cluster's features."""
+        from sklearn.decomposition import PCA
+        from sklearn.metrics import silhouette_score
+
+        components = min(self.dimensions, *features.shape)
+        reduced = PCA(components, svd_solver="full").fit_transform(features)
+        halves, _ = clustered(reduced, 2, seed)
+        count = np.bincount(halves, minlength=2)
+        if count.min() < 2:
+            return np.zeros(len(features))
+        silhouette = max(0.0, float(silhouette_score(reduced, halves, sample_size=2000, random_state=seed)))
+        return (1 - 2 * count[halves] / len(features)).clip(0) * silhouette

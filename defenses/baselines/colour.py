@@ -1,0 +1,34 @@
+"""A statistic of the pixels alone: no encoder, no learning."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench import View
+
+from .baseline import BATCH, Baseline
+
+
+@dataclass(frozen=True, kw_only=True)
+class Colour(Baseline):
+    """Colour: the strongest colour of an image, since a mosaic trigger is more saturated than a photograph.
+
+    Score: the mean of the `COUNT` largest spreads (largest minus smallest of the three channels, 0 to 255) over the
+    pixels of the image. No paper: the first thing one would try, and so the first thing to compare with.
+    """
+
+    name: ClassVar[str] = "colour"
+    COUNT: ClassVar[int] = 16
+
+    def scores(self, view: View) -> NDArray[np.float64]:
+        """See the class."""
+        found = []
+        for start in range(0, len(view), BATCH):
+            images = view.batch(range(start, min(start + BATCH, len(view)))).flatten(2)
+            spread = images.amax(1).float() - images.amin(1).float()
+            found.append(spread.topk(min(self.COUNT, spread.shape[1]), 1).values.mean(1).double().numpy())
+        return np.concatenate(found)
