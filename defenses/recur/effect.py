@@ -1,0 +1,77 @@
+"""Does a patch act? What pasting it does to the encoder's features, against random patches of the same size."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bench import Seeds, View
+
+IMAGES = 64  # images that a patch is pasted on
+RANDOM = 32  # random patches that set the limit
+
+
+class Effect(NamedTuple):
+    """Pull of a patch, and the pulls (RANDOM,) of random patches of its size, all in [-1, 1]."""
+
+    pull: float
+    random: NDArray[np.float64]
+
+    @property
+    def rank(self) -> float:
+        """Share of the random patches that pull less, in [0, 1]."""
+        return float((self.random < self.pull).mean())
+
+
+class Pull:
+    """Pull of a patch: how much more alike the features of `IMAGES` images are with the patch than without.
+
+    |mean of the unit features with it|^2 - |mean without it|^2, after pasting it at a random place on each. 0 where
+    pasting changes nothing, large where all pasted images become alike, which is what a trigger is for. It needs no
+    clusters and IMAGES passes through the encoder.
+    """
+
+    def __init__(self, view: View, seeds: Seeds) -> None:
+        self._view, self._seeds = view, seeds
+        rng = seeds.numpy()
+        chosen = np.sort(rng.permutation(len(view))[:IMAGES])
+        self._images = view.batch(chosen).float() / 255
+        self._before = self._alike(self._images)
+        self._limits: dict[tuple[int, int], NDArray[np.float64]] = {}
+
+    def __call__(self, patch: Tensor) -> Effect:
+        """The effect of a patch (3, h, w) in [0, 1]."""
+        shape = int(patch.shape[1]), int(patch.shape[2])
+        if shape not in self._limits:
+            self._limits[shape] = np.array([self._pull(each) for each in self._windows(shape)])
+        return Effect(self._pull(patch), self._limits[shape])
+
+    def _pull(self, patch: Tensor) -> float:
+        height, width = patch.shape[1:]
+        size = self._images.shape[-1]
+        rng = self._seeds.child("places").numpy()  # the same places for every patch of a size
+        pasted = self._images.clone()
+        for image in pasted:
+            top, left = rng.integers(size - height + 1), rng.integers(size - width + 1)
+            image[:, top : top + height, left : left + width] = patch
+        return self._alike(pasted) - self._before
+
+    def _alike(self, images: Tensor) -> float:
+        features = self._view.encoder(images)
+        unit = features / features.norm(dim=1, keepdim=True).clamp_min(1e-12)
+        return float(unit.mean(0).square().sum())
+
+    def _windows(self, shape: tuple[int, int]) -> list[Tensor]:
+        """Random windows of random images."""
+        rng = self._seeds.child("windows", *shape).numpy()
+        size, found = self._images.shape[-1], []
+        for index in rng.integers(len(self._view), size=RANDOM):
+            top, left = rng.integers(size - shape[0] + 1), rng.integers(size - shape[1] + 1)
+            image = self._view.batch([int(index)])[0].float() / 255
+            found.append(image[:, top : top + shape[0], left : left + shape[1]])
+        return found

@@ -1,0 +1,107 @@
+"""One trigger after another: the strongest seed, its template, what carries it, whether it counts; then the next seed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .trigger import Matches, Template, align, match_all
+
+if TYPE_CHECKING:
+    from bench import View
+
+    from .effect import Effect, Pull
+    from .recurrence import Recurrence
+
+HOLE = (
+    0.1  # between the NCC of what carries a planted patch and of all others: 0.2 to 0.5 measured; textures under 0.04
+)
+LEAST = 6  # images that must carry a trigger
+SAMPLE = 1000  # random images that a template is first held against
+PATIENCE = 12  # seeds in a row that lead to nothing, after which the search ends
+NARROWEST = 5  # px: the smallest side of a template
+
+
+@dataclass(frozen=True)
+class Found:
+    """A recurring patch: its template, its best match in every image, the NCC over which an image carries it, how wide
+    the hole there is, and what it does to the encoder (None where no encoder was asked)."""
+
+    template: Template
+    matches: Matches
+    limit: float
+    hole: float
+    effect: Effect | None
+
+    @property
+    def carriers(self) -> NDArray[np.bool_]:
+        """Which images carry it, (N,) bool."""
+        return self.matches.score > self.limit
+
+
+def hole(scores: NDArray[np.float32], least: int = LEAST) -> tuple[float, float]:
+    """The widest hole in the upper half of the sorted scores, with at least `least` above it: its width and middle."""
+    ranked = np.sort(scores)[::-1].astype(np.float64)
+    last = max(least, len(ranked) // 2)
+    steps = ranked[least - 1 : last] - ranked[least : last + 1]
+    if not len(steps):
+        return 0.0, 1.0
+    place = int(steps.argmax()) + least - 1
+    return float(steps.max()), float(ranked[place] + ranked[place + 1]) / 2
+
+
+class Peeling:
+    """The search over all seeds of a view."""
+
+    def __init__(self, view: View, pull: Pull | None, rng: np.random.Generator) -> None:
+        self._view, self._pull = view, pull
+        self._sample = np.sort(rng.permutation(len(view))[:SAMPLE])
+
+    def __call__(self, seeds: Recurrence) -> Iterator[Found]:
+        """Every patch that recurs and acts; what carries one found before is not a seed any more."""
+        carried = np.zeros(len(self._view), bool)
+        misses, tried = 0, set()
+        for number in np.argsort(-seeds.score, kind="stable"):
+            image = int(seeds.windows.image[number])
+            if carried[image] or image in tried:
+                continue
+            tried.add(image)
+            found = self._candidate(seeds, int(number))
+            if found is not None and not carried[found.carriers].all():
+                yield found
+                carried |= found.carriers
+                misses = 0
+            misses += 1
+            if misses > PATIENCE:
+                return
+
+    def _candidate(self, seeds: Recurrence, number: int) -> Found | None:
+        """What one seed leads to, if it counts."""
+        there = seeds.twin_image[number] >= 0
+        image = np.concatenate([seeds.windows.image[[number]], seeds.twin_image[number][there]])
+        box = np.concatenate([seeds.windows.box[[number]], seeds.twin_box[number][there]])
+        aligned = align(self._view, image, box, NARROWEST)
+        if aligned is None:
+            return None
+        pixels = aligned.template.pixels
+        few = np.union1d(self._sample, image)
+        width, _ = hole(match_all(self._view, pixels, few).score)
+        effect = self._pull(pixels) if self._pull else None
+        if not counts(width, effect):
+            return None
+        matches = match_all(self._view, pixels, np.arange(len(self._view)))
+        width, limit = hole(matches.score)
+        return Found(aligned.template, matches, limit, width, effect) if counts(width, effect) else None
+
+
+def counts(width: float, effect: Effect | None) -> bool:
+    """Whether a recurring patch is a trigger.
+
+    A hole as wide as HOLE: something was planted. If an encoder is at hand it must also act, more than three of four
+    random patches do: a watermark that the encoder learnt to ignore does not.
+    """
+    return width >= HOLE and (effect is None or effect.rank >= 0.75)

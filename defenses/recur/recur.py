@@ -1,0 +1,119 @@
+"""The defense `recur`: a planted patch is a patch that comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench import BenchError, Defense, Verdict, View
+
+from .effect import Pull
+from .peel import Found, Peeling
+from .recurrence import Index, Recurrence, Whitening, described, sample_rows, widths
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recur(Defense):
+    """Recur: finds patches that come back in many images, to the pixel, and removes what carries one that acts.
+
+    Ours (no paper). Recurrence: whitened descriptors of all windows of several widths, nearest neighbours by faiss; a
+    window's score is its similarity to the rank-th nearest other image. Trigger: the twins of the most recurrent window
+    are aligned, the rectangle of pixels that vary least is the trigger's, its mean the template, matched everywhere by
+    normalised cross-correlation over seven sizes. A planted patch leaves a hole between the images that carry it and
+    all others. Effect: pasted on random images it makes their features alike, more than random patches do. Peel: what
+    carries it is set aside, and the next seed is tried. docs/recur.md has each step with its reasons.
+    """
+
+    name: ClassVar[str] = "recur"
+    needs: ClassVar[frozenset[str]] = frozenset({"encoder"})
+
+    effect: bool = field(
+        default=True, metadata={"help": "ask the encoder whether a patch acts; false: recurrence alone"}
+    )
+    smallest: float = field(default=0.16, metadata={"help": "smallest window, as a share of the image width"})
+    largest: float = field(default=0.4, metadata={"help": "largest window, as a share of the image width"})
+    queries: int | None = field(
+        default=None, metadata={"help": "images whose windows are looked up; by the rule N/10, 400 to 5000"}
+    )
+    rank: int = field(default=20, metadata={"help": "in how many other images a window must come back"})
+
+    def __post_init__(self) -> None:
+        if not 0 < self.smallest <= self.largest <= 1:
+            raise BenchError(
+                f"smallest={self.smallest}, largest={self.largest}: expected shares of the width, "
+                "0 < smallest <= largest <= 1"
+            )
+        for option in ("queries", "rank"):
+            value = getattr(self, option)
+            if value is not None and value < 1:
+                raise BenchError(f"{option} is {value}, expected 1 or more")
+
+    def clean(self, view: View) -> Verdict:
+        """Remove every image that carries a patch that recurs and acts."""
+        rng = view.seeds("recur").numpy()
+        seeds = self.recurrence(view, rng)
+        pull = Pull(view, view.seeds("pull")) if self.effect else None
+        found = list(Peeling(view, pull, rng)(seeds))
+        keep, score, boxes = np.ones(len(view), bool), np.full(len(view), -1.0), np.full((len(view), 4), -1)
+        for each in found:
+            margin = (each.matches.score.astype(np.float64) - each.limit) / max(1e-6, 1 - each.limit)
+            better = margin > score
+            score, keep = np.where(better, margin, score), keep & ~each.carriers
+            boxes[better] = each.matches.box[better]
+        if not keep.any():
+            keep[:] = True
+        facts = {"triggers": [described_as(each) for each in found], "seeds": len(seeds.score)}
+        if not found:
+            return Verdict(keep=keep, score=self._unsure(view, seeds), facts=facts)
+        return Verdict(keep=keep, score=score, trigger_score=score.copy(), boxes=boxes.astype(np.int64), facts=facts)
+
+    def recurrence(self, view: View, rng: np.random.Generator) -> Recurrence:
+        """The best window of each query image, and its twins."""
+        sizes = widths(self.smallest * view.size, self.largest * view.size)
+        whiten = Whitening.of(sample_rows(view, sizes, rng))
+        index = Index(view, sizes, whiten)
+        count = self.queries or int(np.clip(len(view) // 10, 400, 5000))
+        asked = np.sort(rng.permutation(len(view))[:count])
+        found = [index.recurrence(rows, windows, self.rank) for rows, windows in described(view, asked, sizes, whiten)]
+        return best_of_each(found)
+
+    def _unsure(self, view: View, seeds: Recurrence) -> NDArray[np.float64]:
+        """A score where nothing was found: how much an image recurs, -1 where it was not looked up."""
+        score = np.full(len(view), -1.0)
+        score[seeds.windows.image] = seeds.score - 1.0
+        return score
+
+
+def best_of_each(parts: Sequence[Recurrence]) -> Recurrence:
+    """The most recurrent windows, a few of each image."""
+    from .recurrence import Windows
+
+    score = np.concatenate([part.score for part in parts])
+    image = np.concatenate([part.windows.image for part in parts])
+    order = np.lexsort((-score, image))
+    place = np.arange(len(order)) - np.searchsorted(image[order], image[order])
+    chosen = order[place < 1]
+    arrays = [np.concatenate([f(part) for part in parts])[chosen] for f in _COLUMNS]
+    return Recurrence(Windows(image[chosen], arrays[0]), score[chosen], arrays[1], arrays[2])
+
+
+_COLUMNS: tuple[Any, ...] = (lambda p: p.windows.box, lambda p: p.twin_image, lambda p: p.twin_box)
+
+
+def described_as(found: Found) -> dict[str, Any]:
+    """JSON-able: one trigger for the record."""
+    height, width = found.template.shape
+    effect = found.effect
+    return {
+        "size": [height, width],
+        "images": int(found.carriers.sum()),
+        "limit": round(found.limit, 4),
+        "hole": round(found.hole, 4),
+        "deviation": round(found.template.deviation, 4),
+        "pull": None if effect is None else round(effect.pull, 4),
+        "pull_rank": None if effect is None else round(effect.rank, 4),
+    }

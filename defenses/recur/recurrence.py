@@ -1,0 +1,191 @@
+"""Which windows come back? Whitened descriptors of all windows, and how near each one's twins in other images are.
+
+A planted patch is a patch that comes back: photographs hardly ever repeat a patch with structure, a trigger does in every
+poisoned image. No label, no cluster and no encoder is needed to see it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import faiss
+    from torch import Tensor
+
+    from bench import View
+
+GRID = 6  # a window is averaged to GRID x GRID colours, whatever its width
+STEP = 1.25  # from one window width to the next
+FLAT = 0.3  # share of windows, those with the least structure, that are left out: skies and borders recur by nature
+COMPONENTS = 48
+SHRINK = 1e-3  # times the largest eigenvalue, added to each: components that hold only noise are not blown up
+BATCH = 128
+NEIGHBOURS = 200
+TRAINING_ROWS = 60_000
+
+
+class Windows(NamedTuple):
+    """n windows: the image of each (n,) int64, and its box (n, 4) float32: top, left, height, width in px."""
+
+    image: NDArray[np.int64]
+    box: NDArray[np.float32]
+
+
+def widths(smallest: float, largest: float) -> list[float]:
+    """Window widths in px from `smallest` to about `largest`, each STEP times the one before."""
+    count = 1 + round(np.log(largest / smallest) / np.log(STEP))
+    return [smallest * STEP**number for number in range(count)]
+
+
+def patches(images: Tensor, width: float) -> tuple[Tensor, NDArray[np.float32]]:
+    """All windows about `width` px wide of `images` (B, 3, S, S) float: their colours (B, L, 3 * GRID**2), and boxes
+    (L, 4). The image is shrunk until the window is GRID px wide, so neighbours are a sixth of a window apart."""
+    import torch.nn.functional as F
+
+    size = images.shape[-1]
+    small = max(GRID, round(size * GRID / width))
+    shrunk = F.interpolate(images, size=(small, small), mode="bilinear", antialias=True)
+    found = F.unfold(shrunk, GRID).transpose(1, 2)
+    scale, side = size / small, small - GRID + 1
+    top, left = np.divmod(np.arange(side * side), side)
+    box = np.stack([top, left, np.full_like(top, GRID), np.full_like(top, GRID)], 1) * scale
+    return found, box.astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Whitening:
+    """Makes a window's colours a descriptor of length 1 in which common structure counts little and rare much.
+
+    Principal components of many windows, each divided by the square root of its eigenvalue. Without this, edges and
+    gradients, which photographs are full of, look alike everywhere.
+    """
+
+    mean: Tensor
+    basis: Tensor
+    flat: float
+
+    @classmethod
+    def of(cls, rows: Tensor) -> Whitening:
+        """From a sample of windows' colours (n, 108)."""
+        import torch
+
+        rows = _levelled(rows)
+        mean = rows.mean(0)
+        centred = rows - mean
+        values, vectors = torch.linalg.eigh(centred.T @ centred / len(rows))
+        keep = min(COMPONENTS, len(values))
+        scale = (values[-keep:] + SHRINK * values[-1]).rsqrt()
+        basis = vectors[:, -keep:] * scale
+        return cls(mean, basis, float((centred @ basis).norm(dim=1).quantile(FLAT)))
+
+    def __call__(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Descriptors (n, 48) of length 1, and which windows have structure enough to count, (n,) bool."""
+        found = (_levelled(rows) - self.mean) @ self.basis
+        length = found.norm(dim=1)
+        return found / length.clamp_min(1e-6)[:, None], length > self.flat
+
+
+def _levelled(rows: Tensor) -> Tensor:
+    """Without the window's mean brightness, which a planted patch may vary."""
+    return rows - rows.mean(1, keepdim=True)
+
+
+def floats(view: View, indices: NDArray[np.int64]) -> Tensor:
+    """Images (B, 3, S, S) as float32 in [0, 1]."""
+    return view.batch(indices).float() / 255
+
+
+def sample_rows(view: View, sizes: list[float], rng: np.random.Generator) -> Tensor:
+    """Colours (n, 108) of random windows of random images, of all sizes alike."""
+    import torch
+
+    chosen = np.sort(rng.permutation(len(view))[:400])
+    images, found = floats(view, chosen), []
+    for width in sizes:
+        rows = patches(images, width)[0].flatten(0, 1)
+        pick = torch.from_numpy(rng.permutation(len(rows))[: TRAINING_ROWS // len(sizes)])
+        found.append(rows[pick])
+    return torch.cat(found)
+
+
+def described(
+    view: View, indices: NDArray[np.int64], sizes: list[float], whiten: Whitening
+) -> Iterator[tuple[NDArray[np.float32], Windows]]:
+    """Descriptors (n, 48) and windows of a batch of images at a time; flat windows are left out."""
+    for start in range(0, len(indices), BATCH):
+        part = indices[start : start + BATCH]
+        images = floats(view, part)
+        for width in sizes:
+            rows, box = patches(images, width)
+            found, structured = whiten(rows.flatten(0, 1))
+            keep = structured.numpy()
+            image = np.repeat(part, len(box))[keep]
+            yield found[structured].numpy(), Windows(image, np.tile(box, (len(part), 1))[keep])
+
+
+class Recurrence(NamedTuple):
+    """Of n query windows: the windows, their score (n,), and for each its nearest twin in each of up to m other
+    images, most alike first: image (n, m), -1 where there is none, and box (n, m, 4)."""
+
+    windows: Windows
+    score: NDArray[np.float32]
+    twin_image: NDArray[np.int64]
+    twin_box: NDArray[np.float32]
+
+
+class Index:
+    """All windows of a view, searchable by descriptor (faiss: inverted lists; half precision where there are many)."""
+
+    def __init__(self, view: View, sizes: list[float], whiten: Whitening) -> None:
+        parts, images, boxes = [], [], []
+        self._index: faiss.Index | None = None
+        everything = np.arange(len(view))
+        for found, windows in described(view, everything, sizes, whiten):
+            parts.append(found.astype(np.float16))
+            images.append(windows.image.astype(np.int32))
+            boxes.append(windows.box.astype(np.float16))
+            view.progress("images described", int(windows.image[-1]) + 1 if len(windows.image) else 0, len(view))
+        self._image, self._box = np.concatenate(images), np.concatenate(boxes)
+        self._build(parts)
+
+    def _build(self, parts: list[NDArray[np.float16]]) -> None:
+        import faiss
+
+        count = sum(map(len, parts))
+        lists = int(np.clip(2 ** round(np.log2(4 * np.sqrt(count))), 16, 16384))
+        self._index = faiss.index_factory(COMPONENTS, f"IVF{lists},SQfp16", faiss.METRIC_INNER_PRODUCT)
+        rng = np.random.default_rng(0)
+        take = min(count, 40 * lists)
+        training = np.concatenate([p[rng.permutation(len(p))[: max(1, take * len(p) // count)]] for p in parts])
+        self._index.train(training.astype(np.float32))
+        for part in parts:
+            self._index.add(part.astype(np.float32))
+        self._index.nprobe = 8
+
+    def recurrence(self, rows: NDArray[np.float32], windows: Windows, rank: int) -> Recurrence:
+        """How near the rank-th nearest *other image* comes to each query window."""
+        similarity, place = self._index.search(rows, NEIGHBOURS)  # type: ignore[union-attr]
+        image = np.where(place >= 0, self._image[place], windows.image[:, None])
+        other = image != windows.image[:, None]
+        first = other & _first_of_its_image(image)
+        order = np.argsort(~first, axis=1, kind="stable")[:, :rank]  # distinct other images, most alike first
+        there = np.take_along_axis(first, order, 1)
+        score = np.where(there, np.take_along_axis(similarity, order, 1), 0.0)[:, -1]
+        twin = np.take_along_axis(place, order, 1)
+        return Recurrence(windows, score, np.where(there, self._image[twin], -1), self._box[twin].astype(np.float32))
+
+
+def _first_of_its_image(image: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Of rows of image numbers (n, k): where each number stands for the first time in its row."""
+    order = np.argsort(image, axis=1, kind="stable")
+    ranked = np.take_along_axis(image, order, 1)
+    fresh = np.ones_like(ranked, bool)
+    fresh[:, 1:] = ranked[:, 1:] != ranked[:, :-1]
+    found = np.empty_like(fresh)
+    np.put_along_axis(found, order, fresh, 1)
+    return found

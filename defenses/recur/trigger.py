@@ -1,0 +1,212 @@
+"""From one window that comes back to the trigger: align its twins, keep the pixels that do not vary, match that everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bench import View
+
+SIZES = (0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.35)
+"""Sizes at which a template is looked for, as shares of its own."""
+MARGIN = 0.4  # px around the seed's window that are looked at too, as a share of its width
+STACK = 24  # windows of as many images are aligned
+ROUNDS = 4
+GROWTH = 2.2  # a template this many times wider than its seed's window has run away
+BATCH = 256
+
+
+class Matches(NamedTuple):
+    """For each of n images the best place of a template: score (n,), its NCC in [-1, 1], and box (n, 4) int64."""
+
+    score: NDArray[np.float32]
+    box: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Template:
+    """A trigger as it is believed to look: pixels (3, h, w) float32 in [0, 1], and how much its pixels vary between
+    the aligned images, as a share of what chance gives (0: not at all, 1: as pixels of any images do)."""
+
+    pixels: Tensor
+    deviation: float
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width in px."""
+        return int(self.pixels.shape[1]), int(self.pixels.shape[2])
+
+
+def match(images: Tensor, template: Tensor, sizes: Sequence[float] = SIZES) -> Matches:
+    """The best place of `template` (3, h, w) in each of `images` (B, 3, S, S), at each of `sizes` times its own size.
+
+    The score is the zero-mean normalised cross-correlation, which brightness and contrast do not change.
+    """
+    import torch
+    import torch.nn.functional as F
+
+    best = torch.full((len(images),), -1.0)
+    box = torch.zeros((len(images), 4), dtype=torch.int64)
+    shapes = {tuple(max(4, round(side * size)) for side in template.shape[1:]) for size in sizes}
+    for height, width in sorted(shapes):
+        if max(height, width) > images.shape[-1]:
+            continue
+        score = ncc(images, F.interpolate(template[None], size=(height, width), mode="bilinear", antialias=True)[0])
+        value, place = score.flatten(1).max(1)
+        better = value > best
+        best = torch.where(better, value, best)
+        found = torch.stack([place // score.shape[2], place % score.shape[2]], 1)
+        box[better] = torch.cat([found, found.new_tensor([[height, width]]).expand_as(found)], 1)[better]
+    return Matches(best.numpy(), box.numpy())
+
+
+def ncc(images: Tensor, template: Tensor) -> Tensor:
+    """Zero-mean normalised cross-correlation (B, S - h + 1, S - w + 1) of images (B, 3, S, S) with (3, h, w)."""
+    import torch
+    import torch.nn.functional as F
+
+    zero = template - template.mean()
+    norm = zero.norm().clamp_min(1e-6)
+    count = template.numel()
+    area = template.shape[1:]
+    together = F.conv2d(images, zero[None])[:, 0]
+    sums = F.avg_pool2d(torch.stack([images.sum(1), images.square().sum(1)], 1), area, 1) * (area[0] * area[1])
+    variance = (sums[:, 1] - sums[:, 0].square() / count).clamp_min(0)
+    # Under a grey level or two of contrast there is no structure that could be alike.
+    return together / (variance.sqrt().clamp_min(0.01 * count**0.5) * norm)
+
+
+def match_all(view: View, template: Tensor, indices: NDArray[np.int64], sizes: Sequence[float] = SIZES) -> Matches:
+    """`match` on the images at `indices`, a batch at a time."""
+    scores, boxes = [], []
+    for start in range(0, len(indices), BATCH):
+        part = view.batch(indices[start : start + BATCH]).float() / 255
+        found = match(part, template, sizes)
+        scores.append(found.score)
+        boxes.append(found.box)
+    return Matches(np.concatenate(scores), np.concatenate(boxes))
+
+
+def crops(images: Tensor, boxes: NDArray[np.float64], size: tuple[int, int], margin: int) -> Tensor:
+    """From each image (B, 3, S, S) its box (top, left, height, width), stretched to `size` px, with `margin` of these px
+    around it: (B, 3, h + 2 margin, w + 2 margin). NaN beyond the image's edges."""
+    import torch
+    import torch.nn.functional as F
+
+    side = images.shape[-1]
+    height, width = size[0] + 2 * margin, size[1] + 2 * margin
+    box = torch.from_numpy(np.asarray(boxes, np.float32))
+    step = box[:, 2:] / torch.tensor(size)
+    down = box[:, 0, None] + (torch.arange(height) - margin + 0.5) * step[:, :1]
+    across = box[:, 1, None] + (torch.arange(width) - margin + 0.5) * step[:, 1:]
+    grid = torch.stack(
+        [
+            (2 * across / side - 1)[:, None, :].expand(-1, height, -1),
+            (2 * down / side - 1)[:, :, None].expand(-1, -1, width),
+        ],
+        -1,
+    )
+    found = F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    outside = (grid.abs() > 1).any(-1)[:, None]
+    return found.masked_fill(outside, float("nan"))
+
+
+def levelled(stack: Tensor, core: tuple[slice, slice]) -> Tensor:
+    """Each crop of a stack with the mean 0 and the deviation 1 of its core, so that light and contrast do not count."""
+    inner = stack[:, :, core[0], core[1]].flatten(1)
+    mean, deviation = inner.nanmean(1), inner.nan_to_num(0).std(1).clamp_min(0.02)
+    return (stack - mean[:, None, None, None]) / deviation[:, None, None, None]
+
+
+def deviation_map(stack: Tensor) -> Tensor:
+    """How much each pixel varies over a levelled stack (n, 3, h, w): (h, w), about 1 where it is chance. Pixels that
+    under half of the crops have are chance."""
+    there = ~stack.isnan()
+    count = there.sum(0).clamp_min(1)
+    mean = stack.nan_to_num(0).sum(0) / count
+    squared = ((stack - mean).nan_to_num(0) ** 2).sum(0) / count
+    found = squared.mean(0).sqrt()
+    return found.masked_fill(there.float().mean(0).amin(0) < 0.5, 1.0)
+
+
+def steadiest(vary: NDArray[np.float64], smallest: int) -> tuple[slice, slice, float]:
+    """The rectangle of a deviation map (h, w) whose pixels vary least against those around it, and by what share: its
+    mean deviation over that of the rest (0: not at all, 1: as the rest).
+
+    Of all rectangles with sides of at least `smallest` the one with the largest variance between inside and outside,
+    p (1 - p) (outside - inside)^2, as Otsu (1979) splits a histogram: no threshold, no unit.
+    """
+    height, width = vary.shape
+    total = np.zeros((height + 1, width + 1))
+    total[1:, 1:] = vary.cumsum(0).cumsum(1)
+    place = np.arange(width + 1)
+    across = place[None, :] - place[:, None]  # [left, right]: columns between them
+    best, found = 0.0, (slice(0, height), slice(0, width), 1.0)
+    for top in range(height - smallest + 1):
+        for bottom in range(top + smallest, height + 1):
+            row = total[bottom] - total[top]
+            count = np.where(across >= smallest, across * (bottom - top), 1).clip(1, vary.size - 1)
+            inside = (row[None, :] - row[:, None]) / count
+            outside = (total[-1, -1] - inside * count) / (vary.size - count)
+            share = count / vary.size
+            score = np.where(
+                (across >= smallest) & (inside < outside), share * (1 - share) * (outside - inside) ** 2, 0
+            )
+            left, right = np.divmod(score.argmax(), width + 1)
+            if score[left, right] > best:
+                best = float(score[left, right])
+                ratio = float(inside[left, right] / outside[left, right])
+                found = slice(top, bottom), slice(int(left), int(right)), ratio
+    return found
+
+
+class Aligned(NamedTuple):
+    """A template, and the images and boxes that it was learnt from."""
+
+    template: Template
+    image: NDArray[np.int64]
+    box: NDArray[np.int64]
+
+
+def align(view: View, image: NDArray[np.int64], box: NDArray[np.float32], smallest: int) -> Aligned | None:
+    """The template behind a window and its twins: images (m,) and boxes (m, 4), the seed's first; None where no part
+    of it stays the same.
+
+    Each round stretches the boxes to one size, keeps the rectangle of pixels that vary least, takes their mean as the
+    template, and looks for it in the same images again.
+    """
+
+    images = view.batch(image).float() / 255
+    size = tuple(max(smallest, round(float(side))) for side in box[0, 2:])
+    boxes, template, chosen = box.astype(np.float64), None, np.arange(len(image))[:STACK]
+    deviation = 1.0
+    for _ in range(ROUNDS):
+        margin = max(2, round(MARGIN * max(size)))
+        stack = crops(images[chosen], boxes[chosen], size, margin)
+        inner = slice(margin, margin + size[0]), slice(margin, margin + size[1])
+        even = levelled(stack, inner)
+        vary = deviation_map(even).numpy().astype(np.float64)
+        rows, columns, deviation = steadiest(vary, smallest)
+        template = _mean(even[:, :, rows, columns], stack, inner)
+        size = int(template.shape[1]), int(template.shape[2])
+        if max(size) > GROWTH * max(box[0, 2:]):
+            return None
+        found = match(images, template)
+        boxes = found.box.astype(np.float64)
+        chosen = np.argsort(-found.score, kind="stable")[:STACK]
+    assert template is not None
+    return Aligned(Template(template, deviation), image[chosen], boxes[chosen].astype(np.int64))
+
+
+def _mean(even: Tensor, stack: Tensor, inner: tuple[slice, slice]) -> Tensor:
+    """The mean of levelled crops, with the light and contrast that the crops have on average."""
+    flat = stack[:, :, inner[0], inner[1]].flatten(1)
+    light, contrast = flat.nanmean(), flat.nan_to_num(0).std(1).mean()
+    return (even.nanmean(0).nan_to_num(0) * contrast + light).clamp(0, 1)
