@@ -1,4 +1,4 @@
-"""One trigger after another: the strongest seed, its template, what carries it, whether it counts; then the next seed."""
+"""One trigger after another: the strongest seed, its template, what carries it, whether it counts; then the next."""
 
 from __future__ import annotations
 

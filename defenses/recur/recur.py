@@ -32,7 +32,7 @@ class Recur(Defense):
     needs: ClassVar[frozenset[str]] = frozenset({"encoder"})
 
     effect: bool = field(
-        default=True, metadata={"help": "ask the encoder whether a patch acts; false: recurrence alone"}
+        default=True, metadata={"help": "ask the encoder whether it acts; false: recurrence alone"}
     )
     smallest: float = field(default=0.16, metadata={"help": "smallest window, as a share of the image width"})
     largest: float = field(default=0.4, metadata={"help": "largest window, as a share of the image width"})

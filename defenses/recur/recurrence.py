@@ -1,7 +1,7 @@
 """Which windows come back? Whitened descriptors of all windows, and how near each one's twins in other images are.
 
-A planted patch is a patch that comes back: photographs hardly ever repeat a patch with structure, a trigger does in every
-poisoned image. No label, no cluster and no encoder is needed to see it.
+A planted patch is a patch that comes back: photographs hardly ever repeat a patch with structure, a trigger does in
+every poisoned image. No label, no cluster and no encoder is needed to see it.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ COMPONENTS = 48
 SHRINK = 1e-3  # times the largest eigenvalue, added to each: components that hold only noise are not blown up
 BATCH = 128
 NEIGHBOURS = 200
+PROBES = 8  # inverted lists looked into for a query
 TRAINING_ROWS = 60_000
 
 
@@ -157,15 +158,16 @@ class Index:
         import faiss
 
         count = sum(map(len, parts))
-        lists = int(np.clip(2 ** round(np.log2(4 * np.sqrt(count))), 16, 16384))
+        lists = int(np.clip(2 ** round(np.log2(np.sqrt(count))), 16, 4096))
         self._index = faiss.index_factory(COMPONENTS, f"IVF{lists},SQfp16", faiss.METRIC_INNER_PRODUCT)
+        self._index.cp.niter = 10
         rng = np.random.default_rng(0)
         take = min(count, 40 * lists)
         training = np.concatenate([p[rng.permutation(len(p))[: max(1, take * len(p) // count)]] for p in parts])
         self._index.train(training.astype(np.float32))
         for part in parts:
             self._index.add(part.astype(np.float32))
-        self._index.nprobe = 8
+        self._index.nprobe = PROBES
 
     def recurrence(self, rows: NDArray[np.float32], windows: Windows, rank: int) -> Recurrence:
         """How near the rank-th nearest *other image* comes to each query window."""

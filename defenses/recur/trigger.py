@@ -1,4 +1,4 @@
-"""From one window that comes back to the trigger: align its twins, keep the pixels that do not vary, match that everywhere."""
+"""From a window that comes back to the trigger: align its twins, keep the pixels that do not vary, match those."""
 
 from __future__ import annotations
 
@@ -95,8 +95,8 @@ def match_all(view: View, template: Tensor, indices: NDArray[np.int64], sizes: S
 
 
 def crops(images: Tensor, boxes: NDArray[np.float64], size: tuple[int, int], margin: int) -> Tensor:
-    """From each image (B, 3, S, S) its box (top, left, height, width), stretched to `size` px, with `margin` of these px
-    around it: (B, 3, h + 2 margin, w + 2 margin). NaN beyond the image's edges."""
+    """From each image (B, 3, S, S) its box (top, left, height, width), stretched to `size` px, and `margin` of these
+    px around it: (B, 3, h + 2 margin, w + 2 margin). NaN beyond the image's edges."""
     import torch
     import torch.nn.functional as F
 
