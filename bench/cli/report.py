@@ -46,8 +46,8 @@ def report(
 
 def _page(run: Path, output: Path, maps: Sequence[str], count: int, files: Sequence[Path], store: Path | None) -> None:
     from bench.records import record as records
-    from bench.report import report as page
     from bench.report.controls import beside
+    from bench.report.page import report as page
     from bench.store.store import write_bytes
 
     pipeline, plugins = common.reopened(run, store, files)

@@ -18,6 +18,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bench.store.cache import cache_folder
+
 from .images import in_threads
 
 SETTLED_NS = 2_000_000_000
@@ -46,15 +48,16 @@ class Ledger:
     def __init__(self, root: Path, class_name: str) -> None:
         self._root = root.resolve()
         name = hashlib.sha256(os.fsencode(self._root) + b"\0" + os.fsencode(class_name)).hexdigest()[:32]
-        self._file = _home() / f"{name}.json"
-        self._known: dict[str, list[Any]] = _load(self._file)
+        home = cache_folder()
+        self._file = None if home is None else home / "checked-files" / f"{name}.json"
+        self._known: dict[str, list[Any]] = _load(self._file) if self._file else {}
         self._changed = False
 
     def __enter__(self) -> Ledger:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._changed:
+        if self._changed and self._file:
             _save(self._file, self._known)
 
     def check(self, names: Sequence[str]) -> list[Checked]:
@@ -100,14 +103,6 @@ def check_bytes(data: bytes) -> Checked:
 def _stamp(path: Path) -> _Stamp:
     stat = path.stat()
     return _Stamp(stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
-
-
-def _home() -> Path:
-    import platformdirs
-
-    given = os.environ.get("BENCH_CACHE")
-    base = Path(given) if given else platformdirs.user_cache_path("ssl-backdoor-bench", appauthor=False)
-    return base / "checked-files"
 
 
 def _law() -> list[Any]:

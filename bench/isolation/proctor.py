@@ -168,9 +168,9 @@ def _is_stdlib(file: str) -> bool:
 def closed_paths(store: Path, options: Mapping[str, Any]) -> list[Path]:
     """What holds truth on this machine: the store, what is known of checked files, and whatever files and folders the
     data set's `options` name."""
-    import platformdirs
+    from bench.store.cache import user_cache
 
-    found = [store, platformdirs.user_cache_path("ssl-backdoor-bench", appauthor=False)]
+    found = [store, *filter(None, [user_cache()])]
     found += [Path(os.environ[name]) for name in ("BENCH_STORE", "BENCH_CACHE") if os.environ.get(name)]
     return found + existing(options)
 

@@ -26,6 +26,7 @@ from bench.store.store import (
     StepCache,
     Store,
     canonical,
+    check_can_write,
     key_of,
     read_arrays,
     read_json,
@@ -637,3 +638,12 @@ def test_an_attempt_that_is_refused_before_it_wrote_anything_leaves_nothing(tmp_
     with pytest.raises(BenchError, match="no"):
         store.make("probe", "a" * 64, refused)
     assert [entry.finished for entry in store.entries()] == left
+
+
+def test_a_file_that_cannot_be_written_is_found_out_before_the_work(tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    for path, said in ((tmp_path, "it is a folder"), (blocked / "record.json", "file is no folder")):
+        with pytest.raises(BenchError, match=said):
+            check_can_write(path)
+    check_can_write(tmp_path / "new" / "record.json")
