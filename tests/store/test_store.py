@@ -21,15 +21,17 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from bench.errors import BenchError
-from bench.store import store as module
-from bench.store.store import (
+from bench.store import (
     StepCache,
     Store,
+    artifact,
     canonical,
+    files,
     key_of,
     read_arrays,
     read_json,
     read_tensors,
+    store as module,
     write_arrays,
     write_bytes,
     write_json,
@@ -226,7 +228,7 @@ def test_a_failed_write_says_what_to_do_and_leaves_the_old_file(tmp_path, monkey
     def fail(_):
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(module, "_sync", fail)
+    monkeypatch.setattr(files, "sync", fail)
     with pytest.raises(BenchError, match=f"cannot write .*a.json: .*{words}"):
         write_json(path, 2)
     assert read_json(path) == 1
@@ -246,7 +248,7 @@ def test_real_write_limit_in_every_writer(tmp_path):
         from pathlib import Path
         import numpy as np, torch
         from bench.errors import BenchError
-        from bench.store.store import write_arrays, write_bytes, write_json, write_tensors
+        from bench.store import write_arrays, write_bytes, write_json, write_tensors
         resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
         root, big = Path(sys.argv[1]), 1_000_000
         for name, write in {
@@ -424,7 +426,7 @@ def test_a_full_disk_that_safetensors_met_is_told_too(store):
 
 def test_a_full_disk_at_the_last_step_is_told_and_nothing_is_published(store, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(module, "_sync", no_space)
+        patch.setattr(files, "sync", no_space)
         with pytest.raises(BenchError, match="is full"):
             store.make("pretrain", KEY, lambda making: None)
     assert store.find("pretrain", KEY) is None
@@ -452,9 +454,9 @@ def test_a_tick_writes_the_clock_now_and_then(store, monkeypatch):
 
 
 def test_the_memory_peak_is_seen_even_after_it_is_gone(store):
-    before = module.highest_mb()
+    before = artifact.highest_mb()
     with store.open("pretrain", KEY):
-        block = np.ones(int(before - module._resident_mb() + 60) * 2**20, np.uint8)
+        block = np.ones(int(before - artifact._resident_mb() + 60) * 2**20, np.uint8)
         del block
     assert before + 30 < store.meta("pretrain", KEY)["peak_memory_mb"] < before + 150
 
@@ -462,7 +464,7 @@ def test_the_memory_peak_is_seen_even_after_it_is_gone(store):
 SLOW_MAKER = """
 import sys, time
 from pathlib import Path
-from bench.store.store import Store, write_bytes
+from bench.store import Store, write_bytes
 with Store(Path(sys.argv[1])).open("pretrain", "0" * 64) as making:
     print("waited" if making.finished else "making", flush=True)
     if not making.finished:
@@ -619,7 +621,7 @@ def test_a_read_only_store_can_be_read_but_not_made_in(store, monkeypatch):
 
 
 def test_importing_the_store_costs_no_torch():
-    code = "import sys, bench.store.store, bench.data.manifest, bench.records.metrics, bench.records.record\n"
+    code = "import sys, bench.store, bench.data.manifest, bench.records.metrics, bench.records.record\n"
     code += "import bench.leaderboard\n"
     child = python(code + "print([name for name in ('torch', 'pandas', 'jsonschema') if name in sys.modules])")
     assert child.communicate()[0] == "[]\n"
