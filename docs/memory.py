@@ -45,9 +45,8 @@ from bench.records.inputs import found
 from bench.ssl.encoder import FrozenEncoder, normalised_features
 from bench.ssl.linear_probe import fit, labelled_subset
 from bench.ssl.loader import feed
-from bench.ssl.probe_settings import ProbeSettings
 from bench.ssl.schedule import Schedule
-from bench.ssl.settings import TrainSettings
+from bench.ssl.settings import ProbeSettings, TrainSettings
 from bench.store import StepCache, highest_mb
 
 CLASSES = 100
