@@ -7,12 +7,10 @@ from .files import (
     check_can_write,
     read_arrays,
     read_json,
-    read_tensors,
     replacing,
     write_arrays,
     write_bytes,
     write_json,
-    write_tensors,
     writing,
 )
 from .hashing import canonical, check_json, digest, key_of
@@ -31,11 +29,9 @@ __all__ = [
     "key_of",
     "read_arrays",
     "read_json",
-    "read_tensors",
     "replacing",
     "write_arrays",
     "write_bytes",
     "write_json",
-    "write_tensors",
     "writing",
 ]

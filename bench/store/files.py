@@ -1,4 +1,4 @@
-"""Files that are whole or not there: JSON, named arrays (npz), named tensors (safetensors). Nothing is pickled."""
+"""Files that are whole or not there: bytes, JSON, named arrays (npz). Nothing is pickled."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import threading
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +20,6 @@ from bench.api import Arrays
 from bench.errors import BenchError
 
 from .hashing import check_json
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
 
 _FULL = "the disk (or quota) is full: free some space (`bench store prune` helps) and start again"
 _MENDS = {
@@ -158,38 +154,6 @@ def read_arrays(path: Path) -> Arrays:
             return {name: archive[name] for name in archive.files}
     except (OSError, ValueError, EOFError, KeyError, AttributeError, TypeError, zipfile.BadZipFile) as error:
         raise BenchError(f"cannot read the arrays in {path}: {error}") from error
-
-
-def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write named tensors as safetensors, atomically; any device, any layout, tied ones are written twice."""
-    from safetensors.torch import save_file
-
-    plain = _untied(tensors)
-    with replacing(path) as temporary:
-        save_file(plain, temporary)
-
-
-def _untied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors on the CPU, contiguous; those that share memory with an earlier one are copied."""
-    plain: dict[str, Tensor] = {}
-    seen: set[int] = set()
-    for name, tensor in tensors.items():
-        flat = tensor.detach().cpu().contiguous()
-        memory = flat.untyped_storage().data_ptr()
-        plain[name] = flat.clone() if memory in seen else flat
-        seen.add(memory)
-    return plain
-
-
-def read_tensors(path: Path, device: str = "cpu") -> dict[str, Tensor]:
-    """The tensors of a safetensors file, on `device`. Raises BenchError where it is missing or damaged."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return dict(load_file(path, device=device))
-    except (OSError, SafetensorError) as error:
-        raise BenchError(f"cannot read the tensors in {path}: {error}") from error
 
 
 def _refuse_constant(text: str) -> NoReturn:

@@ -17,7 +17,7 @@ import shutil
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -122,25 +122,6 @@ class Store:
                 making.abandon()
                 raise
             _finish(making, folder, about)
-
-    def make(
-        self,
-        stage: str,
-        key: str,
-        produce: Callable[[ArtifactBuilder], object],
-        *,
-        version: str | int = "",
-        config: Any = None,
-        inputs: Mapping[str, str] | None = None,
-    ) -> Path:
-        """The finished artifact's folder; `produce(making)` is called only where it is not there yet."""
-        found = self.find(stage, key)
-        if found is not None:
-            return found
-        with self.open(stage, key, version=version, config=config, inputs=inputs) as making:
-            if not making.finished:
-                produce(making)
-        return self._folder(stage, key)
 
     def entries(self) -> list[Entry]:
         """Everything in the store, finished or not, by stage and key."""
