@@ -20,6 +20,7 @@ from bench.seeds import Seeds
 
 from .fingerprint import fingerprint, image_digests
 from .images import ArrayImages, Subset, rows_of
+from .names import Names
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,6 +32,7 @@ KEPT_BYTES = 2 << 30
 """A split of more is drawn anew whenever it is asked for, however few images it has."""
 
 Field = NDArray[np.floating[Any]]
+Mask = NDArray[np.bool_]
 Rng = np.random.Generator
 
 
@@ -46,60 +48,25 @@ def _cell_radius(u: Field, v: Field) -> Field:
     return radius
 
 
-def _stripes(u: Field, v: Field, rng: Rng) -> Field:
-    return (_wave(u) > 0.5) * 1.0
-
-
-def _rings(u: Field, v: Field, rng: Rng) -> Field:
-    return (_wave(np.sqrt(u * u + v * v)) > 0.5) * 1.0
-
-
-def _dots(u: Field, v: Field, rng: Rng) -> Field:
-    return (_cell_radius(u, v) < 0.32) * 1.0
-
-
-def _grid(u: Field, v: Field, rng: Rng) -> Field:
-    return np.maximum(_wave(u) > 0.66, _wave(v) > 0.66) * 1.0
-
-
-def _zigzag(u: Field, v: Field, rng: Rng) -> Field:
-    return (_wave(u + 0.9 * _wave(v * 0.8)) > 0.5) * 1.0
-
-
-def _core(u: Field, v: Field, rng: Rng) -> Field:
-    return (u * u + v * v < 0.6) * 1.0
-
-
-def _halves(u: Field, v: Field, rng: Rng) -> Field:
-    return (u > 0) * 1.0
-
-
-def _quarters(u: Field, v: Field, rng: Rng) -> Field:
-    return ((u > 0) ^ (v > 0)) * 1.0
-
-
-def _bands(u: Field, v: Field, rng: Rng) -> Field:
-    return (_wave(u * 0.45) > 0.5) * 1.0
-
-
-def _crosses(u: Field, v: Field, rng: Rng) -> Field:
+def _crosses(u: Field, v: Field) -> Mask:
     du, dv = np.abs(u - np.floor(u) - 0.5), np.abs(v - np.floor(v) - 0.5)
-    arms: Field = ((np.minimum(du, dv) < 0.14) & (np.maximum(du, dv) < 0.42)) * 1.0
+    arms: Mask = (np.minimum(du, dv) < 0.14) & (np.maximum(du, dv) < 0.42)
     return arms
 
 
-TEXTURES: dict[str, Callable[[Field, Field, Rng], Field]] = {
-    "stripes": _stripes,
-    "rings": _rings,
-    "quarters": _quarters,
-    "dots": _dots,
-    "grid": _grid,
-    "zigzag": _zigzag,
-    "core": _core,
-    "bands": _bands,
+TEXTURES: dict[str, Callable[[Field, Field], Mask]] = {
+    "stripes": lambda u, v: _wave(u) > 0.5,
+    "rings": lambda u, v: _wave(np.sqrt(u * u + v * v)) > 0.5,
+    "quarters": lambda u, v: (u > 0) ^ (v > 0),
+    "dots": lambda u, v: _cell_radius(u, v) < 0.32,
+    "grid": lambda u, v: (_wave(u) > 0.66) | (_wave(v) > 0.66),
+    "zigzag": lambda u, v: _wave(u + 0.9 * _wave(v * 0.8)) > 0.5,
+    "core": lambda u, v: u * u + v * v < 0.6,
+    "bands": lambda u, v: _wave(u * 0.45) > 0.5,
     "crosses": _crosses,
-    "halves": _halves,
+    "halves": lambda u, v: u > 0,
 }
+"""Where each texture is light, by the object's own coordinates (in texture periods)."""
 _HUES = ("red", "orange", "yellow", "lime", "green", "cyan", "azure", "blue", "violet", "pink")
 
 
@@ -151,7 +118,7 @@ def render(recipe: Recipe, label: int, rng: Rng) -> NDArray[np.uint8]:
     canvas = _background(s, rng)
     texture = tuple(TEXTURES.values())[label % len(TEXTURES)]
     inside, u, v = _object(x, y, recipe, rng)
-    pattern = texture(u, v, rng)
+    pattern: Field = texture(u, v) * 1.0
     jitter = recipe.hue_jitter * (2.0 * rng.random() - 1.0)
     *pair, hues = hue_pair(label, recipe.classes)
     first, second = ((hue + jitter) / hues % 1.0 for hue in pair)
@@ -274,21 +241,4 @@ class Scenes(DatasetPlugin):
         if count <= KEPT and count * 3 * self.size**2 <= KEPT_BYTES:
             images = ArrayImages(images.batch(range(count)).numpy())
         labels = np.arange(count, dtype=np.int64) % self.classes
-        return Split(images=images, labels=labels, ids=_Numbered(name, count))
-
-
-class _Numbered(Sequence[str]):
-    """The ids "train/0000000", "train/0000001", ... without a list of them."""
-
-    def __init__(self, prefix: str, count: int) -> None:
-        self._prefix, self._count = prefix, count
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __getitem__(self, at: Any) -> Any:
-        if isinstance(at, slice):
-            return [self[i] for i in range(*at.indices(self._count))]
-        if not -self._count <= at < self._count:
-            raise IndexError(at)
-        return f"{self._prefix}/{at % self._count:07d}"
+        return Split(images=images, labels=labels, ids=Names(f"{name}/{i:07d}" for i in range(count)))
