@@ -109,7 +109,7 @@ def test_a_missing_root_says_what_to_do(tmp_path):
         load(tmp_path / "none")
     text = str(error.value)
     assert "stl10_binary is missing" in text
-    assert "--set dataset.download=true (2.6 GB)" in text
+    assert "--set dataset.download=true" in text
     assert "--set dataset.root=DIR" in text
     assert not (tmp_path / "none").exists()
 
