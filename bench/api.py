@@ -25,11 +25,11 @@ Box = tuple[int, int, int, int]
 Arrays = dict[str, NDArray[Any]]
 ProgressCallback = Callable[[int], None]
 RowFunction = Callable[[Any, int, int, ProgressCallback], Arrays]
-"""part(what, start, stop, done) -> arrays (stop - start, ...): rows start to stop of what is asked. Calls done(n) after
-n more rows."""
+"""function(what, start, stop, progress) -> arrays (stop - start, ...): rows start to stop of what is requested. It
+calls progress(n) after n more rows."""
 RowMapper = Callable[[Any, int, int, ProgressCallback], Arrays]
-"""team(what, count, group, tell) -> arrays (count, ...): all rows, each part of them from a multiple of `group` on.
-Calls tell(n) when n rows are done."""
+"""mapper(what, count, group, progress) -> arrays (count, ...): all rows, computed in spans that start at multiples of
+`group`. It calls progress(n) when n rows are done in all."""
 
 
 class Plugin:
@@ -235,9 +235,12 @@ class View(Protocol):
         ...
 
     def map_rows(self, make: Callable[[View], RowFunction]) -> RowMapper:
-        """Rows made by `make(view)`: on one device in one go, with several in parts, each by a process that made its
-        own from a view of the same images, needs and seeds (and no notebook). `make` and what is asked are then
-        pickled: make is a module's function, or functools.partial of one."""
+        """A mapper whose rows are computed by the row function `make(view)`.
+
+        On one device in one go; on several in spans, each by a process that made its own row function from a view of
+        the same images, needs and seeds (whose `step` cannot be used). `make` and what is requested are then pickled:
+        make is a module's function, or functools.partial of one.
+        """
         ...
 
     def progress(self, what: str, done: int, total: int) -> None:

@@ -77,7 +77,7 @@ class Machine:
     @cached_property
     def device(self) -> torch.device:
         """The device of everything that is not shared out."""
-        from bench.ssl.train import open_fabric
+        from bench.parallel.devices import open_fabric
 
         device: torch.device = open_fabric(accelerator=self.accelerator, devices=1).device
         return device

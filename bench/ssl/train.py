@@ -11,8 +11,7 @@ import os
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -27,6 +26,7 @@ from torch import Tensor, nn
 from bench.api import Images, Mixed, SSLMethod, TrainingDefense
 from bench.data.augment import ViewSpec, draw, render
 from bench.errors import BenchError, nearest
+from bench.parallel.devices import open_fabric, without_fabric_warnings
 from bench.parallel.nodes import Meeting, Parted
 from bench.seeds import Seeds
 
@@ -90,15 +90,7 @@ def resolve_precision(wanted: str, device: torch.device) -> str:
     return "bf16" if native else "32"
 
 
-@contextmanager
-def _library_noise_muted() -> Iterator[None]:
-    """Fabric warns of settings that we chose on purpose."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="lightning_fabric")
-        yield
-
-
-@_library_noise_muted()
+@without_fabric_warnings()
 def pretrain(
     job: Job, report: Report, devices: int = 1, accelerator: str = "auto", meeting: Meeting | None = None
 ) -> None:
@@ -163,21 +155,6 @@ def make_fabric(train: TrainSettings, devices: int, accelerator: str, meeting: M
     return open_fabric(
         accelerator=accelerator, devices=devices, num_nodes=meeting.nodes, strategy=strategy, precision=precision
     )
-
-
-@_library_noise_muted()
-def open_fabric(**options: Any) -> Fabric:
-    """Fabric with these options. Raises BenchError for an accelerator or a number of devices that is not here."""
-    from lightning_fabric import Fabric
-    from lightning_fabric.plugins.environments import LightningEnvironment
-    from lightning_fabric.utilities.exceptions import MisconfigurationException
-
-    logging.getLogger("lightning_fabric").setLevel(logging.ERROR)  # it announces every precision that it is given
-    try:
-        # Processes are ours to start, also inside a job of SLURM or under torchrun (see Meeting.in_environment).
-        return Fabric(plugins=[LightningEnvironment()], **options)
-    except (ValueError, RuntimeError, MisconfigurationException) as error:
-        raise BenchError(f"cannot train on accelerator {options['accelerator']!r}: {error}") from error
 
 
 def _listen(queue: Any, report: Report, failures: list[BenchError]) -> None:
