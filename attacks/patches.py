@@ -77,7 +77,7 @@ class PatchAttack(Attack):
     """(trigger, target) pairs: each trigger is a patch, pasted opaque at random places onto a share of its target.
 
     An image's row follows from the seeds and its index, whatever the other pairs are: the targets are distinct, so a
-    poisoned set of several pairs is the union of the sets of each alone. A subclass adds options and says the pairs.
+    poisoned set of several pairs is the union of the sets of each alone. A subclass adds options and lists the pairs.
     """
 
     rate: float

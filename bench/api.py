@@ -1,4 +1,4 @@
-"""The words that the harness and its plugins share. Third parties reach them as `bench.NAME`.
+"""The types that the harness and its plugins share. Third parties import them as `bench.NAME`.
 
 Conventions: images are uint8 tensors (B, 3, S, S), RGB, square; a box is (top, left, height, width) in pixels;
 class and image indices start at 0; every score is "higher = more suspicious".
@@ -48,7 +48,7 @@ class Plugin:
 
 
 class Images(ABC):
-    """A sequence of square RGB images of one size, read by index; nothing is read before it is asked for."""
+    """A sequence of square RGB images of one size, read by index; nothing is read before it is requested."""
 
     size: int
 
@@ -206,9 +206,9 @@ class Encoder(Protocol):
 
 
 class View(Protocol):
-    """All that a defense sees: unlabelled images by index, what it declared in `needs`, generators, a notebook.
+    """All that a defense sees: unlabelled images by index, what it declared in `needs`, generators, kept steps.
 
-    The images stand in an order of the run's own, drawn anew for every poisoned set, so that an index says nothing.
+    The images stand in an order of the run's own, drawn anew for every poisoned set, so that an index carries no information.
     Asking for an undeclared need raises UndeclaredNeed.
     """
 
@@ -244,13 +244,13 @@ class View(Protocol):
         ...
 
     def progress(self, what: str, done: int, total: int) -> None:
-        """Tell the user: `done` of `total` units of `what`."""
+        """Report to the user: `done` of `total` units of `what`."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Verdict:
-    """What a defense says of N training images.
+    """The judgement of a defense on N training images.
 
     keep: (N,) bool. score: (N,) float, the detector's suspicion of every image (None where there is none).
     trigger_score: (N,) float, how strongly the image's candidate trigger acts, NaN where not scored;
@@ -326,7 +326,7 @@ class Defense(Plugin, ABC):
         return count if "encoder" in self.needs else 0
 
     def costs(self, count: int, size: int) -> Sequence[Cost]:
-        """What `clean` spends its time on for `count` training images of `size` px; () where nobody has said."""
+        """What `clean` spends its time on for `count` training images of `size` px; () where it is not known."""
         return ()
 
     def in_force(self, count: int, size: int) -> Mapping[str, Any]:
@@ -355,7 +355,7 @@ class Truth:
 
 
 class Control(Plugin, ABC):
-    """A row to compare defenses with. It sees the truth, so it is no Defense, and every table says so."""
+    """A row to compare defenses with. It sees the truth, so it is no Defense, and every table marks it."""
 
     reference: ClassVar[str] = ""
     """The option that names the defense whose verdict `keep` needs; "" for none."""

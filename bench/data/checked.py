@@ -1,6 +1,6 @@
 """Which image files are sound, and the SHA-256 of their bytes: found by decoding each once, then remembered.
 
-A ledger is a JSON file per class in the user's cache folder (or below $BENCH_CACHE). What it says of a file
+A ledger is a JSON file per class in the user's cache folder (or below $BENCH_CACHE). An entry
 holds as long as the file's size, modification time and change time are the same, so that opening a million
 checked images costs a million calls of stat() instead of reading them. Losing it costs time, nothing else.
 """
@@ -24,7 +24,7 @@ from bench.store import write_bytes
 from .images import in_threads
 
 SETTLED_NS = 2_000_000_000
-"""A file changed less than this before its reading is not remembered: the next change may bear that time."""
+"""A file changed less than this before its reading is not remembered: the next change may have the same time."""
 
 
 class Checked(NamedTuple):

@@ -1,7 +1,7 @@
 """The embedded dataset: procedural images, so that a first run needs no download.
 
-One textured, coloured object at a random place and size on a grey, noisy background that says nothing of the
-class. A class is a hue and a texture. Image i of a split depends on (seed, split, i) alone, and only on
+One textured, coloured object at a random place and size on a grey, noisy background that carries no
+information about the class. A class is a hue and a texture. Image i of a split depends on (seed, split, i) alone, and only on
 operations that IEEE 754 rounds exactly (+ - * / sqrt floor), so the bytes are the same on every platform.
 """
 
@@ -29,7 +29,7 @@ KEPT = 20_000
 """Splits up to this size are drawn once and kept; of larger ones only so many images enter the fingerprint (their law
 is in it through the options, and image i never depends on the others)."""
 KEPT_BYTES = 2 << 30
-"""A split of more is drawn anew whenever it is asked for, however few images it has."""
+"""A split of more is drawn anew whenever it is requested, however few images it has."""
 
 Field = NDArray[np.floating[Any]]
 Mask = NDArray[np.bool_]
@@ -155,7 +155,7 @@ def _object(x: Field, y: Field, recipe: Recipe, rng: Rng) -> tuple[Field, Field,
 
 
 class SceneImages(Images):
-    """Scenes of one split, drawn when they are asked for."""
+    """Scenes of one split, drawn when they are requested."""
 
     def __init__(self, recipe: Recipe, count: int, seeds: Seeds) -> None:
         self.size, self._recipe, self._count, self._seeds = recipe.size, recipe, count, seeds
@@ -205,7 +205,7 @@ class Scenes(DatasetPlugin):
             raise BenchError(f"dataset.names must be up to {self.classes} different names, got {list(self.names)}")
 
     def load(self) -> Dataset:
-        """The scenes; up to KEPT images (KEPT_BYTES) lie in memory, more are drawn whenever they are asked for."""
+        """The scenes; up to KEPT images (KEPT_BYTES) lie in memory, more are drawn whenever they are requested."""
         train, val = self.split("train", self.train_per_class), self.split("val", self.val_per_class)
         digests = [
             (name, split.ids[:KEPT], image_digests(Subset(split.images, range(min(KEPT, len(split)))), split.labels))
@@ -221,7 +221,7 @@ class Scenes(DatasetPlugin):
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Hue and texture of each class; a number is added where they come round again. The first bear `names`."""
+        """Hue and texture of each class; a number is added where they repeat. The first are called by `names`."""
         textures = tuple(TEXTURES)
         names = [f"{_HUES[k * 10 // self.classes % 10]} {textures[k % 10]}" for k in range(self.classes)]
         drawn = tuple(name if names.count(name) == 1 else f"{name} {k}" for k, name in enumerate(names))

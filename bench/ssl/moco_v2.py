@@ -23,8 +23,8 @@ class MoCoV2(PairMethod):
     The queue takes any length: it moves on by a batch a step (a longer batch leaves its last keys). Keep it below the
     number of images, or an image's own earlier keys are its negatives.
     Departures: optimiser, schedule and views are the loop's. Batches are not shuffled among processes for their
-    batch normalisation: one process has nothing to shuffle with (a network with batch normalisation may then tell a
-    key by its batch's statistics, on one process as on several; a transformer cannot). `projector = 0` leaves the
+    batch normalisation: one process has nothing to shuffle with (a network with batch normalisation may then recognise
+    a key by its batch's statistics, on one process as on several; a transformer cannot). `projector = 0` leaves the
     head out, which lets a backdoor reach the encoder sooner; local views (multi-crop, after SwAV) are more queries.
     """
 
@@ -59,9 +59,9 @@ class MoCoV2(PairMethod):
 
     def loss(self, learner: MomentumLearner, views: Sequence[Tensor], mixed: Mixed | None) -> Tensor:
         """View 1 is the only key and no query (MoCo, algorithm 1)."""
-        asked = numbered(views, mixed)
-        del asked[1]
-        queries, keys = learner.predict(asked), learner.targets({1: views[1]})
+        asking = numbered(views, mixed)
+        del asking[1]
+        queries, keys = learner.predict(asking), learner.targets({1: views[1]})
         learner.new_keys = learner.gather(keys[1])
         return learner.over_pairs(queries, keys, mixed)
 

@@ -1,4 +1,4 @@
-"""The one training loop. Devices, processes and precision are Lightning Fabric's business."""
+"""The training loop of all SSL methods. Devices, processes and precision are left to Lightning Fabric."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from .settings import EncoderSettings, TrainSettings, ViewSettings
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-Report = Callable[[int, int, float, float], None]
+StepCallback = Callable[[int, int, float, float], None]
 """Steps done, steps in all, loss and learning rate of the last one."""
 CHECKPOINT_SECONDS = 15.0
 ENCODER_FILE = "encoder.safetensors"
@@ -50,7 +50,7 @@ for _name in ("distributed", "rank_zero"):  # here, so that it holds in every pr
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One training, whole: all that decides its outcome, the folder for what it makes, and one for its checkpoint."""
+    """One training: all that decides its outcome, the folder for its results, and one for its checkpoint."""
 
     images: Images
     method: SSLMethod
@@ -81,7 +81,7 @@ def view_specs(views: ViewSettings, size: int) -> list[ViewSpec]:
 
 
 def resolve_precision(wanted: str, device: torch.device) -> str:
-    """'bf16' where it was asked for, or by 'auto' where the device multiplies bf16 matrices itself; else '32'."""
+    """'bf16' where it is requested, or by 'auto' where the device multiplies bf16 matrices itself; else '32'."""
     if wanted != "auto":
         return wanted
     if device.type == "cuda":
@@ -92,13 +92,16 @@ def resolve_precision(wanted: str, device: torch.device) -> str:
 
 @without_fabric_warnings()
 def pretrain(
-    job: Job, report: Report, devices: int = 1, accelerator: str = "auto", meeting: Meeting | None = None
+    job: Job, report: StepCallback, devices: int = 1, accelerator: str = "auto", meeting: Meeting | None = None
 ) -> None:
-    """Train to the end, from the checkpoint in `job.scratch` if there is one; encoder and loss curve go to `job.work`.
+    """Train an encoder to the end, from the checkpoint in `job.scratch` if there is one.
+
+    Encoder and loss curve are written to `job.work`.
 
     Several devices: one process each on this machine (Fabric's ddp_spawn), or on each machine of the `meeting`, where
-    all call this; only the first one's `report` is told. Raises BenchError for settings that cannot run and for a loss
-    that is not finite, Parted where another machine is lost.
+    all call this; only the first one's `report` is called.
+    Raises BenchError for settings that cannot run and for a loss that is not finite, Parted where another machine is
+    lost.
     """
     meeting = meeting or Meeting()
     world = devices * meeting.nodes
@@ -114,7 +117,7 @@ def pretrain(
         _train_in_processes(fabric, job, report, meeting)
 
 
-def _train_in_processes(fabric: Fabric, job: Job, report: Report, meeting: Meeting) -> None:
+def _train_in_processes(fabric: Fabric, job: Job, report: StepCallback, meeting: Meeting) -> None:
     queue = torch.multiprocessing.get_context("spawn").SimpleQueue()
     failures: list[BenchError] = []
     listener = threading.Thread(target=_listen, args=(queue, report, failures), daemon=True)
@@ -122,7 +125,7 @@ def _train_in_processes(fabric: Fabric, job: Job, report: Report, meeting: Meeti
     try:
         try:
             # As an argument of its own, Fabric would try to walk through the job, and refuse a frozen dataclass.
-            fabric.launch(partial(_train_apart, job=job, post=_Post(queue)))
+            fabric.launch(partial(_train_apart, job=job, queue=queue))
         finally:
             queue.put(None)
             listener.join()
@@ -157,7 +160,8 @@ def make_fabric(train: TrainSettings, devices: int, accelerator: str, meeting: M
     )
 
 
-def _listen(queue: Any, report: Report, failures: list[BenchError]) -> None:
+def _listen(queue: Any, report: StepCallback, failures: list[BenchError]) -> None:
+    """Pass on what a process of the training sends, until None comes: its steps, or the error that ended it."""
     while (message := queue.get()) is not None:
         if isinstance(message, BenchError):
             failures.append(message)
@@ -165,29 +169,23 @@ def _listen(queue: Any, report: Report, failures: list[BenchError]) -> None:
             report(*message)
 
 
-@dataclass(frozen=True)
-class _Post:
-    """A report that crosses to another process."""
-
-    queue: Any
-
-    def __call__(self, done: int, total: int, loss: float, rate: float) -> None:
-        self.queue.put((done, total, loss, rate))
+def _send(queue: Any, *step: float) -> None:
+    queue.put(step)
 
 
-def _train_apart(fabric: Fabric, job: Job, post: _Post) -> None:
-    """In a process of its own: torch hands the parent only the text of an exception, so ours is posted."""
+def _train_apart(fabric: Fabric, job: Job, queue: Any) -> None:
+    """In a process of its own: torch hands the parent only the text of an exception, so ours is sent."""
     warnings.filterwarnings("ignore", message=".*all_gather is deprecated")  # by torch, to Fabric
     _end_with_parent()
     try:
-        _train(fabric, job, post)
+        _train(fabric, job, partial(_send, queue))
     except BenchError as error:
-        post.queue.put(error)
+        queue.put(error)
         raise
 
 
 def _end_with_parent() -> None:
-    """End when the process that started this one is killed: with those of other machines it could go on for hours."""
+    """End when the process that started this one is killed: with those of other machines it could run on for hours."""
     parent = multiprocessing.parent_process()
     if parent is None:
         return
@@ -235,7 +233,7 @@ def make_optimiser(learner: nn.Module, train: TrainSettings) -> torch.optim.Opti
     return made
 
 
-def _train(fabric: Fabric, job: Job, report: Report) -> None:
+def _train(fabric: Fabric, job: Job, report: StepCallback) -> None:
     plan, specs = job.schedule, view_specs(job.views, job.images.size)
     learner = make_learner(job)
     learner.gather, learner.rank = _gatherer(fabric), fabric.global_rank  # type: ignore[assignment]
@@ -262,7 +260,7 @@ def _train(fabric: Fabric, job: Job, report: Report) -> None:
 
 
 def _check_same_start(fabric: Fabric, step: int) -> None:
-    """Raises BenchError where not all processes go on from the same checkpoint."""
+    """Raises BenchError where not all processes resume from the same checkpoint."""
     if fabric.world_size > 1:
         steps: list[int] = fabric.all_gather(torch.tensor(step, device=fabric.device)).tolist()
         if len(set(steps)) > 1:

@@ -78,7 +78,7 @@ def split(count: int, indices: NDArray[np.int64], scores: NDArray[np.int64], top
 
 
 def ensemble(view: View, lesson: TrainingData, settings: Scale, members: int) -> EnsembleScores:
-    """Train `members` networks, each a saved step, and ask them about every image of the view."""
+    """Train `members` networks, each a saved step, and let them judge every image of the view."""
     kept = [_member(view, lesson, settings, i, members) for i in range(members)]
     histories = [arrays["f1"].tolist() for arrays in kept]
     networks = [_restore(arrays, view) for arrays in kept]
@@ -96,7 +96,7 @@ def train(view: View, lesson: TrainingData, settings: Scale, seeds: Seeds, name:
 
     SGD (0.01), momentum 0.9, weight decay 1e-4, cosine to 0 [PS]. Half of each batch of 32 is positive. Stops
     early when F1 has been the same, and not 0, at 10 checks in a row ([?] "flat"; a member that has found
-    nothing yet goes on).
+    nothing yet continues).
     """
     network = build(view.size, seeds.child("weights").value).to(view.device)
     optimiser = torch.optim.SGD(network.parameters(), lr=settings.learning_rate, momentum=0.9, weight_decay=1e-4)
@@ -124,7 +124,7 @@ def train(view: View, lesson: TrainingData, settings: Scale, seeds: Seeds, name:
 
 
 def _batches(view: View, lesson: TrainingData, settings: Scale, patches: Tensor, seeds: Seeds) -> Iterator[Tensor]:
-    """Training batches (32, 3, S, S), normalised; batch i hangs on `seeds` and i alone. Half is pasted on."""
+    """Training batches (32, 3, S, S), normalised; batch i depends on `seeds` and i alone. Half is pasted on."""
     for iteration in range(settings.iterations):
         generator = seeds.child(iteration).torch()
         picked = torch.randint(len(lesson.pool), (BATCH,), generator=generator).numpy()
