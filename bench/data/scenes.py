@@ -1,8 +1,8 @@
 """The embedded dataset: procedural images, so that a first run needs no download.
 
 One textured, coloured object at a random place and size on a grey, noisy background that carries no
-information about the class. A class is a hue and a texture. Image i of a split depends on (seed, split, i) alone, and only on
-operations that IEEE 754 rounds exactly (+ - * / sqrt floor), so the bytes are the same on every platform.
+information about the class. A class is a hue and a texture. Image i of a split depends on (seed, split, i) alone, and
+only on operations that IEEE 754 rounds exactly (+ - * / sqrt floor), so the bytes are the same on every platform.
 """
 
 from __future__ import annotations
