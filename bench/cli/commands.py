@@ -98,7 +98,7 @@ def _pipeline(
     config: Config, store: Path | None, devices: int, accelerator: str, party: Party | None = None
 ) -> Pipeline:
     from bench.pipeline.pipeline import Pipeline
-    from bench.pipeline.stages import Machine
+    from bench.pipeline.stage import Machine
 
     dataset = config.dataset.load()
     if party is None or party.leads:

@@ -19,7 +19,7 @@ from bench.matrix.forecast import Forecast, expected
 from bench.matrix.graph import Graph, Node, run_graph
 from bench.pipeline.events import Trackers
 from bench.pipeline.pipeline import Pipeline
-from bench.pipeline.stages import Machine
+from bench.pipeline.stage import Machine
 
 from . import commands
 

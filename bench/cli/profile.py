@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 from rich.table import Table
 
-from bench.pipeline.stages import Machine
+from bench.pipeline.stage import Machine
 
 from .commands import out
 

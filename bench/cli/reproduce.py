@@ -13,7 +13,7 @@ from bench.matrix.board import plural
 from bench.matrix.cell import Cell, RunContext
 from bench.paper.published import RUNS, SOURCE, table_of
 from bench.paper.reproduce import Block, Key, Ours, Records, Reproduction, Row, told
-from bench.pipeline.stages import Machine
+from bench.pipeline.stage import Machine
 from bench.records import record as records
 
 from . import commands

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bench.cli.commands import open_store, out, show_log
 from bench.pipeline.events import Everyone, Terminal, Trackers
-from bench.pipeline.stages import Machine
+from bench.pipeline.stage import Machine
 from bench.plugins.from_file import load_plugins
 from bench.scan.decide import Finding
 from bench.scan.encoders import choose

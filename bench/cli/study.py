@@ -43,7 +43,7 @@ def study_command(
     """`bench study NAME`."""
     study, wanted = find(name), parse_seeds(seeds)
     from bench.paper.studies.plan import Planner
-    from bench.pipeline.stages import Machine
+    from bench.pipeline.stage import Machine
     from bench.plugins.manager import Plugins
 
     commands.show_log()
@@ -102,7 +102,7 @@ def _page_of(study: Study, text: str, plugins: Plugins, preset: str, settings: S
     """The page that the CSV `text` gives."""
     from bench.paper.studies.plan import Planner
     from bench.paper.studies.report import from_csv, seeds_of, to_markdown
-    from bench.pipeline.stages import Machine
+    from bench.pipeline.stage import Machine
 
     planner = Planner(
         plugins=plugins,

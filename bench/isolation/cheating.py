@@ -21,9 +21,10 @@ from bench.config.combination import Combination
 from bench.config.config import load_config
 from bench.errors import BenchError, Peeking
 from bench.leaderboard.marks import filled_in
+from bench.pipeline.clean import defender_view
 from bench.pipeline.pipeline import Pipeline
 from bench.pipeline.runner import make_stage
-from bench.pipeline.stages import Machine, defender_view
+from bench.pipeline.stage import Machine
 from bench.plugins.contract.cheats import CHEATS, Blocks, Cheat, Names, OwnCopy, Times
 from bench.plugins.manager import Plugins
 from bench.store.store import Store, write_bytes, writing

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from bench.api import Defense, Grouping, Verdict
 from bench.errors import BenchError
+from bench.pipeline.clean import Sitting, sitting
 from bench.pipeline.pipeline import Pipeline
-from bench.pipeline.stages import Sitting, sitting
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,7 +10,7 @@ from bench.cli.commands import out
 from bench.cli.profile import profile_command, profile_table
 from bench.estimate import profiling
 from bench.estimate.profiling import RowFunction, counted, machine_peak, part
-from bench.pipeline.stages import Machine
+from bench.pipeline.stage import Machine
 from bench.plugins.manager import Plugins
 
 CPU = torch.device("cpu")

@@ -10,7 +10,7 @@ import pytest
 from bench.cli import main as cli, matrix as matrix_command
 from bench.matrix.cell import Cell, RunContext
 from bench.matrix.ray import Place, Slowly
-from bench.pipeline.stages import Machine
+from bench.pipeline.stage import Machine
 from bench.records import record
 from bench.store.store import Store
 
