@@ -45,10 +45,11 @@ def run_command(
     accelerator: str,
     nodes: int = 1,
     node_timeout: float = 600.0,
+    in_place: bool = False,
 ) -> None:
     """`bench run`, on this machine or, where it is one of several `nodes`, its part of it."""
     if nodes == 1:
-        _run(config, plugins, store, record, devices, accelerator)
+        _run(config, plugins, store, record, devices, accelerator, in_place=in_place)
         return
     from bench import __version__
     from bench.parallel.nodes import joined
@@ -57,7 +58,7 @@ def run_command(
     about = {"--nodes": nodes, "--devices": devices, "version": __version__}
     with joined(nodes, node_timeout, about) as party:
         if party.leads:
-            _run(config, plugins, store, record, devices, accelerator, party)
+            _run(config, plugins, store, record, devices, accelerator, party, in_place)
         else:
             logging.getLogger("bench").setLevel(logging.ERROR)  # warnings are the first node's to give
             follow(party, lambda: _pipeline(config, store, devices, accelerator, party))
@@ -71,6 +72,7 @@ def _run(
     devices: int,
     accelerator: str,
     party: Party | None = None,
+    in_place: bool = False,
 ) -> None:
     from bench.pipeline.events import Everyone, Terminal, Trackers
     from bench.pipeline.runner import make_stages
@@ -80,7 +82,7 @@ def _run(
     show_log()
     if record is not None:
         check_can_write(record)
-    pipeline = _pipeline(config, store, devices, accelerator, party)
+    pipeline = _pipeline(config, store, devices, accelerator, party, in_place)
     trackers = Trackers(plugins)
     trackers.run_started(config.resolved)
     with Terminal(out) as terminal:
@@ -95,7 +97,12 @@ def _run(
 
 
 def _pipeline(
-    config: Config, store: Path | None, devices: int, accelerator: str, party: Party | None = None
+    config: Config,
+    store: Path | None,
+    devices: int,
+    accelerator: str,
+    party: Party | None = None,
+    in_place: bool = False,
 ) -> Pipeline:
     from bench.pipeline.pipeline import Pipeline
     from bench.pipeline.stage import Machine
@@ -103,7 +110,7 @@ def _pipeline(
     dataset = config.dataset.load()
     if party is None or party.leads:
         tell_skipped(dataset)
-    machine = Machine(accelerator=accelerator, devices=devices, party=party)
+    machine = Machine(accelerator=accelerator, devices=devices, party=party, in_place=in_place)
     return Pipeline(config, dataset, open_store(store), machine)
 
 

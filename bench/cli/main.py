@@ -164,6 +164,10 @@ def run(
     nodes: Nodes = 1,
     node_timeout: NodeTimeout = 600.0,
     tensorboard: TensorBoardDir = None,
+    in_place: Annotated[
+        bool,
+        typer.Option("--in-place", help="Run the defense in this process, unfenced, so that breakpoint() works in it."),
+    ] = False,
 ) -> None:
     """Attack, train, defend, train again, and print both rows. What is in the store is not computed again."""
     from .commands import run_command
@@ -183,6 +187,7 @@ def run(
         accelerator=accelerator,
         nodes=nodes,
         node_timeout=node_timeout,
+        in_place=in_place,
     )
 
 
@@ -432,19 +437,6 @@ def check(
     from .plugins import check_command
 
     if not check_command(name, plugin or (), settings or ()):
-        raise typer.Exit(1)
-
-
-@app.command()
-def cheats(
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write the table into this markdown file, between its marks.")
-    ] = None,
-) -> None:
-    """Run the contract kit's cheating defenses on toy data: what each gains, and how it is stopped."""
-    from .plugins import cheats_command
-
-    if not cheats_command(output):
         raise typer.Exit(1)
 
 

@@ -53,23 +53,6 @@ def check_command(name: str, files: Sequence[Path], settings: Sequence[str]) -> 
     return not broken
 
 
-def cheats_command(output: Path | None) -> bool:
-    """`bench cheats`: whether every cheat that can be stopped was."""
-    from bench.isolation.cheating import ALLOWED, insert, run_cheats, table
-
-    results = run_cheats()
-    text = table(results)
-    if output is None:
-        _say(text)
-    else:
-        insert(output, text)
-        _say(f"{len(results)} cheats -> {output}")
-    through = [each.cheat.name for each in results if not each.stopped and each.cheat not in ALLOWED]
-    if through:
-        _say(f"NOT STOPPED: {', '.join(through)}")
-    return not through
-
-
 def _find(plugins: Plugins, name: str) -> Entry:
     """The plugin that NAME or KIND:NAME means. Raises BenchError where it means none, or several."""
     from bench.plugins.registry import KINDS

@@ -36,11 +36,13 @@ VERSIONS |= {"images": 1, "evidence": 1}  # of bench/scan
 @dataclass(frozen=True, kw_only=True)
 class Machine:
     """Where stages run: Lightning Fabric's accelerator name, and how many devices a training, a search and the features
-    of a probe take. party: the machines that a training spans, each with so many devices; None for this one."""
+    of a probe take. party: the machines that a training spans, each with so many devices; None for this one. in_place:
+    for debugging, a defense runs in this process instead of one of its own."""
 
     accelerator: str = "auto"
     devices: int = 1
     party: Party | None = None
+    in_place: bool = False
 
     @property
     def training_devices(self) -> int:
