@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from bench.errors import BenchError, nearest
-from bench.store.store import Store, check_can_write
+from bench.store import Store, check_can_write
 
 if TYPE_CHECKING:
     from bench.api import Dataset, Defense

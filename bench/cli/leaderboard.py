@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import BenchError
 from bench.leaderboard.marks import filled_in, has_place, marks, page_at, replaced
-from bench.store.store import Store, check_can_write, write_bytes
+from bench.store import Store, check_can_write, write_bytes
 
 from .commands import again, log_out, open_store, out
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.store.store import check_can_write, write_bytes
+from bench.store import check_can_write, write_bytes
 
 from .commands import lookers, out, reopened
 

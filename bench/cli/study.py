@@ -11,7 +11,7 @@ from rich.markup import escape
 from bench.errors import BenchError
 from bench.leaderboard.marks import page_at
 from bench.paper.studies.catalogue import STUDIES, find
-from bench.store.store import write_bytes
+from bench.store import write_bytes
 
 from . import commands
 
