@@ -46,7 +46,7 @@ from bench.leaderboard.marks import filled_in
 from bench.pipeline.events import Everyone
 from bench.pipeline.pipeline import Pipeline
 from bench.pipeline.runner import make_stages
-from bench.pipeline.stages import Machine
+from bench.pipeline.stage import Machine
 from bench.plugins.manager import Plugins
 from bench.seeds import Seeds
 from bench.ssl.linear_probe import fit

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from bench.api import Dataset, Defense
     from bench.config.config import Config
     from bench.pipeline.pipeline import Pipeline
-    from bench.pipeline.stages import Machine
+    from bench.pipeline.stage import Machine
     from bench.plugins.manager import Plugins
     from bench.store import Store
 
@@ -96,7 +96,7 @@ def configured(
 def open_pipeline(config: Config, store: Path | None, machine: Machine | None = None) -> Pipeline:
     """The stages of a run, its dataset loaded. machine: None for one device, whichever there is."""
     from bench.pipeline.pipeline import Pipeline
-    from bench.pipeline.stages import Machine
+    from bench.pipeline.stage import Machine
 
     machine = machine or Machine(accelerator="auto")
     dataset = config.dataset.load()

@@ -51,7 +51,7 @@ def submit(
 def _evidence(run: Path, found: Mapping[str, Any], store: Store) -> Evidence:
     """What the stages named in a record left, with the labels of its dataset. Raises BenchError."""
     from bench.data.manifest import Manifest
-    from bench.pipeline.stages import read_verdict
+    from bench.isolation.verdict import read_verdict
     from bench.plugins.manager import Plugins
     from bench.records.inputs import gather
 

@@ -12,7 +12,7 @@ from bench.store import ArtifactBuilder, Store
 
 from .events import Listener
 from .pipeline import Pipeline
-from .stages import VERSIONS, Stage
+from .stage import VERSIONS, Stage
 
 
 def make_stages(pipeline: Pipeline, listener: Listener) -> list[Stage]:
