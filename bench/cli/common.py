@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from bench.api import Dataset, Defense
     from bench.config.config import Config
     from bench.pipeline.pipeline import Pipeline
-    from bench.pipeline.stages import Machine
+    from bench.pipeline.stage import Machine
     from bench.plugins.manager import Plugins
-    from bench.store.store import Store
+    from bench.store import Store
 
 out, log_out = Console(), Console(stderr=True)
 PLAIN: dict[str, Any] = {"highlight": False, "soft_wrap": True}
@@ -54,8 +54,7 @@ def warn_of_skipped(dataset: Dataset) -> None:
 
 def open_store(root: Path | None) -> Store:
     """The store at `root`, else in the user's cache folder. Raises BenchError where there is neither."""
-    from bench.store.cache import user_cache
-    from bench.store.store import Store
+    from bench.store import Store, user_cache
 
     if root is None:
         cache = user_cache()
@@ -98,7 +97,7 @@ def configured(
 def open_pipeline(config: Config, store: Path | None, machine: Machine | None = None) -> Pipeline:
     """The stages of a run, its dataset loaded. machine: None for one device, whichever there is."""
     from bench.pipeline.pipeline import Pipeline
-    from bench.pipeline.stages import Machine
+    from bench.pipeline.stage import Machine
 
     machine = machine or Machine(accelerator="auto")
     dataset = config.dataset.load()

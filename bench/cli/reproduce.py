@@ -10,6 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.errors import BenchError
+from bench.leaderboard import NONE
+from bench.leaderboard.rows import UNDEFINED
+from bench.matrix.board import plural
+from bench.matrix.cell import Cell, RunContext
+from bench.paper.published import RUNS, SOURCE, table_of
+from bench.paper.reproduce import Block, Key, Ours, Records, Reproduction, Row, told
+from bench.pipeline.stage import Machine
+from bench.records import record as records
 
 from . import common, options
 from .leaderboard import files_in
@@ -78,9 +86,6 @@ def reproduce_command(
 ) -> int:
     """`bench reproduce`; its exit code."""
     from bench.matrix.cell import RunContext
-    from bench.paper.published import table_of
-    from bench.paper.reproduce import Reproduction
-    from bench.pipeline.stages import Machine
 
     shop = RunContext(common.open_store(store), Machine(accelerator=accelerator, devices=devices))
     blocks = Reproduction(shop, table_of(name), range(seeds), settings).blocks(preset)
@@ -108,7 +113,6 @@ def _records(shop: RunContext, folders: Sequence[Path], made: Sequence[records.R
 def _wanted(blocks: Sequence[Block], ours: Records) -> list[Cell]:
     """The cells without a record, each once. "none" is a row of every record, so it needs a run of its own only where
     nothing else is run."""
-    from bench.leaderboard import NONE
 
     found: dict[Cell, None] = {}
     for block in blocks:
@@ -121,8 +125,6 @@ def _wanted(blocks: Sequence[Block], ours: Records) -> list[Cell]:
 
 def text(name: str, blocks: Sequence[Block], ours: Records, seeds: int) -> str:
     """All of it as markdown: first whether this is a reproduction at all."""
-    from bench.leaderboard.rows import UNDEFINED
-    from bench.paper.published import RUNS, SOURCE
 
     parts = [*_opening(blocks), f"# {name}: the paper / ours (difference)\n\nThe paper: {SOURCE}; each number a mean "]
     parts[-1] += f"over {RUNS} seeds. {UNDEFINED}: no record."
@@ -131,7 +133,6 @@ def text(name: str, blocks: Sequence[Block], ours: Records, seeds: int) -> str:
 
 
 def _opening(blocks: Sequence[Block]) -> list[str]:
-    from bench.paper.reproduce import told
 
     departing = [block for block in blocks if block.departures]
     if not departing:
@@ -165,7 +166,6 @@ def _line(row: Row, ours: Ours | None, keys: Sequence[Key], epochs: bool, foreig
 
 def _cell(paper: float, ours: float | None, incomparable: bool) -> str:
     """`incomparable`: counts of different numbers of images, of which a difference says nothing."""
-    from bench.leaderboard.rows import UNDEFINED
 
     if ours is None:
         return f"{paper:.1f} / {UNDEFINED}"
@@ -173,7 +173,6 @@ def _cell(paper: float, ours: float | None, incomparable: bool) -> str:
 
 
 def _runs(row: Row, ours: Ours | None) -> str:
-    from bench.matrix.board import plural
 
     if not row.runs:
         return f"no defense {row.defense!r} is installed"
@@ -185,8 +184,6 @@ def _runs(row: Row, ours: Ours | None) -> str:
 
 def _closing(missing: Sequence[Cell], seeds: int) -> list[str]:
     """The commands that make what is missing."""
-    from bench.matrix.board import plural
-    from bench.paper.published import RUNS
 
     if not missing:
         return [f"Every run that can be made has a record of {plural('seed', seeds)}; the paper has {RUNS} (--seeds)."]

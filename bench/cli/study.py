@@ -10,6 +10,9 @@ import typer
 from rich.markup import escape
 
 from bench.errors import BenchError
+from bench.leaderboard.marks import page_at
+from bench.paper.studies.catalogue import STUDIES, find
+from bench.store import write_bytes
 
 from . import common, options
 
@@ -61,7 +64,6 @@ def study(
 
 def list_command() -> None:
     """`bench study` alone."""
-    from bench.paper.studies.catalogue import STUDIES
 
     for study in STUDIES:
         line = f"  [cyan]{study.name}[/]  {escape(study.about)} [dim]({study.figure})[/]"
@@ -80,9 +82,8 @@ def study_command(
     accelerator: str,
 ) -> None:
     """`bench study NAME`."""
-    from bench.paper.studies.catalogue import find
     from bench.paper.studies.plan import Planner
-    from bench.pipeline.stages import Machine
+    from bench.pipeline.stage import Machine
     from bench.plugins.manager import Plugins
 
     study, wanted = find(name), parse_seeds(seeds)
@@ -112,7 +113,6 @@ def check_command(name: str, *, preset: str, settings: Sequence[str], output: Pa
     """
     if not name:
         raise BenchError("--check compares the files of one study: name it, as in `bench study masks --check`")
-    from bench.paper.studies.catalogue import find
 
     study = find(name)
     if given:
@@ -134,7 +134,6 @@ def check_command(name: str, *, preset: str, settings: Sequence[str], output: Pa
 
 
 def _text(file: Path) -> str:
-    from bench.leaderboard.marks import page_at
 
     text = page_at(file)
     if text is None:
@@ -146,7 +145,7 @@ def _page_of(study: Study, text: str, plugins: Plugins, preset: str, settings: S
     """The page that the CSV `text` gives."""
     from bench.paper.studies.plan import Planner
     from bench.paper.studies.report import from_csv, seeds_of, to_markdown
-    from bench.pipeline.stages import Machine
+    from bench.pipeline.stage import Machine
 
     planner = Planner(
         plugins=plugins,
@@ -217,7 +216,6 @@ def _run(plan: Plan, plugins: Plugins, output: Path) -> list[Row]:
 
 def _write_tables(plan: Plan, rows: Sequence[Row], output: Path) -> None:
     from bench.paper.studies.report import to_csv, to_markdown
-    from bench.store.store import write_bytes
 
     write_bytes(_file(plan, output, "csv"), to_csv(plan, rows).encode())
     write_bytes(_file(plan, output, "md"), to_markdown(plan, rows).encode())
@@ -225,7 +223,6 @@ def _write_tables(plan: Plan, rows: Sequence[Row], output: Path) -> None:
 
 def _finish(plan: Plan, rows: Sequence[Row], output: Path) -> None:
     from bench.paper.studies.plot import draw
-    from bench.store.store import write_bytes
 
     if all(row.status for row in rows):
         raise BenchError(f"no run of study {plan.study.name!r} came to an end; {rows[0].status}")

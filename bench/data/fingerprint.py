@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 from bench import seeds
 from bench.api import Images
 from bench.errors import BenchError
-from bench.store.cache import cache_folder
-from bench.store.store import write_bytes
+from bench.store import cache_folder, write_bytes
 
 SplitDigests = tuple[str, Sequence[str], Iterable[bytes]]
 """A split's name, its ids, and one digest for each id, in the same order."""

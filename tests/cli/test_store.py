@@ -6,7 +6,7 @@ import pytest
 
 from bench.cli.store import size
 from bench.errors import BenchError
-from bench.store.store import Store
+from bench.store import Store
 
 
 @pytest.fixture
