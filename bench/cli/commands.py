@@ -72,7 +72,7 @@ def _run(
     accelerator: str,
     party: Party | None = None,
 ) -> None:
-    from bench.pipeline.events import Everyone, Terminal, Trackers
+    from bench.pipeline.events import Terminal
     from bench.pipeline.runner import make_stages
     from bench.records import build as outcome, record as records
     from bench.report.terminal import summary
@@ -81,12 +81,12 @@ def _run(
     if record is not None:
         check_can_write(record)
     pipeline = _pipeline(config, store, devices, accelerator, party)
-    trackers = Trackers(plugins)
-    trackers.run_started(config.resolved)
+    plugins.notify("run_started", config=config.resolved)
     with Terminal(out) as terminal:
-        make_stages(pipeline, Everyone([terminal, trackers]))
+        plugins.add(terminal)
+        make_stages(pipeline, plugins.notify)
     built, kept = outcome.keep_record(pipeline)
-    trackers.run_finished(built)
+    plugins.notify("run_finished", record=built)
     for part in summary(built):
         out.print(part, highlight=False, soft_wrap=True)
     if record is not None:

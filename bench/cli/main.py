@@ -13,7 +13,7 @@ from bench.errors import BenchError
 
 if TYPE_CHECKING:
     from bench.config.config import Config
-    from bench.matrix.ray import Place
+    from bench.matrix.ray import RayOptions
     from bench.plugins.manager import Plugins
 
 app = typer.Typer(
@@ -251,14 +251,14 @@ def show(
     show_command(run, store, output, maps or [], count, plugin or ())
 
 
-def _place(engine: str | None, address: str | None, jobs: int | None, resources: Sequence[str]) -> Place | None:
-    """Which Ray is asked for; None for none. Raises BenchError for options that do not go together."""
+def _place(engine: str | None, address: str | None, jobs: int | None, resources: Sequence[str]) -> RayOptions | None:
+    """Which Ray is requested; None for none. Raises BenchError for options that do not go together."""
     if engine not in (None, "processes", "ray"):
         raise BenchError(f"--engine {engine}: expected processes or ray")
     if engine == "ray" or (engine is None and address is not None):
-        from bench.matrix.ray import Place
+        from bench.matrix.ray import RayOptions
 
-        return Place(address=address, jobs=jobs, resources=tuple(resources))
+        return RayOptions(address=address, jobs=jobs, changes=tuple(resources))
     for option, value in (("--ray-address", address), ("--resources", resources)):
         if value:
             raise BenchError(f"{option} is for Ray: add --engine ray")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.cli.commands import open_store, out, show_log
-from bench.pipeline.events import Everyone, Terminal, Trackers
+from bench.pipeline.events import Terminal
 from bench.pipeline.stage import Machine
 from bench.plugins.from_file import load_plugins
 from bench.scan.decide import Finding
@@ -52,10 +52,10 @@ def scan_command(
     _say(f"{len(listing.names):,} files; {eyes(chosen)}")
     scan = Scan(listing, chosen, open_store(store), Machine(accelerator=accelerator, devices=devices))
     with Terminal(out) as terminal:
-        listener = Everyone([terminal, Trackers(plugins)])
-        scan.read(listener)
+        plugins.add(terminal)
+        scan.read(plugins.notify)
         _say_estimate(scan)
-        scan.judge(listener)
+        scan.judge(plugins.notify)
     result = Result(scan)
     write_report(result, target)
     for line in ("", *summary(result, target)):

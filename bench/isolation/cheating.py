@@ -22,6 +22,7 @@ from bench.config.config import load_config
 from bench.errors import BenchError, Peeking
 from bench.leaderboard.marks import filled_in
 from bench.pipeline.clean import defender_view
+from bench.pipeline.events import silent
 from bench.pipeline.pipeline import Pipeline
 from bench.pipeline.runner import make_stage
 from bench.pipeline.stage import Machine
@@ -117,7 +118,7 @@ class _Hall:
         config = load_config(Plugins.load(), "smoke", choices=choices, settings=settings, seed=seed)
         store = Store(self._work / ("files" if in_folders else "scenes") / str(seed))
         pipeline = Pipeline(config, config.dataset.load(), store, Machine(accelerator="cpu"))
-        make_stage(pipeline.poison, store, _Deaf())
+        make_stage(pipeline.poison, store, silent)
         return pipeline
 
     def _plugin(self, cheat: type[Cheat], pipeline: Pipeline) -> Cheat:
@@ -146,7 +147,7 @@ def _examined(plugin: Cheat, pipeline: Pipeline) -> Gain:
     """What it gains in a run. Raises Peeking."""
     config = dataclasses.replace(pipeline.config, defense=Combination(filter=plugin))
     run = Pipeline(config, pipeline.dataset, pipeline.store, pipeline.machine)
-    make_stage(run.clean, run.store, _Deaf())
+    make_stage(run.clean, run.store, silent)
     return Gain.of(~run.verdict.keep, run.train_manifest.poisoned)
 
 
@@ -191,12 +192,6 @@ def _in_a_module(truth: object) -> Iterator[None]:
         yield
     finally:
         HELD.clear()
-
-
-class _Deaf:
-    """A listener that hears nothing."""
-
-    started = progressed = measured = finished = staticmethod(lambda *_: None)
 
 
 def insert(path: Path, text: str) -> None:
