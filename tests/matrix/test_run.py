@@ -109,7 +109,7 @@ def kill_tasks():
     psutil = pytest.importorskip("psutil")
     for process in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.Error):  # it has ended meanwhile
-            if "ray::make" in " ".join(process.cmdline()):
+            if " ".join(process.cmdline()).startswith("ray::train"):
                 process.kill()
 
 
