@@ -1,64 +1,88 @@
-"""`bench matrix`: what it prints, and running many cells."""
+"""`bench matrix`: many runs, from a file."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+import typer
 from rich.markup import escape
-from rich.table import Table
 
-from bench.estimate.estimate import Estimator, Pace, duration, kind_of
-from bench.matrix.board import plural
-from bench.matrix.cell import Cell, RunContext
-from bench.matrix.file import read_matrix
-from bench.matrix.forecast import Forecast, expected
-from bench.matrix.graph import Graph, Node
-from bench.matrix.run import run_cells
-from bench.pipeline.stage import Machine
+from bench.errors import BenchError
 
-from . import commands
+from . import common, options
 
 if TYPE_CHECKING:
+    from bench.estimate.estimate import Pace
+    from bench.matrix.forecast import Forecast
+    from bench.matrix.graph import Graph, Node
     from bench.matrix.ray import RayOptions
     from bench.records.record import Record
 
 
-def matrix_command(
-    file: Path,
-    *,
-    store: Path | None,
-    jobs: int,
-    output: Path | None,
-    dry_run: bool,
-    devices: int,
-    accelerator: str,
-    ray: RayOptions | None = None,
-) -> int:
-    """`bench matrix`; its exit code. `ray`: where on Ray, instead of in `jobs` processes of this machine."""
+def matrix(
+    file: Annotated[Path, typer.Argument(help="TOML: preset, seeds, attacks, defenses, settings (see the README).")],
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Stages at a time; above 1 in processes with one thread each.",
+            show_default="1; on Ray as many as have room",
+        ),
+    ] = None,
+    output: Annotated[Path | None, typer.Option(help="Copy the records into this folder.")] = None,
+    engine: options.EngineName = None,
+    ray_address: options.RayAddress = None,
+    resources: options.Resources = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what there is to do and how long; do nothing.")
+    ] = False,
+    store: options.StoreRoot = None,
+    devices: options.Devices = 1,
+    accelerator: options.Accelerator = "auto",
+) -> None:
+    """Run every attack with every defense and seed of a file; a stage that several need is computed once."""
+    from bench.matrix.cell import RunContext
+    from bench.matrix.file import read_matrix
+    from bench.matrix.run import run_cells
+    from bench.pipeline.stage import Machine
     from bench.plugins.manager import Plugins
 
+    ray = ray_options(engine, ray_address, jobs, resources or ())
     plugins = Plugins.load()
     cells = read_matrix(file, plugins)
-    context = RunContext(commands.open_store(store), Machine(accelerator=accelerator, devices=devices), plugins)
-    graph = open_graph(context, cells)
-    if dry_run:
-        plan(graph, Forecast(context.store))
-        return 0
-    commands.show_log()
-    result = run_cells(context, cells, jobs=jobs, output=output, ray=ray, console=commands.out)
-    _print_table([result.records[cell] for cell in cells if cell in result.records])
-    return result.exit_code
-
-
-def open_graph(context: RunContext, cells: Sequence[Cell]) -> Graph:
-    """The graph of the cells' stages, their datasets loaded."""
+    context = RunContext(common.open_store(store), Machine(accelerator=accelerator, devices=devices), plugins)
     pipelines = {cell: context.pipeline(cell) for cell in cells}
     for dataset in context.datasets.values():
-        commands.tell_skipped(dataset)
-    return Graph(pipelines)
+        common.warn_of_skipped(dataset)
+    if dry_run:
+        from bench.matrix.forecast import Forecast
+        from bench.matrix.graph import Graph
+
+        _print_plan(Graph(pipelines), Forecast(context.store))
+        return
+    common.show_log()
+    result = run_cells(context, cells, jobs=jobs or 1, output=output, ray=ray, console=common.out)
+    _print_table([result.records[cell] for cell in cells if cell in result.records])
+    raise typer.Exit(result.exit_code)
+
+
+def ray_options(
+    engine: str | None, address: str | None, jobs: int | None, resources: Sequence[str]
+) -> RayOptions | None:
+    """Which Ray is requested; None for none. Raises BenchError for options that do not go together."""
+    if engine not in (None, "processes", "ray"):
+        raise BenchError(f"--engine {engine}: expected processes or ray")
+    if engine == "ray" or (engine is None and address is not None):
+        from bench.matrix.ray import RayOptions
+
+        return RayOptions(address=address, jobs=jobs, changes=tuple(resources))
+    for option, value in (("--ray-address", address), ("--resources", resources)):
+        if value:
+            raise BenchError(f"{option} is for Ray: add --engine ray")
+    return None
 
 
 def _print_table(records: Sequence[Record]) -> None:
@@ -83,8 +107,13 @@ class _Line:
         self.basis.add(basis)
 
 
-def plan(graph: Graph, forecast: Forecast) -> None:
+def _print_plan(graph: Graph, forecast: Forecast) -> None:
     """Print the stages by title, how many are in the store, and an estimate for the rest."""
+    from rich.table import Table
+
+    from bench.estimate.estimate import duration
+    from bench.matrix.board import plural
+
     lines = _lines(graph, forecast)
     table = Table(show_edge=False, pad_edge=False)
     for heading in ("stage", "needed", "in the store", "time for the rest", "estimated from"):
@@ -92,18 +121,21 @@ def plan(graph: Graph, forecast: Forecast) -> None:
     for title, line in lines.items():
         needed = f"up to {line.needed}" if line.later else str(line.needed)
         table.add_row(escape(title), needed, str(line.cached), duration(line.seconds), ", ".join(sorted(line.basis)))
-    commands.out.print(table)
+    common.out.print(table)
     total = duration(sum(line.seconds for line in lines.values()))
     left = sum(line.needed - line.cached for line in lines.values())
     to_do = f"To do: at most {plural('stage', left)}, about {total} one after the other." if left else "All is there."
     texts = [f"\n{plural('cell', len(graph.pipelines))}. {to_do}"]
     texts += [f"cannot run: {escape(c.title)}: {escape(fault.message)}" for c, fault in graph.failures.items()]
     for text in texts:
-        commands.out.print(text, highlight=False, soft_wrap=True)
+        common.out.print(text, highlight=False, soft_wrap=True)
 
 
 def _lines(graph: Graph, forecast: Forecast) -> dict[str, _Line]:
     """By title, in the order in which the stages come."""
+    from bench.estimate.estimate import kind_of
+    from bench.matrix.forecast import expected
+
     found: dict[str, _Line] = {}
     paces: dict[str, Pace] = {}
     for node in graph.nodes.values():
@@ -123,6 +155,8 @@ def _lines(graph: Graph, forecast: Forecast) -> dict[str, _Line]:
 
 def _estimate(node: Node, graph: Graph, forecast: Forecast, paces: dict[str, Pace]) -> tuple[float, str]:
     """(seconds, where from): an earlier stage of the same kind, else a short trial, which stands for its kind."""
+    from bench.estimate.estimate import Estimator, kind_of
+
     seconds = forecast.seconds.get(kind_of(node.stage))
     if seconds is not None:
         return seconds, "the same kind of stage"
