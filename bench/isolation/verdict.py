@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from bench.api import Verdict
 from bench.errors import BenchError
-from bench.store.store import digest, read_arrays, write_arrays, write_json
+from bench.store import digest, read_arrays, write_arrays, write_json
 
 
 def write_verdict(verdict: Verdict, folder: Path) -> None:

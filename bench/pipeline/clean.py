@@ -18,7 +18,7 @@ from bench.isolation import proctor
 from bench.isolation.proctor import Watch
 from bench.isolation.verdict import check_verdict, write_verdict
 from bench.plugins.identity import identity
-from bench.store.store import ArtifactBuilder, StepCache, digest
+from bench.store import ArtifactBuilder, StepCache, digest
 
 from .pretrain import EncoderSource, encoder_of
 from .stage import Machine, ProgressReport, Stage

@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from bench.store.store import ArtifactBuilder, key_of
+from bench.store import ArtifactBuilder, key_of
 
 if TYPE_CHECKING:
     import torch

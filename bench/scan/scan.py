@@ -19,7 +19,7 @@ from bench.pipeline.pretrain import encoder_of
 from bench.pipeline.runner import make_stage
 from bench.pipeline.stage import Machine, ProgressReport, Stage
 from bench.report.attention import look_through
-from bench.store.store import ArtifactBuilder, Store, read_arrays, read_json, write_arrays, write_json
+from bench.store import ArtifactBuilder, Store, read_arrays, read_json, write_arrays, write_json
 
 from .encoders import Chosen, encoder_stage
 from .listing import Listing
