@@ -18,7 +18,6 @@ from bench.leaderboard import FORMATS, read, renderer
 from bench.leaderboard.escaping import csv_cell, latex, url
 from bench.leaderboard.marks import filled_in
 from bench.leaderboard.reported import COLUMNS, reported
-from bench.leaderboard.site import faults, site
 from bench.records import record
 
 RECORDS = Path(__file__).parents[1] / "fixtures" / "records"
@@ -189,12 +188,3 @@ def test_the_committed_table_is_that_of_the_committed_records():
     )
     for target in re.findall(r"^\[r\d+\]: (.*)$", text, re.MULTILINE):
         assert (folder / unquote(target)).is_file()
-
-
-def test_the_committed_site_is_that_of_the_committed_records():
-    from bench.cli.leaderboard import files_in
-
-    folder = Path(__file__).parents[2] / "leaderboards"
-    assert faults(folder / "site", site(files_in([folder / "records"]))) == [], (
-        "stale: bench leaderboard leaderboards/records --format html -o leaderboards/site"
-    )
