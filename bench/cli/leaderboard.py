@@ -14,7 +14,7 @@ from bench.store.store import Store, check_can_write, write_bytes
 from .commands import again, log_out, open_store, out
 
 if TYPE_CHECKING:
-    from bench.leaderboard import Table
+    from bench.leaderboard import Leaderboard
     from bench.records.inputs import Evidence
 
 SITE = "html"
@@ -137,7 +137,7 @@ def leaderboard_command(
     return True
 
 
-def _around(output: Path, text: str, every: Sequence[Table], check: bool) -> tuple[str, list[str]]:
+def _around(output: Path, text: str, every: Sequence[Leaderboard], check: bool) -> tuple[str, list[str]]:
     """The page there with every mark filled in, and what is wrong with its numbers; the leaderboard itself where
     there is no page yet, or an older leaderboard. Raises BenchError for any other page."""
     from bench.leaderboard import page as pages
