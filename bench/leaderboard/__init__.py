@@ -23,7 +23,7 @@ from .latex import latex
 from .markdown import markdown
 from .reported import reported
 from .rows import NONE, Group, group_of, leaves, rows
-from .tables import BoardLine, SeedResult, Leaderboard, tables
+from .tables import BoardLine, Leaderboard, SeedResult, tables
 
 __all__ = [
     "FORMATS",

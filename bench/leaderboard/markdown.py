@@ -15,8 +15,8 @@ from .tables import BoardLine, Leaderboard
 WORDS = {
     **{metric.title.format(k="k"): f"{metric.help}." for metric in METRICS if metric.board},
     "triggered": "the same with the trigger in each image.",
-    GAP: "how much of the triggered ASR that removing exactly the poisoned images (the oracle) takes away the line takes "
-    "away, in percent.",
+    GAP: "the triggered ASR that the line takes away, in percent of what removing exactly the poisoned images (the "
+    "oracle) takes away.",
     SECONDS: "of all stages that the line depends on.",
     "control": "sees the truth and is no defense.",
     "status": "measured: the run was made by the maintainers; submitted: sent in, each metric computed again from its "
@@ -25,6 +25,15 @@ WORDS = {
 }
 """What the columns mean. Shares are percent."""
 LEGEND = "## How to read it"
+BEGIN, END = (f"<!-- leaderboard: {which} -->" for which in ("begin", "end"))
+"""The lines of a page between which the tables lie."""
+
+
+def in_page(page: str, text: str) -> str | None:
+    """The page with `text` between its lines BEGIN and END; None where it does not have them."""
+    before, begin, rest = page.partition(f"{BEGIN}\n")
+    _, end, after = rest.partition(f"{END}\n")
+    return f"{before}{begin}\n{text.strip()}\n\n{end}{after}" if end else None
 
 
 def markdown(tables: Sequence[Leaderboard]) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from bench.errors import BenchError
 
 from .rows import FOUND, NONE, RATES
-from .tables import REPORTED, K, BoardLine, SeedResult, Leaderboard
+from .tables import REPORTED, BoardLine, K, Leaderboard, SeedResult
 
 COLUMNS = ("paper", "table", "dataset", "attack", "setting", "note", "defense", "split", "metric", "value")
 _APART = "Not measured here; other images, triggers and seeds than in the tables above."
@@ -64,7 +64,9 @@ def _value(row: Mapping[str, str], place: str) -> tuple[str, float]:
     return name, value
 
 
-def _table(key: tuple[str, ...], lines: Mapping[str, Mapping[str, float]], tables: list[str], source: str) -> Leaderboard:
+def _table(
+    key: tuple[str, ...], lines: Mapping[str, Mapping[str, float]], tables: list[str], source: str
+) -> Leaderboard:
     attack, dataset, setting, paper, note = key
     found = [
         BoardLine(

@@ -328,7 +328,7 @@ METRICS = (
         name="average_precision",
         title="AP",
         words="average precision of the score",
-        help="average precision of the score, the mean of the precision at each score, weighted by the recall gained there",
+        help="average precision of the score, the mean of its precision at each score, weighted by the recall gained",
         where=(DETECTION,),
         value=average_precision,
     ),
@@ -344,8 +344,8 @@ METRICS = (
         name="hit",
         title="hit@{k}",
         words="hit",
-        help="the share of the poisoned images of the top k in whose window any part of the trigger is (Figure 12 of the "
-        "paper)",
+        help="the share of the poisoned images of the top k whose window holds any part of the trigger (Figure 12 of "
+        "the paper)",
         where=(LOCALISATION,),
         value=top_hit,
         required=False,
@@ -363,8 +363,8 @@ METRICS = (
         name="cr",
         title="CR@{k}",
         words="catch rate",
-        help="catch rate, the share of the trigger's area inside the window found, mean over the poisoned images of the "
-        "top k",
+        help="catch rate, the share of the trigger's area inside the window found, mean over the poisoned images of "
+        "the top k",
         where=(LOCALISATION,),
         value=top_cr,
     ),
