@@ -51,7 +51,7 @@ from bench.plugins.manager import Plugins
 from bench.seeds import Seeds
 from bench.ssl.linear_probe import fit
 from bench.ssl.train import pretrain
-from bench.store.store import Store
+from bench.store import Store
 
 HERE = Path(__file__).parent
 MACHINE = Machine(accelerator="cpu")

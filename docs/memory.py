@@ -48,7 +48,7 @@ from bench.ssl.loader import feed
 from bench.ssl.probe_settings import ProbeSettings
 from bench.ssl.schedule import Schedule
 from bench.ssl.settings import TrainSettings
-from bench.store.store import StepCache, highest_mb
+from bench.store import StepCache, highest_mb
 
 CLASSES = 100
 WIDTH = 16  # px of the many images: 3 x 16 x 16 = 768 numbers, which are their features

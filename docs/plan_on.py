@@ -21,7 +21,7 @@ from bench.pipeline.pipeline import Pipeline
 from bench.pipeline.stages import Machine
 from bench.plugins.manager import Plugins
 from bench.ssl.schedule import Schedule
-from bench.store.store import Store
+from bench.store import Store
 
 IMAGES = 127_000
 FLEETS = ("4xrtx3090", "h200")

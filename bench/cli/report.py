@@ -36,7 +36,7 @@ def report(
 
     Or a picture of the most suspicious images alone: attention maps, windows found, true triggers.
     """
-    from bench.store.store import check_can_write
+    from bench.store import check_can_write
 
     output = output or run.with_suffix(".html")
     check_can_write(output)
@@ -48,7 +48,7 @@ def _page(run: Path, output: Path, maps: Sequence[str], count: int, files: Seque
     from bench.records import record as records
     from bench.report import report as page
     from bench.report.controls import beside
-    from bench.store.store import write_bytes
+    from bench.store import write_bytes
 
     pipeline, plugins = common.reopened(run, store, files)
     found = records.load(run)

@@ -54,7 +54,7 @@ def _run(config: Config, plugins: Plugins, store: Path | None, record: Path | No
     from bench.pipeline.runner import make_stages
     from bench.records import build, record as records
     from bench.report.terminal import summary
-    from bench.store.store import check_can_write
+    from bench.store import check_can_write
 
     common.show_log()
     if record is not None:

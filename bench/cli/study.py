@@ -217,7 +217,7 @@ def _run(plan: Plan, plugins: Plugins, output: Path) -> list[Row]:
 
 def _write_tables(plan: Plan, rows: Sequence[Row], output: Path) -> None:
     from bench.paper.studies.report import to_csv, to_markdown
-    from bench.store.store import write_bytes
+    from bench.store import write_bytes
 
     write_bytes(_file(plan, output, "csv"), to_csv(plan, rows).encode())
     write_bytes(_file(plan, output, "md"), to_markdown(plan, rows).encode())
@@ -225,7 +225,7 @@ def _write_tables(plan: Plan, rows: Sequence[Row], output: Path) -> None:
 
 def _finish(plan: Plan, rows: Sequence[Row], output: Path) -> None:
     from bench.paper.studies.plot import draw
-    from bench.store.store import write_bytes
+    from bench.store import write_bytes
 
     if all(row.status for row in rows):
         raise BenchError(f"no run of study {plan.study.name!r} came to an end; {rows[0].status}")

@@ -15,7 +15,7 @@ from . import common, options
 if TYPE_CHECKING:
     from bench.plugins.manager import Plugins
     from bench.records.inputs import Evidence
-    from bench.store.store import Store
+    from bench.store import Store
 
 ARTIFACTS = {
     "poison": ("poison",),
@@ -37,7 +37,7 @@ def submit(
     """Pack a record, and all that its metrics can be computed from again, into one file to send in."""
     from bench.plugins.from_file import load_plugins
     from bench.records import record as records, submission, verify
-    from bench.store.store import check_can_write, write_bytes
+    from bench.store import check_can_write, write_bytes
 
     output = output or record.with_suffix(".zip")
     check_can_write(output)

@@ -20,7 +20,7 @@ from bench.config.config import Config
 from bench.data.images import Subset
 from bench.pipeline.pipeline import Pipeline
 from bench.pipeline.stages import Machine, Stage
-from bench.store.store import Store, canonical, digest
+from bench.store import Store, canonical, digest
 
 from .trial import cost_seconds, encoding_pace, probing_pace, sample_size, trial_job
 

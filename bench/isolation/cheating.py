@@ -26,7 +26,7 @@ from bench.pipeline.runner import make_stage
 from bench.pipeline.stages import Machine, defender_view
 from bench.plugins.contract.cheats import CHEATS, Blocks, Cheat, Names, OwnCopy, Times
 from bench.plugins.manager import Plugins
-from bench.store.store import Store, write_bytes, writing
+from bench.store import Store, write_bytes, writing
 
 IN_FOLDERS = (Blocks, Names, Times)
 """Cheats that go for the files of a data set in folders; the others meet drawn scenes."""

@@ -12,7 +12,7 @@ from bench.config.config import Config
 from bench.data.images import PoisonedImages, Subset
 from bench.data.manifest import Manifest
 from bench.errors import BenchError
-from bench.store.store import Store
+from bench.store import Store
 
 from .stages import (
     Machine,

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from bench.parallel.nodes import Party
-from bench.store.store import ArtifactBuilder, Store
+from bench.store import ArtifactBuilder, Store
 
 from .events import Listener
 from .pipeline import Pipeline

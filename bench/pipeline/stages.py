@@ -29,7 +29,7 @@ from bench.isolation.proctor import Watch
 from bench.plugins.identity import identity
 from bench.ssl.import_weights import Checkpoint
 from bench.ssl.schedule import Schedule
-from bench.store.store import ArtifactBuilder, StepCache, digest, key_of, read_arrays, write_arrays, write_json
+from bench.store import ArtifactBuilder, StepCache, digest, key_of, read_arrays, write_arrays, write_json
 
 if TYPE_CHECKING:
     import torch

@@ -14,7 +14,7 @@ from bench.errors import BenchError
 from bench.pipeline.stages import Machine, Report, Stage, import_stage, pretrain_stage
 from bench.ssl.import_weights import Checkpoint
 from bench.ssl.settings import EncoderSettings
-from bench.store.store import ArtifactBuilder
+from bench.store import ArtifactBuilder
 
 if TYPE_CHECKING:
     from bench.plugins.manager import Plugins

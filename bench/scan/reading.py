@@ -19,7 +19,7 @@ from bench.data.fingerprint import fingerprint
 from bench.data.images import ArrayImages, Subset, in_threads
 from bench.errors import BenchError
 from bench.pipeline.stages import Report, Stage
-from bench.store.store import ArtifactBuilder, StepCache, read_arrays, write_arrays
+from bench.store import ArtifactBuilder, StepCache, read_arrays, write_arrays
 
 from .listing import Listing
 

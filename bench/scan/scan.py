@@ -16,7 +16,7 @@ from bench.pipeline.events import Listener
 from bench.pipeline.runner import make_stage
 from bench.pipeline.stages import Machine, Report, Stage, clean_stage, encoder_of, read_verdict, sitting
 from bench.report.attention import look_through
-from bench.store.store import ArtifactBuilder, Store, read_arrays, read_json, write_arrays, write_json
+from bench.store import ArtifactBuilder, Store, read_arrays, read_json, write_arrays, write_json
 
 from .encoders import Chosen, encoder_stage
 from .listing import Listing

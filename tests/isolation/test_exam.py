@@ -16,7 +16,7 @@ from bench.isolation.exam import put_back, shuffled, sit
 from bench.isolation.proctor import Watch
 from bench.isolation.view import DefenderView
 from bench.seeds import Seeds
-from bench.store.store import StepCache
+from bench.store import StepCache
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (12, 3, 8, 8)).astype(np.uint8)
 

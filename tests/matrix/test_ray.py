@@ -13,7 +13,7 @@ from bench.matrix.cell import Cell, RunContext
 from bench.matrix.ray import Place, Slowly
 from bench.pipeline.stages import Machine
 from bench.records import record
-from bench.store.store import Store
+from bench.store import Store
 
 ray = pytest.importorskip("ray", reason="Ray is not installed (extra: ray)")
 STEPS = 120

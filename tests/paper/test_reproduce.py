@@ -16,7 +16,7 @@ from bench.paper.reproduce import Records, Reproduction
 from bench.pipeline.stages import Machine
 from bench.records import record
 from bench.records.build import build_record
-from bench.store.store import Store
+from bench.store import Store
 
 
 @pytest.fixture

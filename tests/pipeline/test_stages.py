@@ -12,7 +12,7 @@ from bench.api import Attack, Poison, Verdict
 from bench.errors import BenchError
 from bench.pipeline import stages as module
 from bench.pipeline.stages import Machine, Stage, check_verdict, kept_digest, poison_stage, pretrain_stage, read_verdict
-from bench.store.store import Store
+from bench.store import Store
 
 
 def verdict(**changes):

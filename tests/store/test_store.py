@@ -21,8 +21,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from bench.errors import BenchError
-from bench.store import store as module
-from bench.store.store import (
+from bench.store import (
     StepCache,
     Store,
     canonical,
@@ -30,6 +29,7 @@ from bench.store.store import (
     read_arrays,
     read_json,
     read_tensors,
+    store as module,
     write_arrays,
     write_bytes,
     write_json,
@@ -246,7 +246,7 @@ def test_real_write_limit_in_every_writer(tmp_path):
         from pathlib import Path
         import numpy as np, torch
         from bench.errors import BenchError
-        from bench.store.store import write_arrays, write_bytes, write_json, write_tensors
+        from bench.store import write_arrays, write_bytes, write_json, write_tensors
         resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
         root, big = Path(sys.argv[1]), 1_000_000
         for name, write in {
@@ -462,7 +462,7 @@ def test_the_memory_peak_is_seen_even_after_it_is_gone(store):
 SLOW_MAKER = """
 import sys, time
 from pathlib import Path
-from bench.store.store import Store, write_bytes
+from bench.store import Store, write_bytes
 with Store(Path(sys.argv[1])).open("pretrain", "0" * 64) as making:
     print("waited" if making.finished else "making", flush=True)
     if not making.finished:
