@@ -91,10 +91,11 @@ def reproduce_command(
     blocks = Reproduction(shop, table_of(name), range(seeds), settings).blocks(preset)
     ours, code = _records(shop, folders), 0
     if run and (cells := _wanted(blocks, ours)):
-        from .matrix import run_cells
+        from bench.matrix.run import run_cells
 
-        made, code = run_cells(shop, cells, jobs=jobs, output=None)
-        ours = _records(shop, folders, made)
+        common.show_log()
+        result = run_cells(shop, cells, jobs=jobs, console=common.out)
+        ours, code = _records(shop, folders, list(result.records.values())), result.exit_code
     sys.stdout.write(text(name, blocks, ours, seeds) + "\n")
     return code
 

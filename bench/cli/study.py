@@ -198,7 +198,7 @@ def _announce(plan: Plan) -> None:
 def _run(plan: Plan, plugins: Plugins, output: Path) -> list[Row]:
     """Every row; the tables are written after each, so that a study that is stopped leaves what it has."""
     from bench.paper.studies.engine import run
-    from bench.pipeline.events import Everyone, Terminal, Trackers
+    from bench.pipeline.events import Terminal
 
     def tell(number: int, cell: Cell) -> None:
         what = f"[{number + 1}/{len(plan.cells)}] {cell.title}"
@@ -206,7 +206,8 @@ def _run(plan: Plan, plugins: Plugins, output: Path) -> list[Row]:
 
     rows: list[Row] = []
     with Terminal(common.out) as terminal:
-        for row in run(plan, Everyone([terminal, Trackers(plugins)]), tell):
+        plugins.add(terminal)
+        for row in run(plan, plugins.notify, tell):
             rows.append(row)
             if row.status:
                 common.out.print(f"  {row.status}", style="yellow", markup=False, highlight=False, soft_wrap=True)

@@ -9,10 +9,10 @@ from bench.errors import BenchError
 from bench.leaderboard.marks import GIVEN, NUMBER, Mark, marks
 
 from . import quote
-from .tables import Table
+from .tables import Leaderboard
 
 
-def stale(page: str, tables: Sequence[Table], folder: Path) -> dict[Mark, str]:
+def stale(page: str, tables: Sequence[Leaderboard], folder: Path) -> dict[Mark, str]:
     """What should stand at each mark at which something else stands; line breaks do not count.
 
     folder: where the page lies. Raises BenchError, naming the line, for a mark that selects nothing, or two things.
@@ -30,7 +30,7 @@ def told(mark: Mark, text: str) -> str:
     return f"line {mark.line}: the table is stale, it should have: {row} ({mark.text})"
 
 
-def _text(mark: Mark, tables: Sequence[Table], folder: Path) -> str:
+def _text(mark: Mark, tables: Sequence[Leaderboard], folder: Path) -> str:
     try:
         if mark.kind == NUMBER:
             return quote.number(mark.text, tables, folder)

@@ -16,7 +16,7 @@ from .escaping import escape
 from .measured import is_number, measured, read_grid
 from .rows import PLACED, UNDEFINED
 from .sample import Form, Sample, difference, form_of, of_line, of_values, shown
-from .tables import Line, Table, hours
+from .tables import BoardLine, Leaderboard, hours
 
 FILE, WHERE, MINUS, ALL = "file ", "where ", " minus ", "all"
 _SEEDS, HOURS = "seeds", "hours"
@@ -24,7 +24,7 @@ _AROUND = "(),"  # words of a title
 _OF_TABLE = ("fingerprint", "metric_version")
 
 
-def number(expression: str, tables: Sequence[Table], folder: Path) -> str:
+def number(expression: str, tables: Sequence[Leaderboard], folder: Path) -> str:
     """The text of "TABLE; DEFENSE; COLUMN; FORM", of "file PATH; KEY; FORM", or of two of these with " minus " between
     them. folder: what PATH is relative to. Raises BenchError where nothing is selected, or more than one thing."""
     parts = expression.split(MINUS)
@@ -34,7 +34,7 @@ def number(expression: str, tables: Sequence[Table], folder: Path) -> str:
     return shown(*sides[0]) if len(sides) == 1 else difference(*sides[0], *sides[1])
 
 
-def table(expression: str, tables: Sequence[Table], folder: Path) -> str:
+def table(expression: str, tables: Sequence[Leaderboard], folder: Path) -> str:
     """Markdown of "TABLE; DEFENSE, DEFENSE (or all); COLUMN, COLUMN; FORM", or of
     "file PATH; COLUMN, COLUMN (or all); ROWS". Raises BenchError."""
     if expression.startswith(FILE):
@@ -72,7 +72,7 @@ def _parts(expression: str, expected: str) -> list[str]:
     return parts
 
 
-def _side(expression: str, tables: Sequence[Table], folder: Path) -> tuple[Sample, Form]:
+def _side(expression: str, tables: Sequence[Leaderboard], folder: Path) -> tuple[Sample, Form]:
     expression = expression.strip()
     if expression.startswith(FILE):
         path, key, *form = _parts(expression.removeprefix(FILE), "PATH; KEY")
@@ -95,7 +95,7 @@ def _side(expression: str, tables: Sequence[Table], folder: Path) -> tuple[Sampl
 # --- one table, one line, one column ----------------------------------------------------------------------
 
 
-def _lines(text: str, tables: Sequence[Table]) -> tuple[Table, list[Line]]:
+def _lines(text: str, tables: Sequence[Leaderboard]) -> tuple[Leaderboard, list[BoardLine]]:
     """The one table that has all words in its title, and its lines that meet all conditions "name=value"."""
     words, conditions = _said(text)
     titled = [table for table in tables if words <= _words(table)]
@@ -110,7 +110,7 @@ def _lines(text: str, tables: Sequence[Table]) -> tuple[Table, list[Line]]:
     return titled[kept[0]], fits[kept[0]]
 
 
-def _of_all(text: str, tables: Sequence[Table]) -> list[Line]:
+def _of_all(text: str, tables: Sequence[Leaderboard]) -> list[BoardLine]:
     """The measured lines of every table that has all words in its title and meets all conditions; "all": of all."""
     words, conditions = _said(text)
     found = [line for table in tables if words - {ALL} <= _words(table) for line in _meeting(table, conditions)]
@@ -119,11 +119,11 @@ def _of_all(text: str, tables: Sequence[Table]) -> list[Line]:
     return found
 
 
-def _words(table: Table) -> set[str]:
+def _words(table: Leaderboard) -> set[str]:
     return {word.strip(_AROUND) for word in table.title.lower().split()}
 
 
-def _nearest_word(words: set[str], tables: Sequence[Table]) -> str:
+def _nearest_word(words: set[str], tables: Sequence[Leaderboard]) -> str:
     """What may have been meant by a word that no title has."""
     known: set[str] = set().union(*map(_words, tables))
     close = [nearest(word, known) for word in sorted(words - known)]
@@ -142,7 +142,7 @@ def _said(text: str) -> tuple[set[str], dict[str, str]]:
     return {word.lower() for word in said if "=" not in word}, {name: value for name, _, value in pairs}
 
 
-def _meeting(table: Table, conditions: Mapping[str, str]) -> list[Line]:
+def _meeting(table: Leaderboard, conditions: Mapping[str, str]) -> list[BoardLine]:
     facts = {} if table.group is None else table.group._asdict()
     for name in _OF_TABLE:
         if name in conditions and not str(facts.get(name, "")).startswith(conditions[name]):
@@ -151,7 +151,7 @@ def _meeting(table: Table, conditions: Mapping[str, str]) -> list[Line]:
     return [line for line in table.lines if asked.items() <= {**line.config, "status": line.status}.items()]
 
 
-def _known(tables: Sequence[Table], conditions: Mapping[str, str]) -> str:
+def _known(tables: Sequence[Leaderboard], conditions: Mapping[str, str]) -> str:
     """What can be said of the first condition that no line meets."""
     facts = [{**line.config, "status": line.status} for table in tables for line in table.lines]
     for name, value in conditions.items():
@@ -169,19 +169,19 @@ def _known(tables: Sequence[Table], conditions: Mapping[str, str]) -> str:
     return f" Fingerprints: {', '.join(sorted(prints))}." if prints else ""
 
 
-def _there(tables: Sequence[Table]) -> str:
+def _there(tables: Sequence[Leaderboard]) -> str:
     return f"There are {_titles(tables)}." if tables else "There is no table."
 
 
-def _titles(tables: Sequence[Table]) -> str:
+def _titles(tables: Sequence[Leaderboard]) -> str:
     return ", ".join(f"{table.title!r}{_print(table)}" for table in tables)
 
 
-def _print(table: Table) -> str:
+def _print(table: Leaderboard) -> str:
     return f" (fingerprint={table.group.fingerprint[:12]})" if table.group else ""
 
 
-def _line(table: Table, lines: Sequence[Line], defense: str) -> Line:
+def _line(table: Leaderboard, lines: Sequence[BoardLine], defense: str) -> BoardLine:
     named = [line for line in lines if line.defense == defense]
     if not named:
         raise BenchError(f"no line {defense!r} in {table.title!r}.{nearest(defense, {line.defense for line in lines})}")
@@ -194,17 +194,17 @@ def _line(table: Table, lines: Sequence[Line], defense: str) -> Line:
     return named[0]
 
 
-def _columns(table: Table) -> dict[str, str]:
-    """Every column that a line of the table can have: title -> name in `Line.mean`."""
+def _columns(table: Leaderboard) -> dict[str, str]:
+    """Every column that a line of the table can have: title -> name in `BoardLine.mean`."""
     titles = {name: title for title, name in PLACED.items()}
     found = {_SEEDS: _SEEDS}
     for name in dict.fromkeys(name for line in table.lines for name in line.mean):
         k, _, measure = name.partition(".")
-        found[titles[measure].format(k) if k.isdecimal() else name] = name
+        found[titles[measure].format(k=k) if k.isdecimal() else name] = name
     return found
 
 
-def _sample(table: Table, line: Line, title: str) -> Sample | None:
+def _sample(table: Leaderboard, line: BoardLine, title: str) -> Sample | None:
     """None where the number is undefined. Raises BenchError for a column that no line has."""
     columns = _columns(table)
     exact = {known.lower(): name for known, name in columns.items()}
@@ -216,6 +216,6 @@ def _sample(table: Table, line: Line, title: str) -> Sample | None:
     return None if math.isnan(line.mean.get(name, math.nan)) else of_line(line, name)
 
 
-def _cell(table: Table, line: Line, title: str, form: Form) -> str:
+def _cell(table: Leaderboard, line: BoardLine, title: str, form: Form) -> str:
     sample = _sample(table, line, title)
     return UNDEFINED if sample is None else shown(sample, form)

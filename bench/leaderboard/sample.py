@@ -11,7 +11,7 @@ from typing import Any
 from bench.errors import BenchError, nearest
 
 from .rows import UNDEFINED
-from .tables import Line, digits_of
+from .tables import BoardLine, digits_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +29,8 @@ class Sample:
     mean_digits: int
 
 
-def of_line(line: Line, column: str) -> Sample:
-    """What a leaderboard's line has in a column (a name of `Line.mean`). Without seeds: the mean alone."""
+def of_line(line: BoardLine, column: str) -> Sample:
+    """What a leaderboard's line has in a column (a name of `BoardLine.mean`). Without seeds: the mean alone."""
     mean, single = line.mean[column], not line.seeds or math.isnan(line.spread[column])
     values: Mapping[Any, float] = {seed: row[column] for seed, row in line.by_seed.items()} or {None: mean}
     return Sample(
