@@ -13,14 +13,11 @@ from bench.store import Store
 def store(tmp_path):
     """A finished stage of 2,000 bytes and an unfinished one."""
     made = Store(tmp_path / "store")
-    made.make("probe", "a" * 64, lambda making: (making.dir / "x").write_bytes(b"x" * 2000))
-
-    def stop(making):
+    with made.open("probe", "a" * 64) as making:
+        (making.dir / "x").write_bytes(b"x" * 2000)
+    with pytest.raises(ValueError, match="stop"), made.open("pretrain", "b" * 64) as making:
         (making.scratch / "checkpoint").write_bytes(b"")
         raise ValueError("stop")
-
-    with pytest.raises(ValueError, match="stop"):
-        made.make("pretrain", "b" * 64, stop)
     return made
 
 
