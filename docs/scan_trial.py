@@ -28,7 +28,7 @@ import torch
 from PIL import Image
 
 from bench import BenchError, Seeds, SplitInfo
-from bench.cli.commands import reopened
+from bench.cli.common import reopened
 from bench.pipeline.pipeline import Pipeline
 from bench.pipeline.stages import encoder_of
 from bench.plugins.manager import Plugins

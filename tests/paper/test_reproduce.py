@@ -7,7 +7,7 @@ import copy
 import pytest
 from rich.console import Console
 
-from bench.cli import commands, main as cli
+from bench.cli import common, main as cli
 from bench.cli.reproduce import text
 from bench.errors import BenchError
 from bench.matrix.cell import RunContext
@@ -127,7 +127,7 @@ def test_where_the_data_lay_does_not_matter(made, shop):
 @pytest.fixture
 def bench(monkeypatch, capsys):
     """bench(*arguments) -> (exit code, standard output)."""
-    monkeypatch.setattr(commands, "out", Console(width=250))
+    monkeypatch.setattr(common, "out", Console(width=250))
 
     def run(*arguments):
         code = cli.guarded(lambda: cli.app([str(each) for each in arguments], standalone_mode=False))

@@ -178,7 +178,7 @@ def test_each_process_ended_as_it_was_told(killed):
     codes, stderr, _, _ = killed
     expected = [0, *(130 if moment[0] == "SIGINT" else -9 for moment in MOMENTS), 0]
     assert codes == expected, stderr
-    assert stderr.count("stopped. The same command goes on from here.") == 1
+    assert stderr.count("stopped. The same command resumes here.") == 1
     assert "Traceback" not in stderr
 
 
