@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import io
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .study import Panel, Study
-from .table import Curve, caveat, curves, not_run, panels, seeds_of, setting_words
+from .table import caveat, curves, not_run, panels, seeds_of, setting_words
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -106,13 +106,13 @@ def _foot(table: pd.DataFrame, columns: int) -> str:
     return "\n".join(line for text in texts for line in textwrap.wrap(text, 66 * columns))
 
 
-def _lines(study: Study, panel: Panel, found: Sequence[Curve], ax: Axes) -> dict[str, Any]:
+def _lines(study: Study, panel: Panel, found: Mapping[str, pd.DataFrame], ax: Axes) -> dict[str, Any]:
     handles = {}
-    for number, curve in enumerate(found):
-        handles[curve.name] = ax.errorbar(
-            curve.points.index,
-            curve.points["mean"],
-            yerr=_error(curve),
+    for number, (name, points) in enumerate(found.items()):
+        handles[name] = ax.errorbar(
+            points.index,
+            points["mean"],
+            yerr=_error(points),
             color=_turn(COLOURS, number),
             marker=_turn(MARKERS, number),
             linestyle=_turn(DASHES, number),
@@ -125,9 +125,14 @@ def _lines(study: Study, panel: Panel, found: Sequence[Curve], ax: Axes) -> dict
     return handles
 
 
-def _error(curve: Curve) -> Any:
+def _ends(points: pd.DataFrame) -> Any:
+    """Where the error bars end."""
+    return points["mean"] + points["spread"].fillna(0)
+
+
+def _error(points: pd.DataFrame) -> Any:
     """The length of the error bars; None where there is no spread at all."""
-    spread = curve.points["spread"].fillna(0)
+    spread = points["spread"].fillna(0)
     return spread if spread.any() else None
 
 
@@ -135,10 +140,10 @@ def _turn(of: Sequence[Any], number: int) -> Any:
     return of[number % len(of)]
 
 
-def _x_axis(study: Study, panel: Panel, found: Sequence[Curve], ax: Axes) -> None:
+def _x_axis(study: Study, panel: Panel, found: Mapping[str, pd.DataFrame], ax: Axes) -> None:
     from matplotlib.ticker import NullLocator
 
-    ticks = sorted({float(x) for curve in found for x in curve.points.index})
+    ticks = sorted({float(x) for points in found.values() for x in points.index})
     if study.log and ticks:
         ax.set_xscale("log")
         ax.xaxis.set_minor_locator(NullLocator())
@@ -146,39 +151,38 @@ def _x_axis(study: Study, panel: Panel, found: Sequence[Curve], ax: Axes) -> Non
     ax.set_xlabel("search number (top k)" if panel.over_k else study.x)
 
 
-def _y_axis(panel: Panel, found: Sequence[Curve], ax: Axes) -> None:
+def _y_axis(panel: Panel, found: Mapping[str, pd.DataFrame], ax: Axes) -> None:
     ax.set_ylabel(panel.axis)
     if panel.unit == "%":
         ax.set_ylim(-4, 104)
     elif found:
-        most = max((curve.points["mean"] + curve.points["spread"].fillna(0)).max() for curve in found)
+        most = max(_ends(points).max() for points in found.values())
         ax.set_ylim(0, 1.08 * most or 1)
     if not found:
         ax.text(0.5, 0.5, "no values", transform=ax.transAxes, ha="center", color="#555555")
 
 
-def _bars(study: Study, panel: Panel, found: Sequence[Curve], ax: Axes) -> dict[str, Any]:
+def _bars(study: Study, panel: Panel, found: Mapping[str, pd.DataFrame], ax: Axes) -> dict[str, Any]:
     """A group of bars for each line of the study, from the top; one without values says so."""
     labels = [line.label for line in study.lines]
     height = 0.8 / max(1, len(found))
     handles = {}
-    for number, curve in enumerate(found):
-        at = [labels.index(str(x)) - 0.4 + height * (number + 0.5) for x in curve.points.index]
-        handles[curve.name] = ax.barh(
+    for number, (name, points) in enumerate(found.items()):
+        at = [labels.index(str(x)) - 0.4 + height * (number + 0.5) for x in points.index]
+        handles[name] = ax.barh(
             at,
-            curve.points["mean"],
+            points["mean"],
             height=height * 0.9,
-            xerr=_error(curve),
+            xerr=_error(points),
             color=_turn(COLOURS, number),
             hatch=_turn(HATCHES, number),
             edgecolor="white",
             capsize=3,
         )
-        ends = curve.points["mean"] + curve.points["spread"].fillna(0)
-        for place, end, mean in zip(at, ends, curve.points["mean"], strict=True):
+        for place, end, mean in zip(at, _ends(points), points["mean"], strict=True):
             ax.text(end + 2, place, f"{mean:.1f}", va="center", fontsize=7)
     for place, label in enumerate(labels):
-        if not any(label in curve.points.index for curve in found):
+        if not any(label in points.index for points in found.values()):
             ax.text(2, place, "not run", va="center", fontsize=7, style="italic", color="#555555")
     ax.set_yticks(range(len(labels)), labels)
     ax.set_ylim(len(labels) - 0.5, -0.5)
