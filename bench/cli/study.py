@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from bench.matrix.cell import Cell
     from bench.paper.studies.runs import StudyRuns
-    from bench.paper.studies.study import Study
 
 
 def study(

@@ -1,14 +1,11 @@
-"""A study's figure: SVG and PNG, the same bytes for the same values.
-
-For print and for colour-blind readers: Okabe and Ito's colours without their green, so that none is told from another
-by red and green alone; and each curve has its own marker and line style, each bar its own hatching.
-"""
+"""A study's figure: SVG and PNG, the same bytes for the same values. Its look is in figure.mplstyle."""
 
 from __future__ import annotations
 
 import io
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .study import Panel, Study
@@ -19,32 +16,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS = ("#0072B2", "#E69F00", "#000000", "#56B4E9", "#CC79A7", "#D55E00")
-MARKERS = ("o", "s", "^", "D", "v", "P")
-DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
 HATCHES = ("", "///", "...", "xxx")
 WIDTH, HEIGHT = 3.6, 2.7  # inches of a panel: two side by side fill a page
-_STYLE: Any = {
-    "svg.hashsalt": "ssl-backdoor-bench",
-    "svg.fonttype": "path",
-    "font.family": "DejaVu Sans",  # comes with matplotlib
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#DDDDDD",
-    "grid.linewidth": 0.6,
-    "axes.axisbelow": True,
-    "hatch.linewidth": 0.6,
-}
+STYLE = Path(__file__).with_name("figure.mplstyle")
 
 
 def draw(study: Study, table: pd.DataFrame) -> dict[str, bytes]:
     """{"svg": ..., "png": ...} of the figure."""
-    from matplotlib import rc_context, style
+    from matplotlib import style
 
-    # "default" first: what a user's matplotlibrc says must not show.
-    with style.context("default"), rc_context(_STYLE):
+    with style.context(["default", STYLE]):  # "default": what a user's matplotlibrc says must not show
         figure = _figure(study, table)
         return {"svg": _save(figure, "svg"), "png": _save(figure, "png")}
 
@@ -52,7 +33,7 @@ def draw(study: Study, table: pd.DataFrame) -> dict[str, bytes]:
 def _save(figure: Figure, kind: str) -> bytes:
     out = io.BytesIO()
     metadata = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
-    figure.savefig(out, format=kind, dpi=200, metadata=metadata)
+    figure.savefig(out, format=kind, metadata=metadata)
     return out.getvalue()
 
 
@@ -107,19 +88,10 @@ def _foot(table: pd.DataFrame, columns: int) -> str:
 
 
 def _lines(study: Study, panel: Panel, found: Mapping[str, pd.DataFrame], ax: Axes) -> dict[str, Any]:
-    handles = {}
-    for number, (name, points) in enumerate(found.items()):
-        handles[name] = ax.errorbar(
-            points.index,
-            points["mean"],
-            yerr=_error(points),
-            color=_turn(COLOURS, number),
-            marker=_turn(MARKERS, number),
-            linestyle=_turn(DASHES, number),
-            markersize=4.5,
-            linewidth=1.4,
-            capsize=3,
-        )
+    handles = {
+        name: ax.errorbar(points.index, points["mean"], _error(points), markersize=4.5, linewidth=1.4)
+        for name, points in found.items()
+    }
     _x_axis(study, panel, found, ax)
     _y_axis(panel, found, ax)
     return handles
@@ -134,10 +106,6 @@ def _error(points: pd.DataFrame) -> Any:
     """The length of the error bars; None where there is no spread at all."""
     spread = points["spread"].fillna(0)
     return spread if spread.any() else None
-
-
-def _turn(of: Sequence[Any], number: int) -> Any:
-    return of[number % len(of)]
 
 
 def _x_axis(study: Study, panel: Panel, found: Mapping[str, pd.DataFrame], ax: Axes) -> None:
@@ -174,10 +142,8 @@ def _bars(study: Study, panel: Panel, found: Mapping[str, pd.DataFrame], ax: Axe
             points["mean"],
             height=height * 0.9,
             xerr=_error(points),
-            color=_turn(COLOURS, number),
-            hatch=_turn(HATCHES, number),
+            hatch=HATCHES[number % len(HATCHES)],
             edgecolor="white",
-            capsize=3,
         )
         for place, end, mean in zip(at, _ends(points), points["mean"], strict=True):
             ax.text(end + 2, place, f"{mean:.1f}", va="center", fontsize=7)
