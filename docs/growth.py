@@ -46,12 +46,12 @@ from bench.leaderboard.marks import filled_in
 from bench.pipeline.events import Everyone
 from bench.pipeline.pipeline import Pipeline
 from bench.pipeline.runner import make_stages
-from bench.pipeline.stages import Machine
+from bench.pipeline.stage import Machine
 from bench.plugins.manager import Plugins
 from bench.seeds import Seeds
 from bench.ssl.linear_probe import fit
 from bench.ssl.train import pretrain
-from bench.store.store import Store
+from bench.store import Store
 
 HERE = Path(__file__).parent
 MACHINE = Machine(accelerator="cpu")

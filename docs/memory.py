@@ -38,17 +38,17 @@ from bench.data.names import Names
 from bench.data.scenes import Scenes
 from bench.isolation.exam import shuffled
 from bench.isolation.proctor import Watch
+from bench.isolation.verdict import check_verdict, kept_digest, read_verdict, write_verdict
 from bench.isolation.view import DefenderView
-from bench.pipeline.stages import Sitting, check_verdict, kept_digest, read_verdict, write_verdict
+from bench.pipeline.clean import Sitting
 from bench.plugins.manager import Plugins
 from bench.records.inputs import found
 from bench.ssl.encoder import FrozenEncoder, normalised_features
 from bench.ssl.linear_probe import fit, labelled_subset
 from bench.ssl.loader import feed
-from bench.ssl.probe_settings import ProbeSettings
 from bench.ssl.schedule import Schedule
-from bench.ssl.settings import TrainSettings
-from bench.store.store import StepCache, highest_mb
+from bench.ssl.settings import ProbeSettings, TrainSettings
+from bench.store import StepCache, highest_mb
 
 CLASSES = 100
 WIDTH = 16  # px of the many images: 3 x 16 x 16 = 768 numbers, which are their features

@@ -51,7 +51,7 @@ def leaderboard_command(
     for a leaderboard, or numbers that come from the records (see marks.py), all else is kept.
     """
     from bench import leaderboard
-    from bench.store.store import write_bytes
+    from bench.store import write_bytes
 
     render = None if form == SITE else leaderboard.renderer(form, also=[SITE])
     if check and output is None:

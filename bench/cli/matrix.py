@@ -11,6 +11,16 @@ import typer
 from rich.markup import escape
 
 from bench.errors import BenchError
+from bench.estimate.estimate import Estimator, Pace, duration, kind_of
+from bench.matrix.board import Board, plural
+from bench.matrix.cell import Cell, RunContext
+from bench.matrix.executors import open_engine
+from bench.matrix.file import read_matrix
+from bench.matrix.forecast import Forecast, expected
+from bench.matrix.graph import Graph, Node, run_graph
+from bench.pipeline.events import Trackers
+from bench.pipeline.pipeline import Pipeline
+from bench.pipeline.stage import Machine
 
 from . import common, options
 
@@ -86,8 +96,6 @@ def matrix_command(
 ) -> int:
     """`bench matrix`; its exit code. `ray`: where on Ray, instead of in `jobs` processes of this machine."""
     from bench.matrix.cell import RunContext
-    from bench.matrix.file import read_matrix
-    from bench.pipeline.stages import Machine
     from bench.plugins.manager import Plugins
 
     plugins = Plugins.load()
@@ -108,11 +116,7 @@ def run_cells(
 
     `output`: a folder for copies of the records. `ray`: where on Ray, instead of in `jobs` processes.
     """
-    from bench.matrix.board import Board, plural
-    from bench.matrix.executors import open_engine
     from bench.matrix.forecast import Forecast
-    from bench.matrix.graph import run_graph
-    from bench.pipeline.events import Trackers
 
     common.show_log()
     shop.store.check_writable()
@@ -172,7 +176,6 @@ def plan(shop: RunContext, cells: Sequence[Cell]) -> None:
     """Print the stages by title, how many are in the store, and an estimate for the rest."""
     from rich.table import Table
 
-    from bench.estimate.estimate import duration
     from bench.matrix.board import plural
     from bench.matrix.forecast import Forecast
 
@@ -222,8 +225,6 @@ class _Plan:
 
     def lines(self) -> dict[str, _Line]:
         """By title, in the order in which they come."""
-        from bench.estimate.estimate import kind_of
-        from bench.matrix.forecast import expected
 
         found: dict[str, _Line] = {}
         for node in self._graph.nodes.values():
@@ -243,7 +244,6 @@ class _Plan:
 
     def _estimate(self, node: Node) -> tuple[float, str]:
         """(seconds, where from): an earlier stage of the same kind, else a short trial, which stands for its kind."""
-        from bench.estimate.estimate import Estimator, kind_of
 
         seconds = self._forecast.seconds.get(kind_of(node.stage))
         if seconds is not None:

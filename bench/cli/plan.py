@@ -31,7 +31,7 @@ def plan(
 
     from bench.estimate.estimate import Estimator
     from bench.estimate.gpus import read_fleet
-    from bench.pipeline.stages import Machine
+    from bench.pipeline.stage import Machine
 
     choices = {"attack": attack, "defense": defense, "dataset": dataset, "ssl": ssl}
     config, _ = common.configured(preset, choices, settings, seed, threat_checkpoint, plugin)

@@ -52,7 +52,7 @@ def reproduce(
     from bench.matrix.run import run_cells
     from bench.paper.published import table_of
     from bench.paper.reproduce import Reproduction
-    from bench.pipeline.stages import Machine
+    from bench.pipeline.stage import Machine
 
     context = RunContext(common.open_store(store), Machine(accelerator=accelerator, devices=devices))
     folders = records or ()

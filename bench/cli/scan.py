@@ -74,7 +74,7 @@ def scan_command(
 ) -> bool:
     """Scan `folder`, write the report, print the verdict; whether a trigger was found."""
     from bench.pipeline.events import Everyone, Terminal, Trackers
-    from bench.pipeline.stages import Machine
+    from bench.pipeline.stage import Machine
     from bench.plugins.from_file import load_plugins
     from bench.scan.decide import Finding
     from bench.scan.encoders import choose

@@ -51,7 +51,7 @@ def study(
     else:
         from bench.matrix.cell import RunContext
         from bench.paper.studies.runs import StudyRuns
-        from bench.pipeline.stages import Machine
+        from bench.pipeline.stage import Machine
 
         found, wanted = find(name), parse_seeds(seeds)
         common.show_log()
@@ -133,7 +133,7 @@ def _write_tables(runs: StudyRuns, failures: Mapping[Cell, str], output: Path) -
 
 
 def _write(runs: StudyRuns, output: Path, kind: str, data: bytes) -> None:
-    from bench.store.store import write_bytes
+    from bench.store import write_bytes
 
     write_bytes(output / f"{runs.study.name}-{runs.preset}.{kind}", data)
 

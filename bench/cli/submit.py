@@ -14,7 +14,7 @@ from . import common, options
 
 if TYPE_CHECKING:
     from bench.records.inputs import Evidence
-    from bench.store.store import Store
+    from bench.store import Store
 
 ARTIFACTS = {
     "poison": ("poison",),
@@ -34,7 +34,7 @@ def submit(
 ) -> None:
     """Pack a record, and all that its metrics can be computed from again, into one file to send in."""
     from bench.records import record as records, submission, verify
-    from bench.store.store import check_can_write, write_bytes
+    from bench.store import check_can_write, write_bytes
 
     output = output or record.with_suffix(".zip")
     check_can_write(output)
@@ -51,7 +51,7 @@ def submit(
 def _evidence(run: Path, found: Mapping[str, Any], store: Store) -> Evidence:
     """What the stages named in a record left, with the labels of its dataset. Raises BenchError."""
     from bench.data.manifest import Manifest
-    from bench.pipeline.stages import read_verdict
+    from bench.isolation.verdict import read_verdict
     from bench.plugins.manager import Plugins
     from bench.records.inputs import gather
 

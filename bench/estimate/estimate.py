@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from bench.api import Defense
 from bench.pipeline.pipeline import Pipeline
-from bench.pipeline.stages import Stage
-from bench.store.store import Store, canonical, digest
+from bench.pipeline.stage import Stage
+from bench.store import Store, canonical, digest
 
 from .pace import Pace, measure_pace
 

@@ -16,7 +16,7 @@ import numpy as np
 from bench.api import Images
 from bench.config.config import Config
 from bench.data.images import Subset
-from bench.pipeline.stages import Machine
+from bench.pipeline.stage import Machine
 
 if TYPE_CHECKING:
     from bench.ssl.encoder import FrozenEncoder

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench.errors import BenchError, nearest
-from bench.store.store import read_json
+from bench.store import read_json
 
 from .sample import Sample, of_values
 

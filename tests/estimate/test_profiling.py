@@ -8,7 +8,7 @@ import torch
 
 from bench.estimate import profiling
 from bench.estimate.profiling import Part, counted, machine_peak, part
-from bench.pipeline.stages import Machine
+from bench.pipeline.stage import Machine
 from bench.plugins.manager import Plugins
 
 CPU = torch.device("cpu")

@@ -11,9 +11,9 @@ from bench.cli import main as cli, matrix as matrix_command
 from bench.matrix import board
 from bench.matrix.cell import Cell, RunContext
 from bench.matrix.ray import Place, Slowly
-from bench.pipeline.stages import Machine
+from bench.pipeline.stage import Machine
 from bench.records import record
-from bench.store.store import Store
+from bench.store import Store
 
 ray = pytest.importorskip("ray", reason="Ray is not installed (extra: ray)")
 STEPS = 120

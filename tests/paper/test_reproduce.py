@@ -13,10 +13,10 @@ from bench.errors import BenchError
 from bench.matrix.cell import RunContext
 from bench.paper import reproduce
 from bench.paper.reproduce import RecordsByRun, Reproduction
-from bench.pipeline.stages import Machine
+from bench.pipeline.stage import Machine
 from bench.records import record
 from bench.records.build import build_record
-from bench.store.store import Store
+from bench.store import Store
 
 
 @pytest.fixture

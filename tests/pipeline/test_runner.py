@@ -13,10 +13,10 @@ import pytest
 
 from bench.errors import BenchError
 from bench.pipeline.runner import make_stage, make_stages
-from bench.pipeline.stages import Stage
+from bench.pipeline.stage import Stage
 from bench.records import record
 from bench.records.build import build_record
-from bench.store.store import Store
+from bench.store import Store
 
 STAGES = [
     "poison the images",

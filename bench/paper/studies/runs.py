@@ -24,7 +24,7 @@ from .table import DEFAULT_K, HEAD, KEYS, PLANNED
 if TYPE_CHECKING:
     from bench.estimate.pace import Pace
     from bench.pipeline.pipeline import Pipeline
-    from bench.pipeline.stages import Stage
+    from bench.pipeline.stage import Stage
 
 THIRD = ("n02701002", "ambulance")
 """The paper's third target, by synset and by name; where it is not a class, the last that is no target yet (on `scenes`

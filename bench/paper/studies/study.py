@@ -14,7 +14,7 @@ from bench.errors import BenchError, nearest
 
 if TYPE_CHECKING:
     from bench.pipeline.pipeline import Pipeline
-    from bench.pipeline.stages import Stage
+    from bench.pipeline.stage import Stage
 
 
 class Step(NamedTuple):
