@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import BenchError
-from bench.leaderboard.marks import filled_in, has_place, marks, page_at, replaced
+from bench.leaderboard.marks import filled_in, has_place, page_at
 from bench.store.store import Store, check_can_write, write_bytes
 
 from .commands import again, log_out, open_store, out
 
 if TYPE_CHECKING:
-    from bench.leaderboard import Table
     from bench.records.inputs import Evidence
 
 SITE = "html"
@@ -105,8 +104,8 @@ def leaderboard_command(
 ) -> bool:
     """`bench leaderboard`. With `check` nothing is written; False where the file is not what would be written.
 
-    only: part of the titles of the tables wanted; a number in a page may come from any. Of a page that has a place
-    for a leaderboard, or numbers that come from the records (see marks.py), all else is kept.
+    only: part of the titles of the tables wanted. Of a page that has a place for a leaderboard (see marks.py) all else
+    is kept.
     """
     from bench import leaderboard
 
@@ -129,40 +128,31 @@ def leaderboard_command(
     if output is None:
         sys.stdout.write(text)
         return True
-    text, said = _around(output, text, every, check) if form == "markdown" else (text, [])
+    text = _around(output, text, check) if form == "markdown" else text
     if check:
-        return _fresh(output, text, said)
+        return _fresh(output, text)
     write_bytes(output, text.encode())
     out.print(f"{len(files)} records -> {output}", highlight=False, soft_wrap=True, markup=False)
     return True
 
 
-def _around(output: Path, text: str, every: Sequence[Table], check: bool) -> tuple[str, list[str]]:
-    """The page there with every mark filled in, and what is wrong with its numbers; the leaderboard itself where
-    there is no page yet, or an older leaderboard. Raises BenchError for any other page."""
-    from bench.leaderboard import page as pages
+def _around(output: Path, text: str, check: bool) -> str:
+    """The page there with the text in its place; the text itself if there is no page yet, or an older leaderboard.
+    Raises BenchError for any other page."""
     from bench.leaderboard.markdown import LEGEND
 
     page = page_at(output)
     if page is None and output.is_file() and not check:
         raise BenchError(f"{output} cannot be read as UTF-8 text, so it is not written over: remove it, or mend it")
-    try:
-        numbered = bool(marks(page or ""))
-        stale = pages.stale(page or "", every, output.parent)
-    except BenchError as error:
-        raise BenchError(f"{output}, {error}") from error
-    if page is None or not (numbered or has_place(page, "leaderboard")):
-        if not check and page and page.strip() and LEGEND not in page:
-            begin, end = (f"<!-- leaderboard: {which} -->" for which in ("begin", "end"))
-            raise BenchError(
-                f"{output} is a page of somebody's, so it is not written over: put the lines {begin} and {end} where "
-                "the tables belong, or name another file"
-            )
-        return text, []
-    filled = replaced(page, stale)
-    if has_place(page, "leaderboard"):
-        filled = filled_in(filled, "leaderboard", text)
-    return filled, [pages.told(mark, new) for mark, new in stale.items()]
+    if page is not None and has_place(page, "leaderboard"):
+        return filled_in(page, "leaderboard", text)
+    if not check and page and page.strip() and LEGEND not in page:
+        begin, end = (f"<!-- leaderboard: {which} -->" for which in ("begin", "end"))
+        raise BenchError(
+            f"{output} is a page of somebody's, so it is not written over: put the lines {begin} and {end} where "
+            "the tables belong, or name another file"
+        )
+    return text
 
 
 def _site(files: list[Path], folder: Path | None, check: bool) -> bool:
@@ -182,15 +172,13 @@ def _site(files: list[Path], folder: Path | None, check: bool) -> bool:
     return True
 
 
-def _fresh(output: Path, text: str, said: Sequence[str]) -> bool:
-    """Whether the file holds `text`, whichever way its lines end; else says so, with what else is `said`."""
+def _fresh(output: Path, text: str) -> bool:
+    """Whether the file holds `text`, whichever way its lines end; else says so."""
     if page_at(output) == text:
         return True
     what = "is stale" if output.is_file() else "is not there"
-    for line in [f"{output}, {each}" for each in said] + [
-        f"{output} {what}: the same command without --check writes it"
-    ]:
-        log_out.print(f"bench: {line}", markup=False, highlight=False, soft_wrap=True)
+    line = f"{output} {what}: the same command without --check writes it"
+    log_out.print(f"bench: {line}", markup=False, highlight=False, soft_wrap=True)
     return False
 
 

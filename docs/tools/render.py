@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import math
 import re
 import statistics
 import sys
@@ -122,6 +123,11 @@ def read_csv(path: str, **where: object) -> list[dict[str, str]]:
     return found
 
 
+def digits(value: float, count: int = 0) -> str:
+    """A number with this many digits behind the point."""
+    return f"{float(value):.{count}f}"
+
+
 def column(rows: Sequence[Mapping[str, str]], name: str) -> Sample:
     """A column of a CSV file's rows, by their seeds where each has its own, else by their places."""
     seeds = [row.get("seed") for row in rows]
@@ -135,6 +141,12 @@ def table(rows: Sequence[Mapping[str, str]], *columns: str) -> str:
     spec = ["---:" if right else "---" for right in numeric]
     lines = [columns, spec, *([row[name] for name in columns] for row in rows)]
     return padded("\n".join(f"| {' | '.join(line)} |" for line in lines))
+
+
+def exponent(points: Sequence[Mapping[str, str]]) -> str:
+    """b of seconds = a value^b, by least squares of the logarithms."""
+    x, y = ([math.log(float(point[name])) for point in points] for name in ("value", "seconds"))
+    return f"{statistics.linear_regression(x, y).slope:.2f}"
 
 
 def runs(where: Mapping[str, object], *folders: str) -> Runs:
@@ -167,7 +179,7 @@ def leaderboard_of(title: str, beside: str = ".") -> str:
 
 
 def padded(lines: str) -> str:
-    """A markdown table whose cells are padded, so that it can be read as text; "---:" stands its column at the right."""
+    """A markdown table with its cells padded, so that it reads well as text; "---:" aligns a column at the right."""
     head, marks, *rows = (
         [cell.strip() for cell in line.strip().strip("|").split("|")] for line in lines.split("\n") if line
     )
@@ -187,9 +199,11 @@ def rendered() -> dict[Path, str]:
         "csv": read_csv,
         "runs": runs,
         "hours": hours,
+        "column": column,
+        "exponent": exponent,
         "leaderboard": leaderboard_of,
     }
-    environment.filters |= {"column": column, "table": table, "padded": padded, "digits": lambda x, n=0: f"{x:.{n}f}"}
+    environment.filters |= {"table": table, "padded": padded, "digits": digits}
     found = {}
     for name in environment.list_templates(extensions=["j2"]):
         page = ROOT / name.removesuffix(".j2") if name == "README.md.j2" else ROOT / "docs" / name.removesuffix(".j2")
