@@ -3,7 +3,7 @@
     python docs/tools/scan_trial.py make ZIP OUT --seed 0          images with a trigger in 250 of them, and their truth
     python docs/tools/scan_trial.py make ZIP OUT --seed 0 --poisoned 0
     python docs/tools/scan_trial.py collect TRIAL -o scans.csv     a line for each TRIAL/NAME with report/ and truth.tsv
-    python docs/tools/scan_trial.py runs RECORD ... -o limits.csv  what a scan measures, of the searches of finished runs
+    python docs/tools/scan_trial.py runs RECORD ... -o limits.csv  a scan's measures of the searches of finished runs
 
 ZIP holds a folder per class below train/ (as in cifar10/train/cat/0001.jpg); all images of one size. `make` writes
 OUT/images: one flat folder, random names, every file a PNG, in random order; and OUT/truth.tsv beside it.
