@@ -1,4 +1,4 @@
-"""The words that the harness and its plugins share. Third parties reach them as `bench.NAME`.
+"""The types that the harness and its plugins share. Third parties import them as `bench.NAME`.
 
 Conventions: images are uint8 tensors (B, 3, S, S), RGB, square; a box is (top, left, height, width) in pixels;
 class and image indices start at 0; every score is "higher = more suspicious".
@@ -25,11 +25,11 @@ Box = tuple[int, int, int, int]
 Arrays = dict[str, NDArray[Any]]
 ProgressCallback = Callable[[int], None]
 RowFunction = Callable[[Any, int, int, ProgressCallback], Arrays]
-"""part(what, start, stop, done) -> arrays (stop - start, ...): rows start to stop of what is asked. Calls done(n) after
-n more rows."""
+"""function(what, start, stop, progress) -> arrays (stop - start, ...): rows start to stop of what is requested. It
+calls progress(n) after n more rows."""
 RowMapper = Callable[[Any, int, int, ProgressCallback], Arrays]
-"""team(what, count, group, tell) -> arrays (count, ...): all rows, each part of them from a multiple of `group` on.
-Calls tell(n) when n rows are done."""
+"""mapper(what, count, group, progress) -> arrays (count, ...): all rows, computed in spans that start at multiples of
+`group`. It calls progress(n) when n rows are done in all."""
 
 
 class Plugin:
@@ -48,7 +48,7 @@ class Plugin:
 
 
 class Images(ABC):
-    """A sequence of square RGB images of one size, read by index; nothing is read before it is asked for."""
+    """A sequence of square RGB images of one size, read by index; nothing is read before it is requested."""
 
     size: int
 
@@ -206,10 +206,10 @@ class Encoder(Protocol):
 
 
 class View(Protocol):
-    """All that a defense sees: unlabelled images by index, what it declared in `needs`, generators, a notebook.
+    """All that a defense sees: unlabelled images by index, what it declared in `needs`, generators, kept steps.
 
-    The images stand in an order of the run's own, drawn anew for every poisoned set, so that an index says nothing.
-    Asking for an undeclared need raises UndeclaredNeed.
+    The images stand in an order of the run's own, drawn anew for every poisoned set, so that an index carries no
+    information. Requesting an undeclared need raises UndeclaredNeed.
     """
 
     size: int
@@ -235,25 +235,27 @@ class View(Protocol):
         ...
 
     def map_rows(self, make: Callable[[View], RowFunction]) -> RowMapper:
-        """Rows made by `make(view)`: on one device in one go, with several in parts, each by a process that made its
-        own from a view of the same images, needs and seeds (and no notebook). `make` and what is asked are then
-        pickled: make is a module's function, or functools.partial of one."""
+        """A mapper whose rows are computed by the row function `make(view)`.
+
+        On one device in one go; on several in spans, each by a process that made its own row function from a view of
+        the same images, needs and seeds (whose `step` cannot be used). `make` and what is requested are then pickled:
+        make is a module's function, or functools.partial of one.
+        """
         ...
 
     def progress(self, what: str, done: int, total: int) -> None:
-        """Tell the user: `done` of `total` units of `what`."""
+        """Report to the user: `done` of `total` units of `what`."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Verdict:
-    """What a defense says of N training images.
+    """The judgement of a defense on N training images.
 
     keep: (N,) bool. score: (N,) float, the detector's suspicion of every image (None where there is none).
     trigger_score: (N,) float, how strongly the image's candidate trigger acts, NaN where not scored;
     boxes: (N, 4) int64 candidate trigger windows, -1 where not scored (both None for a defense that locates nothing).
-    facts: JSON-able facts worth keeping in the record (numbers of clusters, rounds, images scored ...). One whose name
-    ends in "_indices" is a list of image indices, which the harness translates as it does the rest.
+    facts: JSON-able facts worth keeping in the record (numbers of clusters, rounds, images scored ...).
     """
 
     keep: NDArray[np.bool_]
@@ -323,7 +325,7 @@ class Defense(Plugin, ABC):
         return count if "encoder" in self.needs else 0
 
     def costs(self, count: int, size: int) -> Sequence[Cost]:
-        """What `clean` spends its time on for `count` training images of `size` px; () where nobody has said."""
+        """What `clean` spends its time on for `count` training images of `size` px; () where it is not known."""
         return ()
 
     def in_force(self, count: int, size: int) -> Mapping[str, Any]:
@@ -352,7 +354,7 @@ class Truth:
 
 
 class Control(Plugin, ABC):
-    """A row to compare defenses with. It sees the truth, so it is no Defense, and every table says so."""
+    """A row to compare defenses with. It sees the truth, so it is no Defense, and every table marks it."""
 
     reference: ClassVar[str] = ""
     """The option that names the defense whose verdict `keep` needs; "" for none."""

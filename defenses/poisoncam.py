@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from bench import BenchError
 
-from .search.defaults import Scale
-from .search.search import TriggerSearch, in_range, one_of, option
+from .search.defaults import Scale, option
+from .search.search import TriggerSearch, in_range, one_of
 
 if TYPE_CHECKING:
     from .search.clusters import Clustering

@@ -51,9 +51,9 @@ class Workshop:
         """`settings` as for --set; choices such as defense="none"."""
         from bench.config.config import load_config
         from bench.pipeline.pipeline import Pipeline
-        from bench.pipeline.stages import Machine
+        from bench.pipeline.stage import Machine
         from bench.plugins.manager import Plugins
-        from bench.store.store import Store
+        from bench.store import Store
 
         config = load_config(Plugins.load(), "smoke", choices=choices, settings=settings, seed=seed)
         machine = Machine(accelerator="cpu")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+import typer
 from rich.markup import escape
-from rich.table import Table
 
+from bench.errors import BenchError
 from bench.estimate.estimate import Estimator, Pace, duration, kind_of
 from bench.matrix.board import Board, plural
 from bench.matrix.cell import Cell, RunContext
@@ -19,13 +20,67 @@ from bench.matrix.forecast import Forecast, expected
 from bench.matrix.graph import Graph, Node, run_graph
 from bench.pipeline.events import Trackers
 from bench.pipeline.pipeline import Pipeline
-from bench.pipeline.stages import Machine
+from bench.pipeline.stage import Machine
 
-from . import commands
+from . import common, options
 
 if TYPE_CHECKING:
+    from bench.estimate.estimate import Pace
+    from bench.matrix.cell import Cell, RunContext
+    from bench.matrix.forecast import Forecast
+    from bench.matrix.graph import Graph, Node
     from bench.matrix.ray import Place
+    from bench.pipeline.pipeline import Pipeline
     from bench.records.record import Record
+
+
+def matrix(
+    file: Annotated[Path, typer.Argument(help="TOML: preset, seeds, attacks, defenses, settings (see the README).")],
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Stages at a time; above 1 in processes with one thread each.",
+            show_default="1; on Ray as many as have room",
+        ),
+    ] = None,
+    output: Annotated[Path | None, typer.Option(help="Copy the records into this folder.")] = None,
+    engine: options.EngineName = None,
+    ray_address: options.RayAddress = None,
+    resources: options.Resources = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what there is to do and how long; do nothing.")
+    ] = False,
+    store: options.StoreRoot = None,
+    devices: options.Devices = 1,
+    accelerator: options.Accelerator = "auto",
+) -> None:
+    """Run every attack with every defense and seed of a file; a stage that several need is computed once."""
+    code = matrix_command(
+        file,
+        store=store,
+        jobs=jobs or 1,
+        output=output,
+        dry_run=dry_run,
+        devices=devices,
+        accelerator=accelerator,
+        ray=_place(engine, ray_address, jobs, resources or ()),
+    )
+    raise typer.Exit(code)
+
+
+def _place(engine: str | None, address: str | None, jobs: int | None, resources: Sequence[str]) -> Place | None:
+    """Which Ray is asked for; None for none. Raises BenchError for options that do not go together."""
+    if engine not in (None, "processes", "ray"):
+        raise BenchError(f"--engine {engine}: expected processes or ray")
+    if engine == "ray" or (engine is None and address is not None):
+        from bench.matrix.ray import Place
+
+        return Place(address=address, jobs=jobs, resources=tuple(resources))
+    for option, value in (("--ray-address", address), ("--resources", resources)):
+        if value:
+            raise BenchError(f"{option} is for Ray: add --engine ray")
+    return None
 
 
 def matrix_command(
@@ -40,11 +95,12 @@ def matrix_command(
     ray: Place | None = None,
 ) -> int:
     """`bench matrix`; its exit code. `ray`: where on Ray, instead of in `jobs` processes of this machine."""
+    from bench.matrix.cell import RunContext
     from bench.plugins.manager import Plugins
 
     plugins = Plugins.load()
     cells = read_matrix(file, plugins)
-    shop = RunContext(commands.open_store(store), Machine(accelerator=accelerator, devices=devices), plugins)
+    shop = RunContext(common.open_store(store), Machine(accelerator=accelerator, devices=devices), plugins)
     if dry_run:
         plan(shop, cells)
         return 0
@@ -60,11 +116,13 @@ def run_cells(
 
     `output`: a folder for copies of the records. `ray`: where on Ray, instead of in `jobs` processes.
     """
-    commands.show_log()
+    from bench.matrix.forecast import Forecast
+
+    common.show_log()
     shop.store.check_writable()
     graph = open_graph(shop, cells)
     engine = open_engine(jobs) if ray is None else ray.open(shop.store.root, shop.machine)
-    board = Board(graph, Forecast(shop.store), engine.slots, commands.out, Trackers(shop.plugins), output)
+    board = Board(graph, Forecast(shop.store), engine.slots, common.out, Trackers(shop.plugins), output)
     cached = sum(node.cached for node in graph.nodes.values())
     known = f"{plural('stage', len(graph.nodes))} known, {cached} of them in the store"
     _say(f"{plural('cell', len(cells))}, {known}; left: {board.left()}")
@@ -81,14 +139,16 @@ def run_cells(
 
 def open_graph(shop: RunContext, cells: Sequence[Cell]) -> Graph:
     """The graph of the cells' stages, their datasets loaded."""
+    from bench.matrix.graph import Graph
+
     pipelines = {cell: shop.pipeline(cell) for cell in cells}
     for dataset in shop.datasets.values():
-        commands.tell_skipped(dataset)
+        common.warn_of_skipped(dataset)
     return Graph(pipelines)
 
 
 def _say(text: str) -> None:
-    commands.out.print(text, highlight=False, soft_wrap=True)
+    common.out.print(text, highlight=False, soft_wrap=True)
 
 
 def _print_failures(graph: Graph) -> None:
@@ -114,6 +174,11 @@ def _print_table(records: Sequence[Record]) -> None:
 
 def plan(shop: RunContext, cells: Sequence[Cell]) -> None:
     """Print the stages by title, how many are in the store, and an estimate for the rest."""
+    from rich.table import Table
+
+    from bench.matrix.board import plural
+    from bench.matrix.forecast import Forecast
+
     graph = open_graph(shop, cells)
     lines = _Plan(graph, Forecast(shop.store)).lines()
     table = Table(show_edge=False, pad_edge=False)
@@ -122,7 +187,7 @@ def plan(shop: RunContext, cells: Sequence[Cell]) -> None:
     for title, line in lines.items():
         needed = f"up to {line.needed}" if line.later else str(line.needed)
         table.add_row(escape(title), needed, str(line.cached), duration(line.seconds), ", ".join(sorted(line.basis)))
-    commands.out.print(table)
+    common.out.print(table)
     total = sum(line.seconds for line in lines.values())
     left = sum(line.needed - line.cached for line in lines.values())
     text = f"\n{plural('cell', len(cells))}. "
@@ -133,9 +198,7 @@ def plan(shop: RunContext, cells: Sequence[Cell]) -> None:
     )
     _say(text)
     for cell, fault in graph.failures.items():
-        commands.out.print(
-            f"cannot run: {escape(cell.title)}: {escape(fault.message)}", highlight=False, soft_wrap=True
-        )
+        common.out.print(f"cannot run: {escape(cell.title)}: {escape(fault.message)}", highlight=False, soft_wrap=True)
 
 
 class _Line:
@@ -162,6 +225,7 @@ class _Plan:
 
     def lines(self) -> dict[str, _Line]:
         """By title, in the order in which they come."""
+
         found: dict[str, _Line] = {}
         for node in self._graph.nodes.values():
             line = found.setdefault(node.stage.title, _Line())
@@ -180,6 +244,7 @@ class _Plan:
 
     def _estimate(self, node: Node) -> tuple[float, str]:
         """(seconds, where from): an earlier stage of the same kind, else a short trial, which stands for its kind."""
+
         seconds = self._forecast.seconds.get(kind_of(node.stage))
         if seconds is not None:
             return seconds, "the same kind of stage"

@@ -14,8 +14,8 @@ import numpy as np
 from bench.api import Arrays, Cost, Defense, Images
 from bench.config.config import Config
 from bench.data.images import Subset
-from bench.pipeline.stages import Machine
-from bench.ssl.probe_settings import ProbeSettings
+from bench.pipeline.stage import Machine
+from bench.ssl.settings import ProbeSettings
 
 if TYPE_CHECKING:
     import torch

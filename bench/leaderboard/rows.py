@@ -8,7 +8,7 @@ from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench.records.record import MEASURED, Record, entries, fingerprint
-from bench.store.store import canonical, digest
+from bench.store import canonical, digest
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import BenchError
-from bench.store.store import write_bytes, writing
+from bench.store import write_bytes, writing
 
 from .needs import Needs, largest
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from bench.estimate.estimate import kind, kind_of, seconds_by_kind
 from bench.leaderboard import NONE
 from bench.pipeline.pipeline import Pipeline
-from bench.pipeline.stages import Stage
+from bench.pipeline.stage import Stage
 from bench.plugins.identity import identity
-from bench.store.store import Store
+from bench.store import Store
 
 from .graph import Graph, Node
 

@@ -13,7 +13,7 @@ from typing import Literal, Protocol
 
 from bench.errors import BenchError
 from bench.pipeline.pipeline import Pipeline
-from bench.pipeline.stages import Machine, Stage
+from bench.pipeline.stage import Machine, Stage
 
 from .cell import Cell
 

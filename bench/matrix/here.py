@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bench.matrix.graph import Fault, Node, Outcome, Report
 from bench.pipeline.runner import make_stage
-from bench.store.store import Store
+from bench.store import Store
 
 from .perform import Relay
 

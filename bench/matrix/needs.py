@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bench.errors import BenchError, nearest
-from bench.pipeline.stages import VERSIONS, Machine
+from bench.pipeline.stage import VERSIONS, Machine
 
 _LIGHT = ("poison", "control", "import")  # no work for an accelerator
 _OPTIONS = ("cpus", "gpus")

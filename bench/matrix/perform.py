@@ -10,8 +10,8 @@ from bench.errors import BenchError
 from bench.matrix.cell import RunContext
 from bench.matrix.graph import Fault, Job
 from bench.pipeline.runner import make_stage
-from bench.pipeline.stages import Machine, Stage
-from bench.store.store import Store
+from bench.pipeline.stage import Machine, Stage
+from bench.store import Store
 
 Progress = Callable[[str, int, int], None]
 

@@ -14,7 +14,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from bench.matrix.graph import Fault, Job, Node, Outcome, Report
-from bench.pipeline.stages import Machine
+from bench.pipeline.stage import Machine
 
 from .cluster import check_shared, connect, most, room_for, uses_gpus
 from .needs import Needs, stage_needs

@@ -18,7 +18,7 @@ from bench.leaderboard import NONE, leaves
 from bench.matrix.cell import Cell, RunContext
 from bench.records.record import Record
 from bench.ssl.schedule import Schedule
-from bench.store.store import canonical, digest
+from bench.store import canonical, digest
 
 from .published import AVERAGE, SETTINGS, Number, Setting, published
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from bench.plugins.manager import Plugins
 
-    from .stages import Stage
+    from .stage import Stage
 
 
 class Listener(Protocol):

@@ -8,11 +8,11 @@ from functools import partial
 from pathlib import Path
 
 from bench.parallel.nodes import Party
-from bench.store.store import ArtifactBuilder, Store
+from bench.store import ArtifactBuilder, Store
 
 from .events import Listener
 from .pipeline import Pipeline
-from .stages import VERSIONS, Stage
+from .stage import VERSIONS, Stage
 
 
 def make_stages(pipeline: Pipeline, listener: Listener) -> list[Stage]:

@@ -8,7 +8,7 @@ from typing import Any
 from bench.errors import BenchError
 from bench.estimate.estimate import duration
 from bench.report.html import data_uri, heated, render
-from bench.store.store import check_can_write, write_bytes, write_json
+from bench.store import check_can_write, write_bytes, write_json
 
 from .decide import Finding
 from .encoders import Chosen

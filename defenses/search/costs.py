@@ -15,6 +15,7 @@ Not counted: reading and hashing the images, and what is written.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from math import sqrt
 from typing import TYPE_CHECKING
@@ -25,7 +26,7 @@ from torch.nn.functional import normalize
 
 from bench import Cost, Sample, View
 
-from .classifier import BATCH, CHECK_EVERY, FLAT_CHECKS, Training, TrainingData, build, judge, train
+from .classifier import BATCH, CHECK_EVERY, FLAT_CHECKS, TrainingData, build, judge, train
 from .clusters import Clustering, Clusters, all_features, k_means
 from .flip_test import FlipTest
 from .quick import quickened
@@ -98,15 +99,7 @@ def classifier_sample(settings: Scale, view: View) -> Sample:
         held_out=images,
         truth=np.arange(len(images)) < len(images) // 2,
     )
-    training = Training(
-        iterations=batches,
-        learning_rate=settings.learning_rate,
-        crops=settings.crops,
-        decoys=settings.decoys,
-        patches=(settings.patch_min, settings.patch_max),
-        margin=settings.margin,
-    )
-    return batches, lambda: train(view, lesson, training, view.seeds("sample"), "sample")
+    return batches, lambda: train(view, lesson, replace(settings, iterations=batches), view.seeds("sample"), "sample")
 
 
 def _judging(settings: Scale, view: View) -> Sample:

@@ -38,9 +38,8 @@ from bench.plugins.manager import Plugins
 from bench.ssl.encoder import FrozenEncoder, normalised_features
 from bench.ssl.linear_probe import fit, labelled_subset
 from bench.ssl.loader import feed
-from bench.ssl.probe_settings import ProbeSettings
 from bench.ssl.schedule import Schedule
-from bench.ssl.settings import TrainSettings
+from bench.ssl.settings import ProbeSettings, TrainSettings
 
 CLASSES = 100
 WIDTH = 16  # px of the many images: 3 x 16 x 16 = 768 numbers, which are their features

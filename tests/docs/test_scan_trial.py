@@ -13,8 +13,8 @@ from PIL import Image
 
 from bench.errors import BenchError
 from bench.pipeline.events import Everyone
+from bench.pipeline.pretrain import encoder_of
 from bench.pipeline.runner import make_stages
-from bench.pipeline.stages import encoder_of
 from bench.records.build import keep_record
 from bench.scan.evidence import gather
 

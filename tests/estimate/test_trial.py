@@ -11,8 +11,8 @@ from bench.api import Cost
 from bench.data.images import ArrayImages, Subset
 from bench.estimate import trial
 from bench.estimate.trial import cost_seconds, price, probing_pace, sample_size
-from bench.pipeline.stages import Machine
-from bench.ssl.probe_settings import ProbeSettings
+from bench.pipeline.stage import Machine
+from bench.ssl.settings import ProbeSettings
 
 CPU = Machine(accelerator="cpu")
 

@@ -13,9 +13,9 @@ from bench.matrix.cell import Cell, RunContext
 from bench.matrix.graph import TRIES, Fault, Graph, Outcome, run_graph
 from bench.matrix.here import Here
 from bench.matrix.workers import Workers
-from bench.pipeline.stages import Machine
+from bench.pipeline.stage import Machine
 from bench.records import record
-from bench.store.store import Store
+from bench.store import Store
 
 EIGHT = ("none", "poisoncam", "icutmix", "poisoncam+icutmix", "oracle", "oracle+icutmix", "random", "clean-set")
 

@@ -6,7 +6,7 @@ import pytest
 
 from bench.errors import BenchError
 from bench.matrix.needs import Needs, largest, stage_needs
-from bench.pipeline.stages import VERSIONS, Machine
+from bench.pipeline.stage import VERSIONS, Machine
 
 
 def test_a_training_takes_as_many_as_it_has_devices_and_what_decides_takes_no_gpu():

@@ -8,11 +8,12 @@ import signal
 import pytest
 
 from bench.cli import main as cli, matrix as matrix_command
+from bench.matrix import board
 from bench.matrix.cell import Cell, RunContext
 from bench.matrix.ray import Place, Slowly
-from bench.pipeline.stages import Machine
+from bench.pipeline.stage import Machine
 from bench.records import record
-from bench.store.store import Store
+from bench.store import Store
 
 ray = pytest.importorskip("ray", reason="Ray is not installed (extra: ray)")
 STEPS = 120
@@ -37,7 +38,7 @@ def run(tmp_path, monkeypatch):
     return make
 
 
-class Killing(matrix_command.Board):
+class Killing(board.Board):
     """Kills the worker of the first training that tells of a step; `hook` may be replaced."""
 
     engine = None
@@ -60,7 +61,7 @@ def killing(monkeypatch):
         return Killing.engine
 
     monkeypatch.setattr(Place, "open", remember)
-    monkeypatch.setattr(matrix_command, "Board", Killing)
+    monkeypatch.setattr(board, "Board", Killing)
     monkeypatch.setattr(Killing, "killed", None)
     return Killing
 

@@ -8,7 +8,7 @@ import logging
 from rich.console import Console
 
 from bench.pipeline.events import Everyone, Terminal, Trackers
-from bench.pipeline.stages import Stage
+from bench.pipeline.stage import Stage
 from bench.plugins import hookimpl
 from bench.plugins.manager import Plugins
 

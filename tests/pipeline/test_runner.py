@@ -13,10 +13,10 @@ import pytest
 
 from bench.errors import BenchError
 from bench.pipeline.runner import make_stage, make_stages
-from bench.pipeline.stages import Stage
+from bench.pipeline.stage import Stage
 from bench.records import record
 from bench.records.build import build_record
-from bench.store.store import Store
+from bench.store import Store
 
 STAGES = [
     "poison the images",
@@ -178,7 +178,7 @@ def test_each_process_ended_as_it_was_told(killed):
     codes, stderr, _, _ = killed
     expected = [0, *(130 if moment[0] == "SIGINT" else -9 for moment in MOMENTS), 0]
     assert codes == expected, stderr
-    assert stderr.count("stopped. The same command goes on from here.") == 1
+    assert stderr.count("stopped. The same command resumes here.") == 1
     assert "Traceback" not in stderr
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from bench.errors import BenchError
 from bench.pipeline.events import Trackers
-from bench.pipeline.stages import Stage
+from bench.pipeline.stage import Stage
 from bench.plugins.from_file import load_plugins
 from bench.plugins.manager import Plugins
 from bench.plugins.tensorboard import TensorBoard, numbers_of

@@ -12,7 +12,7 @@ from bench.errors import BenchError
 from bench.scan import reading
 from bench.scan.listing import find_files
 from bench.scan.reading import Gathered, images_stage
-from bench.store.store import Store
+from bench.store import Store
 
 
 def read(folder, tmp_path, size=8, said=None):

@@ -17,7 +17,7 @@ from bench.leaderboard.reported import reported
 from bench.records import record as records
 from bench.records.redact import without_paths
 from bench.report.html import render
-from bench.store.store import digest
+from bench.store import digest
 
 from .runs import run_values
 from .tables import board_values

@@ -11,7 +11,7 @@ from bench.estimate.estimate import Estimator, Pace
 from bench.pipeline.events import Listener
 from bench.pipeline.pipeline import Pipeline
 from bench.pipeline.runner import make_stage
-from bench.pipeline.stages import Stage
+from bench.pipeline.stage import Stage
 from bench.records import build as outcome
 
 from .plan import Cell, Plan

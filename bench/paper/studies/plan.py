@@ -19,9 +19,9 @@ from .study import Line, Panel, Study
 
 if TYPE_CHECKING:
     from bench.api import Dataset
-    from bench.pipeline.stages import Machine
+    from bench.pipeline.stage import Machine
     from bench.plugins.manager import Plugins
-    from bench.store.store import Store
+    from bench.store import Store
 
 DEFAULT_K = 10
 _THIRD = ("n02701002", "ambulance")

@@ -1,9 +1,10 @@
+"""Single augmentations, as the poison classifier uses them."""
+
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 
-from bench import Seeds
-from bench.defenses.search import augment
+from bench import Seeds, augment
 
 
 def _random(count=6, size=12, seed=0):
