@@ -1,10 +1,9 @@
 """A trial of `bench scan` on real images, for which the truth is known to this script alone.
 
-    python docs/scan_trial.py make ZIP OUT --seed 0            images with a trigger in 250 of them, and their truth
-    python docs/scan_trial.py make ZIP OUT --seed 0 --poisoned 0
-    python docs/scan_trial.py score OUT/truth.tsv REPORT       what `bench scan OUT/images -o REPORT` found of it
-    python docs/scan_trial.py collect TRIAL -o scans.csv       a line for each TRIAL/NAME with report/ and truth.tsv
-    python docs/scan_trial.py runs RECORD ... -o limits.csv    the measures of a scan on the searches of finished runs
+    python docs/tools/scan_trial.py make ZIP OUT --seed 0          images with a trigger in 250 of them, and their truth
+    python docs/tools/scan_trial.py make ZIP OUT --seed 0 --poisoned 0
+    python docs/tools/scan_trial.py collect TRIAL -o scans.csv     a line for each TRIAL/NAME with report/ and truth.tsv
+    python docs/tools/scan_trial.py runs RECORD ... -o limits.csv  a scan's measures of the searches of finished runs
 
 ZIP holds a folder per class below train/ (as in cifar10/train/cat/0001.jpg); all images of one size. `make` writes
 OUT/images: one flat folder, random names, every file a PNG, in random order; and OUT/truth.tsv beside it.
@@ -127,23 +126,13 @@ def write(out: Path, images: torch.Tensor, truth: dict[int, tuple[int, ...]], ge
     (out / "truth.tsv").write_text("\n".join([lines[0], *sorted(lines[1:])]) + "\n", encoding="utf-8")
 
 
-# --- score ----------------------------------------------------------------------------------------
+# --- collect --------------------------------------------------------------------------------------
 
 
 def listed(file: Path) -> set[str]:
     """The names in kept.txt or removed.txt."""
     lines = file.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     return {Path(read_path(line.split("\t")[0])).name for line in lines}
-
-
-def score(options: argparse.Namespace) -> None:
-    """Recall and precision of what a scan removes, and how many of its suspects are poisoned."""
-    poisoned, report = truth_of(options.truth), report_of(options.report)
-    found = scored(poisoned, options.report)
-    suspects = [Path(each["paths"][0]).name in poisoned for each in report["suspects"]]
-    say(f"verdict: {found['verdict']}; {found['triggered']} of {found['images']} poisoned, {found['removed']} removed")
-    say(f"recall {found['recall'] or '-'} %, precision {found['precision'] or '-'} %")
-    say(f"of its {len(suspects)} first suspects {sum(suspects)} are poisoned; {found['seconds']} s")
 
 
 def truth_of(file: Path) -> set[str]:
@@ -182,9 +171,6 @@ def told(top: Mapping[str, float] | None, usual: Mapping[str, float] | None) -> 
 
 def percent(part: int, whole: int) -> str:
     return f"{100 * part / whole:.1f}" if whole else ""
-
-
-# --- several --------------------------------------------------------------------------------------
 
 
 def collect(options: argparse.Namespace) -> None:
@@ -249,10 +235,6 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     making.add_argument("--trigger-size", type=float, default=10, help="px")
     making.add_argument("--seed", type=int, default=0, help="draws images, places and names")
     making.set_defaults(run=make)
-    scoring = commands.add_parser("score", help="a scan against the truth")
-    scoring.add_argument("truth", type=Path)
-    scoring.add_argument("report", type=Path)
-    scoring.set_defaults(run=score)
     collecting = commands.add_parser("collect", help="all scans of a trial, as CSV")
     collecting.add_argument("trial", type=Path, help="holds a folder for each scan, with truth.tsv and report/")
     collecting.set_defaults(run=collect)
