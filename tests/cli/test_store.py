@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 
 from bench.cli.store import size
@@ -15,9 +17,9 @@ def store(tmp_path):
     made = Store(tmp_path / "store")
     with made.open("probe", "a" * 64) as making:
         (making.dir / "x").write_bytes(b"x" * 2000)
-    with pytest.raises(ValueError, match="stop"), made.open("pretrain", "b" * 64) as making:
+    with suppress(ZeroDivisionError), made.open("pretrain", "b" * 64) as making:
         (making.scratch / "checkpoint").write_bytes(b"")
-        raise ValueError("stop")
+        raise ZeroDivisionError
     return made
 
 
