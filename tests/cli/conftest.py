@@ -11,11 +11,16 @@ from bench.cli import common, main as cli
 
 
 @pytest.fixture
-def bench(monkeypatch, capsys):
-    """bench(*arguments) -> what it prints, no line folded; `errors`: what it says on standard error. A BenchError goes
-    through."""
+def wide(monkeypatch):
+    """No line is folded."""
     monkeypatch.setattr(common, "out", Console(width=250))
     monkeypatch.setattr(common, "log_out", Console(width=250, stderr=True))
+
+
+@pytest.fixture
+def bench(wide, capsys):
+    """bench(*arguments) -> what it prints, no line folded; `errors`: what it says on standard error. A BenchError goes
+    through."""
 
     def run(*arguments, errors=""):
         cli.app([str(each) for each in arguments], standalone_mode=False)

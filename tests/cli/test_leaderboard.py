@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from bench.cli import main as cli
 from bench.errors import BenchError
 
 
@@ -15,7 +14,8 @@ def test_leaderboard(smoke_run, bench, copied, tmp_path):
     out = bench("leaderboard", "--store", copied)
     assert "## htba on scenes, preset smoke" in out
     named = [line.split("|")[1].split()[0] for line in out.splitlines() if line.startswith("| ")]
-    assert named == ["defense", "none", "poisoncam", "defense", "poisoncam"]
+    assert named[:3] == ["defense", "none", "poisoncam"]
+    assert set(named[3:]) == {"defense", "poisoncam"}
     written = tmp_path / "board.md"
     bench("leaderboard", copied / "records", "-o", written)
     (kept,) = (copied / "records").glob("*.json")
@@ -23,20 +23,17 @@ def test_leaderboard(smoke_run, bench, copied, tmp_path):
     assert "[r1]" not in out, "links are relative to a file"
 
 
-def test_check_tells_a_stale_leaderboard_by_its_exit_code(smoke_run, bench, copied, tmp_path, capsys):
+def test_check_tells_a_stale_leaderboard_by_its_exit_code(smoke_run, bench, console, copied, tmp_path):
     smoke_run("run")
     board = tmp_path / "board.md"
-    whole = ["leaderboard", str(copied / "records"), "--output", str(board)]
+    whole = ("leaderboard", copied / "records", "--output", board)
 
     def check():
-        code = cli.guarded(lambda: cli.app([*whole, "--check"], standalone_mode=False))
-        said = capsys.readouterr()
-        assert said.out == ""
-        return code, said.err.replace("\n", "")
+        code, out, err = console(*whole, "--check")
+        assert out == ""
+        return code, err.replace("\n", "")
 
-    code, said = check()
-    assert code == 1
-    assert said == f"bench: {board} is not there: the same command without --check writes it"
+    assert check() == (1, f"bench: {board} is not there: the same command without --check writes it")
     bench(*whole)
     assert check() == (0, "")
     board.write_bytes(board.read_bytes().replace(b"\n", b"\r\n"))
@@ -49,14 +46,12 @@ def test_check_tells_a_stale_leaderboard_by_its_exit_code(smoke_run, bench, copi
         bench("leaderboard", copied / "records", "--check")
 
 
-def test_a_page_that_is_no_text_is_stale_and_never_written_over(bench, tmp_path, capsys):
+def test_a_page_that_is_no_text_is_never_written_over(bench, tmp_path):
     page, records = tmp_path / "page.md", Path(__file__).parents[1] / "fixtures" / "records"
     page.write_bytes("gr\xf6\xdfe\n".encode("latin-1"))
-    asked = ["leaderboard", str(records), "--output", str(page)]
-    assert cli.guarded(lambda: cli.app([*asked, "--check"], standalone_mode=False)) == 1
-    assert f"{page} is stale" in capsys.readouterr().err.replace("\n", "")
-    with pytest.raises(BenchError, match="cannot be read as UTF-8 text, so it is not written over"):
-        bench(*asked)
+    for more in ((), ("--check",)):
+        with pytest.raises(BenchError, match="cannot be read as UTF-8 text, so it is not written over"):
+            bench("leaderboard", records, "--output", page, *more)
     assert page.read_bytes() == b"gr\xf6\xdfe\n"
 
 
