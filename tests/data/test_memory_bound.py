@@ -293,28 +293,7 @@ def test_names_are_as_a_list(given_names, data):
 
 
 def test_names_show_the_first_few():
-    assert repr(Names("abc")) == "Names(['a', 'b', 'c'])"
-    assert repr(Names("abcd")) == "Names(['a', 'b', 'c', ...])"
-
-
-def test_a_manifest_has_the_bytes_that_it_had():
-    ids = ["a", "é", 'b"', "c\udcff"]
-    rows = [Poison(index=2, trigger=1, target=7, box=(3, 4, 5, 6), seed=99)]
-    lines = [
-        {"id": name, "poisoned": False, "trigger": None, "target": None, "box": None, "seed": None} for name in ids
-    ]
-    lines[2] |= {"poisoned": True, "trigger": 1, "target": 7, "box": [3, 4, 5, 6], "seed": 99}
-    text = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines)
-    made = Manifest(ids, rows)
-    assert made.to_bytes() == text.encode()
-    assert Manifest.from_bytes(text.replace("\n", "\r\n").encode()) == made
-    assert Manifest.from_bytes(text.rstrip("\n").encode()) == made
-
-
-def test_an_id_in_a_file_that_is_no_text():
-    row = {"id": 5, "poisoned": False, "trigger": None, "target": None, "box": None, "seed": None}
-    with pytest.raises(BenchError, match=r"m, line 1: id is 5; expected a string"):
-        Manifest.from_bytes(json.dumps(row).encode(), "m")
+    assert [repr(Names(text)) for text in ("abc", "abcd")] == ["Names(['a', 'b', 'c'])", "Names(['a', 'b', 'c', ...])"]
 
 
 # --- the script -----------------------------------------------------------------------------------
