@@ -14,10 +14,6 @@ class UndeclaredNeed(BenchError):
     """A defense requested something of its view that it does not list in `needs`."""
 
 
-class Peeking(BenchError):
-    """A defense reached past its view: into the store, the data set's files, or the interpreter's own objects."""
-
-
 def nearest(name: str, known: Iterable[str]) -> str:
     """A closing sentence that names the nearest of `known`, or all of them; '' when `known` is empty."""
     names = sorted(known)

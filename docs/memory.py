@@ -38,8 +38,9 @@ from bench.data.names import Names
 from bench.data.scenes import Scenes
 from bench.isolation.exam import shuffled
 from bench.isolation.proctor import Watch
+from bench.isolation.verdict import check_verdict, kept_digest, read_verdict, write_verdict
 from bench.isolation.view import DefenderView
-from bench.pipeline.stages import Sitting, check_verdict, kept_digest, read_verdict, write_verdict
+from bench.pipeline.clean import Sitting
 from bench.plugins.manager import Plugins
 from bench.records.inputs import found
 from bench.ssl.encoder import FrozenEncoder, normalised_features

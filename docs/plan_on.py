@@ -18,7 +18,7 @@ from bench import Defense
 from bench.config.config import load_config
 from bench.estimate.gpus import count_operations, read_fleet
 from bench.pipeline.pipeline import Pipeline
-from bench.pipeline.stages import Machine
+from bench.pipeline.stage import Machine
 from bench.plugins.manager import Plugins
 from bench.ssl.schedule import Schedule
 from bench.store import Store

@@ -28,9 +28,9 @@ import torch
 from PIL import Image
 
 from bench import BenchError, Seeds, SplitInfo
-from bench.cli.commands import reopened
+from bench.cli.common import reopened
 from bench.pipeline.pipeline import Pipeline
-from bench.pipeline.stages import encoder_of
+from bench.pipeline.pretrain import encoder_of
 from bench.plugins.manager import Plugins
 from bench.scan.decide import LIMITS, decide
 from bench.scan.evidence import gather

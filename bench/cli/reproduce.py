@@ -5,6 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from bench.errors import BenchError
 from bench.leaderboard import NONE
@@ -13,11 +16,16 @@ from bench.matrix.board import plural
 from bench.matrix.cell import Cell, RunContext
 from bench.paper.published import RUNS, SOURCE, table_of
 from bench.paper.reproduce import Block, Key, Ours, Records, Reproduction, Row, told
-from bench.pipeline.stages import Machine
+from bench.pipeline.stage import Machine
 from bench.records import record as records
 
-from . import commands
+from . import common, options
 from .leaderboard import files_in
+
+if TYPE_CHECKING:
+    from bench.matrix.cell import Cell, RunContext
+    from bench.paper.reproduce import Block, Key, Ours, Records, Row
+    from bench.records import record as records
 
 _HEADINGS = {
     ("clean", "acc"): "ACC",
@@ -31,6 +39,36 @@ _HEADINGS = {
     ("train", "precision"): "precision",
 }
 _COUNTS = ("removed", "false_positives")
+
+
+def reproduce(
+    table: Annotated[str, typer.Argument(help="table1, table2 or table3 of the PoisonCAM paper.")],
+    preset: Annotated[str | None, typer.Option(help="Preset to set beside it.", show_default="the paper's")] = None,
+    settings: options.Set = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds wanted of each run, from 0; the paper has 5.")] = 1,
+    records: Annotated[
+        list[Path] | None, typer.Option(help="Record file, or folder of them.", show_default="the store's")
+    ] = None,
+    run: Annotated[bool, typer.Option("--run", help="Make the runs that have no record.")] = False,
+    jobs: Annotated[int, typer.Option(min=1, help="With --run: stages at a time.")] = 1,
+    store: options.StoreRoot = None,
+    devices: options.Devices = 1,
+    accelerator: options.Accelerator = "auto",
+) -> None:
+    """The paper's numbers, ours, the difference; which runs are missing; and whether the setting is the paper's."""
+    code = reproduce_command(
+        table,
+        preset=preset,
+        settings=settings or (),
+        seeds=seeds,
+        folders=records or (),
+        run=run,
+        jobs=jobs,
+        store=store,
+        devices=devices,
+        accelerator=accelerator,
+    )
+    raise typer.Exit(code)
 
 
 def reproduce_command(
@@ -47,19 +85,25 @@ def reproduce_command(
     accelerator: str,
 ) -> int:
     """`bench reproduce`; its exit code."""
-    shop = RunContext(commands.open_store(store), Machine(accelerator=accelerator, devices=devices))
+    from bench.matrix.cell import RunContext
+
+    shop = RunContext(common.open_store(store), Machine(accelerator=accelerator, devices=devices))
     blocks = Reproduction(shop, table_of(name), range(seeds), settings).blocks(preset)
     ours, code = _records(shop, folders), 0
     if run and (cells := _wanted(blocks, ours)):
-        from .matrix import run_cells
+        from bench.matrix.run import run_cells
 
-        made, code = run_cells(shop, cells, jobs=jobs, output=None)
-        ours = _records(shop, folders, made)
+        common.show_log()
+        result = run_cells(shop, cells, jobs=jobs, console=common.out)
+        ours, code = _records(shop, folders, list(result.records.values())), result.exit_code
     sys.stdout.write(text(name, blocks, ours, seeds) + "\n")
     return code
 
 
 def _records(shop: RunContext, folders: Sequence[Path], made: Sequence[records.Record] = ()) -> Records:
+    from bench.paper.reproduce import Records
+    from bench.records import record as records
+
     every = files_in(list(folders) or [shop.store.root / "records"])
     files = [file for file in every if file.suffix == ".json"]
     if folders and not files:
@@ -70,6 +114,7 @@ def _records(shop: RunContext, folders: Sequence[Path], made: Sequence[records.R
 def _wanted(blocks: Sequence[Block], ours: Records) -> list[Cell]:
     """The cells without a record, each once. "none" is a row of every record, so it needs a run of its own only where
     nothing else is run."""
+
     found: dict[Cell, None] = {}
     for block in blocks:
         others = any(row.defense != NONE for row in block.rows)
@@ -81,6 +126,7 @@ def _wanted(blocks: Sequence[Block], ours: Records) -> list[Cell]:
 
 def text(name: str, blocks: Sequence[Block], ours: Records, seeds: int) -> str:
     """All of it as markdown: first whether this is a reproduction at all."""
+
     parts = [*_opening(blocks), f"# {name}: the paper / ours (difference)\n\nThe paper: {SOURCE}; each number a mean "]
     parts[-1] += f"over {RUNS} seeds. {UNDEFINED}: no record."
     parts += [_block_text(block, ours) for block in blocks]
@@ -88,6 +134,7 @@ def text(name: str, blocks: Sequence[Block], ours: Records, seeds: int) -> str:
 
 
 def _opening(blocks: Sequence[Block]) -> list[str]:
+
     departing = [block for block in blocks if block.departures]
     if not departing:
         names = " and ".join(dict.fromkeys(block.preset for block in blocks))
@@ -120,12 +167,14 @@ def _line(row: Row, ours: Ours | None, keys: Sequence[Key], epochs: bool, foreig
 
 def _cell(paper: float, ours: float | None, incomparable: bool) -> str:
     """`incomparable`: counts of different numbers of images, of which a difference says nothing."""
+
     if ours is None:
         return f"{paper:.1f} / {UNDEFINED}"
     return f"{paper:.1f} / {ours:.1f}" + ("" if incomparable else f" ({round(ours - paper, 1) + 0.0:+.1f})")
 
 
 def _runs(row: Row, ours: Ours | None) -> str:
+
     if not row.runs:
         return f"no defense {row.defense!r} is installed"
     if ours is None:
@@ -136,6 +185,7 @@ def _runs(row: Row, ours: Ours | None) -> str:
 
 def _closing(missing: Sequence[Cell], seeds: int) -> list[str]:
     """The commands that make what is missing."""
+
     if not missing:
         return [f"Every run that can be made has a record of {plural('seed', seeds)}; the paper has {RUNS} (--seeds)."]
     lines = "\n".join(f"    {cell.command}" for cell in missing)

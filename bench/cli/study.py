@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+import typer
 from rich.markup import escape
 
 from bench.errors import BenchError
@@ -13,7 +14,7 @@ from bench.leaderboard.marks import page_at
 from bench.paper.studies.catalogue import STUDIES, find
 from bench.store import write_bytes
 
-from . import commands
+from . import common, options
 
 if TYPE_CHECKING:
     from bench.paper.studies.engine import Row
@@ -22,11 +23,51 @@ if TYPE_CHECKING:
     from bench.plugins.manager import Plugins
 
 
+def study(
+    name: Annotated[str | None, typer.Argument(help="Which study; all are listed without it.")] = None,
+    preset: options.Preset = "laptop",
+    settings: options.Set = None,
+    seeds: Annotated[
+        str | None, typer.Option(metavar="0,1,2", help="Run it with each of these seeds.", show_default="the preset's")
+    ] = None,
+    store: options.StoreRoot = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the tables and the plot.")] = Path(
+        "studies"
+    ),
+    check: Annotated[
+        bool, typer.Option("--check", help="Exit code 1 where the .md is not what the .csv beside it gives.")
+    ] = False,
+    devices: options.Devices = 1,
+    accelerator: options.Accelerator = "auto",
+) -> None:
+    """One of the paper's studies: its runs share what they can; a table (CSV, markdown) and a plot (SVG, PNG)."""
+    if check:
+        asked = {"--seeds": seeds, "--devices": devices != 1, "--accelerator": accelerator != "auto"}
+        given = [option for option, value in asked.items() if value]
+        if not check_command(name or "", preset=preset, settings=settings or (), output=output, given=given):
+            raise typer.Exit(1)
+        return
+    if name is None:
+        list_command()
+        return
+    study_command(
+        name,
+        preset=preset,
+        settings=settings or (),
+        seeds=seeds,
+        store=store,
+        output=output,
+        devices=devices,
+        accelerator=accelerator,
+    )
+
+
 def list_command() -> None:
     """`bench study` alone."""
+
     for study in STUDIES:
         line = f"  [cyan]{study.name}[/]  {escape(study.about)} [dim]({study.figure})[/]"
-        commands.out.print(line, highlight=False, soft_wrap=True)
+        common.out.print(line, highlight=False, soft_wrap=True)
 
 
 def study_command(
@@ -41,23 +82,23 @@ def study_command(
     accelerator: str,
 ) -> None:
     """`bench study NAME`."""
-    study, wanted = find(name), parse_seeds(seeds)
     from bench.paper.studies.plan import Planner
-    from bench.pipeline.stages import Machine
+    from bench.pipeline.stage import Machine
     from bench.plugins.manager import Plugins
 
-    commands.show_log()
+    study, wanted = find(name), parse_seeds(seeds)
+    common.show_log()
     plugins = Plugins.load()
     planner = Planner(
         plugins=plugins,
-        store=commands.open_store(store),
+        store=common.open_store(store),
         machine=Machine(accelerator=accelerator, devices=devices),
         preset=preset,
         settings=settings,
         seeds=wanted,
     )
     plan = planner.plan(study)
-    commands.tell_skipped(plan.dataset)
+    common.warn_of_skipped(plan.dataset)
     planner.store.check_writable()
     _announce(plan)
     rows = _run(plan, plugins, output)
@@ -72,6 +113,7 @@ def check_command(name: str, *, preset: str, settings: Sequence[str], output: Pa
     """
     if not name:
         raise BenchError("--check compares the files of one study: name it, as in `bench study masks --check`")
+
     study = find(name)
     if given:
         raise BenchError(f"--check runs nothing, and the CSV says which seeds: leave out {' and '.join(given)}")
@@ -87,11 +129,12 @@ def check_command(name: str, *, preset: str, settings: Sequence[str], output: Pa
     except BenchError as error:
         raise BenchError(f"{output / stem}.csv: {error}") from error
     if wrong:
-        commands.log_out.print(f"bench: {output / stem}.md, {wrong}", markup=False, highlight=False, soft_wrap=True)
+        common.log_out.print(f"bench: {output / stem}.md, {wrong}", markup=False, highlight=False, soft_wrap=True)
     return not wrong
 
 
 def _text(file: Path) -> str:
+
     text = page_at(file)
     if text is None:
         raise BenchError(f"{file} cannot be read: --check compares the .csv and the .md that `bench study` wrote")
@@ -102,11 +145,11 @@ def _page_of(study: Study, text: str, plugins: Plugins, preset: str, settings: S
     """The page that the CSV `text` gives."""
     from bench.paper.studies.plan import Planner
     from bench.paper.studies.report import from_csv, seeds_of, to_markdown
-    from bench.pipeline.stages import Machine
+    from bench.pipeline.stage import Machine
 
     planner = Planner(
         plugins=plugins,
-        store=commands.open_store(None),
+        store=common.open_store(None),
         machine=Machine(accelerator="cpu"),
         preset=preset,
         settings=settings,
@@ -135,7 +178,7 @@ def _announce(plan: Plan) -> None:
     from bench.paper.studies.engine import forecast
     from bench.paper.studies.report import caveat, setting_words
 
-    say = commands.out.print
+    say = common.out.print
     say(f"[bold]{escape(plan.study.title)}[/] ({plan.study.figure}): {escape(setting_words(plan))}", soft_wrap=True)
     if caveat(plan):
         say(f"This is {caveat(plan)}.", highlight=False, soft_wrap=True)
@@ -155,18 +198,19 @@ def _announce(plan: Plan) -> None:
 def _run(plan: Plan, plugins: Plugins, output: Path) -> list[Row]:
     """Every row; the tables are written after each, so that a study that is stopped leaves what it has."""
     from bench.paper.studies.engine import run
-    from bench.pipeline.events import Everyone, Terminal, Trackers
+    from bench.pipeline.events import Terminal
 
     def tell(number: int, cell: Cell) -> None:
         what = f"[{number + 1}/{len(plan.cells)}] {cell.title}"
-        commands.out.print(what, markup=False, highlight=False, soft_wrap=True)
+        common.out.print(what, markup=False, highlight=False, soft_wrap=True)
 
     rows: list[Row] = []
-    with Terminal(commands.out) as terminal:
-        for row in run(plan, Everyone([terminal, Trackers(plugins)]), tell):
+    with Terminal(common.out) as terminal:
+        plugins.add(terminal)
+        for row in run(plan, plugins.notify, tell):
             rows.append(row)
             if row.status:
-                commands.out.print(f"  {row.status}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+                common.out.print(f"  {row.status}", style="yellow", markup=False, highlight=False, soft_wrap=True)
             _write_tables(plan, rows, output)
     return rows
 
@@ -185,9 +229,9 @@ def _finish(plan: Plan, rows: Sequence[Row], output: Path) -> None:
         raise BenchError(f"no run of study {plan.study.name!r} came to an end; {rows[0].status}")
     for kind, data in draw(plan, rows).items():
         write_bytes(_file(plan, output, kind), data)
-    commands.out.print("")
+    common.out.print("")
     for kind in ("md", "csv", "svg", "png"):
-        commands.out.print(str(_file(plan, output, kind)), markup=False, highlight=False, soft_wrap=True)
+        common.out.print(str(_file(plan, output, kind)), markup=False, highlight=False, soft_wrap=True)
 
 
 def _file(plan: Plan, output: Path, kind: str) -> Path:

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from bench.api import Images, Poison
 from bench.errors import BenchError
-from bench.isolation.proctor import trust
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -236,7 +235,7 @@ def in_threads(work: Callable[[slice], None], count: int) -> None:
             work(part)
         return
     # Not one pool for all: its threads would not survive fork(), and making some takes under a millisecond.
-    with ThreadPoolExecutor(len(parts), initializer=trust) as pool:
+    with ThreadPoolExecutor(len(parts)) as pool:
         list(pool.map(work, parts))
 
 

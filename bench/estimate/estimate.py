@@ -19,7 +19,7 @@ from bench.api import Defense, Images
 from bench.config.config import Config
 from bench.data.images import Subset
 from bench.pipeline.pipeline import Pipeline
-from bench.pipeline.stages import Machine, Stage
+from bench.pipeline.stage import Machine, Stage
 from bench.store import Store, canonical, digest
 
 from .trial import cost_seconds, encoding_pace, probing_pace, sample_size, trial_job
@@ -190,7 +190,7 @@ def measure_pace(pipeline: Pipeline) -> Pace:
 def trial(config: Config, images: Images, machine: Machine, classes: int = 2) -> Pace:
     """A few optimisation steps at the full size of model and image, on a batch that fits: the median but for the first
     two. classes: of the probe."""
-    from bench.pipeline.stages import encoder_of
+    from bench.pipeline.pretrain import encoder_of
     from bench.ssl.train import pretrain
 
     batch = max(2, min(config.train.batch, len(images), TRIAL_PIXELS // images.size**2))

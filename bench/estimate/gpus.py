@@ -14,7 +14,7 @@ import numpy as np
 from bench.api import Defense
 from bench.errors import BenchError, nearest
 from bench.pipeline.pipeline import Pipeline
-from bench.pipeline.stages import Stage
+from bench.pipeline.stage import Stage
 
 from .estimate import Estimator, Pace, Row, duration
 from .profiling import counted
@@ -90,7 +90,7 @@ class ElsewhereEstimator(Estimator):
 
 def count_operations(pipeline: Pipeline) -> tuple[float, float]:
     """Floating-point operations per image: of a training step (all views, both encoders), and of the encoder alone."""
-    from bench.pipeline.stages import encoder_of
+    from bench.pipeline.pretrain import encoder_of
     from bench.ssl.train import pretrain
 
     with tempfile.TemporaryDirectory() as folder:

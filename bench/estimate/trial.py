@@ -14,7 +14,7 @@ import numpy as np
 from bench.api import Arrays, Cost, Defense, Images
 from bench.config.config import Config
 from bench.data.images import Subset
-from bench.pipeline.stages import Machine
+from bench.pipeline.stage import Machine
 from bench.ssl.settings import ProbeSettings
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ import numpy as np
 from bench.api import Poison
 from bench.data.manifest import Manifest
 from bench.errors import BenchError
-from bench.pipeline.stages import check_verdict
+from bench.isolation.verdict import check_verdict
 from bench.seeds import Seeds
 from bench.store import digest
 

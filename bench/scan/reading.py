@@ -18,7 +18,7 @@ from bench.data.decode import LAW, Unreadable, open_rgb, square
 from bench.data.fingerprint import fingerprint
 from bench.data.images import ArrayImages, Subset, in_threads
 from bench.errors import BenchError
-from bench.pipeline.stages import Report, Stage
+from bench.pipeline.stage import ProgressReport, Stage
 from bench.store import ArtifactBuilder, StepCache, read_arrays, write_arrays
 
 from .listing import Listing
@@ -37,7 +37,7 @@ def images_stage(listing: Listing, size: int) -> Stage:
     """
     import PIL
 
-    def make(making: ArtifactBuilder, report: Report) -> None:
+    def make(making: ArtifactBuilder, report: ProgressReport) -> None:
         _decode_all(listing, size, making, report)
 
     return Stage(
@@ -50,7 +50,7 @@ def images_stage(listing: Listing, size: int) -> Stage:
     )
 
 
-def _decode_all(listing: Listing, size: int, making: ArtifactBuilder, report: Report) -> None:
+def _decode_all(listing: Listing, size: int, making: ArtifactBuilder, report: ProgressReport) -> None:
     """In chunks, each a saved step that follows its pixels: a killed one is decoded again and overwrites its rows."""
     count, notebook, found = len(listing.names), StepCache(making.scratch), []
     path = making.dir / PIXELS

@@ -97,13 +97,17 @@ class ArtifactBuilder:
     def peak_memory_mb(self) -> float:
         """Peak resident memory of this process while it made the artifact, in MiB, over all attempts.
 
-        Exact where this making set the process's record, else the highest seen at a tick. Child processes and
-        accelerators are not counted.
+        Exact where this making set the process's record, else the highest seen at a tick. Of child processes only those
+        that were reported (`add_memory`) count, and accelerators do not.
         """
         highest = highest_mb()
         seen = highest if highest > self._highest_at_start else _resident_mb()
         self._peak = max(self._peak, seen)
         return self._peak
+
+    def add_memory(self, peak_mb: float) -> None:
+        """A process that worked for this artifact had a peak of so many MiB."""
+        self._peak = max(self._peak, peak_mb)
 
     def tick(self) -> None:
         """Still alive: keep the clock and the memory peak on disk. Cheap; call it as often as you like."""

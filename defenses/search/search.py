@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from .clusters import Clustering
     from .iterate import Scored
     from .locator import Locator
-    from .order import Ordered
 
 HALVED_SHARE = 0.25  # about how much of the flip set an image sees with search="coarse" (see flip.RUNGS)
 GROUP = 32  # images located and flip-tested with one seed; part of the outcome, hence no option
@@ -82,10 +81,10 @@ class TriggerSearch(ScaledOptions, Defense):
         """Remove every image that the poison classifier gives a mean probability over 0.5."""
         from .iterate import Search
 
-        ordered, clustering, settings = self._clustered(view)
+        clustering, settings = self._clustered(view)
         search = Search(samples=self.samples, drop=self.drop, cluster_score=self.cluster_score)
-        scored = search(ordered, clustering.labels, self._scorer(ordered, clustering, settings))
-        return ordered.restore(self._verdict(ordered, clustering, scored, settings))
+        scored = search(view, clustering.labels, self._scorer(view, clustering, settings))
+        return self._verdict(view, clustering, scored, settings)
 
     def attention(
         self, view: View, indices: Sequence[int] | NDArray[np.int64]
@@ -93,20 +92,20 @@ class TriggerSearch(ScaledOptions, Defense):
         """For pictures: the locator's maps (n, S, S) of the images at `indices`, and their windows (n, 4).
 
         Needs the view that `clean` had (its seeds; without its saved steps the clusters are learnt again, the same).
-        PoisonCAM's masks are drawn anew, for each image from a seed of its own: in the search they hang on the round,
+        PoisonCAM's masks are drawn anew, for each image from a seed of its own: in the search they depend on the round,
         so that its windows there can be some pixels off these.
         """
         import torch
 
         from .locator import best_window
 
-        ordered, clustering, settings = self._clustered(view)
+        clustering, settings = self._clustered(view)
         locate = self.locator(clustering, settings)
         maps = []
-        for place in ordered.places(indices):
-            own = torch.tensor(clustering.labels[[place]], device=view.device)
-            images = ordered.batch([place]).to(view.device)
-            maps.append(locate.maps(images, own, view.seeds("attention", int(place))))
+        for index in np.asarray(indices, np.int64):
+            own = torch.tensor(clustering.labels[[index]], device=view.device)
+            images = view.batch([index]).to(view.device)
+            maps.append(locate.maps(images, own, view.seeds("attention", int(index))))
         found = torch.cat(maps)
         return found.cpu().numpy(), best_window(found, settings.window).cpu().numpy()
 
@@ -115,8 +114,8 @@ class TriggerSearch(ScaledOptions, Defense):
 
         Needs the view that `clean` had, as `attention` does.
         """
-        ordered, clustering, settings = self._clustered(view)
-        labels = ordered.back(clustering.labels)
+        clustering, settings = self._clustered(view)
+        labels = clustering.labels
         if verdict.trigger_score is None:
             return None
         scored = np.flatnonzero(~np.isnan(verdict.trigger_score))
@@ -156,13 +155,11 @@ class TriggerSearch(ScaledOptions, Defense):
         """How many of the locator's passes are left to make: `passes`, less those expected to repeat another."""
         return self.passes
 
-    def _clustered(self, view: View) -> tuple[Ordered, Clustering, Scale]:
+    def _clustered(self, view: View) -> tuple[Clustering, Scale]:
         from .clusters import learn
-        from .order import Ordered
 
         settings = self.settings(view.size, len(view))
-        ordered = Ordered(view, settings.batch)
-        return ordered, learn(ordered, settings.clusters, settings.batch), settings
+        return learn(view, settings.clusters, settings.batch), settings
 
     def in_force(self, count: int, size: int) -> dict[str, Any]:
         """The options, with what search/defaults.py chooses where they leave it to the rule."""
@@ -215,7 +212,7 @@ class TriggerSearch(ScaledOptions, Defense):
 
         return score
 
-    def _verdict(self, view: Any, clustering: Clustering, scored: Scored, settings: Scale) -> Verdict:
+    def _verdict(self, view: View, clustering: Clustering, scored: Scored, settings: Scale) -> Verdict:
         from .classifier import split
 
         parts = split(len(view), scored.indices, scored.scores, settings.top_k, self.leave_out)
@@ -228,7 +225,6 @@ class TriggerSearch(ScaledOptions, Defense):
             "passes_per_image": self.passes,
             "images_scored": len(scored.indices),
             "rounds": scored.rounds,
-            "top_indices": view.order[parts.top].tolist(),
             "classifier_images": len(parts.pool),
             "classifier_f1": [history[-1] for history in opinion.f1],
             "classifier_checks": [len(history) for history in opinion.f1],

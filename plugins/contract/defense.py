@@ -9,13 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from platformdirs import user_cache_path
 from torch import Tensor
 
 from bench.api import Arrays, Defense, Verdict
-from bench.isolation.exam import sit
-from bench.isolation.proctor import Watch, closed_paths, code_of
-from bench.seeds import Seeds
 
 from .kit import Check, Trial, Violation, check, check_global_state, require
 from .toys import Toy, ToyEncoder, ToyView
@@ -189,31 +185,6 @@ def check_resume(trial: DefenseTrial) -> str | None:
     return None
 
 
-@check("judge images by what they show, not by their place; declare a search that draws them by place")
-def check_permutation(trial: DefenseTrial) -> None:
-    """Images in another order get the same verdict in that order."""
-    order = Seeds(trial.toy.seed, "permutation").numpy().permutation(trial.toy.count)
-    permuted = trial.verdict("permuted", trial.planted[torch.from_numpy(order)])
-    first = trial.first()
-    for part in PARTS:
-        one, other = getattr(first, part), getattr(permuted, part)
-        require((one is None) == (other is None), f"{part} is there in one order only")
-        if one is not None:
-            # Sums over images may be added up in another order, hence the tolerance.
-            same = np.allclose(one[order], other, rtol=1e-4, atol=1e-6, equal_nan=True)
-            require(same, f"{part} changes with the order of the images")
-
-
-@check("use what the view offers: no file of the store or the data set, no gc, no programs, no private attributes")
-def check_peeking(trial: DefenseTrial) -> None:
-    """Asked as a run asks it, in a thread of its own and watched, it touches nothing that it must not."""
-    trial.first()
-    store = user_cache_path("ssl-backdoor-bench", appauthor=False)
-    watch = Watch(trial.plugin.name, closed_paths(store, {}), code=code_of(trial.plugin))
-    view = ToyView(trial.planted, needs=type(trial.plugin).needs, encoder=trial.encoder)
-    trial.once("watched", lambda: sit(trial.plugin.clean, view, watch), "clean() (watched run)")
-
-
 @check("copy the encoder before changing anything of it, and take your hooks off again")
 def check_encoder_kept(trial: DefenseTrial) -> None:
     """The encoder is as it was: weights, mode, gradients, hooks."""
@@ -255,8 +226,6 @@ CHECKS: tuple[Check[Any], ...] = (
     check_clean_data,
     check_same_seed,
     check_resume,
-    check_permutation,
-    check_peeking,
     check_encoder_kept,
     check_images_kept,
     check_global_state,

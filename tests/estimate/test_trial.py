@@ -11,7 +11,7 @@ from bench.api import Cost
 from bench.data.images import ArrayImages, Subset
 from bench.estimate import trial
 from bench.estimate.trial import cost_seconds, price, probing_pace, sample_size
-from bench.pipeline.stages import Machine
+from bench.pipeline.stage import Machine
 from bench.ssl.settings import ProbeSettings
 
 CPU = Machine(accelerator="cpu")

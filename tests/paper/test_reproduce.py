@@ -7,13 +7,13 @@ import copy
 import pytest
 from rich.console import Console
 
-from bench.cli import commands, main as cli
+from bench.cli import common, main as cli
 from bench.cli.reproduce import text
 from bench.errors import BenchError
 from bench.matrix.cell import RunContext
 from bench.paper import reproduce
 from bench.paper.reproduce import Records, Reproduction
-from bench.pipeline.stages import Machine
+from bench.pipeline.stage import Machine
 from bench.records import record
 from bench.records.build import build_record
 from bench.store import Store
@@ -127,7 +127,7 @@ def test_where_the_data_lay_does_not_matter(made, shop):
 @pytest.fixture
 def bench(monkeypatch, capsys):
     """bench(*arguments) -> (exit code, standard output)."""
-    monkeypatch.setattr(commands, "out", Console(width=250))
+    monkeypatch.setattr(common, "out", Console(width=250))
 
     def run(*arguments):
         code = cli.guarded(lambda: cli.app([str(each) for each in arguments], standalone_mode=False))

@@ -8,10 +8,10 @@ from typing import Any
 
 from bench.errors import BenchError
 from bench.estimate.estimate import Estimator, Pace
-from bench.pipeline.events import Listener
+from bench.pipeline.events import Notify
 from bench.pipeline.pipeline import Pipeline
 from bench.pipeline.runner import make_stage
-from bench.pipeline.stages import Stage
+from bench.pipeline.stage import Stage
 from bench.records import build as outcome
 
 from .plan import Cell, Plan
@@ -42,24 +42,24 @@ def needed(pipeline: Pipeline, depth: Depth) -> Iterator[Stage]:
     yield pipeline.threat_probe if depth is Depth.THREAT else pipeline.clean
 
 
-def run(plan: Plan, listener: Listener, tell: Callable[[int, Cell], None]) -> Iterator[Row]:
+def run(plan: Plan, notify: Notify, tell: Callable[[int, Cell], None]) -> Iterator[Row]:
     """One row after the other; what is in the store is not made again. `tell` hears of each cell before it is run.
 
     A cell whose defense cannot work with its settings gets a row that says so; the others go on.
     """
-    listener = Once(listener)
+    notify = Once(notify)
     for number, cell in enumerate(plan.cells):
         tell(number, cell)
-        yield _row(cell, plan.study.depth, listener)
+        yield _row(cell, plan.study.depth, notify)
 
 
-def _row(cell: Cell, depth: Depth, listener: Listener) -> Row:
+def _row(cell: Cell, depth: Depth, notify: Notify) -> Row:
     if cell.pipeline is None:
         return Row(cell=cell, values={}, keys={}, status=f"skipped: {cell.skipped}")
     try:
         stages = []
         for stage in needed(cell.pipeline, depth):
-            make_stage(stage, cell.pipeline.store, listener)
+            make_stage(stage, cell.pipeline.store, notify)
             stages.append(stage)
         return Row(cell=cell, values=measure(cell.pipeline, depth), keys=_keys(cell.pipeline, depth))
     except BenchError as error:
@@ -76,25 +76,17 @@ def _keys(pipeline: Pipeline, depth: Depth) -> dict[str, str]:
 
 
 class Once:
-    """Passes on events, but says of each stage only once that it came from the store."""
+    """Passes on events, but reports of each stage only once that it came from the store."""
 
-    def __init__(self, listener: Listener) -> None:
-        self._listener = listener
+    def __init__(self, notify: Notify) -> None:
+        self._notify = notify
         self._known: set[str] = set()
 
-    def started(self, stage: Stage, cached: bool) -> None:
-        if not cached or stage.key not in self._known:
-            self._listener.started(stage, cached)
-        self._known.add(stage.key)
-
-    def progressed(self, stage: Stage, what: str, done: int, total: int) -> None:
-        self._listener.progressed(stage, what, done, total)
-
-    def measured(self, stage: Stage, step: int, numbers: dict[str, float]) -> None:
-        self._listener.measured(stage, step, numbers)
-
-    def finished(self, stage: Stage, seconds: float) -> None:
-        self._listener.finished(stage, seconds)
+    def __call__(self, event: str, **facts: Any) -> None:
+        repeated = event == "stage_started" and facts["cached"] and facts["key"] in self._known
+        if not repeated:
+            self._notify(event, **facts)
+        self._known.add(facts["key"])
 
 
 # --- values ---------------------------------------------------------------------------------------

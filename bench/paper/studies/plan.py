@@ -19,7 +19,7 @@ from .study import Line, Panel, Study
 
 if TYPE_CHECKING:
     from bench.api import Dataset
-    from bench.pipeline.stages import Machine
+    from bench.pipeline.stage import Machine
     from bench.plugins.manager import Plugins
     from bench.store import Store
 

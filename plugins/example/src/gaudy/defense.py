@@ -44,7 +44,7 @@ class Gaudy(Defense):
     def attention(
         self, view: View, indices: Sequence[int] | NDArray[np.int64]
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """For `bench show`: the colourfulness of every pixel, and the window."""
+        """For `bench report`: the colourfulness of every pixel, and the window."""
         colourful = colourfulness(view.batch(indices))
         return colourful.numpy(), self._best(colourful)[1]
 

@@ -1,17 +1,17 @@
-"""What `bench new` and `bench check` do."""
+"""`bench check`: whether a plugin keeps the contract of its kind."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from rich.markup import escape
+import typer
 
 from bench.errors import BenchError, nearest
 
-from . import commands
+from . import common, options
+from .common import say
 
 if TYPE_CHECKING:
     from bench.api import Plugin
@@ -19,55 +19,29 @@ if TYPE_CHECKING:
     from bench.plugins.manager import Entry, Plugins
 
 
-def new_command(kind: str, name: str, directory: Path | None) -> None:
-    """`bench new`."""
-    from bench.plugins.manager import Plugins
-    from bench.plugins.scaffold import create
-
-    folder = Path(name) if directory is None else directory.expanduser()
-    written = create(kind, name, folder, Plugins.load())
-    _say(f"Wrote {', '.join(path.name for path in written)} into {folder}. It works as it is; next:")
-    for line in (
-        f"cd {folder} && pip install -e .",
-        f"bench check {name}",
-        f"bench run --preset smoke --{kind} {name}",
-    ):
-        _say(f"  {line}")
-
-
-def check_command(name: str, files: Sequence[Path], settings: Sequence[str]) -> bool:
-    """`bench check`: whether every property of the contract holds."""
+def check(
+    name: Annotated[str, typer.Argument(help="A plugin by its name, or KIND:NAME where several kinds have one.")],
+    plugin: options.PluginFiles = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="OPTION=VALUE", help="Check it with this option.")
+    ] = None,
+) -> None:
+    """Hold a plugin to the contract of its kind, on toy data; exit code 1 if it breaks it."""
     from bench.plugins.contract.checks import run_checks
     from bench.plugins.from_file import load_plugins
 
-    entry = _find(load_plugins(files), name)
-    instance = _instance(entry, settings)
-    _say(f"{entry.kind} {entry.name!r} ({entry.origin}): {instance}")
+    entry = _find(load_plugins(plugin or ()), name)
+    instance = _instance(entry, settings or ())
+    say(f"{entry.kind} {entry.name!r} ({entry.origin}): {instance}")
     start = time.monotonic()
     results = run_checks(entry.kind, instance)
     for result in results:
-        _tell(result)
+        _print_result(result)
     broken = sum(not result.ok for result in results)
     verdict = f"{broken} of {len(results)} properties do not hold" if broken else f"all {len(results)} properties hold"
-    _say(f"{verdict} ({time.monotonic() - start:.1f} s)")
-    return not broken
-
-
-def cheats_command(output: Path | None) -> bool:
-    """`bench cheats`: whether every cheat that can be stopped was."""
-    from bench.isolation.cheating import ALLOWED, insert, run_cheats, table
-
-    results = run_cheats()
-    text = table(results)
-    if output is None:
-        _say(text)
-    else:
-        insert(output, text)
-        _say(f"{len(results)} cheats -> {output}")
-    through = [each.cheat.name for each in results if not each.stopped and each.cheat not in ALLOWED]
-    if through:
-        _say(f"NOT STOPPED: {', '.join(through)}")
-    return not through
+    say(f"{verdict} ({time.monotonic() - start:.1f} s)")
+    if broken:
+        raise typer.Exit(1)
 
 
 def _find(plugins: Plugins, name: str) -> Entry:
@@ -104,15 +78,12 @@ def _instance(entry: Entry, settings: Sequence[str]) -> Plugin:
     return made
 
 
-def _tell(result: CheckResult) -> None:
+def _print_result(result: CheckResult) -> None:
+    from rich.markup import escape
+
     word, style = ("held", "green") if result.ok else ("BROKEN", "bold red")
     if result.why.startswith("not reached"):
         word, style = "-", "yellow"
-    line = f"  [{style}]{word:<6}[/]  {result.name:<16} {escape(result.why)}"
-    commands.out.print(line, highlight=False, soft_wrap=True)
+    common.out.print(f"  [{style}]{word:<6}[/]  {result.name:<16} {escape(result.why)}", **common.PLAIN)
     if result.fix:
-        _say(f"{'':<26}To mend: {result.fix}")
-
-
-def _say(line: str) -> None:
-    commands.out.print(line, markup=False, highlight=False, soft_wrap=True)
+        say(f"{'':<26}To mend: {result.fix}")
