@@ -276,12 +276,9 @@ def test_jitter_is_per_image_within_range_and_leaves_a_fifth_alone():
     assert 0 <= out.min() <= out.max() <= 1
     same = (out == images).flatten(1).all(1).float().mean()
     assert float(same) == pytest.approx(0.2, abs=0.06)
-
-
-def test_jitter_changes_contrast_by_about_nothing_on_average():
-    images = 0.45 + 0.1 * random_images(400, 6)
-    out = augment.colour_jitter(images, Seeds(0).torch(), hue=0.0)
-    ratio = augment.grey(out).std((1, 2, 3)) / augment.grey(images).std((1, 2, 3))
+    dull = 0.45 + 0.1 * images
+    ratio = augment.grey(augment.colour_jitter(dull, Seeds(0).torch(), hue=0.0)).std((1, 2, 3))
+    ratio = ratio / augment.grey(dull).std((1, 2, 3))
     assert 0.6**2 - 0.01 < ratio.min() < 0.6
     assert 1.5 < ratio.max() < 1.4**2 + 0.01  # brightness and contrast multiply
     assert float(ratio.mean()) == pytest.approx(1, abs=0.05)

@@ -19,11 +19,6 @@ from bench.plugins.manager import Plugins
 ROTTWEILER, BONNET, GOOSE, OTHER = "n02106550", "n02869837", "n01855672", "n02018207"
 
 
-@pytest.fixture(autouse=True)
-def home(tmp_path_factory, monkeypatch):
-    monkeypatch.setenv("BENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
-
-
 def picture(path, seed, size=(10, 8)):
     path.parent.mkdir(parents=True, exist_ok=True)
     array = np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)

@@ -204,18 +204,6 @@ def test_a_part_of_a_memory_map_is_pickled_as_any_array(tmp_path, part):
 # --- the same as before ---------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=25)
-@given(st.integers(1, 40), st.integers(1, 9), st.integers(0, 9))
-def test_features_are_those_of_parts_that_are_joined(count, batch, seed):
-    pixels = np.random.default_rng(seed).integers(0, 256, (count, 3, 4, 4)).astype(np.uint8)
-    encoder, images = FrozenEncoder(nn.Flatten(), 48, CPU), ArrayImages(pixels)
-    parts = [
-        F.normalize(encoder(images.batch(np.arange(i, min(i + batch, count)))), dim=1) for i in range(0, count, batch)
-    ]
-    assert torch.equal(normalised_features(encoder, images, batch), torch.cat(parts))
-    assert np.array_equal(all_features(view(images, encoder), batch), torch.cat(parts).numpy())
-
-
 def whole_fit(features, labels, classes, settings, seeds):
     """The probe with all features standardised at once: its weight."""
     inputs = (features - features.mean(0)) / (features.std(0) + 1e-6)
@@ -285,15 +273,12 @@ def test_names_are_as_a_list(given_names, data):
     other = data.draw(st.lists(TEXT, max_size=8))
     assert (names == Names(other)) == (names == other) == (given_names == other)
     assert names != "".join(given_names)
+    assert repr(Names("abcd")) == "Names(['a', 'b', 'c', ...])"
     for at in (*range(-len(names), len(names)), *(np.arange(len(names)))):
         assert names[at] == given_names[at]
     for at in (len(names), -len(names) - 1):
         with pytest.raises(IndexError):
             names[at]
-
-
-def test_names_show_the_first_few():
-    assert [repr(Names(text)) for text in ("abc", "abcd")] == ["Names(['a', 'b', 'c'])", "Names(['a', 'b', 'c', ...])"]
 
 
 # --- the script -----------------------------------------------------------------------------------
