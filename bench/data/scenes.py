@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 KEPT = 20_000
-"""Splits up to this size are drawn once and kept; of larger ones only so many images enter the fingerprint (their law
-is in it through the options, and image i never depends on the others)."""
+"""Splits up to this size are drawn once and kept; of larger ones only so many images enter the fingerprint (how they
+are drawn is in it through the options, and image i never depends on the others)."""
 KEPT_BYTES = 2 << 30
-"""A split of more is drawn anew whenever it is requested, however few images it has."""
+"""A split of more is drawn again whenever it is requested, however few images it has."""
 
 Field = NDArray[np.floating[Any]]
 Mask = NDArray[np.bool_]
@@ -205,7 +205,7 @@ class Scenes(DatasetPlugin):
             raise BenchError(f"dataset.names must be up to {self.classes} different names, got {list(self.names)}")
 
     def load(self) -> Dataset:
-        """The scenes; up to KEPT images (KEPT_BYTES) lie in memory, more are drawn whenever they are requested."""
+        """The scenes; up to KEPT images (KEPT_BYTES) are kept in memory, more are drawn whenever they are requested."""
         train, val = self.split("train", self.train_per_class), self.split("val", self.val_per_class)
         digests = [
             (name, split.ids[:KEPT], image_digests(Subset(split.images, range(min(KEPT, len(split)))), split.labels))

@@ -1,4 +1,4 @@
-"""The artifact store: what a stage made lies under a hash of everything that decided it.
+"""The artifact store: the result of a stage is kept under a hash of everything that decided it.
 
 Layout: `<root>/<stage>/<key>/` holds a finished artifact and its `meta.json`; `<key>.partial/` beside it is
 the work folder of an unfinished one, which outlives a kill so that checkpoints in it can be resumed.
