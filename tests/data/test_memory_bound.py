@@ -285,15 +285,12 @@ def test_names_are_as_a_list(given_names, data):
 
 
 def test_the_script_measures_every_step(capsys):
-    script = Path(__file__).parents[2] / "docs" / "memory.py"
+    script = Path(__file__).parents[2] / "docs" / "tools" / "memory.py"
     spec = importlib.util.spec_from_file_location("memory_script", script)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     module.DISTINCT = 100
-    small = ["--rows=700", "--clusters=32", "--images=300", "--size=16", "--batches=3", "--batch=4"]
-    for name, parts in (("loader", 4), ("manifest", 4), ("clean", 8), ("probe", 3)):
-        module.main(module.arguments(["--step", name, *small]))
-        told = json.loads(capsys.readouterr().out.splitlines()[-1])
-        assert len(told["rows"]) == parts
-        assert all(row["peak"] <= 1024 * 10 for row in told["rows"])
-        assert told["highest"] > 0.9 * told["start"] > 0  # the system counts pages now and then
+    small = ["--rows=700", "--images=300", "--size=16", "--batches=3", "--batch=4"]
+    for name, parts in (("loader", 4), ("manifest", 4), ("probe", 3)):
+        module.main(["--step", name, *small])
+        assert len(json.loads(capsys.readouterr().out)) == parts
