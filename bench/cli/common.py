@@ -53,13 +53,14 @@ def warn_of_skipped(dataset: Dataset) -> None:
 
 
 def open_store(root: Path | None) -> Store:
-    """The store at `root`, else in the user's cache folder."""
-    from bench.store import Store
+    """The store at `root`, else in the user's cache folder. Raises BenchError where there is neither."""
+    from bench.store import Store, user_cache
 
     if root is None:
-        from platformdirs import user_cache_path
-
-        root = user_cache_path("ssl-backdoor-bench", appauthor=False) / "store"
+        cache = user_cache()
+        if cache is None:
+            raise BenchError("there is no home folder to keep the store in: name a folder with --store or BENCH_STORE")
+        root = cache / "store"
     return Store(root.expanduser().absolute())
 
 

@@ -22,7 +22,8 @@ def plugin_names(kind: str) -> list[str]:
     """The installed plugins of a kind."""
     from bench.plugins.manager import Plugins
 
-    return Plugins.load().names(kind)
+    names: list[str] = Plugins.load().names(kind)
+    return names
 
 
 def preset_names() -> list[str]:

@@ -1,8 +1,5 @@
-"""One HTML page of a run: what happened in five sentences, every number, the images behind them, where it came from.
+"""What happened in one run? One HTML page (`page.report`), a picture, and the table in a terminal.
 
-The same record, artifacts and records beside it give the same bytes.
+The page says what happened in five sentences, every number, the images behind them, and where it came from. The same
+record, artifacts and records beside it give the same bytes.
 """
-
-from .page import report
-
-__all__ = ["report"]
