@@ -87,7 +87,7 @@ def _kind(accelerator: str, devices: int) -> tuple[str, int]:
     """(kind of device, threads for each process). Raises BenchError for devices that are not here."""
     import torch
 
-    from bench.ssl.train import open_fabric
+    from .devices import open_fabric
 
     fabric = open_fabric(accelerator=accelerator, devices=devices, strategy="ddp_spawn")
     return fabric.device.type, max(1, torch.get_num_threads() // devices)
