@@ -198,6 +198,7 @@ def other_node(store, folder, epochs=3):
         try:
             with environment(first), joined(60.0, {}, store, gpus=False) as found:
                 yield found, other
+            other.wait(60)
         finally:
             other.kill()
 
