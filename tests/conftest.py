@@ -53,7 +53,7 @@ class Workshop:
         from bench.pipeline.pipeline import Pipeline
         from bench.pipeline.stage import Machine
         from bench.plugins.manager import Plugins
-        from bench.store.store import Store
+        from bench.store import Store
 
         config = load_config(Plugins.load(), "smoke", choices=choices, settings=settings, seed=seed)
         machine = Machine(accelerator="cpu")

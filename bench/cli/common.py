@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bench.pipeline.pipeline import Pipeline
     from bench.pipeline.stage import Machine
     from bench.plugins.manager import Plugins
-    from bench.store.store import Store
+    from bench.store import Store
 
 out, log_out = Console(), Console(stderr=True)
 PLAIN: dict[str, Any] = {"highlight": False, "soft_wrap": True}
@@ -54,7 +54,7 @@ def warn_of_skipped(dataset: Dataset) -> None:
 
 def open_store(root: Path | None) -> Store:
     """The store at `root`, else in the user's cache folder."""
-    from bench.store.store import Store
+    from bench.store import Store
 
     if root is None:
         from platformdirs import user_cache_path

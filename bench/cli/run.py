@@ -33,6 +33,10 @@ def run(
     accelerator: options.Accelerator = "auto",
     node_timeout: options.NodeTimeout = 600.0,
     tensorboard: options.TensorBoardDir = None,
+    in_place: Annotated[
+        bool,
+        typer.Option("--in-place", help="Run the defense in this process, unfenced, so that breakpoint() works in it."),
+    ] = False,
 ) -> None:
     """Attack, train, defend, train again, and print both rows. What is in the store is not computed again."""
     from bench.parallel.nodes import torchrun_devices
@@ -45,12 +49,12 @@ def run(
 
         plugins.add(TensorBoard(tensorboard.expanduser(), name=f"{config.defense.name}-seed{config.seed}"))
     here = torchrun_devices()
+    machine = Machine(accelerator=accelerator, devices=here or devices, in_place=in_place)
     if here is None:
-        _run(config, plugins, store, record, Machine(accelerator=accelerator, devices=devices))
+        _run(config, plugins, store, record, machine)
         return
     if devices not in (1, here):
         raise BenchError(f"--devices {devices}: torchrun started {here} processes on each machine, one for a device")
-    machine = Machine(accelerator=accelerator, devices=here)
     _run_with_others(config, plugins, store, record, machine, node_timeout)
 
 
@@ -59,7 +63,7 @@ def _run(config: Config, plugins: Plugins, store: Path | None, record: Path | No
     from bench.pipeline.runner import make_stages
     from bench.records import build, record as records
     from bench.report.terminal import summary
-    from bench.store.store import check_can_write
+    from bench.store import check_can_write
 
     common.show_log()
     if record is not None:

@@ -9,7 +9,7 @@ from bench.leaderboard import NONE
 from bench.pipeline.pipeline import Pipeline
 from bench.pipeline.stage import Stage
 from bench.plugins.identity import identity
-from bench.store.store import Store
+from bench.store import Store
 
 from .graph import Graph, Node
 

@@ -1,34 +1,21 @@
-"""The stage in which a defense judges the poisoned training images, through its view."""
+"""The stage in which a defense judges the poisoned training images, in a process of its own."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import cached_property, partial
+import os
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
-from bench.api import Defense, Images, Verdict
+from bench.api import Defense, Images
 from bench.config.config import Config
-from bench.data.images import Subset
-from bench.isolation import proctor
-from bench.isolation.proctor import Watch
-from bench.isolation.verdict import check_verdict, write_verdict
+from bench.isolation.handover import hand_over
+from bench.isolation.process import IsolatedDefense
+from bench.isolation.verdict import write_verdict
 from bench.plugins.identity import identity
-from bench.store.store import ArtifactBuilder, StepCache, digest
+from bench.store import ArtifactBuilder, digest
 
-from .pretrain import EncoderSource, encoder_of
+from .pretrain import EncoderSource
 from .stage import Machine, ProgressReport, Stage
-
-if TYPE_CHECKING:
-    from bench.api import RowMapper, View
-    from bench.isolation.view import DefenderView, MakePart
-    from bench.parallel.shards import Shards
-
-T = TypeVar("T")
 
 
 def clean_stage(
@@ -43,23 +30,12 @@ def clean_stage(
     """Lets the defense judge the poisoned training set through its view: verdict.npz and facts.json."""
 
     def make(making: ArtifactBuilder, report: ProgressReport) -> None:
-        images = poisoned()
-        with machine.shards() as shards:
-            asked = sitting(
-                config,
-                defense,
-                images,
-                machine,
-                encoder,
-                making.scratch,
-                store=making.dir.parents[1],
-                inputs=inputs,
-                report=report,
-                shards=shards,
-            )
-            found = asked(defense.clean)
-        verdict = check_verdict(found, count, images.size, defense.name)
-        write_verdict(asked.unshown(verdict), making.dir)
+        store = making.dir.parents[1]
+        isolated = isolate(
+            config, defense, poisoned(), machine, encoder, making.scratch, store=store, inputs=inputs, report=report
+        )
+        write_verdict(isolated.clean(), making.dir)
+        making.add_memory(max(isolated.peaks, default=0.0))
 
     return Stage(
         name="clean",
@@ -71,107 +47,75 @@ def clean_stage(
     )
 
 
-def _watch(config: Config, defense: Defense, store: Path) -> Watch:
-    return Watch(
-        defense.name,
-        proctor.closed_paths(store, vars(config.dataset)),
-        allowed=proctor.allowed_paths(store, vars(defense)),
-        code=proctor.code_of(defense),
-    )
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Sitting:
-    """A defense asked as a run asks it: by a view in an order that says nothing, in a thread of its own, watched."""
-
-    view: DefenderView
-    order: NDArray[np.int64]
-    watch: Watch
-
-    def __call__(self, question: Callable[[View], T]) -> T:
-        """What the defense answers."""
-        from bench.isolation.exam import sit
-
-        return sit(question, self.view, self.watch)
-
-    def places(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Where the images of the data set at `indices` stand in the view."""
-        return self._places[indices]
-
-    def put_back(self, values: NDArray[Any]) -> NDArray[Any]:
-        """Values of the view's images, in the order of the data set."""
-        return values[self._places]
-
-    @cached_property
-    def _places(self) -> NDArray[np.int64]:
-        from bench.isolation.exam import places
-
-        return places(self.order)
-
-    def shown(self, verdict: Verdict) -> Verdict:
-        """A verdict on the data set as one on the view; its facts stay as they are."""
-        from bench.isolation.exam import rearranged
-
-        return rearranged(verdict, self.order)
-
-    def unshown(self, verdict: Verdict) -> Verdict:
-        """A verdict on the view as one on the data set."""
-        from bench.isolation.exam import put_back
-
-        return put_back(verdict, self.order)
-
-
-def sitting(
+def isolate(
     config: Config,
     defense: Defense,
     images: Images,
     machine: Machine,
     encoder: Callable[[], Path],
-    notebook: Path,
+    folder: Path,
     *,
     store: Path,
     inputs: Mapping[str, str],
     report: ProgressReport = lambda *_, **__: None,
-    shards: Shards | None = None,
-) -> Sitting:
-    """Ready to ask `defense` about `images`. inputs: those of its clean stage, which the order of the view hangs on.
+) -> IsolatedDefense:
+    """`defense` ready to judge `images`; they and its saved steps lie in `folder`. inputs: those of its clean stage.
 
-    The key of the poison stage is in them, which nobody can work out without the labels and the unpoisoned images (the
-    fingerprint of the data set is in that): the run's seed alone is soon guessed.
+    The key of the poison stage is in them, from which equal images get their order: nobody can work it out without the
+    labels and the unpoisoned images. The run's seed alone is soon guessed.
     """
-    from bench.isolation.exam import shuffled
+    import torch
 
-    order = shuffled(config.seeds.child("view", inputs.get("poison") or digest(dict(inputs))), len(images))
-    view = defender_view(config, defense, Subset(images, order), machine, encoder, notebook, report, shards)
-    return Sitting(view=view, order=order, watch=_watch(config, defense, store))
+    from bench.isolation.job import Job
 
-
-def defender_view(
-    config: Config,
-    defense: Defense,
-    images: Images,
-    machine: Machine,
-    encoder: Callable[[], Path],
-    notebook: Path,
-    report: ProgressReport,
-    shards: Shards | None = None,
-) -> DefenderView:
-    """What `defense` may see of `images`; its saved steps lie in `notebook`. Its team is that of `shards`, if any."""
-    from bench.isolation.view import DefenderView, Seat, seated
-
-    wanted, seeds = "encoder" in defense.needs, config.seeds.child("defense").sealed()
-
-    def map_rows(shards: Shards, make: MakePart) -> RowMapper:
-        source = EncoderSource(encoder(), config.encoder, images.size) if wanted else None
-        return shards.map_rows(partial(seated, make, Seat(images, defense.name, source, seeds)))
-
-    return DefenderView(
-        images,
-        name=defense.name,
-        encoder=(lambda: encoder_of(encoder(), config, images.size, machine)) if wanted else None,
-        seeds=seeds,
-        step=StepCache(notebook).step,
-        report=report,
-        device=machine.device,
-        team=None if shards is None or shards.devices == 1 else partial(map_rows, shards),
+    seeds = config.seeds.child("view", inputs.get("poison") or digest(dict(inputs)))
+    order = hand_over(images, seeds, folder / "images", report)
+    source = EncoderSource(encoder(), config.encoder, images.size) if "encoder" in defense.needs else None
+    job = Job(
+        defense=defense,
+        method="clean",
+        arguments=(),
+        folder=folder,
+        encoder=source,
+        seeds=config.seeds.child("defense").sealed(),
+        device=str(machine.device),
+        accelerator=machine.accelerator,
+        devices=machine.devices,
+        threads=torch.get_num_threads(),
     )
+    closed = closed_paths(store, vars(config.dataset))
+    readable = [path for path in existing(vars(defense)) if _may_read(path, store, closed)]
+    return IsolatedDefense(
+        job=job,
+        order=order,
+        size=images.size,
+        readable=(*readable, *([source.file] if source else [])),
+        closed=tuple(closed),
+        report=report,
+        in_place=machine.in_place,
+    )
+
+
+def closed_paths(store: Path, options: Mapping[str, object]) -> list[Path]:
+    """What holds truth on this machine: the store, what is known of checked files, and whatever files and folders the
+    data set's `options` name."""
+    import platformdirs
+
+    found = [store, platformdirs.user_cache_path("ssl-backdoor-bench", appauthor=False)]
+    found += [Path(os.environ[name]) for name in ("BENCH_STORE", "BENCH_CACHE") if os.environ.get(name)]
+    return found + existing(options)
+
+
+def existing(options: Mapping[str, object]) -> list[Path]:
+    """The files and folders that are there among the values."""
+    named = [Path(value).expanduser() for value in options.values() if isinstance(value, str | Path) and str(value)]
+    return [path for path in named if path.exists()]
+
+
+def _may_read(path: Path, store: Path, closed: Sequence[Path]) -> bool:
+    """Whether a defense may read what its options name: a file that is not in the store, a folder apart from all that
+    is closed."""
+    path = path.resolve()
+    if path.is_file():
+        return not path.is_relative_to(store.resolve())
+    return not any(path.is_relative_to(each) or each.is_relative_to(path) for each in (c.resolve() for c in closed))

@@ -13,7 +13,7 @@ from bench.config.config import Config
 from bench.plugins.identity import identity
 from bench.ssl.import_weights import Checkpoint
 from bench.ssl.schedule import Schedule
-from bench.store.store import ArtifactBuilder, write_json
+from bench.store import ArtifactBuilder, write_json
 
 from .stage import Machine, ProgressReport, Stage
 
@@ -103,11 +103,17 @@ class EncoderSource:
     settings: EncoderSettings
     size: int
 
-    def __call__(self, device: torch.device) -> FrozenEncoder:
-        from bench.ssl.encoder import load_encoder
+    @property
+    def file(self) -> Path:
+        """Where its weights lie."""
         from bench.ssl.train import ENCODER_FILE
 
-        return load_encoder(self.folder / ENCODER_FILE, self.settings, self.size, device)
+        return self.folder / ENCODER_FILE
+
+    def __call__(self, device: torch.device) -> FrozenEncoder:
+        from bench.ssl.encoder import load_encoder
+
+        return load_encoder(self.file, self.settings, self.size, device)
 
 
 def encoder_of(folder: Path, config: Config, size: int, machine: Machine) -> FrozenEncoder:

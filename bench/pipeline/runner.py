@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench.errors import BenchError
 from bench.parallel.nodes import NodeGroup, settled
-from bench.store.store import ArtifactBuilder, Store
+from bench.store import ArtifactBuilder, Store
 
 from .events import Notify
 from .pipeline import Pipeline

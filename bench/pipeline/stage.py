@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from bench.store.store import ArtifactBuilder, key_of
+from bench.store import ArtifactBuilder, key_of
 
 if TYPE_CHECKING:
     import torch
@@ -36,11 +36,13 @@ VERSIONS |= {"images": 1, "evidence": 1}  # of bench/scan
 @dataclass(frozen=True, kw_only=True)
 class Machine:
     """Where stages run: Lightning Fabric's accelerator name, and how many devices a training, a search and the features
-    of a probe take. group: the processes that a training spans, on machines with so many devices; None: on this one."""
+    of a probe take. group: the processes that a training spans, on machines with so many devices; None: on this one.
+    in_place: for debugging, a defense runs in this process instead of one of its own."""
 
     accelerator: str = "auto"
     devices: int = 1
     group: NodeGroup | None = None
+    in_place: bool = False
 
     @property
     def training_devices(self) -> int:

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from bench.api import Images, Verdict
 from bench.errors import BenchError
 from bench.isolation.verdict import read_verdict
-from bench.pipeline.clean import clean_stage, sitting
+from bench.pipeline.clean import clean_stage, isolate
 from bench.pipeline.events import Notify
 from bench.pipeline.pretrain import encoder_of
 from bench.pipeline.runner import make_stage
 from bench.pipeline.stage import Machine, ProgressReport, Stage
 from bench.report.attention import look_through
-from bench.store.store import ArtifactBuilder, Store, read_arrays, read_json, write_arrays, write_json
+from bench.store import ArtifactBuilder, Store, read_arrays, read_json, write_arrays, write_json
 
 from .encoders import Chosen, encoder_stage
 from .listing import Listing
@@ -131,7 +131,7 @@ class Scan:
         if not len(suspects):
             return {}
         defense = self.chosen.defense
-        asked = sitting(
+        isolated = isolate(
             self.chosen.config,
             defense,
             self.images,
@@ -141,7 +141,7 @@ class Scan:
             store=self.store.root,
             inputs=self.search.inputs,
         )
-        found = look_through(asked, defense, suspects)
+        found = look_through(isolated, defense, suspects)
         return {} if found is None else {"maps": found.maps}
 
     def weighed(self) -> tuple[Evidence, NDArray[np.float32] | None]:

@@ -16,7 +16,7 @@ from bench.pipeline.runner import make_stage, make_stages
 from bench.pipeline.stage import Stage
 from bench.records import record
 from bench.records.build import build_record
-from bench.store.store import Store
+from bench.store import Store
 
 STAGES = [
     "poison the images",
