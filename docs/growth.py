@@ -43,7 +43,7 @@ from bench.defenses.search.flip_test import FlipTest
 from bench.estimate.estimate import Estimator
 from bench.estimate.trial import defense_view, random_encoder, trial_job
 from bench.leaderboard.marks import filled_in
-from bench.pipeline.events import Everyone
+from bench.pipeline.events import silent
 from bench.pipeline.pipeline import Pipeline
 from bench.pipeline.runner import make_stages
 from bench.pipeline.stage import Machine
@@ -337,7 +337,7 @@ def compare(settings: Sequence[str]) -> Iterator[tuple[str, float, float]]:
     with tempfile.TemporaryDirectory() as folder:
         pipeline = Pipeline(chosen, chosen.dataset.load(), Store(Path(folder)), MACHINE)
         planned = Estimator(pipeline).rows()
-        for row, stage in zip(planned, make_stages(pipeline, Everyone([])), strict=True):
+        for row, stage in zip(planned, make_stages(pipeline, silent), strict=True):
             meta = pipeline.store.meta(stage.name, stage.key) or {}
             yield stage.title, row.seconds or 0.0, float(meta["seconds"])
 
