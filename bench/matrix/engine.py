@@ -19,7 +19,7 @@ from typing import Any
 from bench.errors import BenchError
 from bench.pipeline.runner import make_stage
 from bench.pipeline.stage import Machine, Stage
-from bench.store.store import Store
+from bench.store import Store
 
 from .cell import RunContext
 from .graph import Fault, Job, Node

@@ -17,7 +17,7 @@ from typing import Any
 
 from bench.errors import BenchError, nearest
 from bench.pipeline.stage import VERSIONS, Machine
-from bench.store.store import write_bytes, writing
+from bench.store import write_bytes, writing
 
 from .engine import THREADS, Engine, Hear, Progress, attempt_job
 from .graph import Fault, Job, Node

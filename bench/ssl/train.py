@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -228,7 +228,7 @@ def make_optimiser(learner: nn.Module, train: TrainSettings) -> torch.optim.Opti
     try:
         made = create_optimizer_v2(learning, opt=train.optimiser, lr=train.lr, weight_decay=train.weight_decay)
     except (ValueError, AssertionError, KeyError) as error:
-        hint = nearest(train.optimiser, list_optimizers())
+        hint = nearest(train.optimiser, [str(name) for name in list_optimizers()])
         raise BenchError(f"timm cannot make the optimiser {train.optimiser!r} ({error}).{hint}") from error
     return made
 
@@ -262,7 +262,7 @@ def _train(fabric: Fabric, job: Job, report: StepCallback) -> None:
 def _check_same_start(fabric: Fabric, step: int) -> None:
     """Raises BenchError where not all processes resume from the same checkpoint."""
     if fabric.world_size > 1:
-        steps: list[int] = fabric.all_gather(torch.tensor(step, device=fabric.device)).tolist()
+        steps: list[int] = cast("Tensor", fabric.all_gather(torch.tensor(step, device=fabric.device))).tolist()
         if len(set(steps)) > 1:
             raise BenchError(
                 f"the processes of this training found checkpoints of different steps ({', '.join(map(str, steps))}): "
@@ -284,7 +284,7 @@ def _step(
     optimiser.step()
     optimiser.zero_grad()
     learner.after_step(fraction)  # type: ignore[operator]
-    value = float(fabric.all_reduce(loss.detach()))
+    value = float(cast("Tensor", fabric.all_reduce(loss.detach())))
     if not math.isfinite(value):
         raise BenchError(f"the training loss became {value}; a lower train.lr or train.precision = '32' may help")
     return value
@@ -324,7 +324,7 @@ class _Slices(Sequence[NDArray[np.int64]]):
 def _gatherer(fabric: Fabric) -> Callable[[Tensor], Tensor]:
     if fabric.world_size == 1:
         return lambda keys: keys
-    return lambda keys: fabric.all_gather(keys).flatten(0, 1)
+    return lambda keys: cast("Tensor", fabric.all_gather(keys)).flatten(0, 1)
 
 
 def _finish(job: Job, learner: nn.Module, losses: list[float], per_epoch: int) -> None:

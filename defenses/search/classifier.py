@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -166,7 +167,9 @@ def build(size: int, seed: int) -> nn.Module:
     """
     import timm
 
-    small = {"stem_type": "deep", "stem_width": 8, "channels": (16, 32, 64, 128)} if size < SMALL else {}
+    small: dict[str, Any] = {}
+    if size < SMALL:
+        small = {"stem_type": "deep", "stem_width": 8, "channels": (16, 32, 64, 128)}
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would also reseed every GPU
         network: nn.Module = timm.create_model("resnet18", layers=(1, 1, 1, 1), num_classes=1, **small)

@@ -7,7 +7,7 @@ import pytest
 from bench.matrix.cell import Cell, RunContext
 from bench.pipeline.stage import Machine
 from bench.records import record
-from bench.store.store import Store
+from bench.store import Store
 
 
 @pytest.fixture

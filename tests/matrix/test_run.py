@@ -19,7 +19,7 @@ from bench.matrix.run import run_cells
 from bench.pipeline.stage import Machine
 from bench.plugins import hookimpl
 from bench.records import record
-from bench.store.store import Store
+from bench.store import Store
 
 needs_kill = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
 STEPS = 120
