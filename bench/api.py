@@ -282,23 +282,6 @@ class Grouping(NamedTuple):
     rule: str
 
 
-Sample = tuple[float, Callable[[], object]]
-"""(units, run): run() does so many units of a cost."""
-
-
-class Cost(NamedTuple):
-    """One kind of a defense's work, for `bench plan`: its time is `amount` times that of a unit.
-
-    what: in words; costs of the same words take equally long a unit with the same encoder. amount: all that `clean`
-    does, in a unit that time is proportional to. sample(view): a little of it, ready to be timed, on a view of a few
-    images and an encoder with random weights: about as much as putting all images of that view through the encoder.
-    """
-
-    what: str
-    amount: float
-    sample: Callable[[View], Sample]
-
-
 class Defense(Plugin, ABC):
     """Finds poisoned images. Declares in `needs` what its view must hold besides the images: {"encoder"}."""
 
@@ -321,12 +304,13 @@ class Defense(Plugin, ABC):
 
     def forwards(self, count: int, size: int) -> int:
         """About how many images `clean` puts through the encoder for `count` training images of `size` px: what
-        `bench plan` estimates its time from where there are no `costs`, and for machines that are not at hand."""
+        `bench plan` estimates its time from."""
         return count if "encoder" in self.needs else 0
 
-    def costs(self, count: int, size: int) -> Sequence[Cost]:
-        """What `clean` spends its time on for `count` training images of `size` px; () where it is not known."""
-        return ()
+    def trained_on(self, count: int, size: int) -> int:
+        """About how many images `clean` trains networks of its own on, each counted as often as it is used; 0 for a
+        defense that trains none. Also for `bench plan`."""
+        return 0
 
     def in_force(self, count: int, size: int) -> Mapping[str, Any]:
         """The value of every option for `count` training images of `size` px, those that a rule chooses included."""

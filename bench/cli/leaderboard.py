@@ -42,11 +42,9 @@ def leaderboard_command(
 ) -> bool:
     """`bench leaderboard`. With `check` nothing is written; False where the file is not what would be written.
 
-    only: part of the titles of the tables wanted. Of a page that has a place for a leaderboard (see marks.py) all else
-    is kept.
+    only: part of the titles of the tables wanted.
     """
     from bench import leaderboard
-    from bench.store import write_bytes
 
     render = None if form == SITE else leaderboard.renderer(form, also=[SITE])
     if check and output is None:
@@ -54,9 +52,9 @@ def leaderboard_command(
     files = files_in(paths or [common.open_store(store).root / "records"])
     if not files:
         raise BenchError("there is no record yet. `bench run` makes one; or name record files or folders.")
-    if render is None and only:
-        raise BenchError("--only chooses tables of one file; a site has them all")
     if render is None:
+        if only:
+            raise BenchError("--only chooses tables of one file; a site has them all")
         return _site(files, output, check)
     every = leaderboard.read(files, output.parent if output else None)
     wanted = [table for table in every if only in table.title]
@@ -67,32 +65,40 @@ def leaderboard_command(
     if output is None:
         sys.stdout.write(text)
         return True
-    text = _around(output, text, check) if form == "markdown" else text
-    if check:
-        return _fresh(output, text)
-    write_bytes(output, text.encode())
-    common.out.print(f"{len(files)} records -> {output}", highlight=False, soft_wrap=True, markup=False)
-    return True
+    return _file(output, _in_page(output, text, check) if form == "markdown" else text, len(files), check)
 
 
-def _around(output: Path, text: str, check: bool) -> str:
-    """The page there with the text in its place; the text itself if there is no page yet, or an older leaderboard.
-    Raises BenchError for any other page."""
-    from bench.leaderboard.markdown import LEGEND
-    from bench.leaderboard.marks import filled_in, has_place, page_at
+def _in_page(output: Path, text: str, check: bool) -> str:
+    """The page at `output` with the tables in their place; the tables alone where there is no page yet, or tables
+    written before. Raises BenchError for any other page."""
+    from bench.leaderboard.markdown import BEGIN, END, LEGEND, in_page
 
-    page = page_at(output)
-    if page is None and output.is_file() and not check:
-        raise BenchError(f"{output} cannot be read as UTF-8 text, so it is not written over: remove it, or mend it")
-    if page is not None and has_place(page, "leaderboard"):
-        return filled_in(page, "leaderboard", text)
-    if not check and page and page.strip() and LEGEND not in page:
-        begin, end = (f"<!-- leaderboard: {which} -->" for which in ("begin", "end"))
+    try:
+        page = output.read_text(encoding="utf-8") if output.is_file() else ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise BenchError(f"{output} cannot be read as UTF-8 text, so it is not written over: {error}") from error
+    filled = in_page(page, text)
+    if filled is None and page.strip() and LEGEND not in page and not check:
         raise BenchError(
-            f"{output} is a page of somebody's, so it is not written over: put the lines {begin} and {end} where "
-            "the tables belong, or name another file"
+            f"{output} is a page that holds something else, so it is not written over: put the lines {BEGIN} and {END} "
+            "where the tables belong, or name another file"
         )
-    return text
+    return text if filled is None else filled
+
+
+def _file(output: Path, text: str, count: int, check: bool) -> bool:
+    """Write a file made of `count` records; with `check` only say whether it holds `text`, however its lines end."""
+    from bench.store import write_bytes
+
+    if not check:
+        write_bytes(output, text.encode())
+        common.say(f"{count} records -> {output}")
+        return True
+    if output.is_file() and output.read_bytes().replace(b"\r\n", b"\n") == text.encode():
+        return True
+    what = "is stale" if output.is_file() else "is not there"
+    common.warn(f"bench: {output} {what}: the same command without --check writes it")
+    return False
 
 
 def _site(files: list[Path], folder: Path | None, check: bool) -> bool:
@@ -105,23 +111,11 @@ def _site(files: list[Path], folder: Path | None, check: bool) -> bool:
     if check:
         found = site.faults(folder, pages)
         for fault in [*found[:5], *([f"and {len(found) - 5} more"] if len(found) > 5 else [])]:
-            common.log_out.print(f"bench: {folder}: {fault}", markup=False, highlight=False, soft_wrap=True)
+            common.warn(f"bench: {folder}: {fault}")
         return not found
     site.write(folder, pages)
-    common.out.print(f"{len(files)} records -> {folder / 'index.html'}", highlight=False, soft_wrap=True, markup=False)
+    common.say(f"{len(files)} records -> {folder / 'index.html'}")
     return True
-
-
-def _fresh(output: Path, text: str) -> bool:
-    """Whether the file holds `text`, whichever way its lines end; else says so."""
-    from bench.leaderboard.marks import page_at
-
-    if page_at(output) == text:
-        return True
-    what = "is stale" if output.is_file() else "is not there"
-    line = f"{output} {what}: the same command without --check writes it"
-    common.log_out.print(f"bench: {line}", markup=False, highlight=False, soft_wrap=True)
-    return False
 
 
 def files_in(paths: list[Path]) -> list[Path]:

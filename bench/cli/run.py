@@ -54,7 +54,7 @@ def run(
 
 
 def _run(config: Config, plugins: Plugins, store: Path | None, record: Path | None, machine: Machine) -> None:
-    from bench.pipeline.events import Everyone, Terminal, Trackers
+    from bench.pipeline.events import Terminal
     from bench.pipeline.runner import make_stages
     from bench.records import build, record as records
     from bench.report.terminal import summary
@@ -64,12 +64,12 @@ def _run(config: Config, plugins: Plugins, store: Path | None, record: Path | No
     if record is not None:
         check_can_write(record)
     pipeline = common.open_pipeline(config, store, machine)
-    trackers = Trackers(plugins)
-    trackers.run_started(config.resolved)
+    plugins.notify("run_started", config=config.resolved)
     with Terminal(common.out) as terminal:
-        make_stages(pipeline, Everyone([terminal, trackers]))
+        plugins.add(terminal)
+        make_stages(pipeline, plugins.notify)
     built, kept = build.keep_record(pipeline)
-    trackers.run_finished(built)
+    plugins.notify("run_finished", record=built)
     for part in summary(built):
         common.out.print(part, **common.PLAIN)
     if record is not None:

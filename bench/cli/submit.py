@@ -13,6 +13,7 @@ from bench.errors import BenchError
 from . import common, options
 
 if TYPE_CHECKING:
+    from bench.plugins.manager import Plugins
     from bench.records.inputs import Evidence
     from bench.store import Store
 
@@ -30,16 +31,18 @@ def submit(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The file to write.", show_default="beside the record")
     ] = None,
+    plugin: options.PluginFiles = None,
     store: options.StoreRoot = None,
 ) -> None:
     """Pack a record, and all that its metrics can be computed from again, into one file to send in."""
+    from bench.plugins.from_file import load_plugins
     from bench.records import record as records, submission, verify
     from bench.store import check_can_write, write_bytes
 
     output = output or record.with_suffix(".zip")
     check_can_write(output)
     found = records.load(record)
-    evidence = _evidence(record, found, common.open_store(store))
+    evidence = _evidence(record, found, load_plugins(plugin or ()), common.open_store(store))
     data = submission.to_bytes(found, evidence)
     faults = verify.faults(found, evidence)
     if faults:
@@ -48,16 +51,15 @@ def submit(
     common.say(f"Submission: {output}")
 
 
-def _evidence(run: Path, found: Mapping[str, Any], store: Store) -> Evidence:
+def _evidence(run: Path, found: Mapping[str, Any], plugins: Plugins, store: Store) -> Evidence:
     """What the stages named in a record left, with the labels of its dataset. Raises BenchError."""
     from bench.data.manifest import Manifest
     from bench.isolation.verdict import read_verdict
-    from bench.plugins.manager import Plugins
     from bench.records.inputs import gather
 
     asked, named = common.asked_for(run, found), found["metrics"]["none"].get("per_trigger", [])
     folders = {name: _folder(run, store, name, found["stages"].get(name)) for name in ARTIFACTS}
-    dataset = common.again(asked, Plugins.load(), asked["choices"]).dataset.load()
+    dataset = common.again(asked, plugins, asked["choices"]).dataset.load()
     if dataset.fingerprint != found["dataset"]["fingerprint"]:
         raise BenchError(f"{run}: the dataset {dataset.name!r} has changed since: its fingerprint is another")
     manifest, verdict = Manifest.load(folders["poison"] / "train.jsonl"), read_verdict(folders["defense"])

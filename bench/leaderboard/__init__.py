@@ -22,15 +22,15 @@ from .latex import latex
 from .markdown import markdown
 from .reported import reported
 from .rows import NONE, Group, group_of, leaves, rows
-from .tables import Line, Result, Table, tables
+from .tables import BoardLine, Leaderboard, SeedResult, tables
 
 __all__ = [
     "FORMATS",
     "NONE",
     "Group",
-    "Line",
-    "Result",
-    "Table",
+    "BoardLine",
+    "SeedResult",
+    "Leaderboard",
     "escape",
     "group_of",
     "leaves",
@@ -40,7 +40,7 @@ __all__ = [
     "tables",
 ]
 
-Renderer = Callable[[Sequence[Table]], str]
+Renderer = Callable[[Sequence[Leaderboard]], str]
 FORMATS: dict[str, Renderer] = {"markdown": markdown, "csv": flat, "latex": latex}
 """Formats of one file."""
 
@@ -52,7 +52,7 @@ def renderer(name: str, also: Sequence[str] = ()) -> Renderer:
     return FORMATS[name]
 
 
-def read(files: Sequence[Path], beside: Path | None = None) -> list[Table]:
+def read(files: Sequence[Path], beside: Path | None = None) -> list[Leaderboard]:
     """The tables of record files (.json), then those of reported numbers (.csv). Raises BenchError naming a file that
     cannot be used.
 

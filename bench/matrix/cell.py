@@ -1,4 +1,4 @@
-"""Cells: runs as data. A cell is what `bench run` would be told, so that any process can open it."""
+"""Cells: runs as data. A cell holds the options that `bench run` would be given, so that any process can open it."""
 
 from __future__ import annotations
 

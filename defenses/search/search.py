@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
-from math import ceil
+from math import ceil, sqrt
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from bench import (
     Arrays,
     BenchError,
-    Cost,
     Defense,
     Grouping,
     ProgressCallback,
@@ -132,11 +131,13 @@ class TriggerSearch(ScaledOptions, Defense):
         each = self.encoded(size) + self.flips(settings)
         return count + settings.flip_set + round(self.scored(size, count) * each)
 
-    def costs(self, count: int, size: int) -> Sequence[Cost]:
-        """See search/costs.py."""
-        from .costs import costs
+    def trained_on(self, count: int, size: int) -> int:
+        """The poison classifier's members times their batches. A member stops between the first chance to and the last
+        batch; the geometric mean of the two stands for it (measured: 256 of 300 on average)."""
+        from .classifier import BATCH, CHECK_EVERY, FLAT_CHECKS
 
-        return costs(self, count, size)
+        most = self.settings(size, count).iterations
+        return round(self.members * sqrt(min(most, CHECK_EVERY * FLAT_CHECKS) * most) * BATCH)
 
     def scored(self, size: int, count: int) -> int:
         """How many of `count` images the search scores, if no cluster runs out."""
@@ -145,11 +146,6 @@ class TriggerSearch(ScaledOptions, Defense):
     def flips(self, settings: Scale) -> int:
         """About how many images of the flip set a candidate is pasted on."""
         return ceil(settings.flip_set * HALVED_SHARE) if self.search == "coarse" else settings.flip_set
-
-    def lighter(self, passes: int) -> TriggerSearch:
-        """The same search with a locator of about so many passes at most, to time it on little; `self` if it has none
-        to spare."""
-        return self
 
     def encoded(self, size: int) -> float:
         """How many of the locator's passes are left to make: `passes`, less those expected to repeat another."""

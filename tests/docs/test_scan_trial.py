@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from bench.errors import BenchError
-from bench.pipeline.events import Everyone
+from bench.pipeline.events import silent
 from bench.pipeline.pretrain import encoder_of
 from bench.pipeline.runner import make_stages
 from bench.records.build import keep_record
@@ -127,6 +127,6 @@ def test_a_scans_measures_of_a_finished_run(trial, workshop, copied, tmp_path, c
     assert row["suspects of each trigger"] == str(pipeline.train_manifest.poisoned[found.suspects].sum())
     assert (row["pull"], row["pull of any window"]) == (f"{found.top.pull:.3f}", f"{found.usual.pull:.3f}")
     other = workshop.pipeline(store=copied, defense="none")
-    make_stages(other, Everyone([]))
+    make_stages(other, silent)
     with pytest.raises(BenchError, match="its defense locates nothing; expected a run with poisoncam or patchsearch"):
         trial("runs", keep_record(other)[1], "--store", copied, "-o", tmp_path / "x.csv")

@@ -18,7 +18,10 @@ from bench.store import Store
 def read(folder, tmp_path, size=8, said=None):
     stage = images_stage(find_files(folder), size)
     report = lambda what, done, total: said.append((what, done, total)) if said is not None else None  # noqa: E731
-    return Gathered(Store(tmp_path / "store").make(stage.name, stage.key, lambda making: stage.make(making, report)))
+    store = Store(tmp_path / "store")
+    with store.open(stage.name, stage.key) as making:
+        stage.make(making, report)
+    return Gathered(store.find(stage.name, stage.key))
 
 
 def by_file(gathered):
