@@ -137,7 +137,7 @@ class Study:
             for attack in entry.get("attacks", [{}])
             for defense in entry["defenses"]
         ]
-        parts = {
+        parts: dict[str, Any] = {
             "lines": tuple(lines),
             "panels": tuple(Panel(**panel) for panel in entry["panels"]),
             "vary": Vary(**entry["vary"]) if "vary" in entry else None,
