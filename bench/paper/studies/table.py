@@ -6,7 +6,7 @@ import io
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from bench.config.config import preset_names
 from bench.errors import BenchError
@@ -78,7 +78,7 @@ def _over_k(own: pd.DataFrame, path: str) -> pd.DataFrame:
 
 def _spread(own: pd.DataFrame, x: str, path: str) -> pd.DataFrame:
     """Mean and sample standard deviation of what is defined, in the order of the runs."""
-    found: pd.DataFrame = own.groupby(x, sort=False)[path].agg(mean="mean", spread="std")
+    found = cast("pd.DataFrame", own.groupby(x, sort=False)[path].agg(mean="mean", spread="std"))
     return found[found["mean"].notna()]
 
 
