@@ -23,6 +23,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +37,9 @@ from bench.data.images import PoisonedImages, Subset, rows_of
 from bench.data.manifest import Manifest
 from bench.data.names import Names
 from bench.data.scenes import Scenes
-from bench.isolation.exam import shuffled
-from bench.isolation.proctor import Watch
+from bench.isolation.handover import hand_over, handed_over, places_of
 from bench.isolation.verdict import check_verdict, kept_digest, read_verdict, write_verdict
-from bench.isolation.view import DefenderView
-from bench.pipeline.clean import Sitting
+from bench.isolation.view import Seat
 from bench.plugins.manager import Plugins
 from bench.records.inputs import found
 from bench.ssl.encoder import FrozenEncoder, normalised_features
@@ -207,28 +206,20 @@ def clean(meter: Meter, options: argparse.Namespace) -> None:
         "poisoncam",
         {"clusters": options.clusters, "masks": 8, "flip_set": 64, "members": 1, "iterations": 40},
     )
-    parts, order = Parts(meter), shuffled(SEEDS.child("view"), len(images))
-    with tempfile.TemporaryDirectory() as folder:
-        with meter.part("the view (small sets lie in memory)"):
-            asked = Sitting(
-                view=DefenderView(
-                    Subset(images, order),
-                    name=defense.name,
-                    encoder=encoder,
-                    seeds=SEEDS.child("defense"),
-                    step=StepCache(Path(folder) / "notebook").step,
-                    report=parts,
-                    device=CPU,
-                ),
-                order=order,
-                watch=Watch(defense.name, []),
-            )
-        verdict = asked(defense.clean)
+    parts = Parts(meter)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with meter.part("the images, handed over"):
+            order = hand_over(images, SEEDS.child("view"), folder / "images", lambda what, done, total: None)
+        seat = Seat(handed_over(folder / "images"), defense.name, lambda device: encoder(), SEEDS.child("defense"))
+        verdict = defense.clean(seat.view(CPU, StepCache(folder / "steps").step, parts))
         parts.close()
         with meter.part("the verdict: checked, kept, read, measured"):
             checked = check_verdict(verdict, len(images), WIDTH, defense.name)
-            write_verdict(asked.unshown(checked), Path(folder))
-            verdict = read_verdict(Path(folder))
+            places = places_of(order)
+            moved = {key: values[places] for key, values in checked.arrays().items()}
+            write_verdict(replace(checked, **moved), folder)
+            verdict = read_verdict(folder)
             kept_digest(verdict.keep)
             measured = found(truth, verdict, (0,))
     assert measured["detection"]["auroc"] is not None
