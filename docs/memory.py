@@ -39,7 +39,7 @@ from bench.data.names import Names
 from bench.data.scenes import Scenes
 from bench.isolation.handover import hand_over, handed_over, places_of
 from bench.isolation.verdict import check_verdict, kept_digest, read_verdict, write_verdict
-from bench.isolation.view import Seat
+from bench.isolation.view import DefenderView
 from bench.plugins.manager import Plugins
 from bench.records.inputs import found
 from bench.ssl.encoder import FrozenEncoder, normalised_features
@@ -211,8 +211,16 @@ def clean(meter: Meter, options: argparse.Namespace) -> None:
         folder = Path(name)
         with meter.part("the images, handed over"):
             order = hand_over(images, SEEDS.child("view"), folder / "images", lambda what, done, total: None)
-        seat = Seat(handed_over(folder / "images"), defense.name, lambda device: encoder(), SEEDS.child("defense"))
-        verdict = defense.clean(seat.view(CPU, StepCache(folder / "steps").step, parts))
+        view = DefenderView(
+            handed_over(folder / "images"),
+            name=defense.name,
+            encoder=lambda device: encoder(),
+            seeds=SEEDS.child("defense"),
+            device=CPU,
+            step=StepCache(folder / "steps").step,
+            report=parts,
+        )
+        verdict = defense.clean(view)
         parts.close()
         with meter.part("the verdict: checked, kept, read, measured"):
             checked = check_verdict(verdict, len(images), WIDTH, defense.name)

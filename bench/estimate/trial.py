@@ -97,10 +97,9 @@ def defense_view(
     return DefenderView(
         images,
         name=defense.name,
-        encoder=(lambda: encoder) if "encoder" in defense.needs else None,
+        encoder=(lambda device: encoder) if "encoder" in defense.needs else None,
         seeds=config.seeds.child("trial"),
         step=step,
-        report=lambda what, done, total: None,
         device=machine.device,
     )
 

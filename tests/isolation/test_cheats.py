@@ -48,11 +48,12 @@ def server():
 
 @pytest.fixture
 def cheat(smoke, server, tmp_path, monkeypatch):
-    """cheat(in_place) -> what each cheat found on the images of `smoke`, the verdict, the file that its objects log to."""
+    """cheat(in_place) -> its verdict on the images of `smoke`, and the names of the cheats that found something."""
     pipeline, _ = smoke
     data = tmp_path / "data"
     data.mkdir()
     (data / "poisoned.png").write_text("")
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MY_DATA", str(data))
     monkeypatch.setenv("BENCH_STORE", str(pipeline.store.root))
 
@@ -111,8 +112,8 @@ def test_without_it_they_work(cheat, tmp_path, monkeypatch):
 
 def test_the_place_of_an_image_tells_nothing(workshop, tmp_path):
     """Takes what is of class 0 where classes come in turn or one after the other, and what the attack draws with the
-    run's seed: 8 seeds. An eighth is poisoned; a random choice of 20 has a precision of 0.125 with a standard deviation
-    of 0.07, the mean over 8 of 0.025: three of these are allowed."""
+    run's seed (which can be found by trying): the mean over 8 seeds. An eighth is poisoned: a random choice of 20 has a
+    precision of 0.125, the mean over 8 of them a standard deviation of 0.025; three of these are allowed."""
     guesses = {"in turn": np.arange(160) % 4 == 0, "one after the other": np.arange(160) < 40}
     precision = {name: [] for name in (*guesses, "as the attack draws")}
     for seed in range(8):
@@ -123,7 +124,9 @@ def test_the_place_of_an_image_tells_nothing(workshop, tmp_path):
         order = hand_over(pipeline.poisoned_train, seeds, tmp_path / str(seed) / "images", lambda *_: None)
         for name, guess in {**guesses, "as the attack draws": poisoned}.items():
             precision[name].append(poisoned[order][guess].mean())
-    assert {name: np.mean(values) < 0.125 + 0.075 for name, values in precision.items()} == dict.fromkeys(precision, True)
+    assert {name: np.mean(values) < 0.125 + 0.075 for name, values in precision.items()} == dict.fromkeys(
+        precision, True
+    )
 
 
 class Deaf:
@@ -140,5 +143,3 @@ def test_what_cannot_be_stopped_is_said(smoke):
     assert [each.numpy().tobytes() not in known for each in shown] == pipeline.train_manifest.poisoned.tolist()
     page = (Path(__file__).parents[2] / "docs" / "no-peeking.md").read_text(encoding="utf-8")
     assert "carries its own copy of the data set" in page
-
-
