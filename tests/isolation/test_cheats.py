@@ -14,7 +14,6 @@ import pytest
 
 from bench.data.images import Subset
 from bench.isolation.handover import hand_over
-from bench.pipeline.clean import isolate
 from bench.pipeline.runner import make_stage
 from bench.plugins.from_file import load_file
 
@@ -69,17 +68,10 @@ def cheat(smoke, server, tmp_path, monkeypatch):
         }
         mark = bytearray(f"bench-cheats-mark:{[row.index for row in truth.poisons]}".encode())
         defense = load_file(FILE).Cheater(at=json.dumps(where))
-        dataset = dataclasses.replace(pipeline.config, dataset=Options(data))
-        isolated = isolate(
-            dataset,
-            defense,
-            pipeline.poisoned_train,
-            dataclasses.replace(pipeline.machine, in_place=in_place),
-            lambda: pipeline.folder(pipeline.threat),
-            tmp_path / "work",
-            store=pipeline.store.root,
-            inputs=pipeline.clean.inputs,
-        )
+        config = dataclasses.replace(pipeline.config, dataset=Options(data))
+        machine = dataclasses.replace(pipeline.machine, in_place=in_place)
+        task = dataclasses.replace(pipeline.judged_by(defense), config=config, machine=machine)
+        isolated = task.isolated(tmp_path / "work", pipeline.store.root)
         verdict = isolated.clean()
         assert len(mark) > 40
         return verdict, {name for name, rows in verdict.facts.items() if rows not in (None, False)}
