@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from bench.api import Images
 from bench.data.images import ArrayImages, Subset
 from bench.seeds import Seeds
-from bench.store.store import read_arrays, replacing, write_arrays
+from bench.store import read_arrays, replacing, write_arrays
 
 IMAGES, ROWS = "images.npy", "rows.npz"
 _BYTES = 1 << 25  # of images in memory at once

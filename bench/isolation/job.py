@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from bench.api import Arrays, Defense, Encoder
 from bench.parallel.shards import Shards
 from bench.seeds import Seeds
-from bench.store.store import StepCache
+from bench.store import StepCache
 
 from .handover import handed_over
 from .verdict import taken_apart

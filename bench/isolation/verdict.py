@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from bench.api import Arrays, Grouping, Verdict
 from bench.errors import BenchError
-from bench.store.store import check_json, digest, read_arrays, write_arrays, write_json
+from bench.store import check_json, digest, read_arrays, write_arrays, write_json
 
 KINDS = {"b": "bool", "f": "float", "i": "int"}
 FORMS = {

@@ -74,7 +74,7 @@ def _answer(pickled: bytes, tell: Callable[..., None]) -> None:
 
 
 def _peak() -> float:
-    from bench.store.store import highest_mb
+    from bench.store import highest_mb
 
     return highest_mb()
 

@@ -7,20 +7,28 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from bench.records.metrics import CLEAN, DETECTION, LOCALISATION, TRIGGERED, metrics_of
 from bench.records.record import MEASURED, Record, entries, fingerprint
-from bench.store.store import canonical, digest
+from bench.store import canonical, digest
 
 if TYPE_CHECKING:
     import pandas as pd
 
 NONE, ORACLE = "none", "oracle"
 LEAST_GAP = 1.0
-"""Points of ASR that the oracle must gain: of less, no share can be told."""
+"""Points of ASR that the oracle must gain: the share of a smaller gain says nothing."""
 _DEFENSE_STAGES = {"defense", "retraining", "defended_probe"}  # "none" rests on the others
-RATES = {"ACC": ("clean", "acc"), "ASR": ("clean", "asr")}
-RATES |= {"ACC triggered": ("poisoned", "acc"), "ASR triggered": ("poisoned", "asr")}
-FOUND = {"removed": "removed", "precision": "precision", "recall": "recall", "F1": "f1"}
-PLACED = {"top-{}": "accuracy", "IoU@{}": "iou", "CR@{}": "cr"}
+RATES = {
+    f"{metric.title}{suffix}": (part, metric.name)
+    for part, suffix in ((CLEAN, ""), (TRIGGERED, " triggered"))
+    for metric in metrics_of(part)
+    if metric.board
+}
+"""Title of a column, also its name in `rows` -> where a record has its number, below "none" or "defended"."""
+FOUND = {metric.title: metric.name for metric in metrics_of(DETECTION) if metric.board}
+"""Title of a column, also its name in `rows` -> its key in a record's "detection"."""
+PLACED = {metric.title: metric.name for metric in metrics_of(LOCALISATION) if metric.board}
+"""Title of a column for each k -> its key in a record's "localisation"; its name in `rows` is "<k>.<key>"."""
 GAP, SEED, SECONDS = "gap closed", "seed", "seconds"
 LOST = "clean removed"
 OF_STAGE, OF_CLASS = f"{SECONDS} of ", f"{LOST} of "
@@ -61,8 +69,7 @@ def rows(records: Iterable[Record], sources: Iterable[str] = ()) -> pd.DataFrame
     sources: where each record lies. Columns: those of Group, defense, control, settings (how it differs from other
     rows of that table and defense, else ""), config (all of it, as `_settings` has it), status, seed, source, stages
     (seconds of each stage that the row rests on, by its key), then the metrics (float, NaN where undefined),
-    localisation as "<k>.accuracy", "<k>.iou", "<k>.cr", "seconds of <stage>", "clean removed" and
-    "clean removed of <class>".
+    localisation as "<k>.accuracy" ..., "seconds of <stage>", "clean removed" and "clean removed of <class>".
     """
     import pandas as pd
 
@@ -101,7 +108,7 @@ def _defended_row(record: Record) -> dict[str, Any]:
     row |= {name: metrics["detection"][key] for name, key in FOUND.items()}
     row |= _lost(metrics.get("clean_removed"))
     for k, values in metrics["localisation"].items():
-        row |= {f"{k}.{name}": values[name] for name in PLACED.values()}
+        row |= {f"{k}.{name}": values.get(name) for name in PLACED.values()}
     return {**row, "identity": fingerprint(record), "settings": _settings(record)}
 
 
@@ -187,10 +194,10 @@ def _name_settings(table: Sequence[dict[str, Any]]) -> None:
         differ = sorted(name for name in every if len({row["settings"].get(name) for row in same}) > 1)
         for row in same:
             row["config"] = row["settings"]
-            row["settings"] = _told({name: row["settings"].get(name, UNDEFINED) for name in differ})
+            row["settings"] = _shortened({name: row["settings"].get(name, UNDEFINED) for name in differ})
 
 
-def _told(settings: Mapping[str, str]) -> str:
+def _shortened(settings: Mapping[str, str]) -> str:
     """At most three settings in full; with more, a short hash keeps different ones apart."""
     texts = [f"{name}={value}" for name, value in settings.items()]
     return ", ".join(texts if len(texts) <= 3 else [*texts[:2], f"#{digest(dict(settings))[:8]}"])

@@ -18,8 +18,8 @@ K = 10  # the k shown, or the largest below it that every locating record of a t
 REPORTED = "paper-reported"
 
 
-class Result(NamedTuple):
-    """One result behind a line: its seed (None: not told), and where its record lies, relative to the table ("":
+class SeedResult(NamedTuple):
+    """One result behind a line: its seed (None: not known), and where its record lies, relative to the table ("":
     nowhere)."""
 
     seed: int | None
@@ -27,7 +27,7 @@ class Result(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Line:
+class BoardLine:
     """One defense, in one way, of one status. `mean` and `spread` (sample standard deviation over the seeds, NaN for
     one) by the names of `rows`; the texts are raw: each format escapes them.
 
@@ -40,7 +40,7 @@ class Line:
     settings: str
     status: str
     control: bool
-    results: tuple[Result, ...]
+    results: tuple[SeedResult, ...]
     mean: Mapping[str, float]
     spread: Mapping[str, float]
     by_seed: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
@@ -55,7 +55,7 @@ class Line:
 
     @property
     def seeds(self) -> int:
-        """How many seeds it is the mean over; 0 where that is not told."""
+        """How many seeds it is the mean over; 0 where that is not known."""
         return len({result.seed for result in self.results} - {None})
 
     def cell(self, name: str) -> str:
@@ -64,29 +64,52 @@ class Line:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Table:
+class Leaderboard:
     """Lines that may be compared. k: of the columns top-k, IoU@k, CR@k. group: None where a paper reports them."""
 
     title: str
     note: str
     group: Group | None
     k: int
-    lines: tuple[Line, ...]
+    lines: tuple[BoardLine, ...]
 
     @property
     def rates(self) -> dict[str, str]:
-        """How the trained encoders do: title -> name in `Line.mean`."""
+        """How the trained encoders do: title -> name in `BoardLine.mean`."""
         return {name: name for name in (*RATES, GAP, SECONDS)}
 
     @property
     def found(self) -> dict[str, str]:
-        """What was found of the poison: title -> name in `Line.mean`."""
-        return {name: name for name in FOUND} | {
-            title.format(self.k): f"{self.k}.{name}" for title, name in PLACED.items()
-        }
+        """How well the poisoned images were told apart: title -> name in `BoardLine.mean`."""
+        return {name: name for name in FOUND}
+
+    @property
+    def placed(self) -> dict[str, str]:
+        """How well the triggers were located: title -> name in `BoardLine.mean`."""
+        return {title.format(k=self.k): f"{self.k}.{name}" for title, name in PLACED.items()}
+
+    def parts(self) -> list[BoardPart]:
+        """Each narrow enough for a page. The first has all lines and every rate; the others have the columns that some
+        line has a number for, and the lines that have one."""
+        always = {name: name for name in RATES} | filled(self.lines, self.rates)
+        rates = {title: name for title, name in self.rates.items() if title in always}
+        found = [BoardPart("What the encoders do", rates, self.lines)]
+        for title, columns in (("What was removed", self.found), ("Where the triggers were found", self.placed)):
+            shown = filled(self.lines, columns)
+            lines = tuple(line for line in self.lines if any(line.cell(name) != UNDEFINED for name in shown.values()))
+            found += [BoardPart(title, shown, lines)] if lines else []
+        return found
 
 
-def tables(records: Iterable[Record], sources: Iterable[str] = ()) -> list[Table]:
+class BoardPart(NamedTuple):
+    """Some columns of a leaderboard, title -> name in `BoardLine.mean`, and the lines to show them for."""
+
+    title: str
+    columns: Mapping[str, str]
+    lines: Sequence[BoardLine]
+
+
+def tables(records: Iterable[Record], sources: Iterable[str] = ()) -> list[Leaderboard]:
     """One table per group, in the order of the groups. sources: where each record lies.
 
     "none" comes first, then by rising ASR under the trigger; controls come last. What was measured here is never
@@ -99,19 +122,19 @@ def tables(records: Iterable[Record], sources: Iterable[str] = ()) -> list[Table
 
 def _title(group: Group, groups: Iterable[Group]) -> str:
     """Its attack, dataset and preset, and the attack's options where those of another table differ."""
-    alike = [other.attack_options for other in groups if _named(other) == _named(group)]
+    alike = [other.attack_options for other in groups if _same_names(other) == _same_names(group)]
     own = group.attack_options
     differ = [name for name in own if any(other.get(name) != own[name] for other in alike)]
-    told = [name for name in differ if not name.endswith("sha256")] or differ
-    options = ", ".join(f"{name} {own[name]}" for name in told)
+    named = [name for name in differ if not name.endswith("sha256")] or differ
+    options = ", ".join(f"{name} {own[name]}" for name in named)
     return f"{group.attack}{f' ({options})' if options else ''} on {group.dataset}, preset {group.preset}"
 
 
-def _named(group: Group) -> tuple[str, str, str]:
+def _same_names(group: Group) -> tuple[str, str, str]:
     return group.dataset, group.attack, group.preset
 
 
-def hours(lines: Iterable[Line]) -> float:
+def hours(lines: Iterable[BoardLine]) -> float:
     """What all their stages took, those that several share counted once."""
     return sum(_merged(line.stages for line in lines).values()) / 3600
 
@@ -121,11 +144,11 @@ def _merged(every: Iterable[Mapping[str, float]]) -> dict[str, float]:
     return {key: seconds for stages in every for key, seconds in stages.items()}
 
 
-def _table(group: Group, title: str, part: pd.DataFrame) -> Table:
+def _table(group: Group, title: str, part: pd.DataFrame) -> Leaderboard:
     own = part[part["status"] == MEASURED]
     lines = [_line(key, same) for key, same in part.groupby(["defense", "settings", "status"])]
     took = f"{hours(lines):.1f} hours of computing in all, a stage that rows share counted once"
-    return Table(
+    return Leaderboard(
         title=title,
         note=f"Dataset fingerprint {group.fingerprint[:12]}, metric version {group.metric_version}. {took}.",
         group=group,
@@ -134,13 +157,13 @@ def _table(group: Group, title: str, part: pd.DataFrame) -> Table:
     )
 
 
-def _line(key: Any, same: pd.DataFrame) -> Line:
+def _line(key: Any, same: pd.DataFrame) -> BoardLine:
     defense, settings, status = key
     more = (name for name in same.columns if name[0].isdigit() or name.startswith((OF_STAGE, LOST)))
     names = [*RATES, GAP, *FOUND, SECONDS, *more]
     by_seed = same[names].astype(float).groupby(same[SEED]).mean()
-    results = sorted({Result(int(seed), source) for seed, source in zip(same[SEED], same["source"], strict=True)})
-    return Line(
+    results = sorted({SeedResult(int(seed), source) for seed, source in zip(same[SEED], same["source"], strict=True)})
+    return BoardLine(
         defense=defense,
         settings=settings,
         status=status,
@@ -154,7 +177,7 @@ def _line(key: Any, same: pd.DataFrame) -> Line:
     )
 
 
-def _rank(line: Line) -> tuple[Any, ...]:
+def _rank(line: BoardLine) -> tuple[Any, ...]:
     """No defense first, then by rising ASR, lines without one last; controls behind all."""
     asr = line.mean["ASR triggered"]
     undefined = math.isnan(asr)
@@ -185,6 +208,6 @@ def digits_of(column: str, single: bool) -> int:
     return 0 if column.startswith(SECONDS) or (counted and single) else 1
 
 
-def filled(lines: Sequence[Line], columns: Mapping[str, str]) -> dict[str, str]:
+def filled(lines: Sequence[BoardLine], columns: Mapping[str, str]) -> dict[str, str]:
     """The columns that some line has a number for."""
     return {t: n for t, n in columns.items() if any(line.cell(n) != UNDEFINED for line in lines)}

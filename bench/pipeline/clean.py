@@ -14,7 +14,7 @@ from bench.isolation.job import Job
 from bench.isolation.process import IsolatedDefense
 from bench.isolation.verdict import write_verdict
 from bench.plugins.identity import identity
-from bench.store.store import ArtifactBuilder, digest
+from bench.store import ArtifactBuilder, digest
 
 from .pretrain import EncoderSource
 from .stage import Machine, ProgressReport, Stage

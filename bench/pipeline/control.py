@@ -9,7 +9,7 @@ from bench.config.config import Config
 from bench.data.manifest import Manifest
 from bench.isolation.verdict import check_verdict, write_verdict
 from bench.plugins.identity import identity
-from bench.store.store import ArtifactBuilder
+from bench.store import ArtifactBuilder
 
 from .stage import ProgressReport, Stage
 

@@ -13,7 +13,7 @@ from bench.data.images import PoisonedImages, Subset
 from bench.data.manifest import Manifest
 from bench.errors import BenchError
 from bench.isolation.verdict import kept_digest, read_verdict
-from bench.store.store import Store
+from bench.store import Store
 
 from .clean import DefenseTask
 from .control import control_stage

@@ -9,7 +9,7 @@ from bench.config.config import Config
 from bench.data.manifest import Manifest
 from bench.errors import BenchError
 from bench.plugins.identity import identity
-from bench.store.store import ArtifactBuilder
+from bench.store import ArtifactBuilder
 
 from .stage import ProgressReport, Stage
 

@@ -13,7 +13,7 @@ from bench.config.config import Config
 from bench.plugins.identity import identity
 from bench.ssl.import_weights import Checkpoint
 from bench.ssl.schedule import Schedule
-from bench.store.store import ArtifactBuilder, write_json
+from bench.store import ArtifactBuilder, write_json
 
 from .stage import Machine, ProgressReport, Stage
 

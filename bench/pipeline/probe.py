@@ -9,7 +9,7 @@ from pathlib import Path
 from bench.api import Dataset, Images
 from bench.config.config import Config
 from bench.data.images import Subset
-from bench.store.store import ArtifactBuilder, write_arrays, write_json
+from bench.store import ArtifactBuilder, write_arrays, write_json
 
 from .pretrain import EncoderSource
 from .stage import Machine, ProgressReport, Stage

@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from bench.store.store import ArtifactBuilder, key_of
+from bench.store import ArtifactBuilder, key_of
 
 if TYPE_CHECKING:
     import torch
@@ -58,7 +58,7 @@ class Machine:
     @cached_property
     def device(self) -> torch.device:
         """The device of everything that is not shared out."""
-        from bench.ssl.train import open_fabric
+        from bench.parallel.devices import open_fabric
 
         device: torch.device = open_fabric(accelerator=self.accelerator, devices=1).device
         return device

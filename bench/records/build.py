@@ -10,7 +10,7 @@ from bench import __version__
 from bench.config.config import Config
 from bench.pipeline.pipeline import Pipeline
 from bench.pipeline.stage import Stage
-from bench.store.store import digest
+from bench.store import digest
 
 from . import metrics, record
 from .inputs import Evidence, found, gather, predictions, scores

@@ -26,18 +26,18 @@ from numpy.typing import NDArray
 from bench.api import Dataset
 from bench.data.manifest import Manifest
 from bench.errors import BenchError, nearest
-from bench.store.store import check_json, digest, read_json, write_json
+from bench.store import check_json, digest, read_json, write_json
 
-from .metrics import percent
+from .metrics import PARTS, percent, schema_of
 
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
     from jsonschema.exceptions import ValidationError
 
 Record = dict[str, Any]
-SCHEMA_VERSION = 3
-"""2: a record says its status. 3: and what clean images the removal costs. Older ones are brought up to it when they
-are read, without what they do not know."""
+SCHEMA_VERSION = 4
+"""2: a record says its status. 3: and what clean images the removal costs. 4: and in how many windows any part of the
+trigger is (hit). Older ones are brought up to it when they are read, without what they do not know."""
 MEASURED, SUBMITTED = "measured", "submitted"
 _PACKAGES = (
     "numpy",
@@ -68,9 +68,11 @@ def entries(part: object, name: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def schema() -> dict[str, Any]:
-    """The JSON Schema (draft 2020-12) of a record."""
+    """The JSON Schema (draft 2020-12) of a record: record.schema.json with the metrics of METRICS."""
     text = resources.files(__package__).joinpath("record.schema.json").read_text(encoding="utf-8")
-    return dict(json.loads(text))
+    found: dict[str, Any] = json.loads(text)
+    found["$defs"] |= {part: schema_of(part) for part in PARTS}
+    return found
 
 
 @functools.cache

@@ -138,7 +138,8 @@ class Archive:
 
 
 def read_file(path: Path) -> bytes:
-    """A file of at most MAX_FILE bytes."""
+    """A regular file of at most MAX_FILE bytes: reading a pipe or a device may never end."""
+    _demand(path.is_file() or not path.exists(), "it is no regular file")
     try:
         with path.open("rb") as file:
             data = file.read(MAX_FILE + 1)

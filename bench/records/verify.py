@@ -20,10 +20,10 @@ from bench.data.manifest import Manifest
 from bench.errors import BenchError
 from bench.isolation.verdict import check_verdict
 from bench.seeds import Seeds
-from bench.store.store import digest
+from bench.store import digest
 
 from .inputs import Evidence, scores
-from .metrics import METRIC_VERSION
+from .metrics import METRIC_VERSION, METRICS
 from .record import SUBMITTED, Record
 from .redact import without_paths
 from .submission import Submission, read
@@ -31,6 +31,8 @@ from .submission import Submission, read
 TOLERANCE = 1e-9
 """Of a number, absolute and relative: sums may round otherwise on another machine."""
 _SHOWN = 5
+_LATER = {metric.name for metric in METRICS if not metric.required}
+"""What an older record does not say; it is shown as undefined."""
 
 
 def verified(path: Path) -> Record:
@@ -156,7 +158,7 @@ def _differ(said: Any, found: Any, place: str, source: str = "the evidence gives
             inner = f"{place}.{key if key in found else ascii(key)}"
             if key in said and key in found:
                 yield from _differ(said[key], found[key], inner, source)
-            else:
+            elif key not in _LATER:
                 yield f"{inner} is {'in the record, not in' if key in said else 'missing; it is in'} what {source}"
     elif isinstance(said, list) and isinstance(found, list) and len(said) == len(found):
         for index, pair in enumerate(zip(said, found, strict=True)):

@@ -1,4 +1,4 @@
-"""`bench show`: the images a run suspected most, where each locating defense looks, what it found, what is true."""
+"""The picture of a run: the images suspected most, where each defense looks, what it found, where the trigger is."""
 
 from __future__ import annotations
 

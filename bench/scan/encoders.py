@@ -15,7 +15,7 @@ from bench.pipeline.pretrain import import_stage, pretrain_stage
 from bench.pipeline.stage import Machine, ProgressReport, Stage
 from bench.ssl.import_weights import Checkpoint
 from bench.ssl.settings import EncoderSettings
-from bench.store.store import ArtifactBuilder
+from bench.store import ArtifactBuilder
 
 if TYPE_CHECKING:
     from bench.plugins.manager import Plugins

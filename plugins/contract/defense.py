@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from typing import Any
 
 import numpy as np
@@ -130,28 +129,17 @@ def check_facts(trial: DefenseTrial) -> None:
         raise Violation(f"facts is not JSON: {error}") from None
 
 
-@check("return from forwards() about how many images clean() encodes, 0 if none: `bench plan` estimates from it")
+@check(
+    "return from forwards() about how many images clean() encodes, from trained_on() how many it trains on, 0 if none"
+)
 def check_forwards(trial: DefenseTrial) -> None:
-    """It says about how many images it encodes, if it declares the encoder."""
-    count = trial.plugin.forwards(trial.toy.count, trial.toy.size)
-    require(isinstance(count, int) and count >= 0, f"forwards() gave {count!r}, expected a whole number, 0 or more")
+    """It says about how many images it encodes, if it declares the encoder, and trains networks on."""
+    passes = trial.plugin.forwards(trial.toy.count, trial.toy.size)
+    trained = trial.plugin.trained_on(trial.toy.count, trial.toy.size)
+    for name, count in (("forwards", passes), ("trained_on", trained)):
+        require(isinstance(count, int) and count >= 0, f"{name}() gave {count!r}, expected a whole number, 0 or more")
     uses = "encoder" in type(trial.plugin).needs
-    require(uses or count == 0, f'forwards() gave {count} without the need "encoder"')
-
-
-@check("return from costs() a bench.Cost for each kind of work, or (): `bench plan` times their samples")
-def check_costs(trial: DefenseTrial) -> str | None:
-    """Its costs differ in name, have an amount, and a sample that runs."""
-    costs = tuple(trial.plugin.costs(trial.toy.count, trial.toy.size))
-    names = [cost.what for cost in costs]
-    require(len(set(names)) == len(names), f"costs() names one twice: {names}")
-    needs, encoder = type(trial.plugin).needs, trial.encoder
-    for cost in costs:
-        require(math.isfinite(cost.amount) and cost.amount >= 0, f"the amount of {cost.what!r} is {cost.amount!r}")
-        units, run = cost.sample(ToyView(trial.planted, needs=needs, encoder=encoder))
-        require(units > 0, f"the sample of {cost.what!r} does {units!r} units, expected more than 0")
-        run()
-    return None if costs else "it tells no costs"
+    require(uses or passes == 0, f'forwards() gave {passes} without the need "encoder"')
 
 
 @check("handle the case that nothing is suspicious")
@@ -222,7 +210,6 @@ CHECKS: tuple[Check[Any], ...] = (
     check_boxes,
     check_facts,
     check_forwards,
-    check_costs,
     check_clean_data,
     check_same_seed,
     check_resume,

@@ -55,7 +55,7 @@ def test_help_loads_nothing_heavy():
 
 
 def test_housekeeping_loads_nothing_heavy():
-    assert light("presets") == "LOADED 0"
+    assert light("list", "presets") == "LOADED 0"
     assert light("store", "list") == "LOADED 0"
 
 
@@ -65,10 +65,7 @@ def test_help_names_the_commands(bench):
     for command in (
         "run",
         "plan",
-        "profile",
         "list",
-        "plugins",
-        "presets",
         "leaderboard",
         "matrix",
         "reproduce",
@@ -165,19 +162,19 @@ def test_ctrl_c_ends_with_130_and_says_that_nothing_is_lost(bench, monkeypatch, 
     def interrupted(*_):
         raise stop
 
-    monkeypatch.setattr("bench.cli.commands.presets_command", interrupted)
-    code, _, err = bench("presets")
+    monkeypatch.setattr("bench.cli.list._presets", interrupted)
+    code, _, err = bench("list", "presets")
     assert code == 130
-    assert err == "\nbench: stopped. The same command goes on from here.\n"
+    assert err == "\nbench: stopped. The same command resumes here.\n"
 
 
 def test_a_bug_is_not_hidden(bench, monkeypatch):
     def buggy(*_):
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr("bench.cli.commands.presets_command", buggy)
+    monkeypatch.setattr("bench.cli.list._presets", buggy)
     with pytest.raises(ZeroDivisionError):
-        bench("presets")
+        bench("list", "presets")
 
 
 def test_guarded_passes_codes_on(capsys):

@@ -7,17 +7,17 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from bench.cli import commands, main as cli
-from bench.cli.commands import size
+from bench.cli import common, main as cli
+from bench.cli.store import size
 from bench.errors import BenchError
 from bench.records import record
-from bench.store.store import Store, check_can_write
+from bench.store import Store, check_can_write
 
 
 @pytest.fixture
 def bench(monkeypatch, capsys):
     """bench(*arguments) -> what it prints, wide enough that no line is folded; a BenchError goes through."""
-    monkeypatch.setattr(commands, "out", Console(width=250))
+    monkeypatch.setattr(common, "out", Console(width=250))
 
     def run(*arguments):
         cli.app([str(each) for each in arguments], standalone_mode=False)
@@ -120,12 +120,6 @@ def test_list_of_one_kind(bench):
         bench("list", "defence")
 
 
-def test_plugins(bench):
-    found = {tuple(row) for row in rows(bench("plugins"))}
-    origin = "ssl-backdoor-bench 0.1.0"
-    assert {("attack", "htba", origin), ("defense", "none", origin), ("SSL method", "moco_v3", origin)} <= found
-
-
 def test_broken_plugins_are_told_of(monkeypatch, capsys):
     from bench.plugins.manager import Plugins
 
@@ -134,16 +128,12 @@ def test_broken_plugins_are_told_of(monkeypatch, capsys):
 
     broken = Plugins.load([Nothing()])
     monkeypatch.setattr(Plugins, "load", classmethod(lambda cls, extra: broken))
-    cli.app(["plugins"], standalone_mode=False)
+    cli.app(["list"], standalone_mode=False)
     assert "cannot be used: Nothing" in capsys.readouterr().err.replace("\n", " ")
 
 
 def test_presets(bench):
-    out = bench("presets")
-    assert "  smoke  Seconds: every stage at its smallest" in out
-    assert bench("presets", "smoke").startswith('purpose = "Seconds')
-    with pytest.raises(BenchError, match=r"unknown preset 'smok'\. Did you mean 'smoke'\?"):
-        bench("presets", "smok")
+    assert "  smoke  Seconds: every stage at its smallest" in bench("list", "presets")
 
 
 def test_leaderboard(smoke_run, bench, copied, tmp_path):
@@ -248,9 +238,9 @@ def test_the_store_may_be_named_by_the_environment(bench, store, monkeypatch):
 
 
 def test_files_that_cannot_be_read_are_named(bench, capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr(commands, "log_out", Console(stderr=True, width=250))
+    monkeypatch.setattr(common, "log_out", Console(stderr=True, width=250))
     data = type("Data", (), {"skipped": tuple(f"{i}.png" for i in range(7))})()
-    commands.tell_skipped(data)
+    common.warn_of_skipped(data)
     assert capsys.readouterr().err == (
         "bench: 7 files cannot be read and are left out: 0.png, 1.png, 2.png, 3.png, 4.png ...\n"
     )

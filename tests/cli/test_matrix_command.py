@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from rich.console import Console
 
-from bench.cli import commands, main as cli
+from bench.cli import common, main as cli
 from bench.matrix.forecast import Forecast
 from bench.matrix.graph import Graph
-from bench.store.store import Store
+from bench.store import Store
 
 FILE = """
 preset = "smoke"
@@ -24,7 +24,7 @@ settings = ["attack.target=99"]
 @pytest.fixture
 def matrix(monkeypatch, capsys, tmp_path, copied):
     """matrix(text, *arguments) -> (exit code, what is printed), in a store where the stages of `smoke` lie."""
-    monkeypatch.setattr(commands, "out", Console(width=250))
+    monkeypatch.setattr(common, "out", Console(width=250))
 
     def run(text, *arguments):
         (tmp_path / "m.toml").write_text(text)

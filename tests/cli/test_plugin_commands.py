@@ -135,10 +135,8 @@ def test_a_kind_before_the_name_chooses(bench):
     assert out.startswith("defense 'htba' (mine.py): Twin(share=0.1)\n")
 
 
-def test_list_and_plugins_show_a_file(bench):
+def test_list_shows_a_file(bench):
     assert "  mine  Removes the brightest images. (mine.py)" in bench("list", "defense", "--plugin", "mine.py")[1]
-    rows = [line.split() for line in bench("plugins", "--plugin", "./mine.py")[1].splitlines()]
-    assert ["defense", "│", "careless", "│", "mine.py"] in rows
 
 
 def test_run_with_a_plugin_file_and_again_after_an_edit(bench, copied, tmp_path):

@@ -9,11 +9,11 @@ import sys
 import pytest
 from rich.console import Console
 
-from bench.cli import commands, main as cli, study
+from bench.cli import common, main as cli, study
 from bench.errors import BenchError
 from bench.estimate import estimate
 from bench.estimate.estimate import Pace
-from bench.paper.studies import engine
+from bench.paper.studies import catalogue, engine
 from bench.paper.studies.catalogue import CR, STUDIES
 from bench.paper.studies.plan import Planner
 from bench.paper.studies.steps import Multiples
@@ -36,8 +36,8 @@ TOY = Study(
 @pytest.fixture
 def bench(monkeypatch, capsys):
     """bench(*arguments) -> what `bench study` prints; the study "toy" is known beside the others."""
-    monkeypatch.setattr(commands, "out", Console(width=250))
-    monkeypatch.setattr(study, "find", lambda name: TOY)
+    monkeypatch.setattr(common, "out", Console(width=250))
+    monkeypatch.setattr(catalogue, "find", lambda name: TOY)
     monkeypatch.setattr(estimate, "measure_pace", lambda pipeline: Pace(training=0.01, encoding=0.001, batch=8))
 
     def run(*arguments):
@@ -91,7 +91,7 @@ def test_a_study_writes_its_four_files_and_goes_on_from_the_store(bench, copied,
 
 def test_a_page_is_held_to_its_csv(workshop, tmp_path, capsys, monkeypatch):
     """Written from made-up values, as `bench study toy` writes it."""
-    monkeypatch.setattr(study, "find", lambda name: TOY)
+    monkeypatch.setattr(catalogue, "find", lambda name: TOY)
     out, pipeline = tmp_path / "out", workshop.pipeline()
     planner = Planner(plugins=Plugins.load(), store=pipeline.store, machine=pipeline.machine, preset="smoke")
     plan = planner.plan(TOY)

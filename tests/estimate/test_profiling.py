@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from bench.cli.commands import out
-from bench.cli.profile import profile_command, profile_table
 from bench.estimate import profiling
 from bench.estimate.profiling import RowFunction, counted, machine_peak, part
 from bench.pipeline.stage import Machine
@@ -62,14 +60,6 @@ def test_what_a_step_is_about(arrays, count):
     assert profiling._handled({name: np.array(value) for name, value in arrays.items()}, 9) == count
 
 
-def test_the_table():
-    with out.capture() as printed:
-        out.print(profile_table([made(), made("b [c]", images=None, operations=0)], 200.0))
-    lines = [line.split() for line in printed.get().splitlines()]
-    assert lines[1] == ["a", "2,000.0", "5", "25%", "50"]
-    assert lines[2] == ["b", "[c]", "2,000.0", "50"]
-
-
 def test_a_whole_profile(monkeypatch, global_rng):
     from bench.config.config import load_config
 
@@ -88,14 +78,3 @@ def test_a_whole_profile(monkeypatch, global_rng):
     assert by_title["- forward and backward"].operations > by_title["encode"].operations > 0
     assert parts[1].seconds > by_title["- forward and backward"].seconds * 0.5
     assert by_title["poisoncam: clusters"].images == 96
-
-
-def test_the_command(monkeypatch):
-    from bench.config.config import load_config
-
-    monkeypatch.setattr(profiling, "SIDE", 64)
-    monkeypatch.setattr(profiling, "profile", lambda config, images, machine, count: iter([made(f"of {count}")]))
-    with out.capture() as printed:
-        profile_command(load_config(Plugins.load(), "smoke"), images=77, accelerator="cpu")
-    assert "of 77" in printed.get()
-    assert "GFLOP/s" in printed.get()

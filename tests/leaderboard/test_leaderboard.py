@@ -115,7 +115,7 @@ def only(records):
 
 def texts(table):
     """Every cell of a table as text, by defense and column."""
-    columns = {**table.rates, **table.found}
+    columns = {**table.rates, **table.found, **table.placed}
     seconds = columns.pop("seconds")
     lines = [
         {
@@ -249,7 +249,10 @@ def test_one_seed_has_no_deviation():
         "precision": "90.0",
         "recall": "95.0",
         "F1": "92.4",
+        "AUROC": "99.0",
+        "AP": "98.0",
         "top-10": "100.0",
+        "hit@10": "–",  # noqa: RUF001 - an older record does not say
         "IoU@10": "60.0",
         "CR@10": "80.0",
         "seconds": "230",
@@ -422,10 +425,11 @@ def test_the_markdown_of_one_table():
     assert lines[5].startswith("|:--")
     assert lines[5].endswith("--:|")
     assert cells(lines[7])[:4] == ["poisoncam", "measured", "2 ([0][r1], [1][r2])", "70.0 ± 1.4"]
-    found = ["removed", "precision", "recall", "F1", "top-10", "IoU@10", "CR@10"]
-    assert cells(lines[9]) == ["defense", "status", *found]
+    assert cells(lines[9]) == ["defense", "status", "removed", "precision", "recall", "F1", "AUROC", "AP"]
     assert cells(lines[11])[:3] == ["poisoncam", "measured", "100.0 ± 0.0"]
-    assert lines[13] == "## How to read it"
+    assert cells(lines[13]) == ["defense", "status", "top-10", "IoU@10", "CR@10"]
+    assert cells(lines[15])[:3] == ["poisoncam", "measured", "100.0 ± 0.0"]
+    assert lines[17] == "## How to read it"
     assert lines[-2:] == ["[r1]: records/a%20b.json", "[r2]: records/c.json"]
 
 
@@ -474,8 +478,8 @@ def test_no_name_breaks_the_table_or_becomes_markup(evil):
     html = render(text)
     tags = {part.split(">")[0].split()[0].strip("/") for part in html.split("<")[1:]}
     assert tags <= {"h2", "p", "table", "thead", "tbody", "tr", "th", "td", "ul", "li", "strong"}
-    first, second = html.split("</table>")[:2]
-    assert (first.count("<tr>"), second.count("<tr>")) == (3, 2)
+    first, second, third = html.split("</table>")[:3]
+    assert (first.count("<tr>"), second.count("<tr>"), third.count("<tr>")) == (3, 2, 2)
     assert first.count("<td") == 2 * first.count("<th ")
     assert second.count("<td") == second.count("<th ")
     assert html.count("<h2>") == 2

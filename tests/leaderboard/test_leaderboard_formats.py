@@ -16,9 +16,8 @@ from hypothesis import given, settings, strategies as st
 from bench.errors import BenchError
 from bench.leaderboard import FORMATS, read, renderer
 from bench.leaderboard.escaping import csv_cell, latex, url
-from bench.leaderboard.marks import filled_in
+from bench.leaderboard.markdown import in_page
 from bench.leaderboard.reported import COLUMNS, reported
-from bench.leaderboard.site import faults, site
 from bench.records import record
 
 RECORDS = Path(__file__).parents[1] / "fixtures" / "records"
@@ -85,15 +84,16 @@ def test_nothing_in_the_csv_is_computed_by_a_spreadsheet(text, cell):
 
 def test_the_latex_of_a_table(files, tmp_path):
     text = renderer("latex")(read(files, tmp_path))
-    first, second, *_ = text.split("\\begin{table}")[1:]
+    first, second, third, *_ = text.split("\\begin{table}")[1:]
     about = "Dataset fingerprint fc288c59ae6d, metric version 1. 0.1 hours of computing in all, a stage that rows share"
     assert f"\\caption{{htba on scenes, preset laptop. {about} counted once.}}" in first
     assert "\\begin{tabular}{llrrrrrr}" in first
     assert "defense & status & seeds & ACC & ASR & ACC triggered & ASR triggered & seconds \\\\" in first
     assert "poisoncam & measured & 2 & 86.2 $\\pm$ 1.4 & 3.1 $\\pm$ 0.0 &" in first
     assert first.count("% a.json b.json\n") == 2
-    assert "removed & precision & recall & F1 & top-10 & IoU@10 & CR@10 \\\\" in second
-    assert text.count("\\toprule") == text.count("\\bottomrule") == text.count("\\end{table}") == 5
+    assert "removed & precision & recall & F1 & AUROC & AP \\\\" in second
+    assert "top-10 & IoU@10 & CR@10 \\\\" in third
+    assert text.count("\\toprule") == text.count("\\bottomrule") == text.count("\\end{table}") == 6
 
 
 def test_latex_takes_no_command_from_a_text():
@@ -139,7 +139,7 @@ def test_a_papers_numbers_are_tables_of_their_own(files):
 
 def test_a_papers_numbers_in_markdown(files, tmp_path):
     text = renderer("markdown")(read(files, tmp_path))
-    assert "| mine      | paper-reported | not told ([source][r3]) |  70.5 |" in text
+    assert "| mine      | paper-reported | not known ([source][r3]) |  70.5 |" in text
     assert "[r3]: paper.csv\n" in text
 
 
@@ -184,17 +184,6 @@ def test_the_committed_table_is_that_of_the_committed_records():
     files = sorted([*(folder / "records").glob("*.json"), *(folder / "records").glob("*.csv")])
     text = renderer("markdown")(read(files, folder))
     page = (folder / "README.md").read_text(encoding="utf-8")
-    assert filled_in(page, "leaderboard", text) == page, (
-        "stale: bench leaderboard leaderboards/records -o leaderboards/README.md"
-    )
+    assert in_page(page, text) == page, "stale: bench leaderboard leaderboards/records -o leaderboards/README.md"
     for target in re.findall(r"^\[r\d+\]: (.*)$", text, re.MULTILINE):
         assert (folder / unquote(target)).is_file()
-
-
-def test_the_committed_site_is_that_of_the_committed_records():
-    from bench.cli.leaderboard import files_in
-
-    folder = Path(__file__).parents[2] / "leaderboards"
-    assert faults(folder / "site", site(files_in([folder / "records"]))) == [], (
-        "stale: bench leaderboard leaderboards/records --format html -o leaderboards/site"
-    )

@@ -15,7 +15,7 @@ from bench.pipeline import stage as stage_module
 from bench.pipeline.poison import poison_stage
 from bench.pipeline.pretrain import pretrain_stage
 from bench.pipeline.stage import Machine, Stage
-from bench.store.store import Store
+from bench.store import Store
 
 
 def verdict(**changes):

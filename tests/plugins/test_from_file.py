@@ -71,7 +71,7 @@ def test_stages_are_named_by_it(file, workshop):
     from bench.config.config import load_config
     from bench.pipeline.pipeline import Pipeline
     from bench.pipeline.stage import Machine
-    from bench.store.store import Store
+    from bench.store import Store
 
     def keys(path):
         config = load_config(load_plugins([path]), "smoke", choices={"defense": "mine"})

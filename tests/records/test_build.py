@@ -10,7 +10,7 @@ from bench.data.manifest import Manifest
 from bench.pipeline.runner import make_stage
 from bench.records import record
 from bench.records.build import build_record
-from bench.store.store import read_arrays, write_arrays
+from bench.store import read_arrays, write_arrays
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +137,7 @@ def test_several_triggers_in_the_record(two_targets, monkeypatch, tmp_path):
     assert second["detection"] == {"poisoned": 20, "removed": 0, "recall": 0, "auroc": 50}
     assert first["localisation"]["20"]["accuracy"] == 100
     assert first["localisation"]["20"]["cr"] == built["metrics"]["localisation"]["20"]["cr"] > 0
-    assert second["localisation"]["20"] == {"accuracy": 0, "iou": None, "cr": None}
+    assert second["localisation"]["20"] == {"accuracy": 0, "hit": None, "iou": None, "cr": None}
     assert [each["target"] for each in built["poison"]["triggers"]] == [
         two_targets.dataset.classes[target] for target in (0, 3)
     ]
@@ -151,7 +151,7 @@ def test_a_trigger_without_a_place_in_the_record(workshop, monkeypatch, tmp_path
     predictions = {"clean": labels, "trigger0": labels, "labels": labels}
     built = outcome(pipeline, monkeypatch, tmp_path, verdict, predictions)
     assert built["metrics"]["detection"]["recall"] == built["metrics"]["detection"]["auroc"] == 100
-    assert built["metrics"]["localisation"]["10"] == {"accuracy": 100, "iou": None, "cr": None}
+    assert built["metrics"]["localisation"]["10"] == {"accuracy": 100, "hit": None, "iou": None, "cr": None}
     assert built["poison"]["triggers"][0]["placed"] is False
     strengths = {row.strength for row in pipeline.train_manifest.poisons}
     assert strengths == {50.0}

@@ -9,8 +9,6 @@ from hypothesis.extra import numpy as hnp
 
 from bench.errors import BenchError
 from bench.records.metrics import (
-    auroc,
-    average_precision,
     classification,
     clean_removed,
     detection,
@@ -18,7 +16,7 @@ from bench.records.metrics import (
     of_each_trigger,
     overlap,
 )
-from bench.store.store import canonical
+from bench.store import canonical
 
 quick = settings(deadline=None, max_examples=60)
 NAN, INF = float("nan"), float("inf")
@@ -135,16 +133,21 @@ def test_detection_by_hand():
     )
 
 
+def ranked(poisoned, score):
+    """(AUROC, average precision) of a score."""
+    found = detection(poisoned, np.ones_like(poisoned), score)
+    return found["auroc"], found["average_precision"]
+
+
 def test_equal_scores_count_half():
     poisoned, flat = bools(1, 0, 0, 0), np.ones(4)
-    assert auroc(poisoned, flat) == 50
-    assert average_precision(poisoned, flat) == 25
+    assert ranked(poisoned, flat) == (50, 25)
 
 
 def test_infinite_scores_are_only_an_order():
     poisoned = bools(1, 1, 0, 0)
-    assert auroc(poisoned, np.array([INF, 0, -INF, -INF])) == 100
-    assert average_precision(poisoned, np.array([INF, -INF, INF, -INF])) == 50
+    assert ranked(poisoned, np.array([INF, 0, -INF, -INF]))[0] == 100
+    assert ranked(poisoned, np.array([INF, -INF, INF, -INF]))[1] == 50
 
 
 @pytest.mark.parametrize(
@@ -167,7 +170,7 @@ def test_edges_of_detection(poisoned, keep, expected):
 def test_ranking_metrics_need_both_kinds():
     for poisoned in (bools(1, 1), bools(0, 0), bools()):
         score = np.arange(len(poisoned), dtype=float)
-        assert (auroc(poisoned, score), average_precision(poisoned, score)) == (None, None)
+        assert ranked(poisoned, score) == (None, None)
 
 
 def test_a_nan_score_and_a_wrong_shape_are_refused():
@@ -279,10 +282,10 @@ def test_localisation_by_hand():
     score = np.array([8, 7, 6, 1, 2, 9, NAN])
     metrics = localisation(poisoned, true, score, found, ks=(1, 2, 5, 6, 7))
     assert list(metrics) == ["1", "2", "5", "6"]
-    assert metrics["1"] == pytest.approx({"accuracy": 100, "iou": 25, "cr": 100})
-    assert metrics["2"] == pytest.approx({"accuracy": 100, "iou": 62.5, "cr": 100})
-    assert metrics["5"] == pytest.approx({"accuracy": 60, "iou": 125 / 3, "cr": 200 / 3})
-    assert metrics["6"] == pytest.approx({"accuracy": 50, "iou": 125 / 3, "cr": 200 / 3})
+    assert metrics["1"] == pytest.approx({"accuracy": 100, "hit": 100, "iou": 25, "cr": 100})
+    assert metrics["2"] == pytest.approx({"accuracy": 100, "hit": 100, "iou": 62.5, "cr": 100})
+    assert metrics["5"] == pytest.approx({"accuracy": 60, "hit": 200 / 3, "iou": 125 / 3, "cr": 200 / 3})
+    assert metrics["6"] == pytest.approx({"accuracy": 50, "hit": 200 / 3, "iou": 125 / 3, "cr": 200 / 3})
 
 
 def test_of_equal_scores_the_lower_index_comes_first():
@@ -308,15 +311,15 @@ def test_default_ks_up_to_the_number_scored():
 def test_what_has_no_place_has_no_overlap():
     poisoned, score, box = bools(1, 1), np.array([2.0, 1]), boxes((0, 0, 2, 2), (0, 0, 2, 2))
     spread = localisation(poisoned, boxes(NONE, NONE), score, box, ks=(1,))
-    assert spread == {"1": {"accuracy": 100, "iou": None, "cr": None}}
+    assert spread == {"1": {"accuracy": 100, "hit": None, "iou": None, "cr": None}}
     mixed = localisation(poisoned, boxes(NONE, (0, 0, 2, 2)), score, box, ks=(2,))
-    assert mixed == {"2": {"accuracy": 100, "iou": 100, "cr": 100}}
+    assert mixed == {"2": {"accuracy": 100, "hit": 100, "iou": 100, "cr": 100}}
     unlocated = localisation(poisoned, box, score, None, ks=(1,))
-    assert unlocated == {"1": {"accuracy": 100, "iou": None, "cr": None}}
+    assert unlocated == {"1": {"accuracy": 100, "hit": None, "iou": None, "cr": None}}
     clean = localisation(bools(0, 1), boxes(NONE, (0, 0, 2, 2)), score, box, ks=(1,))
-    assert clean == {"1": {"accuracy": 0, "iou": None, "cr": None}}
+    assert clean == {"1": {"accuracy": 0, "hit": None, "iou": None, "cr": None}}
     missing = localisation(poisoned, box, score, boxes(NONE, (0, 0, 2, 2)), ks=(2,))
-    assert missing == {"2": {"accuracy": 100, "iou": 50, "cr": 50}}
+    assert missing == {"2": {"accuracy": 100, "hit": 50, "iou": 50, "cr": 50}}
     assert localisation(poisoned, box, None, None) == {}
     assert localisation(poisoned, box, np.full(2, NAN), box) == {}
 
@@ -355,8 +358,8 @@ def test_each_trigger_is_located_by_hand():
     order = np.array([8.0, 5, 7, 4, 1, 6, NAN, NAN])
     found = of_each_trigger(TRIGGER, (4, 7), TRUE, np.ones(8, bool), None, order, FOUND)
     first, second = (entry["localisation"]["5"] for entry in found)
-    assert first == pytest.approx({"accuracy": 40, "iou": 100 * (1 + 1 / 3) / 2, "cr": 75})
-    assert second == pytest.approx({"accuracy": 40, "iou": 12.5, "cr": 50})
+    assert first == pytest.approx({"accuracy": 40, "hit": 100, "iou": 100 * (1 + 1 / 3) / 2, "cr": 75})
+    assert second == pytest.approx({"accuracy": 40, "hit": 50, "iou": 12.5, "cr": 50})
     whole = localisation(TRIGGER >= 0, TRUE, order, FOUND)["5"]
     assert whole["accuracy"] == first["accuracy"] + second["accuracy"] == 80
     assert whole["cr"] == pytest.approx((75 + 50) / 2)
@@ -366,9 +369,9 @@ def test_a_trigger_that_nobody_carries_or_that_is_everywhere():
     spread, nobody = of_each_trigger(
         np.array([0, 0, 0, 0, 0, -1, -1, -1]), (1, 2), np.full((8, 4), -1), np.ones(8, bool), None, np.ones(8), FOUND
     )
-    assert spread["localisation"]["5"] == {"accuracy": 100, "iou": None, "cr": None}
+    assert spread["localisation"]["5"] == {"accuracy": 100, "hit": None, "iou": None, "cr": None}
     assert nobody["detection"] == {"poisoned": 0, "removed": 0, "recall": None, "auroc": None}
-    assert nobody["localisation"]["5"] == {"accuracy": 0, "iou": None, "cr": None}
+    assert nobody["localisation"]["5"] == {"accuracy": 0, "hit": None, "iou": None, "cr": None}
 
 
 @quick

@@ -41,7 +41,7 @@ STAGE = {"key": "a" * 64, "seconds": 1.25, "peak_memory_mb": 512.0}
 @pytest.fixture
 def record():
     whole = {
-        "schema_version": 3,
+        "schema_version": 4,
         "status": "measured",
         "metric_version": 1,
         "bench": "0.1.0",
@@ -182,7 +182,7 @@ def test_what_is_required_is_missed_by_name(record, path):
         ),
         ("run/seed", -1, r"run\.seed is -1; expected at least 0"),
         ("run/attack", "", r'run\.attack is ""; expected a length of at least 1'),
-        ("schema_version", 4, r"schema_version is 4; expected one of \[1, 2, 3\] \(2: with a status; 3:"),
+        ("schema_version", 5, r"schema_version is 5; expected one of \[1, 2, 3, 4\] \(2: with a status; 3:"),
         ("created", "yesterday", 'created is "yesterday"; expected text like .*ISO 8601'),
         ("seeds/attack", 0.5, r"seeds\.attack is 0\.5; expected integer"),
         ("poison/triggers", ["x"], r'poison\.triggers\[0\] is "x"; expected object'),

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from rich.console import Console
 
-from bench.cli import commands, leaderboard as publish, main as cli
-from bench.cli.leaderboard import record_name
+from bench.cli import common, main as cli
+from bench.cli.submit import submit
+from bench.cli.verify import record_name
 from bench.errors import BenchError
 from bench.records import record, submission
 from bench.records.build import build_record
@@ -23,8 +24,7 @@ from bench.records.safe_zip import array_bytes, pack
 @pytest.fixture
 def bench(monkeypatch, capsys):
     """bench(*arguments) -> what it prints; a BenchError goes through."""
-    for module in (commands, publish):
-        monkeypatch.setattr(module, "out", Console(width=250))
+    monkeypatch.setattr(common, "out", Console(width=250))
 
     def run(*arguments):
         cli.app([str(each) for each in arguments], standalone_mode=False)
@@ -45,7 +45,7 @@ def run(smoke, tmp_path_factory):
 def sent(smoke, run):
     """Its submission, made once by the command."""
     path = run.with_name("sent.zip")
-    publish.submit_command(run, smoke[0].store.root, path)
+    submit(run, output=path, store=smoke[0].store.root)
     return path
 
 
@@ -89,7 +89,7 @@ def test_a_run_is_submitted_verified_kept_and_shown(smoke, run, sent, bench, tmp
     board = tmp_path / "README.md"
     bench("leaderboard", tmp_path / "records", "-o", board)
     assert f"[r1]: records/{kept.name}\n" in board.read_text()
-    assert board.read_text().count("| submitted |") == 3
+    assert board.read_text().count("| submitted |") == 4
     with pytest.raises(BenchError, match="is there already; a record is never written over"):
         bench("verify", sent, "--into", tmp_path / "records")
 
@@ -136,7 +136,7 @@ def test_a_record_that_does_not_say_how_it_was_asked_for(run, bench, tmp_path):
     found = record.load(run)
     del found["run"]["asked"]
     record.save(tmp_path / "r.json", found)
-    with pytest.raises(BenchError, match="does not say how its run was asked for"):
+    with pytest.raises(BenchError, match="does not say which command made it"):
         bench("submit", tmp_path / "r.json", "--store", tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""`bench show`: which images, what is drawn on them, and which runs can be shown."""
+"""`bench report -o PICTURE.png`: which images, what is drawn on them, and which runs can be shown."""
 
 import json
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.cli.commands import show_command
+from bench.cli.report import report as show
 from bench.errors import BenchError
 from bench.records import record
 from bench.records.build import build_record
@@ -60,7 +60,7 @@ def test_a_defense_that_locates_nothing(smoke, workshop):
 def test_show_draws_the_same_picture_every_time(run, tmp_path):
     file, store = run
     for name in ("one.png", "two.png"):
-        show_command(file, store, tmp_path / name, ["poisoncam"], 4)
+        show(file, store=store, output=tmp_path / name, maps=["poisoncam"], count=4)
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
     with Image.open(tmp_path / "one.png") as picture:
         assert picture.width > 400
@@ -69,15 +69,15 @@ def test_show_draws_the_same_picture_every_time(run, tmp_path):
 def test_what_cannot_be_shown(run, tmp_path):
     file, store = run
     with pytest.raises(BenchError, match="a control looks nowhere"):
-        show_command(file, store, None, ["oracle"], 4)
+        show(file, store=store, output=tmp_path / "run.png", maps=["oracle"], count=4)
     with pytest.raises(BenchError, match="has gone from the store"):
-        show_command(file, tmp_path / "empty", None, ["poisoncam"], 4)
+        show(file, store=tmp_path / "empty", output=tmp_path / "run.png", maps=["poisoncam"], count=4)
     found = json.loads(file.read_text())
     found["stages"]["threat_model"]["key"] = "0" * 64
     file.write_text(json.dumps(found))
     with pytest.raises(BenchError, match="another threat_model now"):
-        show_command(file, store, None, [], 4)
+        show(file, store=store, output=tmp_path / "run.png", count=4)
     del found["run"]["asked"]
     file.write_text(json.dumps(found))
-    with pytest.raises(BenchError, match="does not say how"):
-        show_command(file, store, None, [], 4)
+    with pytest.raises(BenchError, match="does not say which command"):
+        show(file, store=store, output=tmp_path / "run.png", count=4)

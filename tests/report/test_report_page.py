@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from bench.cli.report import report_command
+from bench.cli.report import report as report_command
 from bench.errors import BenchError
 from bench.pipeline.runner import make_stages
 from bench.records import record as records
@@ -146,14 +146,16 @@ def test_clusters_and_curves(made):
 def test_the_command_writes_the_same_bytes_every_time(made, tmp_path):
     pipeline, record, _ = made
     records.save(tmp_path / "run.json", record)
-    report_command(tmp_path / "run.json", pipeline.store.root, None, [], 4)
+    report_command(tmp_path / "run.json", store=pipeline.store.root, count=4)
     first = (tmp_path / "run.html").read_bytes()
-    report_command(tmp_path / "run.json", pipeline.store.root, tmp_path / "b.html", ["poisoncam"], 4)
+    report_command(
+        tmp_path / "run.json", store=pipeline.store.root, output=tmp_path / "b.html", maps=["poisoncam"], count=4
+    )
     assert (tmp_path / "b.html").read_bytes() == first
     with pytest.raises(BenchError, match="has gone from the store"):
-        report_command(tmp_path / "run.json", tmp_path / "empty", None, [], 4)
+        report_command(tmp_path / "run.json", store=tmp_path / "empty", count=4)
     with pytest.raises(BenchError, match="a control looks nowhere"):
-        report_command(tmp_path / "run.json", pipeline.store.root, None, ["oracle"], 4)
+        report_command(tmp_path / "run.json", store=pipeline.store.root, maps=["oracle"], count=4)
 
 
 def test_hostile_names_stay_text(smoke, made):
@@ -263,10 +265,10 @@ def test_a_run_with_an_imported_threat_model(smoke, workshop, copied, tmp_path, 
     file.unlink()
     record, kept = keep_record(pipeline)
     assert record["run"]["asked"]["threat_checkpoint"] == config.threat_checkpoint.facts
-    report_command(kept, copied, tmp_path / "new.html", [], 2)
+    report_command(kept, store=copied, output=tmp_path / "new.html", count=2)
     del record["run"]["asked"]["threat_checkpoint"]
     records.save(kept, record)
-    report_command(kept, copied, tmp_path / "old.html", [], 2)
+    report_command(kept, store=copied, output=tmp_path / "old.html", count=2)
     assert (tmp_path / "old.html").read_bytes() == (tmp_path / "new.html").read_bytes()
     page = Page((tmp_path / "new.html").read_bytes())
     assert "imported from theirs.safetensors" in page.text("story")

@@ -9,7 +9,7 @@ import shutil
 import pytest
 from rich.console import Console
 
-from bench.cli import commands, main as cli, scan as command
+from bench.cli import common, main as cli
 from bench.errors import BenchError
 from bench.scan import report, result
 from bench.scan.decide import Decision, Finding
@@ -28,8 +28,7 @@ def scan(store, monkeypatch, capsys):
     """scan(folder, output, ...) -> (exit code, what it printed)."""
 
     def run(folder, output, *more, options=SMALL, store=store):
-        for module in (commands, command):
-            monkeypatch.setattr(module, "out", Console(width=300))
+        monkeypatch.setattr(common, "out", Console(width=300))
         arguments = ["scan", str(folder), "-o", str(output), "--store", str(store), *options, *more]
         code = cli.guarded(lambda: cli.app(arguments, standalone_mode=False))
         said = capsys.readouterr()

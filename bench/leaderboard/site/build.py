@@ -11,13 +11,13 @@ from importlib import resources
 from pathlib import Path
 
 from bench.errors import BenchError
-from bench.leaderboard import Table, tables
+from bench.leaderboard import Leaderboard, tables
 from bench.leaderboard.escaping import plain
 from bench.leaderboard.reported import reported
 from bench.records import record as records
 from bench.records.redact import without_paths
 from bench.report.html import render
-from bench.store.store import digest
+from bench.store import digest
 
 from .runs import run_values
 from .tables import board_values
@@ -52,7 +52,7 @@ def _runs(files: Sequence[Path]) -> dict[str, records.Record]:
     return {f"runs/{records.plain_title(run)}-{digest(run)[:10]}": run for run in found}  # no two records share a page
 
 
-def _index(found: Sequence[Table], runs: Mapping[str, records.Record]) -> bytes:
+def _index(found: Sequence[Leaderboard], runs: Mapping[str, records.Record]) -> bytes:
     script = "\n".join(_asset(name).replace("\r\n", "\n") for name in SCRIPTS)
     values = board_values(found, {f"{name}.html": run for name, run in runs.items()})
     licence = " ".join(plain(line) for line in _asset(LICENCE).splitlines())

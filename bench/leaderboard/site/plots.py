@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bench.leaderboard import NONE, Line
+from bench.leaderboard import NONE, BoardLine
 from bench.leaderboard.rows import FOUND, RATES
 from bench.records.record import Record
 
@@ -92,8 +92,8 @@ class Plot:
         return round(HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * self.along.share(value), 1)
 
 
-def scatter(name: str, lines: Sequence[tuple[Row, Line]], runs: Mapping[str, Record], *, x: str, y: str) -> Plot:
-    """`y` over `x` of the lines that have both, by their names in `Line.mean`. runs: records by their address."""
+def scatter(name: str, lines: Sequence[tuple[Row, BoardLine]], runs: Mapping[str, Record], *, x: str, y: str) -> Plot:
+    """`y` over `x` of the lines that have both, by their names in `BoardLine.mean`. runs: records by their address."""
     shown = [(row, line) for row, line in lines if not math.isnan(_mean(line, x)) and not math.isnan(_mean(line, y))]
     along = Axis(title=f"{y}, percent", low=0, high=100) if y in FOUND else _fitted(y, [line for _, line in shown])
     plot = Plot(name=name, across=Axis(title=f"{x}, percent", low=0, high=100), along=along, points=())
@@ -101,16 +101,16 @@ def scatter(name: str, lines: Sequence[tuple[Row, Line]], runs: Mapping[str, Rec
     return Plot(name=name, across=plot.across, along=plot.along, points=tuple(_labelled(points)))
 
 
-def _mean(line: Line, name: str) -> float:
+def _mean(line: BoardLine, name: str) -> float:
     return line.mean.get(name, math.nan)
 
 
-def _spread(line: Line, name: str) -> float:
+def _spread(line: BoardLine, name: str) -> float:
     spread = line.spread.get(name, math.nan)
     return 0.0 if math.isnan(spread) else spread
 
 
-def _fitted(name: str, lines: Iterable[Line]) -> Axis:
+def _fitted(name: str, lines: Iterable[BoardLine]) -> Axis:
     """An axis around all means and spreads, its ends at multiples of 5."""
     ends = [_mean(line, name) + sign * _spread(line, name) for line in lines for sign in (-1, 1)] or [0.0, 100.0]
     low, high = 5 * math.floor(min(ends) / 5), 5 * math.ceil(max(ends) / 5)
@@ -119,7 +119,7 @@ def _fitted(name: str, lines: Iterable[Line]) -> Axis:
     return Axis(title=f"{name}, percent", low=max(0, low), high=min(100, high))
 
 
-def _point(plot: Plot, row: Row, line: Line, runs: Mapping[str, Record], x: str, y: str) -> Point:
+def _point(plot: Plot, row: Row, line: BoardLine, runs: Mapping[str, Record], x: str, y: str) -> Point:
     across, along = _mean(line, x), _mean(line, y)
     aside, up = _spread(line, x), _spread(line, y)
     return Point(
@@ -133,7 +133,7 @@ def _point(plot: Plot, row: Row, line: Line, runs: Mapping[str, Record], x: str,
     )
 
 
-def _dots(plot: Plot, row: Row, line: Line, runs: Mapping[str, Record], x: str, y: str) -> Iterable[Dot]:
+def _dots(plot: Plot, row: Row, line: BoardLine, runs: Mapping[str, Record], x: str, y: str) -> Iterable[Dot]:
     for result in line.results:
         run = runs.get(result.source)
         if run is not None and len(line.results) > 1:
@@ -143,7 +143,7 @@ def _dots(plot: Plot, row: Row, line: Line, runs: Mapping[str, Record], x: str, 
                 yield Dot(x=plot.x(across), y=plot.y(along), href=result.source, words=words)
 
 
-def _value(run: Mapping[str, Any], line: Line, name: str) -> float | None:
+def _value(run: Mapping[str, Any], line: BoardLine, name: str) -> float | None:
     metrics = run["metrics"]
     if name in FOUND:
         return None if line.defense == NONE else metrics["detection"][FOUND[name]]

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from bench.leaderboard.escaping import plain
 from bench.leaderboard.rows import UNDEFINED, leaves
 from bench.records.record import MEASURED, Record, fingerprint
-from bench.store.store import canonical
+from bench.store import canonical
 
 MOST, LONGEST = 300, 400
 """Rows of one table of facts, and letters of one fact: a page stays a page; the record holds the rest."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.leaderboard import NONE, Line, Table
+from bench.leaderboard import NONE, BoardLine, Leaderboard
 from bench.leaderboard.escaping import plain, url
 from bench.leaderboard.markdown import WORDS
 from bench.leaderboard.rows import RATES, UNDEFINED
@@ -60,7 +60,7 @@ class Row:
         return NONE if self.name == NONE else self.kind
 
 
-def board_values(tables: Sequence[Table], runs: Mapping[str, Record]) -> dict[str, Any]:
+def board_values(tables: Sequence[Leaderboard], runs: Mapping[str, Record]) -> dict[str, Any]:
     """What templates/board.html is rendered with. runs: the records by the address of their page."""
     sections = [_section(number, table, runs) for number, table in enumerate(tables, 1)]
     kinds = {row.kind for section in sections for row in section["rows"]}
@@ -73,7 +73,7 @@ def board_values(tables: Sequence[Table], runs: Mapping[str, Record]) -> dict[st
     }
 
 
-def _section(number: int, table: Table, runs: Mapping[str, Record]) -> dict[str, Any]:
+def _section(number: int, table: Leaderboard, runs: Mapping[str, Record]) -> dict[str, Any]:
     rows = [_row(f"t{number}", place, line, table) for place, line in enumerate(table.lines, 1)]
     shown = {name: name for name in RATES} | filled(table.lines, table.rates)
     rates = {title: name for title, name in table.rates.items() if title in shown}
@@ -90,7 +90,7 @@ def _section(number: int, table: Table, runs: Mapping[str, Record]) -> dict[str,
     }
 
 
-def _row(table: str, number: int, line: Line, of: Table) -> Row:
+def _row(table: str, number: int, line: BoardLine, of: Leaderboard) -> Row:
     group = of.group._asdict().values() if of.group else (of.title,)
     kind = "control" if line.control else line.status
     texts = [line.label, line.status, *map(str, group)]
@@ -113,7 +113,7 @@ def _words(seed: int | None) -> str:
     return "source" if seed is None else str(seed)
 
 
-def _cell(line: Line, name: str) -> Cell:
+def _cell(line: BoardLine, name: str) -> Cell:
     value, text = line.mean.get(name, math.nan), line.cell(name)
     return Cell(text=text, value=None if text == UNDEFINED else float(value))
 
@@ -121,7 +121,7 @@ def _cell(line: Line, name: str) -> Cell:
 # --- plots ----------------------------------------------------------------------------------------
 
 
-def _plots(table: Table, rows: Sequence[Row], runs: Mapping[str, Record]) -> list[Plot]:
+def _plots(table: Leaderboard, rows: Sequence[Row], runs: Mapping[str, Record]) -> list[Plot]:
     """Accuracy over attack success, and precision over recall of those that remove images, where two can be told."""
     pairs = list(zip(rows, table.lines, strict=True))
     removing = [(row, line) for row, line in pairs if line.mean.get("removed", 0) > 0 or table.group is None]

@@ -7,18 +7,18 @@ import math
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from bench.leaderboard import Line, Result
+from bench.leaderboard import BoardLine, SeedResult
 from bench.leaderboard.site.plots import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Axis, _box, _meet, scatter
 from bench.leaderboard.site.tables import Row
 
 
 def pair(number, acc, asr, spread=math.nan):
-    line = Line(
+    line = BoardLine(
         defense="mine",
         settings="",
         status="measured",
         control=False,
-        results=(Result(0, "a.html"), Result(1, "b.html")),
+        results=(SeedResult(0, "a.html"), SeedResult(1, "b.html")),
         mean={"ACC": acc, "ASR triggered": asr},
         spread={"ACC": spread, "ASR triggered": spread},
     )

@@ -17,7 +17,7 @@ def planner(scenes, tmp_path):
     from bench.paper.studies.plan import Planner
     from bench.pipeline.stage import Machine
     from bench.plugins.manager import Plugins
-    from bench.store.store import Store
+    from bench.store import Store
 
     def make(store=tmp_path / "empty", settings=(), seeds=(), preset="smoke", plugins=None):
         made = Planner(
