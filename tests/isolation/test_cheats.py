@@ -14,6 +14,7 @@ import pytest
 
 from bench.data.images import Subset
 from bench.isolation.handover import hand_over
+from bench.pipeline.events import silent
 from bench.pipeline.runner import make_stage
 from bench.plugins.from_file import load_file
 
@@ -110,7 +111,7 @@ def test_the_place_of_an_image_tells_nothing(workshop, tmp_path):
     precision = {name: [] for name in (*guesses, "as the attack draws")}
     for seed in range(8):
         pipeline = workshop.pipeline(seed=seed, store=tmp_path / str(seed))
-        make_stage(pipeline.poison, pipeline.store, Deaf())
+        make_stage(pipeline.poison, pipeline.store, silent)
         poisoned = pipeline.train_manifest.poisoned
         seeds = pipeline.config.seeds.child("view", pipeline.poison.key)
         order = hand_over(pipeline.poisoned_train, seeds, tmp_path / str(seed) / "images", lambda *_: None)
@@ -119,12 +120,6 @@ def test_the_place_of_an_image_tells_nothing(workshop, tmp_path):
     assert {name: np.mean(values) < 0.125 + 0.075 for name, values in precision.items()} == dict.fromkeys(
         precision, True
     )
-
-
-class Deaf:
-    """A listener that hears nothing."""
-
-    started = progressed = measured = finished = staticmethod(lambda *_: None)
 
 
 def test_what_cannot_be_stopped_is_said(smoke):
