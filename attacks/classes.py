@@ -1,4 +1,4 @@
-"""What every attack on target classes needs: the class, the share of it, and which of its images."""
+"""Shared by all attacks on target classes: the class, the share of it, and which of its images."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def check_rate(rate: float) -> None:
 
 
 def class_index(target: str | int, classes: Sequence[str]) -> int:
-    """The index of a class given by name or by index ("3" too, if no class bears that name)."""
+    """The index of a class given by name or by index ("3" too, if no class has that name)."""
     if target in classes:
         return list(classes).index(str(target))
     index = int(target) if isinstance(target, int) or target.isdecimal() else None

@@ -78,7 +78,7 @@ class CTRL(Attack):
         return self._rows(range(len(scene.labels)), scene, self.val_magnitude, seeds.child("val"))
 
     def apply(self, images: Tensor, poisons: Sequence[Poison]) -> Tensor:
-        """Add the trigger, as strong as each row says."""
+        """Add the trigger, as strong as each row requires."""
         if len(images) != len(poisons):
             raise ValueError(f"{len(images)} images but {len(poisons)} rows: expected one row for each image")
         triggered = images.clone()

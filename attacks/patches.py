@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bench import Attack, BenchError, Box, Poison, Seeds, SplitInfo
@@ -73,27 +74,34 @@ def paste(images: Tensor, poisons: Sequence[Poison], pixels: Callable[[int, int]
     return pasted
 
 
+@dataclass(frozen=True, kw_only=True)
 class PatchAttack(Attack):
     """(trigger, target) pairs: each trigger is a patch, pasted opaque at random places onto a share of its target.
 
     An image's row follows from the seeds and its index, whatever the other pairs are: the targets are distinct, so a
-    poisoned set of several pairs is the union of the sets of each alone. A subclass adds options and says the pairs.
+    poisoned set of several pairs is the union of the sets of each alone. A subclass adds options and lists the pairs.
     """
 
     rate: float
-    train_margin: Margin
-    val_margin: Margin
+    trigger_size: float = field(
+        default=50 / 224, metadata={"help": "1 or more: pixels; below 1: share of the image width"}
+    )
+    train_margin: Margin = field(
+        default=(0.25, 0.75), metadata={"help": "training: it lies between these shares of the width"}
+    )
+    val_margin: Margin = field(
+        default=(0.10, 0.90), metadata={"help": "validation: it lies between these shares of the width"}
+    )
 
-    @abstractmethod
-    def _pairs(self) -> tuple[tuple[Trigger, str | int], ...]:
-        """Each trigger with its target class, by name or index."""
-
-    def _check(self) -> None:
-        """Raises BenchError for options that cannot be used with any images."""
+    def __post_init__(self) -> None:
         check_rate(self.rate)
         check_margin("train_margin", self.train_margin)
         check_margin("val_margin", self.val_margin)
         self._pairs()
+
+    @abstractmethod
+    def _pairs(self) -> tuple[tuple[Trigger, str | int], ...]:
+        """Each trigger with its target class, by name or index."""
 
     def picture(self, trigger: int, size: int) -> Tensor:
         """A trigger as it is pasted on images of width `size`: uint8 (3, w, w), the caller's own."""

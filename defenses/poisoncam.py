@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import isqrt
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from bench import BenchError
 
-from .search.defaults import Scale
-from .search.search import TriggerSearch, in_range, one_of, option
+from .search.defaults import Scale, option
+from .search.search import TriggerSearch, in_range, one_of
 
 if TYPE_CHECKING:
     from .search.clusters import Clustering
@@ -59,10 +59,6 @@ class PoisonCAM(TriggerSearch):
     def passes(self) -> int:
         """One per mask; with search="coarse" those of its two steps."""
         return isqrt(self.masks // 8) ** 2 + isqrt(self.masks // 16) ** 2 if self.search == "coarse" else self.masks
-
-    def lighter(self, passes: int) -> PoisonCAM:
-        """With as many masks as make so many passes, at most its own."""
-        return replace(self, masks=max(2, round(self.masks * min(1.0, passes / self.passes))))
 
     def encoded(self, size: int) -> float:
         """Of masks drawn with replacement from size x size places those that differ (see masking.repeats)."""

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from bench.api import Dataset, Defense
     from bench.config.config import Config
     from bench.pipeline.pipeline import Pipeline
-    from bench.pipeline.stages import Machine
+    from bench.pipeline.stage import Machine
     from bench.plugins.manager import Plugins
-    from bench.store.store import Store
+    from bench.store import Store
 
 out, log_out = Console(), Console(stderr=True)
 PLAIN: dict[str, Any] = {"highlight": False, "soft_wrap": True}
@@ -54,7 +54,7 @@ def warn_of_skipped(dataset: Dataset) -> None:
 
 def open_store(root: Path | None) -> Store:
     """The store at `root`, else in the user's cache folder."""
-    from bench.store.store import Store
+    from bench.store import Store
 
     if root is None:
         from platformdirs import user_cache_path
@@ -96,7 +96,7 @@ def configured(
 def open_pipeline(config: Config, store: Path | None, machine: Machine | None = None) -> Pipeline:
     """The stages of a run, its dataset loaded. machine: None for one device, whichever there is."""
     from bench.pipeline.pipeline import Pipeline
-    from bench.pipeline.stages import Machine
+    from bench.pipeline.stage import Machine
 
     machine = machine or Machine(accelerator="auto")
     dataset = config.dataset.load()

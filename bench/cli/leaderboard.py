@@ -88,7 +88,7 @@ def _in_page(output: Path, text: str, check: bool) -> str:
 
 def _file(output: Path, text: str, count: int, check: bool) -> bool:
     """Write a file made of `count` records; with `check` only say whether it holds `text`, however its lines end."""
-    from bench.store.store import write_bytes
+    from bench.store import write_bytes
 
     if not check:
         write_bytes(output, text.encode())

@@ -2,16 +2,58 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-Attack = Annotated[str | None, typer.Option(help="Attack by name (see `bench list`).", show_default="the preset's")]
-Defense = Annotated[str | None, typer.Option(help="Defense by name.", show_default="the preset's")]
-DatasetName = Annotated[str | None, typer.Option("--dataset", help="Dataset by name.", show_default="the preset's")]
-Method = Annotated[str | None, typer.Option("--ssl", help="SSL method by name.", show_default="the preset's")]
-Preset = Annotated[str, typer.Option(help="Preset by name (see `bench list presets`) or a TOML file.")]
+
+def beginning_with(names: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
+    """For a shell's completion: those of `names()` that begin with what is typed."""
+
+    def complete(incomplete: str) -> list[str]:
+        return [name for name in names() if name.startswith(incomplete)]
+
+    return complete
+
+
+def plugin_names(kind: str) -> list[str]:
+    """The installed plugins of a kind."""
+    from bench.plugins.manager import Plugins
+
+    return Plugins.load().names(kind)
+
+
+def preset_names() -> list[str]:
+    """The presets by name."""
+    from bench.config import config
+
+    return config.preset_names()
+
+
+def names_of_kind(ctx: typer.Context, incomplete: str) -> list[str]:
+    """For `bench list KIND NAME`: the names of that kind."""
+    kind = ctx.params.get("kind") or ""
+    names = preset_names() if kind.startswith("preset") else plugin_names(kind)
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def _plugin(kind: str, help: str, *flags: str) -> Any:
+    complete = beginning_with(lambda: plugin_names(kind))
+    return typer.Option(*flags, help=help, show_default="the preset's", autocompletion=complete)
+
+
+Attack = Annotated[str | None, _plugin("attack", "Attack by name (see `bench list`).")]
+Defense = Annotated[str | None, _plugin("defense", "Defense by name.")]
+DatasetName = Annotated[str | None, _plugin("dataset", "Dataset by name.", "--dataset")]
+Method = Annotated[str | None, _plugin("ssl", "SSL method by name.", "--ssl")]
+Preset = Annotated[
+    str,
+    typer.Option(
+        help="Preset by name (see `bench list presets`) or a TOML file.", autocompletion=beginning_with(preset_names)
+    ),
+]
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="SECTION.OPTION=VALUE", help="Change one option, as in defense.masks=128."),

@@ -30,14 +30,14 @@ def plan(
     from rich.table import Table
 
     from bench.estimate.estimate import Estimator
-    from bench.estimate.gpus import ElsewhereEstimator, read_fleet
-    from bench.pipeline.stages import Machine
+    from bench.estimate.gpus import read_fleet
+    from bench.pipeline.stage import Machine
 
     choices = {"attack": attack, "defense": defense, "dataset": dataset, "ssl": ssl}
     config, _ = common.configured(preset, choices, settings, seed, threat_checkpoint, plugin)
     fleet = read_fleet(on) if on else None
     pipeline = common.open_pipeline(config, store, Machine(accelerator=accelerator, devices=devices))
-    estimator = ElsewhereEstimator(pipeline, fleet) if fleet else Estimator(pipeline)
+    estimator = Estimator(pipeline, fleet=fleet)
     table = Table(show_edge=False, pad_edge=False)
     for heading in ("stage", "in the store", "time", "estimated from"):
         table.add_column(heading, justify="right" if heading == "time" else "left")

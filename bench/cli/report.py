@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from bench.store import check_can_write, write_bytes
+
 from . import common, options
 
 PICTURES = (".png", ".svg", ".pdf")
@@ -36,7 +38,6 @@ def report(
 
     Or a picture of the most suspicious images alone: attention maps, windows found, true triggers.
     """
-    from bench.store.store import check_can_write
 
     output = output or run.with_suffix(".html")
     check_can_write(output)
@@ -48,7 +49,6 @@ def _page(run: Path, output: Path, maps: Sequence[str], count: int, files: Seque
     from bench.records import record as records
     from bench.report import report as page
     from bench.report.controls import beside
-    from bench.store.store import write_bytes
 
     pipeline, plugins = common.reopened(run, store, files)
     found = records.load(run)

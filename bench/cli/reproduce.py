@@ -16,7 +16,7 @@ from .leaderboard import files_in
 
 if TYPE_CHECKING:
     from bench.matrix.cell import Cell, RunContext
-    from bench.paper.reproduce import Block, Key, Ours, Records, Row
+    from bench.paper.reproduce import Key, OurNumbers, PaperRow, PaperTable, RecordsByRun
     from bench.records import record as records
 
 _HEADINGS = {
@@ -48,97 +48,69 @@ def reproduce(
     accelerator: options.Accelerator = "auto",
 ) -> None:
     """The paper's numbers, ours, the difference; which runs are missing; and whether the setting is the paper's."""
-    code = reproduce_command(
-        table,
-        preset=preset,
-        settings=settings or (),
-        seeds=seeds,
-        folders=records or (),
-        run=run,
-        jobs=jobs,
-        store=store,
-        devices=devices,
-        accelerator=accelerator,
-    )
+    from bench.matrix.cell import RunContext
+    from bench.matrix.run import run_cells
+    from bench.paper.published import table_of
+    from bench.paper.reproduce import Reproduction
+    from bench.pipeline.stage import Machine
+
+    context = RunContext(common.open_store(store), Machine(accelerator=accelerator, devices=devices))
+    folders = records or ()
+    tables = Reproduction(context, table_of(table), range(seeds), settings or ()).tables(preset)
+    ours, code = _records(context, folders), 0
+    if run and (cells := _wanted(tables, ours)):
+        common.show_log()
+        result = run_cells(context, cells, jobs=jobs, console=common.out)
+        ours, code = _records(context, folders, list(result.records.values())), result.exit_code
+    sys.stdout.write(text(table, tables, ours, seeds) + "\n")
     raise typer.Exit(code)
 
 
-def reproduce_command(
-    name: str,
-    *,
-    preset: str | None,
-    settings: Sequence[str],
-    seeds: int,
-    folders: Sequence[Path],
-    run: bool,
-    jobs: int,
-    store: Path | None,
-    devices: int,
-    accelerator: str,
-) -> int:
-    """`bench reproduce`; its exit code."""
-    from bench.matrix.cell import RunContext
-    from bench.paper.published import table_of
-    from bench.paper.reproduce import Reproduction
-    from bench.pipeline.stages import Machine
-
-    shop = RunContext(common.open_store(store), Machine(accelerator=accelerator, devices=devices))
-    blocks = Reproduction(shop, table_of(name), range(seeds), settings).blocks(preset)
-    ours, code = _records(shop, folders), 0
-    if run and (cells := _wanted(blocks, ours)):
-        from .matrix import run_cells
-
-        made, code = run_cells(shop, cells, jobs=jobs, output=None)
-        ours = _records(shop, folders, made)
-    sys.stdout.write(text(name, blocks, ours, seeds) + "\n")
-    return code
-
-
-def _records(shop: RunContext, folders: Sequence[Path], made: Sequence[records.Record] = ()) -> Records:
-    from bench.paper.reproduce import Records
+def _records(context: RunContext, folders: Sequence[Path], made: Sequence[records.Record] = ()) -> RecordsByRun:
+    from bench.paper.reproduce import RecordsByRun
     from bench.records import record as records
 
-    every = files_in(list(folders) or [shop.store.root / "records"])
+    every = files_in(list(folders) or [context.store.root / "records"])
     files = [file for file in every if file.suffix == ".json"]
     if folders and not files:
         raise BenchError(f"there is no record in {', '.join(map(str, folders))}")
-    return Records([*(records.load(file) for file in files), *made], shop)
+    return RecordsByRun([*(records.load(file) for file in files), *made], context)
 
 
-def _wanted(blocks: Sequence[Block], ours: Records) -> list[Cell]:
+def _wanted(tables: Sequence[PaperTable], ours: RecordsByRun) -> list[Cell]:
     """The cells without a record, each once. "none" is a row of every record, so it needs a run of its own only where
     nothing else is run."""
     from bench.leaderboard import NONE
 
     found: dict[Cell, None] = {}
-    for block in blocks:
-        others = any(row.defense != NONE for row in block.rows)
-        for row in block.rows:
+    for table in tables:
+        others = any(row.defense != NONE for row in table.rows)
+        for row in table.rows:
             if row.defense != NONE or not others:
                 found.update(dict.fromkeys(ours.missing(row)))
     return list(found)
 
 
-def text(name: str, blocks: Sequence[Block], ours: Records, seeds: int) -> str:
+def text(name: str, tables: Sequence[PaperTable], ours: RecordsByRun, seeds: int) -> str:
     """All of it as markdown: first whether this is a reproduction at all."""
     from bench.leaderboard.rows import UNDEFINED
     from bench.paper.published import RUNS, SOURCE
 
-    parts = [*_opening(blocks), f"# {name}: the paper / ours (difference)\n\nThe paper: {SOURCE}; each number a mean "]
+    parts = [*_opening(tables), f"# {name}: the paper / ours (difference)\n\nThe paper: {SOURCE}; each number a mean "]
     parts[-1] += f"over {RUNS} seeds. {UNDEFINED}: no record."
-    parts += [_block_text(block, ours) for block in blocks]
-    return "\n\n".join([*parts, *_closing(_wanted(blocks, ours), seeds)])
+    parts += [_table_text(table, ours) for table in tables]
+    return "\n\n".join([*parts, *_closing(_wanted(tables, ours), seeds)])
 
 
-def _opening(blocks: Sequence[Block]) -> list[str]:
-    from bench.paper.reproduce import told
+def _opening(tables: Sequence[PaperTable]) -> list[str]:
+    from bench.paper.reproduce import in_words
 
-    departing = [block for block in blocks if block.departures]
+    departing = [table for table in tables if table.departures]
     if not departing:
-        names = " and ".join(dict.fromkeys(block.preset for block in blocks))
+        names = " and ".join(dict.fromkeys(table.preset for table in tables))
         return [f"The setting is the paper's as far as it is published (see the notes in preset {names})."]
     found = dict.fromkeys(
-        f"preset {block.preset} has, with the paper's in brackets: {told(block.departures)}." for block in departing
+        f"preset {table.preset} has, with the paper's in brackets: {in_words(table.departures)}." for table in departing
     )
     return [
         "NOT A REPRODUCTION. The setting is not the paper's, so the numbers cannot be expected to agree, and a small "
@@ -146,18 +118,18 @@ def _opening(blocks: Sequence[Block]) -> list[str]:
     ]
 
 
-def _block_text(block: Block, ours: Records) -> str:
+def _table_text(table: PaperTable, ours: RecordsByRun) -> str:
     from tabulate import tabulate
 
-    keys = block.rows[0].columns
-    epochs = len({row.epochs for row in block.rows}) > 1
-    lines = [_line(row, ours.ours(row), keys, epochs, block.foreign) for row in block.rows]
-    beside = f": its average, beside preset {block.preset} on other data" if block.foreign else ""
+    keys = list(table.rows[0].paper)
+    epochs = len({row.epochs for row in table.rows}) > 1
+    lines = [_line(row, ours.ours(row), keys, epochs, table.foreign) for row in table.rows]
+    beside = f": its average, beside preset {table.preset} on other data" if table.foreign else ""
     headings = ["target", "defense", *(["epochs"] if epochs else []), *(_HEADINGS[key] for key in keys), "our runs"]
-    return f"## {block.setting.title}{beside}\n\n{tabulate(lines, headings, 'pipe', disable_numparse=True)}"
+    return f"## {table.setting.title}{beside}\n\n{tabulate(lines, headings, 'pipe', disable_numparse=True)}"
 
 
-def _line(row: Row, ours: Ours | None, keys: Sequence[Key], epochs: bool, foreign: bool) -> list[str]:
+def _line(row: PaperRow, ours: OurNumbers | None, keys: Sequence[Key], epochs: bool, foreign: bool) -> list[str]:
     values = {} if ours is None else ours.values
     numbers = [_cell(row.paper[key], values.get(key), foreign and key[1] in _COUNTS) for key in keys]
     return [row.target, row.defense, *([str(row.epochs)] if epochs else []), *numbers, _runs(row, ours)]
@@ -172,7 +144,7 @@ def _cell(paper: float, ours: float | None, incomparable: bool) -> str:
     return f"{paper:.1f} / {ours:.1f}" + ("" if incomparable else f" ({round(ours - paper, 1) + 0.0:+.1f})")
 
 
-def _runs(row: Row, ours: Ours | None) -> str:
+def _runs(row: PaperRow, ours: OurNumbers | None) -> str:
     from bench.matrix.board import plural
 
     if not row.runs:

@@ -11,7 +11,7 @@ from . import common, options
 
 if TYPE_CHECKING:
     from bench.config.config import Config
-    from bench.pipeline.stages import Machine
+    from bench.pipeline.stage import Machine
     from bench.plugins.manager import Plugins
 
 
@@ -32,9 +32,13 @@ def run(
     nodes: options.Nodes = 1,
     node_timeout: options.NodeTimeout = 600.0,
     tensorboard: options.TensorBoardDir = None,
+    in_place: Annotated[
+        bool,
+        typer.Option("--in-place", help="Run the defense in this process, unfenced, so that breakpoint() works in it."),
+    ] = False,
 ) -> None:
     """Attack, train, defend, train again, and print both rows. What is in the store is not computed again."""
-    from bench.pipeline.stages import Machine
+    from bench.pipeline.stage import Machine
 
     choices = {"attack": attack, "defense": defense, "dataset": dataset, "ssl": ssl}
     config, plugins = common.configured(preset, choices, settings, seed, threat_checkpoint, plugin)
@@ -42,7 +46,7 @@ def run(
         from bench.plugins.tensorboard import TensorBoard
 
         plugins.add(TensorBoard(tensorboard.expanduser(), name=f"{config.defense.name}-seed{config.seed}"))
-    machine = Machine(accelerator=accelerator, devices=devices)
+    machine = Machine(accelerator=accelerator, devices=devices, in_place=in_place)
     if nodes == 1:
         _run(config, plugins, store, record, machine)
     else:
@@ -50,22 +54,22 @@ def run(
 
 
 def _run(config: Config, plugins: Plugins, store: Path | None, record: Path | None, machine: Machine) -> None:
-    from bench.pipeline.events import Everyone, Terminal, Trackers
+    from bench.pipeline.events import Terminal
     from bench.pipeline.runner import make_stages
     from bench.records import build, record as records
     from bench.report.terminal import summary
-    from bench.store.store import check_can_write
+    from bench.store import check_can_write
 
     common.show_log()
     if record is not None:
         check_can_write(record)
     pipeline = common.open_pipeline(config, store, machine)
-    trackers = Trackers(plugins)
-    trackers.run_started(config.resolved)
+    plugins.notify("run_started", config=config.resolved)
     with Terminal(common.out) as terminal:
-        make_stages(pipeline, Everyone([terminal, trackers]))
+        plugins.add(terminal)
+        make_stages(pipeline, plugins.notify)
     built, kept = build.keep_record(pipeline)
-    trackers.run_finished(built)
+    plugins.notify("run_finished", record=built)
     for part in summary(built):
         common.out.print(part, **common.PLAIN)
     if record is not None:

@@ -73,8 +73,8 @@ def scan_command(
     accelerator: str,
 ) -> bool:
     """Scan `folder`, write the report, print the verdict; whether a trigger was found."""
-    from bench.pipeline.events import Everyone, Terminal, Trackers
-    from bench.pipeline.stages import Machine
+    from bench.pipeline.events import Terminal
+    from bench.pipeline.stage import Machine
     from bench.plugins.from_file import load_plugins
     from bench.scan.decide import Finding
     from bench.scan.encoders import choose
@@ -102,10 +102,10 @@ def scan_command(
     common.say(f"{len(listing.names):,} files; {eyes(chosen)}")
     scan = Scan(listing, chosen, common.open_store(store), Machine(accelerator=accelerator, devices=devices))
     with Terminal(common.out) as terminal:
-        listener = Everyone([terminal, Trackers(plugins)])
-        scan.read(listener)
+        plugins.add(terminal)
+        scan.read(plugins.notify)
         _say_estimate(scan)
-        scan.judge(listener)
+        scan.judge(plugins.notify)
     result = Result(scan)
     write_report(result, target)
     for line in ("", *summary(result, target)):

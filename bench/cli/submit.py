@@ -15,7 +15,7 @@ from . import common, options
 if TYPE_CHECKING:
     from bench.plugins.manager import Plugins
     from bench.records.inputs import Evidence
-    from bench.store.store import Store
+    from bench.store import Store
 
 ARTIFACTS = {
     "poison": ("poison",),
@@ -37,7 +37,7 @@ def submit(
     """Pack a record, and all that its metrics can be computed from again, into one file to send in."""
     from bench.plugins.from_file import load_plugins
     from bench.records import record as records, submission, verify
-    from bench.store.store import check_can_write, write_bytes
+    from bench.store import check_can_write, write_bytes
 
     output = output or record.with_suffix(".zip")
     check_can_write(output)
@@ -54,7 +54,7 @@ def submit(
 def _evidence(run: Path, found: Mapping[str, Any], plugins: Plugins, store: Store) -> Evidence:
     """What the stages named in a record left, with the labels of its dataset. Raises BenchError."""
     from bench.data.manifest import Manifest
-    from bench.pipeline.stages import read_verdict
+    from bench.isolation.verdict import read_verdict
     from bench.records.inputs import gather
 
     asked, named = common.asked_for(run, found), found["metrics"]["none"].get("per_trigger", [])

@@ -15,8 +15,7 @@ from bench.plugins.identity import identity
 from bench.plugins.options import make
 from bench.seeds import Seeds
 from bench.ssl.import_weights import Checkpoint
-from bench.ssl.probe_settings import ProbeSettings
-from bench.ssl.settings import EncoderSettings, TrainSettings, ViewSettings
+from bench.ssl.settings import EncoderSettings, ProbeSettings, TrainSettings, ViewSettings
 
 from .combination import Combination, assign, combine
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from .fingerprint import fingerprint, image_digests
 from .images import ArrayImages, Resized, Subset
 
 
-class Arrays(NamedTuple):
+class SplitArrays(NamedTuple):
     """One split as it lies on disk: pixels (N, 3, S, S) uint8 (a memory map, too), class indices (N,) int64."""
 
     pixels: NDArray[np.uint8]
@@ -26,6 +27,10 @@ class Arrays(NamedTuple):
 @dataclass(frozen=True, kw_only=True)
 class ArrayDataset(DatasetPlugin):
     """Base of such a dataset: `read` finds the arrays, the rest is the same for all."""
+
+    title: ClassVar[str]
+    archive: ClassVar[str]
+    """Where the publishers' archive is, for messages."""
 
     root: str = field(default="data", metadata={"help": "the directory that holds the dataset's own"})
     download: bool = field(default=False, metadata={"help": "fetch it where it is missing"})
@@ -44,8 +49,22 @@ class ArrayDataset(DatasetPlugin):
         options = super().identity()
         return {option: value for option, value in options.items() if option not in ("root", "download")}
 
+    def not_there(self, what: str) -> BenchError:
+        """The error for a set that is missing or broken."""
+        return BenchError(
+            f"{self.title}: {what}. Fetch it with --set dataset.download=true, or unpack {self.archive} into a "
+            "directory and name that with --set dataset.root=DIR."
+        )
+
+    def not_fetched(self, error: Exception) -> BenchError:
+        """The error for a download that failed."""
+        place = Path(self.root).expanduser()
+        return BenchError(
+            f"{self.title} could not be fetched into {place} ({error}). Unpack {self.archive} there by hand."
+        )
+
     @abstractmethod
-    def read(self) -> tuple[tuple[str, ...], Arrays, Arrays]:
+    def read(self) -> tuple[tuple[str, ...], SplitArrays, SplitArrays]:
         """Class names, training split, validation split. Raises BenchError: it is missing or broken."""
 
     def load(self) -> Dataset:
@@ -65,7 +84,7 @@ class ArrayDataset(DatasetPlugin):
         )
 
 
-def _pick(arrays: Arrays, most: int | None, split: str, classes: tuple[str, ...]) -> Split:
+def _pick(arrays: SplitArrays, most: int | None, split: str, classes: tuple[str, ...]) -> Split:
     """The first `most` images of each class, in the order of the set; an id is the place in the whole set."""
     labels, images = arrays.labels, ArrayImages(arrays.pixels)
     if most is None:

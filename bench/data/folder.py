@@ -16,7 +16,7 @@ from .checked import Ledger
 from .decode import LAW
 from .fingerprint import fingerprint
 from .images import CacheMode, Decoded, FileImages, keep_in_memory
-from .layout import Listing, read_layout, split_by_ratio
+from .layout import Layout, Listing, read_layout, split_by_ratio
 from .names import Names
 
 CHUNK = 512
@@ -27,7 +27,67 @@ Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Folder(DatasetPlugin):
+class FileDataset(DatasetPlugin):
+    """Base of datasets of image files, one folder per class; a subclass finds the files.
+
+    Each image is reduced to its middle square and resized to `size` (bicubic, antialiased); transparency is laid over
+    white, EXIF orientation applied. Every file is decoded once to find the broken ones and hashed for the fingerprint;
+    what was found is kept in the user's cache folder (or $BENCH_CACHE), so that only the first load takes long.
+    """
+
+    root: str = field(default="", metadata={"help": "the directory"})
+    size: int = field(default=224, metadata={"help": "width and height in pixels"})
+    max_per_class: int | None = field(default=None, metadata={"help": "first N training images of each class"})
+    max_val_per_class: int | None = field(default=None, metadata={"help": "first N validation images of each"})
+    on_bad: Literal["skip", "refuse"] = field(
+        default="skip", metadata={"help": "leave unreadable images out, or end with their names"}
+    )
+    cache: CacheMode = field(
+        default="auto", metadata={"help": "keep decoded images in memory: auto (up to 1 GiB), memory, none"}
+    )
+
+    def __post_init__(self) -> None:
+        _require(self.size >= 1, f"dataset.size is {self.size}, expected 1 or more pixels.")
+        for option in ("max_per_class", "max_val_per_class"):
+            value = getattr(self, option)
+            _require(value is None or value >= 1, f"dataset.{option} is {value}, expected 1 or more.")
+        _require(self.on_bad in ("skip", "refuse"), f"dataset.on_bad is {self.on_bad!r}: skip or refuse.")
+        known = ("auto", "memory", "none")
+        _require(self.cache in known, f"dataset.cache is {self.cache!r}, expected one of {', '.join(known)}.")
+
+    def identity(self) -> dict[str, Any]:
+        """The options but `cache`, which changes no pixel. The files' content is in `Dataset.fingerprint`."""
+        return {option: value for option, value in super().identity().items() if option != "cache"}
+
+    def read_files(
+        self, root: Path, listings: tuple[Listing, Listing], progress: Progress | None, titles: Mapping[str, str]
+    ) -> Dataset:
+        """The dataset of the files listed for training and validation; `titles` names classes otherwise than their
+        folders."""
+        classes = tuple(titles.get(each, each) for each in listings[0])
+        caps = (self.max_per_class, self.max_val_per_class)
+        total = sum(_most(ids, cap) for part, cap in zip(listings, caps, strict=True) for ids in part.values())
+        count = _Count(total, progress)
+        train, val = (_check(root, part, cap, count) for part, cap in zip(listings, caps, strict=True))
+        faults = {**train.faults, **val.faults}
+        if faults and self.on_bad == "refuse":
+            raise BenchError(_refusal(root, faults))
+        for split, part in (("training", train), ("validation", val)):
+            _none_empty(split, part, classes)
+        keep = keep_in_memory(self.cache, len(train.ids) + len(val.ids), self.size)
+        parts = [("train", train.ids, train.digests), ("val", val.ids, val.digests)]
+        return Dataset(
+            name=self.name,
+            classes=classes,
+            train=_split(root, train, self.size, keep),
+            val=_split(root, val, self.size, keep),
+            fingerprint=fingerprint(classes, parts, of="files", law=LAW, size=self.size),
+            skipped=tuple(faults),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Folder(FileDataset):
     """A directory with one folder per class, in train/ and val/ or split by a ratio; read lazily from disk.
 
     Splits: ROOT/train/CLASS/... and ROOT/val/CLASS/... (or valid, validation, test: the first that is there).
@@ -40,39 +100,22 @@ class Folder(DatasetPlugin):
     """
 
     name: ClassVar[str] = "folder"
-    root: str = field(default="", metadata={"help": "the directory"})
-    size: int = field(default=224, metadata={"help": "width and height in pixels"})
     train_dir: str = field(default="", metadata={"help": "training folder below root; '': train, if there"})
     val_dir: str = field(default="", metadata={"help": "validation folder; '': val, valid, validation or test"})
     val_ratio: float = field(default=0.1, metadata={"help": "share of each class for validation, without a folder"})
     split_seed: int = field(default=0, metadata={"help": "draws that share"})
     classes: tuple[str, ...] = field(default=(), metadata={"help": "the classes to use; none: all"})
-    max_per_class: int | None = field(default=None, metadata={"help": "first N training images of each class"})
-    max_val_per_class: int | None = field(default=None, metadata={"help": "first N validation images of each"})
-    on_bad: Literal["skip", "refuse"] = field(
-        default="skip", metadata={"help": "leave unreadable images out, or end with their names"}
-    )
-    cache: CacheMode = field(
-        default="auto", metadata={"help": "keep decoded images in memory: auto (up to 1 GiB), memory, none"}
-    )
 
     def __post_init__(self) -> None:
-        _require(self.size >= 1, f"dataset.size is {self.size}, expected 1 or more pixels.")
+        super().__post_init__()
         _require(0 < self.val_ratio < 1, f"dataset.val_ratio is {self.val_ratio}, expected a share in (0, 1).")
-        for option in ("max_per_class", "max_val_per_class"):
-            value = getattr(self, option)
-            _require(value is None or value >= 1, f"dataset.{option} is {value}, expected 1 or more.")
-        _require(self.on_bad in ("skip", "refuse"), f"dataset.on_bad is {self.on_bad!r}: skip or refuse.")
-        known = ("auto", "memory", "none")
-        _require(self.cache in known, f"dataset.cache is {self.cache!r}, expected one of {', '.join(known)}.")
-
-    def identity(self) -> dict[str, Any]:
-        """The options but `cache`, which changes no pixel. The files' content is in `Dataset.fingerprint`."""
-        return {option: value for option, value in super().identity().items() if option != "cache"}
 
     def load(self, progress: Progress | None = None) -> Dataset:
-        """The dataset, its images unread; `progress` hears how many files are checked. Raises BenchError."""
-        return load_folder(self, progress)
+        """The dataset, its images unread; `progress` is called with how many files are checked. Raises BenchError."""
+        root = _root(self.root)
+        train, val = list_files(root, self.train_dir, self.val_dir, self.classes)
+        listings = split_by_ratio(train, self.val_ratio, self.split_seed) if val is None else (train, val)
+        return self.read_files(root, listings, progress, {})
 
 
 @dataclass(frozen=True)
@@ -98,34 +141,6 @@ class _Count:
             self._progress("checking images", self._done, self._total)
 
 
-def load_folder(
-    options: Folder, progress: Progress | None = None, *, name: str = "folder", titles: Mapping[str, str] | None = None
-) -> Dataset:
-    """See `Folder.load`. `titles` names classes otherwise than their folders; `name` the dataset."""
-    root = _root(options.root)
-    listings = _listings(root, options)
-    classes = tuple((titles or {}).get(each, each) for each in listings[0])
-    caps = (options.max_per_class, options.max_val_per_class)
-    total = sum(_most(ids, cap) for part, cap in zip(listings, caps, strict=True) for ids in part.values())
-    count = _Count(total, progress)
-    train, val = (_check(root, part, cap, count) for part, cap in zip(listings, caps, strict=True))
-    faults = {**train.faults, **val.faults}
-    if faults and options.on_bad == "refuse":
-        raise BenchError(_refusal(root, faults))
-    for split, part in (("training", train), ("validation", val)):
-        _none_empty(split, part, classes)
-    keep = keep_in_memory(options.cache, len(train.ids) + len(val.ids), options.size)
-    parts = [("train", train.ids, train.digests), ("val", val.ids, val.digests)]
-    return Dataset(
-        name=name,
-        classes=classes,
-        train=_split(root, train, options.size, keep),
-        val=_split(root, val, options.size, keep),
-        fingerprint=fingerprint(classes, parts, of="files", law=LAW, size=options.size),
-        skipped=tuple(faults),
-    )
-
-
 def _require(holds: bool, message: str) -> None:
     if not holds:
         raise BenchError(message)
@@ -145,14 +160,12 @@ def _root(given: str) -> Path:
     return root
 
 
-def _listings(root: Path, options: Folder) -> tuple[Listing, Listing]:
+def list_files(root: Path, train_dir: str, val_dir: str, classes: Sequence[str]) -> Layout:
+    """See `read_layout`. Raises BenchError where a folder cannot be listed."""
     try:
-        layout = read_layout(root, options.train_dir, options.val_dir, options.classes)
+        return read_layout(root, train_dir, val_dir, classes)
     except OSError as error:
         raise BenchError(f"Cannot list {error.filename or root}: {error.strerror}.") from None
-    if layout.val is not None:
-        return layout.train, layout.val
-    return split_by_ratio(layout.train, options.val_ratio, options.split_seed)
 
 
 def _most(ids: Sequence[str], cap: int | None) -> int:

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from bench.api import Images, Poison
 from bench.errors import BenchError
-from bench.isolation.proctor import trust
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,12 +41,12 @@ def rows_of(indices: Indices, count: int) -> NDArray[np.int64]:
     if rows.ndim != 1 or rows.dtype.kind not in "iu":
         raise TypeError(f"expected a list of integers, got {rows.dtype} of shape {rows.shape}")
     if rows.min() < 0 or rows.max() >= count:
-        raise IndexError(f"index {rows.min()} to {rows.max()} asked of {count} images")
+        raise IndexError(f"index {rows.min()} to {rows.max()} requested of {count} images")
     return rows.astype(np.int64)
 
 
 def keep_in_memory(cache: CacheMode, count: int, size: int) -> bool:
-    """Whether to keep `count` decoded images of `size` pixels: as `cache` says, "auto" up to CACHE_BYTES."""
+    """Whether to keep `count` decoded images of `size` pixels: as `cache` asks, "auto" up to CACHE_BYTES."""
     return cache == "memory" or (cache == "auto" and count * 3 * size * size <= CACHE_BYTES)
 
 
@@ -92,7 +91,7 @@ def _mapped(file: str, offset: int, shape: tuple[int, ...]) -> ArrayImages:
 
 
 class FileImages(Images):
-    """Image files, decoded when asked for by a few threads; the middle square of each, at `size` pixels.
+    """Image files, decoded by a few threads when they are requested; the middle square of each, at `size` pixels.
 
     paths: relative to `root`; of many, as Names. Raises BenchError naming the file that cannot be read.
     """
@@ -150,7 +149,7 @@ class Resized(Images):
 
 
 class Decoded(Images):
-    """`base`, each image read from it once and then kept: N x 3 x S x S bytes when all have been asked for.
+    """`base`, each image read from it once and then kept: N x 3 x S x S bytes when all have been requested.
 
     Several threads may read at once: at worst an image is decoded twice, to the same bytes.
     """
@@ -236,7 +235,7 @@ def in_threads(work: Callable[[slice], None], count: int) -> None:
             work(part)
         return
     # Not one pool for all: its threads would not survive fork(), and making some takes under a millisecond.
-    with ThreadPoolExecutor(len(parts), initializer=trust) as pool:
+    with ThreadPoolExecutor(len(parts)) as pool:
         list(pool.map(work, parts))
 
 

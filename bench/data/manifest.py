@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from bench.api import Box, Poison
 from bench.errors import BenchError, nearest
-from bench.store.store import replacing
+from bench.store import replacing
 
 from .names import Names
 

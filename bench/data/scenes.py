@@ -1,8 +1,8 @@
 """The embedded dataset: procedural images, so that a first run needs no download.
 
-One textured, coloured object at a random place and size on a grey, noisy background that says nothing of the
-class. A class is a hue and a texture. Image i of a split depends on (seed, split, i) alone, and only on
-operations that IEEE 754 rounds exactly (+ - * / sqrt floor), so the bytes are the same on every platform.
+One textured, coloured object at a random place and size on a grey, noisy background that carries no
+information about the class. A class is a hue and a texture. Image i of a split depends on (seed, split, i) alone, and
+only on operations that IEEE 754 rounds exactly (+ - * / sqrt floor), so the bytes are the same on every platform.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from bench.seeds import Seeds
 
 from .fingerprint import fingerprint, image_digests
 from .images import ArrayImages, Subset, rows_of
+from .names import Names
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,9 +29,10 @@ KEPT = 20_000
 """Splits up to this size are drawn once and kept; of larger ones only so many images enter the fingerprint (their law
 is in it through the options, and image i never depends on the others)."""
 KEPT_BYTES = 2 << 30
-"""A split of more is drawn anew whenever it is asked for, however few images it has."""
+"""A split of more is drawn anew whenever it is requested, however few images it has."""
 
 Field = NDArray[np.floating[Any]]
+Mask = NDArray[np.bool_]
 Rng = np.random.Generator
 
 
@@ -46,60 +48,25 @@ def _cell_radius(u: Field, v: Field) -> Field:
     return radius
 
 
-def _stripes(u: Field, v: Field, rng: Rng) -> Field:
-    return (_wave(u) > 0.5) * 1.0
-
-
-def _rings(u: Field, v: Field, rng: Rng) -> Field:
-    return (_wave(np.sqrt(u * u + v * v)) > 0.5) * 1.0
-
-
-def _dots(u: Field, v: Field, rng: Rng) -> Field:
-    return (_cell_radius(u, v) < 0.32) * 1.0
-
-
-def _grid(u: Field, v: Field, rng: Rng) -> Field:
-    return np.maximum(_wave(u) > 0.66, _wave(v) > 0.66) * 1.0
-
-
-def _zigzag(u: Field, v: Field, rng: Rng) -> Field:
-    return (_wave(u + 0.9 * _wave(v * 0.8)) > 0.5) * 1.0
-
-
-def _core(u: Field, v: Field, rng: Rng) -> Field:
-    return (u * u + v * v < 0.6) * 1.0
-
-
-def _halves(u: Field, v: Field, rng: Rng) -> Field:
-    return (u > 0) * 1.0
-
-
-def _quarters(u: Field, v: Field, rng: Rng) -> Field:
-    return ((u > 0) ^ (v > 0)) * 1.0
-
-
-def _bands(u: Field, v: Field, rng: Rng) -> Field:
-    return (_wave(u * 0.45) > 0.5) * 1.0
-
-
-def _crosses(u: Field, v: Field, rng: Rng) -> Field:
+def _crosses(u: Field, v: Field) -> Mask:
     du, dv = np.abs(u - np.floor(u) - 0.5), np.abs(v - np.floor(v) - 0.5)
-    arms: Field = ((np.minimum(du, dv) < 0.14) & (np.maximum(du, dv) < 0.42)) * 1.0
+    arms: Mask = (np.minimum(du, dv) < 0.14) & (np.maximum(du, dv) < 0.42)
     return arms
 
 
-TEXTURES: dict[str, Callable[[Field, Field, Rng], Field]] = {
-    "stripes": _stripes,
-    "rings": _rings,
-    "quarters": _quarters,
-    "dots": _dots,
-    "grid": _grid,
-    "zigzag": _zigzag,
-    "core": _core,
-    "bands": _bands,
+TEXTURES: dict[str, Callable[[Field, Field], Mask]] = {
+    "stripes": lambda u, v: _wave(u) > 0.5,
+    "rings": lambda u, v: _wave(np.sqrt(u * u + v * v)) > 0.5,
+    "quarters": lambda u, v: (u > 0) ^ (v > 0),
+    "dots": lambda u, v: _cell_radius(u, v) < 0.32,
+    "grid": lambda u, v: (_wave(u) > 0.66) | (_wave(v) > 0.66),
+    "zigzag": lambda u, v: _wave(u + 0.9 * _wave(v * 0.8)) > 0.5,
+    "core": lambda u, v: u * u + v * v < 0.6,
+    "bands": lambda u, v: _wave(u * 0.45) > 0.5,
     "crosses": _crosses,
-    "halves": _halves,
+    "halves": lambda u, v: u > 0,
 }
+"""Where each texture is light, by the object's own coordinates (in texture periods)."""
 _HUES = ("red", "orange", "yellow", "lime", "green", "cyan", "azure", "blue", "violet", "pink")
 
 
@@ -151,7 +118,7 @@ def render(recipe: Recipe, label: int, rng: Rng) -> NDArray[np.uint8]:
     canvas = _background(s, rng)
     texture = tuple(TEXTURES.values())[label % len(TEXTURES)]
     inside, u, v = _object(x, y, recipe, rng)
-    pattern = texture(u, v, rng)
+    pattern: Field = texture(u, v) * 1.0
     jitter = recipe.hue_jitter * (2.0 * rng.random() - 1.0)
     *pair, hues = hue_pair(label, recipe.classes)
     first, second = ((hue + jitter) / hues % 1.0 for hue in pair)
@@ -188,7 +155,7 @@ def _object(x: Field, y: Field, recipe: Recipe, rng: Rng) -> tuple[Field, Field,
 
 
 class SceneImages(Images):
-    """Scenes of one split, drawn when they are asked for."""
+    """Scenes of one split, drawn when they are requested."""
 
     def __init__(self, recipe: Recipe, count: int, seeds: Seeds) -> None:
         self.size, self._recipe, self._count, self._seeds = recipe.size, recipe, count, seeds
@@ -238,7 +205,7 @@ class Scenes(DatasetPlugin):
             raise BenchError(f"dataset.names must be up to {self.classes} different names, got {list(self.names)}")
 
     def load(self) -> Dataset:
-        """The scenes; up to KEPT images (KEPT_BYTES) lie in memory, more are drawn whenever they are asked for."""
+        """The scenes; up to KEPT images (KEPT_BYTES) lie in memory, more are drawn whenever they are requested."""
         train, val = self.split("train", self.train_per_class), self.split("val", self.val_per_class)
         digests = [
             (name, split.ids[:KEPT], image_digests(Subset(split.images, range(min(KEPT, len(split)))), split.labels))
@@ -254,7 +221,7 @@ class Scenes(DatasetPlugin):
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Hue and texture of each class; a number is added where they come round again. The first bear `names`."""
+        """Hue and texture of each class; a number is added where they repeat. The first are called by `names`."""
         textures = tuple(TEXTURES)
         names = [f"{_HUES[k * 10 // self.classes % 10]} {textures[k % 10]}" for k in range(self.classes)]
         drawn = tuple(name if names.count(name) == 1 else f"{name} {k}" for k, name in enumerate(names))
@@ -274,21 +241,4 @@ class Scenes(DatasetPlugin):
         if count <= KEPT and count * 3 * self.size**2 <= KEPT_BYTES:
             images = ArrayImages(images.batch(range(count)).numpy())
         labels = np.arange(count, dtype=np.int64) % self.classes
-        return Split(images=images, labels=labels, ids=_Numbered(name, count))
-
-
-class _Numbered(Sequence[str]):
-    """The ids "train/0000000", "train/0000001", ... without a list of them."""
-
-    def __init__(self, prefix: str, count: int) -> None:
-        self._prefix, self._count = prefix, count
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __getitem__(self, at: Any) -> Any:
-        if isinstance(at, slice):
-            return [self[i] for i in range(*at.indices(self._count))]
-        if not -self._count <= at < self._count:
-            raise IndexError(at)
-        return f"{self._prefix}/{at % self._count:07d}"
+        return Split(images=images, labels=labels, ids=Names(f"{name}/{i:07d}" for i in range(count)))

@@ -19,8 +19,8 @@ import numpy as np
 from bench.api import Arrays, Defense, Images
 from bench.config.config import Config
 from bench.data.images import Subset
-from bench.pipeline.stages import Machine
-from bench.store.store import highest_mb
+from bench.pipeline.stage import Machine
+from bench.store import highest_mb
 
 from .trial import clocked, defense_view, random_encoder, trial_job
 

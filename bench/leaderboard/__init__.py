@@ -4,8 +4,7 @@ Records that differ in any of these never meet in a table. Those that differ in 
 meet in one table but never in one line: the line is named after what differs. Nothing here prints.
 
 rows.py: records to rows; tables.py: rows to tables, in numbers; reported.py: a paper's numbers as tables; one module
-per format; text.py: how each format keeps a text a text. page.py, quote.py, sample.py, measured.py: single numbers in
-pages that people write (docs/pages.md).
+per format; escaping.py: how each format keeps a text a text; marks.py: the tables inside a page that somebody writes.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench.records.metrics import CLEAN, DETECTION, LOCALISATION, TRIGGERED, metrics_of
 from bench.records.record import MEASURED, Record, entries, fingerprint
-from bench.store.store import canonical, digest
+from bench.store import canonical, digest
 
 if TYPE_CHECKING:
     import pandas as pd

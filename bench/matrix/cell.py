@@ -1,4 +1,4 @@
-"""Cells: runs as data. A cell is what `bench run` would be told, so that any process can open it."""
+"""Cells: runs as data. A cell holds the options that `bench run` would be given, so that any process can open it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from bench.api import Dataset
 from bench.config.config import Config, load_config
 from bench.pipeline.pipeline import Pipeline
-from bench.pipeline.stages import Machine
-from bench.store.store import Store, canonical
+from bench.pipeline.stage import Machine
+from bench.store import Store, canonical
 
 if TYPE_CHECKING:
     from bench.plugins.manager import Plugins

@@ -23,7 +23,7 @@ from bench.config.combination import reaches
 from bench.config.config import DEFAULT_PRESET, Config, load_config, parse_setting
 from bench.errors import BenchError, nearest
 from bench.plugins.options import options
-from bench.store.store import canonical
+from bench.store import canonical
 
 from .cell import Cell
 

@@ -12,20 +12,15 @@ from bench.config.config import Config
 from bench.data.images import PoisonedImages, Subset
 from bench.data.manifest import Manifest
 from bench.errors import BenchError
-from bench.store.store import Store
+from bench.isolation.verdict import kept_digest, read_verdict
+from bench.store import Store
 
-from .stages import (
-    Machine,
-    Stage,
-    clean_stage,
-    control_stage,
-    import_stage,
-    kept_digest,
-    poison_stage,
-    pretrain_stage,
-    probe_stage,
-    read_verdict,
-)
+from .clean import clean_stage
+from .control import control_stage
+from .poison import poison_stage
+from .pretrain import import_stage, pretrain_stage
+from .probe import probe_stage
+from .stage import Machine, Stage
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Makes the stages of a pipeline that are not in the store yet, and tells everybody how it goes."""
+"""Makes the stages of a pipeline that are not in the store yet, and reports how it goes."""
 
 from __future__ import annotations
 
@@ -8,27 +8,28 @@ from functools import partial
 from pathlib import Path
 
 from bench.parallel.nodes import Party
-from bench.store.store import ArtifactBuilder, Store
+from bench.store import ArtifactBuilder, Store
 
-from .events import Listener
+from .events import Notify
 from .pipeline import Pipeline
-from .stages import VERSIONS, Stage
+from .stage import VERSIONS, Stage
 
 
-def make_stages(pipeline: Pipeline, listener: Listener) -> list[Stage]:
-    """Every stage in order, made or found; what a killed run left unfinished is continued."""
+def make_stages(pipeline: Pipeline, notify: Notify) -> list[Stage]:
+    """Every stage in order, made or found in the store; what a killed run left unfinished is resumed."""
     pipeline.store.check_writable()
     done = []
     for stage in pipeline.stages():
-        make_stage(stage, pipeline.store, listener)
+        make_stage(stage, pipeline.store, notify)
         done.append(stage)
     return done
 
 
-def make_stage(stage: Stage, store: Store, listener: Listener) -> None:
-    """One stage, unless it is there."""
+def make_stage(stage: Stage, store: Store, notify: Notify) -> None:
+    """Make one stage, unless it is in the store; `notify` hears of its start, progress, measurements and end."""
+    tell = partial(notify, stage=stage.name, key=stage.key, title=stage.title)
     cached = store.find(stage.name, stage.key) is not None
-    listener.started(stage, cached)
+    tell("stage_started", cached=cached)
     if cached:
         return
     start = time.monotonic()
@@ -38,12 +39,12 @@ def make_stage(stage: Stage, store: Store, listener: Listener) -> None:
 
             def report(what: str, done: int, total: int, /, **numbers: float) -> None:
                 making.tick()
-                listener.progressed(stage, what, done, total)
+                tell("stage_progress", what=what, done=done, total=total)
                 if numbers:
-                    listener.measured(stage, done, numbers)
+                    tell("stage_measured", step=done, numbers=numbers)
 
             stage.make(making, report)
-    listener.finished(stage, time.monotonic() - start)
+    tell("stage_finished", seconds=time.monotonic() - start)
 
 
 def follow(party: Party, open_pipeline: Callable[[], Pipeline]) -> None:

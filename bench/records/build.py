@@ -9,8 +9,8 @@ from typing import Any
 from bench import __version__
 from bench.config.config import Config
 from bench.pipeline.pipeline import Pipeline
-from bench.pipeline.stages import Stage
-from bench.store.store import digest
+from bench.pipeline.stage import Stage
+from bench.store import digest
 
 from . import metrics, record
 from .inputs import Evidence, found, gather, predictions, scores

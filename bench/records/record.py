@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from bench.api import Dataset
 from bench.data.manifest import Manifest
 from bench.errors import BenchError, nearest
-from bench.store.store import check_json, digest, read_json, write_json
+from bench.store import check_json, digest, read_json, write_json
 
 from .metrics import PARTS, percent, schema_of
 

@@ -18,9 +18,9 @@ import numpy as np
 from bench.api import Poison
 from bench.data.manifest import Manifest
 from bench.errors import BenchError
-from bench.pipeline.stages import check_verdict
+from bench.isolation.verdict import check_verdict
 from bench.seeds import Seeds
-from bench.store.store import digest
+from bench.store import digest
 
 from .inputs import Evidence, scores
 from .metrics import METRIC_VERSION, METRICS

@@ -10,7 +10,7 @@ from typing import Any
 from bench.errors import BenchError
 from bench.records import record as records
 from bench.records.record import Record
-from bench.store.store import canonical
+from bench.store import canonical
 
 MOST_BYTES = 2**20
 

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from bench.api import Defense, Images
 from bench.config.config import Config, load_config
 from bench.errors import BenchError
-from bench.pipeline.stages import Machine, Report, Stage, import_stage, pretrain_stage
+from bench.pipeline.pretrain import import_stage, pretrain_stage
+from bench.pipeline.stage import Machine, ProgressReport, Stage
 from bench.ssl.import_weights import Checkpoint
 from bench.ssl.settings import EncoderSettings
-from bench.store.store import ArtifactBuilder
+from bench.store import ArtifactBuilder
 
 if TYPE_CHECKING:
     from bench.plugins.manager import Plugins
@@ -142,7 +143,7 @@ def encoder_stage(
         return _timm_stage(chosen.config.encoder, chosen.size)
     stage = import_stage(chosen.config, chosen.checkpoint, chosen.size)
 
-    def make(making: ArtifactBuilder, report: Report) -> None:
+    def make(making: ArtifactBuilder, report: ProgressReport) -> None:
         try:
             stage.make(making, report)
         except BenchError as error:
@@ -155,7 +156,7 @@ def _timm_stage(settings: EncoderSettings, size: int) -> Stage:
     """Fetches timm's pretrained weights. Raises BenchError where that fails."""
     import timm
 
-    def make(making: ArtifactBuilder, report: Report) -> None:
+    def make(making: ArtifactBuilder, report: ProgressReport) -> None:
         from safetensors.torch import save_file
 
         from bench.ssl.backbone import sized

@@ -12,11 +12,14 @@ from numpy.typing import NDArray
 
 from bench.api import Images, Verdict
 from bench.errors import BenchError
-from bench.pipeline.events import Listener
+from bench.isolation.verdict import read_verdict
+from bench.pipeline.clean import clean_stage, isolate
+from bench.pipeline.events import Notify
+from bench.pipeline.pretrain import encoder_of
 from bench.pipeline.runner import make_stage
-from bench.pipeline.stages import Machine, Report, Stage, clean_stage, encoder_of, read_verdict, sitting
+from bench.pipeline.stage import Machine, ProgressReport, Stage
 from bench.report.attention import look_through
-from bench.store.store import ArtifactBuilder, Store, read_arrays, read_json, write_arrays, write_json
+from bench.store import ArtifactBuilder, Store, read_arrays, read_json, write_arrays, write_json
 
 from .encoders import Chosen, encoder_stage
 from .listing import Listing
@@ -41,11 +44,11 @@ class Scan:
     store: Store
     machine: Machine
 
-    def read(self, listener: Listener) -> None:
+    def read(self, notify: Notify) -> None:
         """The first stage: read the files. Raises BenchError where too few can be."""
         size = self.chosen.size
         self.store.check_writable(0 if self.made(self.reading) else len(self.listing.names) * 3 * size * size)
-        make_stage(self.reading, self.store, listener)
+        make_stage(self.reading, self.store, notify)
         if len(self.images) < FEWEST:
             faulty = sum(map(bool, self.gathered.faults)) + len(self.listing.gone)
             raise BenchError(
@@ -53,10 +56,10 @@ class Scan:
                 f"cannot); expected {FEWEST} or more, better thousands: what is looked for is what many share"
             )
 
-    def judge(self, listener: Listener) -> None:
+    def judge(self, notify: Notify) -> None:
         """The other stages: what of them is not in the store."""
         for stage in (self.encoder, self.search, self.evidence):
-            make_stage(stage, self.store, listener)
+            make_stage(stage, self.store, notify)
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -104,7 +107,7 @@ class Scan:
         """Measures, and maps of the most suspicious images for the page."""
         config = self.chosen.config
 
-        def make(making: ArtifactBuilder, report: Report) -> None:
+        def make(making: ArtifactBuilder, report: ProgressReport) -> None:
             from .evidence import gather
 
             encoder = encoder_of(self._folder(self.encoder), config, self.chosen.size, self.machine)
@@ -128,7 +131,7 @@ class Scan:
         if not len(suspects):
             return {}
         defense = self.chosen.defense
-        asked = sitting(
+        isolated = isolate(
             self.chosen.config,
             defense,
             self.images,
@@ -138,7 +141,7 @@ class Scan:
             store=self.store.root,
             inputs=self.search.inputs,
         )
-        found = look_through(asked, defense, suspects)
+        found = look_through(isolated, defense, suspects)
         return {} if found is None else {"maps": found.maps}
 
     def weighed(self) -> tuple[Evidence, NDArray[np.float32] | None]:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
-from bench.api import SSLMethod
+from bench.api import Mixed
 
-from .ranges import at_least, share
+from .pairs import MomentumMethod, Views, at_least, key_views, numbered, share
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor
+
+    from .learner import MomentumLearner
 
 
 @dataclass(frozen=True, kw_only=True)
-class BYOL(SSLMethod):
+class BYOL(MomentumMethod):
     """BYOL (Grill et al., 2020): a predictor matches the projection of a momentum encoder, without negatives.
 
     Departures: optimiser, schedule and views are the loop's; batch normalisation sees each process by itself;
@@ -24,6 +27,7 @@ class BYOL(SSLMethod):
     """
 
     name: ClassVar[str] = "byol"
+    normalised_heads = False
     projector: int = field(default=2, metadata={"help": "layers of the projection head; 0 for none"})
     predictor: int = field(default=2, metadata={"help": "layers of the prediction head; at least 1"})
     hidden: int = field(default=4096, metadata={"help": "width of the heads' hidden layers"})
@@ -35,8 +39,12 @@ class BYOL(SSLMethod):
         at_least(1, predictor=self.predictor, hidden=self.hidden, output=self.output)
         share("momentum", self.momentum)
 
-    def learner(self, backbone: nn.Module, dim: int) -> nn.Module:
-        """The module that the loop trains; see Learner."""
-        from .learners.byol import BYOLLearner
+    def loss(self, learner: MomentumLearner, views: Sequence[Tensor], mixed: Mixed | None) -> Tensor:
+        """Two global views alone: BYOL's symmetric sum. Local views add no weight, only more pairs."""
+        return learner.over_pairs(learner.predict(numbered(views, mixed)), learner.targets(key_views(views)), mixed) * 2
 
-        return BYOLLearner(backbone, dim, self)
+    def pair(self, learner: MomentumLearner, query: Tensor, keys: Views, view: int, match: Tensor) -> Tensor:
+        """The squared distance of normalised prediction and target, in [0, 4] (BYOL, equation 2)."""
+        from .losses import cosines
+
+        return 2 - 2 * cosines(query, keys[view][match]).mean()

@@ -1,11 +1,11 @@
-"""An encoder trained elsewhere, as the threat model: its checkpoint is read and fitted into our backbone, or refused.
+"""Import an encoder trained elsewhere as the threat model: its checkpoint is fitted into our backbone, or refused.
 
 Layouts: timm; torchvision (ResNets, ViTs); moco-v3 and PatchSearch, which trains with moco-v3's code
 (state_dict: module.base_encoder.*, beside module.momentum_encoder.* and a predictor); MoCo v1/v2 and the ResNets of SSL
 backdoor studies (module.encoder_q.*, encoder_k, queue); our own encoder.safetensors. Nothing is unpickled but tensors
 and plain values (torch's weights_only).
 
-What keys cannot tell is the caller's business: moco-v3's ViT-S has 12 heads where timm's has 6
+What keys do not show must be given by the caller: moco-v3's ViT-S has 12 heads where timm's has 6
 (`encoder.options.num_heads=12`), and the images that it was trained on should carry the attack's trigger.
 """
 
@@ -60,7 +60,7 @@ class Checkpoint:
 
     @property
     def facts(self) -> dict[str, str]:
-        """What a record says of it."""
+        """For the record: the file name, and the SHA-256 of the file."""
         return {"checkpoint": self.path.name, "sha256": self.sha256}
 
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
-from bench.api import SSLMethod
+from bench.api import Mixed
 
-from .ranges import at_least, positive, share
+from .pairs import MomentumMethod, Views, at_least, key_views, numbered, positive, share
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor
+
+    from .learner import MomentumLearner
 
 
 @dataclass(frozen=True, kw_only=True)
-class MoCoV3(SSLMethod):
+class MoCoV3(MomentumMethod):
     """MoCo-v3 (Chen, Xie and He, 2021): InfoNCE against a momentum encoder, in-batch negatives, no queue.
 
     Departures: `projector = 0` and `predictor = 0` leave the heads out, which lets a backdoor reach the encoder in
@@ -22,6 +25,7 @@ class MoCoV3(SSLMethod):
     """
 
     name: ClassVar[str] = "moco_v3"
+    normalised_heads = True
     projector: int = field(default=3, metadata={"help": "layers of the projection head; 0 for none"})
     predictor: int = field(default=2, metadata={"help": "layers of the prediction head; 0 for none"})
     hidden: int = field(default=4096, metadata={"help": "width of the heads' hidden layers"})
@@ -35,8 +39,15 @@ class MoCoV3(SSLMethod):
         positive("temperature", self.temperature)
         share("momentum", self.momentum)
 
-    def learner(self, backbone: nn.Module, dim: int) -> nn.Module:
-        """The module that the loop trains; see Learner."""
-        from .learners.moco_v3 import MoCoLearner
+    def loss(self, learner: MomentumLearner, views: Sequence[Tensor], mixed: Mixed | None) -> Tensor:
+        """Two global views alone: MoCo-v3's symmetric sum. Local views add no weight, only more pairs."""
+        queries = learner.predict(numbered(views, mixed))
+        keys = {number: learner.gather(key) for number, key in learner.targets(key_views(views)).items()}
+        return learner.over_pairs(queries, keys, mixed) * 2
 
-        return MoCoLearner(backbone, dim, self)
+    def pair(self, learner: MomentumLearner, query: Tensor, keys: Views, view: int, match: Tensor) -> Tensor:
+        """InfoNCE against the keys of all processes, times 2T (MoCo-v3, algorithm 1)."""
+        from .losses import info_nce
+
+        own = learner.rank * len(query) + match
+        return info_nce(query, keys[view], own, self.temperature) * 2 * self.temperature

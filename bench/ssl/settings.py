@@ -1,11 +1,11 @@
-"""What a training needs to know: the sections [encoder], [views] and [train] of a configuration."""
+"""The sections [encoder], [views], [train] and [probe] of a configuration. Reading them loads no torch."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from .ranges import share
+from .pairs import share
 
 
 def _scale(name: str, value: tuple[float, float]) -> None:
@@ -83,3 +83,20 @@ class TrainSettings:
             raise ValueError(f"train.warmup must lie in [0, {self.epochs}] epochs, got {self.warmup}")
         if self.max_steps is not None and self.max_steps < 1:
             raise ValueError(f"train.max_steps must be 1 or more, got {self.max_steps}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeSettings:
+    """[probe]: `fraction` is the labelled share of each class's clean training images (at least one of each)."""
+
+    fraction: float = 0.1
+    epochs: int = 40
+    batch: int = 256
+    lr: float = 0.01
+    weight_decay: float = 1e-4
+
+    def __post_init__(self) -> None:
+        if not 0 < self.fraction <= 1:
+            raise ValueError(f"probe.fraction must lie in (0, 1], got {self.fraction}")
+        if self.epochs < 1 or self.batch < 1 or not self.lr > 0 or self.weight_decay < 0:
+            raise ValueError("probe: epochs and batch must be 1 or more, lr above 0, weight_decay 0 or more")

@@ -1,4 +1,4 @@
-"""The one training loop. Devices, processes and precision are Lightning Fabric's business."""
+"""The training loop of all SSL methods. Devices, processes and precision are left to Lightning Fabric."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ import os
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -27,6 +26,7 @@ from torch import Tensor, nn
 from bench.api import Images, Mixed, SSLMethod, TrainingDefense
 from bench.data.augment import ViewSpec, draw, render
 from bench.errors import BenchError, nearest
+from bench.parallel.devices import open_fabric, without_fabric_warnings
 from bench.parallel.nodes import Meeting, Parted
 from bench.seeds import Seeds
 
@@ -39,7 +39,7 @@ from .settings import EncoderSettings, TrainSettings, ViewSettings
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-Report = Callable[[int, int, float, float], None]
+StepCallback = Callable[[int, int, float, float], None]
 """Steps done, steps in all, loss and learning rate of the last one."""
 CHECKPOINT_SECONDS = 15.0
 ENCODER_FILE = "encoder.safetensors"
@@ -50,7 +50,7 @@ for _name in ("distributed", "rank_zero"):  # here, so that it holds in every pr
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One training, whole: all that decides its outcome, the folder for what it makes, and one for its checkpoint."""
+    """One training: all that decides its outcome, the folder for its results, and one for its checkpoint."""
 
     images: Images
     method: SSLMethod
@@ -81,7 +81,7 @@ def view_specs(views: ViewSettings, size: int) -> list[ViewSpec]:
 
 
 def resolve_precision(wanted: str, device: torch.device) -> str:
-    """'bf16' where it was asked for, or by 'auto' where the device multiplies bf16 matrices itself; else '32'."""
+    """'bf16' where it is requested, or by 'auto' where the device multiplies bf16 matrices itself; else '32'."""
     if wanted != "auto":
         return wanted
     if device.type == "cuda":
@@ -90,23 +90,18 @@ def resolve_precision(wanted: str, device: torch.device) -> str:
     return "bf16" if native else "32"
 
 
-@contextmanager
-def _library_noise_muted() -> Iterator[None]:
-    """Fabric warns of settings that we chose on purpose."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="lightning_fabric")
-        yield
-
-
-@_library_noise_muted()
+@without_fabric_warnings()
 def pretrain(
-    job: Job, report: Report, devices: int = 1, accelerator: str = "auto", meeting: Meeting | None = None
+    job: Job, report: StepCallback, devices: int = 1, accelerator: str = "auto", meeting: Meeting | None = None
 ) -> None:
-    """Train to the end, from the checkpoint in `job.scratch` if there is one; encoder and loss curve go to `job.work`.
+    """Train an encoder to the end, from the checkpoint in `job.scratch` if there is one.
+
+    Encoder and loss curve are written to `job.work`.
 
     Several devices: one process each on this machine (Fabric's ddp_spawn), or on each machine of the `meeting`, where
-    all call this; only the first one's `report` is told. Raises BenchError for settings that cannot run and for a loss
-    that is not finite, Parted where another machine is lost.
+    all call this; only the first one's `report` is called.
+    Raises BenchError for settings that cannot run and for a loss that is not finite, Parted where another machine is
+    lost.
     """
     meeting = meeting or Meeting()
     world = devices * meeting.nodes
@@ -122,7 +117,7 @@ def pretrain(
         _train_in_processes(fabric, job, report, meeting)
 
 
-def _train_in_processes(fabric: Fabric, job: Job, report: Report, meeting: Meeting) -> None:
+def _train_in_processes(fabric: Fabric, job: Job, report: StepCallback, meeting: Meeting) -> None:
     queue = torch.multiprocessing.get_context("spawn").SimpleQueue()
     failures: list[BenchError] = []
     listener = threading.Thread(target=_listen, args=(queue, report, failures), daemon=True)
@@ -130,7 +125,7 @@ def _train_in_processes(fabric: Fabric, job: Job, report: Report, meeting: Meeti
     try:
         try:
             # As an argument of its own, Fabric would try to walk through the job, and refuse a frozen dataclass.
-            fabric.launch(partial(_train_apart, job=job, post=_Post(queue)))
+            fabric.launch(partial(_train_apart, job=job, queue=queue))
         finally:
             queue.put(None)
             listener.join()
@@ -165,22 +160,8 @@ def make_fabric(train: TrainSettings, devices: int, accelerator: str, meeting: M
     )
 
 
-@_library_noise_muted()
-def open_fabric(**options: Any) -> Fabric:
-    """Fabric with these options. Raises BenchError for an accelerator or a number of devices that is not here."""
-    from lightning_fabric import Fabric
-    from lightning_fabric.plugins.environments import LightningEnvironment
-    from lightning_fabric.utilities.exceptions import MisconfigurationException
-
-    logging.getLogger("lightning_fabric").setLevel(logging.ERROR)  # it announces every precision that it is given
-    try:
-        # Processes are ours to start, also inside a job of SLURM or under torchrun (see Meeting.in_environment).
-        return Fabric(plugins=[LightningEnvironment()], **options)
-    except (ValueError, RuntimeError, MisconfigurationException) as error:
-        raise BenchError(f"cannot train on accelerator {options['accelerator']!r}: {error}") from error
-
-
-def _listen(queue: Any, report: Report, failures: list[BenchError]) -> None:
+def _listen(queue: Any, report: StepCallback, failures: list[BenchError]) -> None:
+    """Pass on what a process of the training sends, until None comes: its steps, or the error that ended it."""
     while (message := queue.get()) is not None:
         if isinstance(message, BenchError):
             failures.append(message)
@@ -188,29 +169,23 @@ def _listen(queue: Any, report: Report, failures: list[BenchError]) -> None:
             report(*message)
 
 
-@dataclass(frozen=True)
-class _Post:
-    """A report that crosses to another process."""
-
-    queue: Any
-
-    def __call__(self, done: int, total: int, loss: float, rate: float) -> None:
-        self.queue.put((done, total, loss, rate))
+def _send(queue: Any, *step: float) -> None:
+    queue.put(step)
 
 
-def _train_apart(fabric: Fabric, job: Job, post: _Post) -> None:
-    """In a process of its own: torch hands the parent only the text of an exception, so ours is posted."""
+def _train_apart(fabric: Fabric, job: Job, queue: Any) -> None:
+    """In a process of its own: torch hands the parent only the text of an exception, so ours is sent."""
     warnings.filterwarnings("ignore", message=".*all_gather is deprecated")  # by torch, to Fabric
     _end_with_parent()
     try:
-        _train(fabric, job, post)
+        _train(fabric, job, partial(_send, queue))
     except BenchError as error:
-        post.queue.put(error)
+        queue.put(error)
         raise
 
 
 def _end_with_parent() -> None:
-    """End when the process that started this one is killed: with those of other machines it could go on for hours."""
+    """End when the process that started this one is killed: with those of other machines it could run on for hours."""
     parent = multiprocessing.parent_process()
     if parent is None:
         return
@@ -253,12 +228,12 @@ def make_optimiser(learner: nn.Module, train: TrainSettings) -> torch.optim.Opti
     try:
         made = create_optimizer_v2(learning, opt=train.optimiser, lr=train.lr, weight_decay=train.weight_decay)
     except (ValueError, AssertionError, KeyError) as error:
-        hint = nearest(train.optimiser, list_optimizers())
+        hint = nearest(train.optimiser, [str(name) for name in list_optimizers()])
         raise BenchError(f"timm cannot make the optimiser {train.optimiser!r} ({error}).{hint}") from error
     return made
 
 
-def _train(fabric: Fabric, job: Job, report: Report) -> None:
+def _train(fabric: Fabric, job: Job, report: StepCallback) -> None:
     plan, specs = job.schedule, view_specs(job.views, job.images.size)
     learner = make_learner(job)
     learner.gather, learner.rank = _gatherer(fabric), fabric.global_rank  # type: ignore[assignment]
@@ -285,9 +260,9 @@ def _train(fabric: Fabric, job: Job, report: Report) -> None:
 
 
 def _check_same_start(fabric: Fabric, step: int) -> None:
-    """Raises BenchError where not all processes go on from the same checkpoint."""
+    """Raises BenchError where not all processes resume from the same checkpoint."""
     if fabric.world_size > 1:
-        steps: list[int] = fabric.all_gather(torch.tensor(step, device=fabric.device)).tolist()
+        steps: list[int] = cast("Tensor", fabric.all_gather(torch.tensor(step, device=fabric.device))).tolist()
         if len(set(steps)) > 1:
             raise BenchError(
                 f"the processes of this training found checkpoints of different steps ({', '.join(map(str, steps))}): "
@@ -309,7 +284,7 @@ def _step(
     optimiser.step()
     optimiser.zero_grad()
     learner.after_step(fraction)  # type: ignore[operator]
-    value = float(fabric.all_reduce(loss.detach()))
+    value = float(cast("Tensor", fabric.all_reduce(loss.detach())))
     if not math.isfinite(value):
         raise BenchError(f"the training loss became {value}; a lower train.lr or train.precision = '32' may help")
     return value
@@ -349,7 +324,7 @@ class _Slices(Sequence[NDArray[np.int64]]):
 def _gatherer(fabric: Fabric) -> Callable[[Tensor], Tensor]:
     if fabric.world_size == 1:
         return lambda keys: keys
-    return lambda keys: fabric.all_gather(keys).flatten(0, 1)
+    return lambda keys: cast("Tensor", fabric.all_gather(keys)).flatten(0, 1)
 
 
 def _finish(job: Job, learner: nn.Module, losses: list[float], per_epoch: int) -> None:

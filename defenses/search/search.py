@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
-from math import ceil
+from math import ceil, sqrt
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from bench import (
     Arrays,
     BenchError,
-    Cost,
     Defense,
     Grouping,
     ProgressCallback,
@@ -25,7 +24,7 @@ from bench import (
     nearest,
 )
 
-from .defaults import Scale, planned, scale
+from .defaults import Scale, ScaledOptions, option, planned, scale
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -34,42 +33,24 @@ if TYPE_CHECKING:
     from .clusters import Clustering
     from .iterate import Scored
     from .locator import Locator
-    from .order import Ordered
 
 HALVED_SHARE = 0.25  # about how much of the flip set an image sees with search="coarse" (see flip.RUNGS)
 GROUP = 32  # images located and flip-tested with one seed; part of the outcome, hence no option
 
 
-def option(default: Any, text: str) -> Any:
-    """A dataclass field with a help text."""
-    return field(default=default, metadata={"help": text})
-
-
 @dataclass(frozen=True, kw_only=True)
-class TriggerSearch(Defense):
-    """Clusters, candidate triggers, flip test, search, classifier. None = by the rule of search/scale.py."""
+class TriggerSearch(ScaledOptions, Defense):
+    """Clusters, candidate triggers, flip test, search, classifier. None = by the rule of search/defaults.py."""
 
     needs = frozenset({"encoder"})
     locates: ClassVar[str]
     flip_kind: ClassVar[str]
     cluster_score: ClassVar[str]
 
-    clusters: int | None = option(None, "k-means clusters; by the rule N/127, at least 32")
-    window: int | None = option(None, "candidate trigger width, px; by the rule 60/224 of the width")
-    flip_set: int | None = option(None, "images of the flip test; by the rule 4 per cluster, at most 1000")
     samples: int = option(2, "images scored per live cluster and round")
     drop: float = option(0.25, "share of live clusters dropped per round, in (0, 1]")
-    top_k: int | None = option(None, "top-scored patches the classifier learns from; by the rule 5 to 20")
     leave_out: float = option(0.1, "share of scored images, the highest, kept out of training, in [0, 1)")
     members: int = option(5, "networks in the poison classifier")
-    iterations: int | None = option(None, "most batches per network; by the rule N/10 in 300..2000")
-    learning_rate: float | None = option(None, "of the networks; by the rule 20/iterations in 0.01..0.03")
-    crops: float | None = option(None, "share of training images cropped; by the rule 1/2 under 128 px, else 1")
-    decoys: float | None = option(None, "share of negatives with a benign patch; 1/2 under 128 px, else 0")
-    patch_min: int | None = option(None, "smallest pasted patch, px; by the rule window/3, from 8")
-    patch_max: int | None = option(None, "largest pasted patch, px; by the rule 4/3 window")
-    margin: int | None = option(None, "pasted patches stay this far from the edges, px; by the rule 10/224")
-    batch: int | None = option(None, "images encoded at once; speed and memory only")
     search: Literal["exact", "folded", "bf16", "coarse"] = option("exact", "exact, or quicker: see search/quick.py")
 
     def __post_init__(self) -> None:
@@ -99,10 +80,10 @@ class TriggerSearch(Defense):
         """Remove every image that the poison classifier gives a mean probability over 0.5."""
         from .iterate import Search
 
-        ordered, clustering, settings = self._clustered(view)
+        clustering, settings = self._clustered(view)
         search = Search(samples=self.samples, drop=self.drop, cluster_score=self.cluster_score)
-        scored = search(ordered, clustering.labels, self._scorer(ordered, clustering, settings))
-        return ordered.restore(self._verdict(ordered, clustering, scored, settings))
+        scored = search(view, clustering.labels, self._scorer(view, clustering, settings))
+        return self._verdict(view, clustering, scored, settings)
 
     def attention(
         self, view: View, indices: Sequence[int] | NDArray[np.int64]
@@ -110,20 +91,20 @@ class TriggerSearch(Defense):
         """For pictures: the locator's maps (n, S, S) of the images at `indices`, and their windows (n, 4).
 
         Needs the view that `clean` had (its seeds; without its saved steps the clusters are learnt again, the same).
-        PoisonCAM's masks are drawn anew, for each image from a seed of its own: in the search they hang on the round,
+        PoisonCAM's masks are drawn anew, for each image from a seed of its own: in the search they depend on the round,
         so that its windows there can be some pixels off these.
         """
         import torch
 
         from .locator import best_window
 
-        ordered, clustering, settings = self._clustered(view)
+        clustering, settings = self._clustered(view)
         locate = self.locator(clustering, settings)
         maps = []
-        for place in ordered.places(indices):
-            own = torch.tensor(clustering.labels[[place]], device=view.device)
-            images = ordered.batch([place]).to(view.device)
-            maps.append(locate.maps(images, own, view.seeds("attention", int(place))))
+        for index in np.asarray(indices, np.int64):
+            own = torch.tensor(clustering.labels[[index]], device=view.device)
+            images = view.batch([index]).to(view.device)
+            maps.append(locate.maps(images, own, view.seeds("attention", int(index))))
         found = torch.cat(maps)
         return found.cpu().numpy(), best_window(found, settings.window).cpu().numpy()
 
@@ -132,8 +113,8 @@ class TriggerSearch(Defense):
 
         Needs the view that `clean` had, as `attention` does.
         """
-        ordered, clustering, settings = self._clustered(view)
-        labels = ordered.back(clustering.labels)
+        clustering, settings = self._clustered(view)
+        labels = clustering.labels
         if verdict.trigger_score is None:
             return None
         scored = np.flatnonzero(~np.isnan(verdict.trigger_score))
@@ -150,11 +131,13 @@ class TriggerSearch(Defense):
         each = self.encoded(size) + self.flips(settings)
         return count + settings.flip_set + round(self.scored(size, count) * each)
 
-    def costs(self, count: int, size: int) -> Sequence[Cost]:
-        """See search/costs.py."""
-        from .costs import costs
+    def trained_on(self, count: int, size: int) -> int:
+        """The poison classifier's members times their batches. A member stops between the first chance to and the last
+        batch; the geometric mean of the two stands for it (measured: 256 of 300 on average)."""
+        from .classifier import BATCH, CHECK_EVERY, FLAT_CHECKS
 
-        return costs(self, count, size)
+        most = self.settings(size, count).iterations
+        return round(self.members * sqrt(min(most, CHECK_EVERY * FLAT_CHECKS) * most) * BATCH)
 
     def scored(self, size: int, count: int) -> int:
         """How many of `count` images the search scores, if no cluster runs out."""
@@ -164,25 +147,18 @@ class TriggerSearch(Defense):
         """About how many images of the flip set a candidate is pasted on."""
         return ceil(settings.flip_set * HALVED_SHARE) if self.search == "coarse" else settings.flip_set
 
-    def lighter(self, passes: int) -> TriggerSearch:
-        """The same search with a locator of about so many passes at most, to time it on little; `self` if it has none
-        to spare."""
-        return self
-
     def encoded(self, size: int) -> float:
         """How many of the locator's passes are left to make: `passes`, less those expected to repeat another."""
         return self.passes
 
-    def _clustered(self, view: View) -> tuple[Ordered, Clustering, Scale]:
+    def _clustered(self, view: View) -> tuple[Clustering, Scale]:
         from .clusters import learn
-        from .order import Ordered
 
         settings = self.settings(view.size, len(view))
-        ordered = Ordered(view, settings.batch)
-        return ordered, learn(ordered, settings.clusters, settings.batch), settings
+        return learn(view, settings.clusters, settings.batch), settings
 
     def in_force(self, count: int, size: int) -> dict[str, Any]:
-        """The options, with what search/scale.py chooses where they leave it to the rule."""
+        """The options, with what search/defaults.py chooses where they leave it to the rule."""
         return {**asdict(self), **asdict(self.settings(size, count))}
 
     def settings(self, size: int, count: int) -> Scale:
@@ -232,7 +208,7 @@ class TriggerSearch(Defense):
 
         return score
 
-    def _verdict(self, view: Any, clustering: Clustering, scored: Scored, settings: Scale) -> Verdict:
+    def _verdict(self, view: View, clustering: Clustering, scored: Scored, settings: Scale) -> Verdict:
         from .classifier import split
 
         parts = split(len(view), scored.indices, scored.scores, settings.top_k, self.leave_out)
@@ -245,7 +221,6 @@ class TriggerSearch(Defense):
             "passes_per_image": self.passes,
             "images_scored": len(scored.indices),
             "rounds": scored.rounds,
-            "top_indices": view.order[parts.top].tolist(),
             "classifier_images": len(parts.pool),
             "classifier_f1": [history[-1] for history in opinion.f1],
             "classifier_checks": [len(history) for history in opinion.f1],
@@ -261,7 +236,7 @@ class TriggerSearch(Defense):
     def _classify(self, view: View, scored: Scored, parts: Split, settings: Scale) -> EnsembleScores:
         import torch
 
-        from .classifier import Training, TrainingData, ensemble
+        from .classifier import TrainingData, ensemble
         from .flip_test import cut
 
         box = {int(index): row for index, row in zip(scored.indices, scored.boxes, strict=True)}
@@ -272,15 +247,7 @@ class TriggerSearch(Defense):
             held_out=view.batch(np.concatenate([parts.top, parts.bottom])),
             truth=np.arange(2 * settings.top_k) < settings.top_k,
         )
-        training = Training(
-            iterations=settings.iterations,
-            learning_rate=settings.learning_rate,
-            crops=settings.crops,
-            decoys=settings.decoys,
-            patches=(settings.patch_min, settings.patch_max),
-            margin=settings.margin,
-        )
-        return ensemble(view, lesson, training, self.members, settings.batch)
+        return ensemble(view, lesson, settings, self.members)
 
 
 def _scoring(search: TriggerSearch, facts: Arrays, settings: Scale, view: View) -> RowFunction:

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import json
-import math
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from platformdirs import user_cache_path
 from torch import Tensor
 
 from bench.api import Arrays, Defense, Verdict
-from bench.isolation.exam import sit
-from bench.isolation.proctor import Watch, closed_paths, code_of
-from bench.seeds import Seeds
 
 from .kit import Check, Trial, Violation, check, check_global_state, require
 from .toys import Toy, ToyEncoder, ToyView
@@ -134,28 +129,17 @@ def check_facts(trial: DefenseTrial) -> None:
         raise Violation(f"facts is not JSON: {error}") from None
 
 
-@check("return from forwards() about how many images clean() encodes, 0 if none: `bench plan` estimates from it")
+@check(
+    "return from forwards() about how many images clean() encodes, from trained_on() how many it trains on, 0 if none"
+)
 def check_forwards(trial: DefenseTrial) -> None:
-    """It says about how many images it encodes, if it declares the encoder."""
-    count = trial.plugin.forwards(trial.toy.count, trial.toy.size)
-    require(isinstance(count, int) and count >= 0, f"forwards() gave {count!r}, expected a whole number, 0 or more")
+    """It says about how many images it encodes, if it declares the encoder, and trains networks on."""
+    passes = trial.plugin.forwards(trial.toy.count, trial.toy.size)
+    trained = trial.plugin.trained_on(trial.toy.count, trial.toy.size)
+    for name, count in (("forwards", passes), ("trained_on", trained)):
+        require(isinstance(count, int) and count >= 0, f"{name}() gave {count!r}, expected a whole number, 0 or more")
     uses = "encoder" in type(trial.plugin).needs
-    require(uses or count == 0, f'forwards() gave {count} without the need "encoder"')
-
-
-@check("return from costs() a bench.Cost for each kind of work, or (): `bench plan` times their samples")
-def check_costs(trial: DefenseTrial) -> str | None:
-    """Its costs differ in name, have an amount, and a sample that runs."""
-    costs = tuple(trial.plugin.costs(trial.toy.count, trial.toy.size))
-    names = [cost.what for cost in costs]
-    require(len(set(names)) == len(names), f"costs() names one twice: {names}")
-    needs, encoder = type(trial.plugin).needs, trial.encoder
-    for cost in costs:
-        require(math.isfinite(cost.amount) and cost.amount >= 0, f"the amount of {cost.what!r} is {cost.amount!r}")
-        units, run = cost.sample(ToyView(trial.planted, needs=needs, encoder=encoder))
-        require(units > 0, f"the sample of {cost.what!r} does {units!r} units, expected more than 0")
-        run()
-    return None if costs else "it tells no costs"
+    require(uses or passes == 0, f'forwards() gave {passes} without the need "encoder"')
 
 
 @check("handle the case that nothing is suspicious")
@@ -187,31 +171,6 @@ def check_resume(trial: DefenseTrial) -> str | None:
         "with all steps saved it gave another",
     )
     return None
-
-
-@check("judge images by what they show, not by their place; declare a search that draws them by place")
-def check_permutation(trial: DefenseTrial) -> None:
-    """Images in another order get the same verdict in that order."""
-    order = Seeds(trial.toy.seed, "permutation").numpy().permutation(trial.toy.count)
-    permuted = trial.verdict("permuted", trial.planted[torch.from_numpy(order)])
-    first = trial.first()
-    for part in PARTS:
-        one, other = getattr(first, part), getattr(permuted, part)
-        require((one is None) == (other is None), f"{part} is there in one order only")
-        if one is not None:
-            # Sums over images may be added up in another order, hence the tolerance.
-            same = np.allclose(one[order], other, rtol=1e-4, atol=1e-6, equal_nan=True)
-            require(same, f"{part} changes with the order of the images")
-
-
-@check("use what the view offers: no file of the store or the data set, no gc, no programs, no private attributes")
-def check_peeking(trial: DefenseTrial) -> None:
-    """Asked as a run asks it, in a thread of its own and watched, it touches nothing that it must not."""
-    trial.first()
-    store = user_cache_path("ssl-backdoor-bench", appauthor=False)
-    watch = Watch(trial.plugin.name, closed_paths(store, {}), code=code_of(trial.plugin))
-    view = ToyView(trial.planted, needs=type(trial.plugin).needs, encoder=trial.encoder)
-    trial.once("watched", lambda: sit(trial.plugin.clean, view, watch), "clean() (watched run)")
 
 
 @check("copy the encoder before changing anything of it, and take your hooks off again")
@@ -251,12 +210,9 @@ CHECKS: tuple[Check[Any], ...] = (
     check_boxes,
     check_facts,
     check_forwards,
-    check_costs,
     check_clean_data,
     check_same_seed,
     check_resume,
-    check_permutation,
-    check_peeking,
     check_encoder_kept,
     check_images_kept,
     check_global_state,

@@ -187,7 +187,7 @@ def through_disk(name: str, arrays: Any) -> Arrays:
         if not (isinstance(key, str) and isinstance(value, np.ndarray)) or value.dtype.hasobject:
             raise TypeError(f"step {name!r} gave {key!r}: {type(value).__name__}, expected arrays without objects")
     file = io.BytesIO()
-    np.savez(file, allow_pickle=False, **arrays)
+    np.savez(file, **arrays)  # none holds objects, see above; numpy before 2.1 takes allow_pickle for an array
     file.seek(0)
     with np.load(file, allow_pickle=False) as saved:
         return {key: saved[key] for key in saved.files}

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from bench import Seeds
-from bench.defenses.search.classifier import Training, TrainingData, train
+from bench.defenses.search.classifier import TrainingData, train
 from bench.defenses.search.clusters import Clusters, k_means
+from bench.defenses.search.defaults import scale
 from bench.defenses.search.flip_test import FlipTest
 from bench.defenses.search.masking import ActivationMasking
 from bench.defenses.search.quick import SEARCHES, quickened
@@ -96,6 +97,8 @@ def test_plain_loop(benchmark, clusters, noise, amount, plain_search, at_once):
 def test_poison_classifier(benchmark, noise, amount):
     images, iterations, truth = noise(64, 32), amount(20, 1), np.arange(8) < 4
     lesson = TrainingData(patches=images[:4, :, :9, :9], pool=np.arange(8, 64), held_out=images[:8], truth=truth)
-    training = Training(iterations=iterations, patches=(8, 12), margin=1)
+    training = scale(
+        32, 64, iterations=iterations, patch_min=8, patch_max=12, learning_rate=0.01, crops=1.0, decoys=0.0
+    )
     made = benchmark(train, Shown(images), lesson, training, Seeds(0), "member")
     assert len(made["f1"]) == 1

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.store.store import Store, write_arrays
+from bench.store import Store, write_arrays
 
 RECORDS = Path(__file__).parents[2] / "leaderboards" / "records"
 

@@ -11,7 +11,7 @@ from bench.cli import common, main as cli
 from bench.cli.store import size
 from bench.errors import BenchError
 from bench.records import record
-from bench.store.store import Store, check_can_write
+from bench.store import Store, check_can_write
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from rich.console import Console
 from bench.cli import common, main as cli
 from bench.matrix.forecast import Forecast
 from bench.matrix.graph import Graph
-from bench.store.store import Store
+from bench.store import Store
 
 FILE = """
 preset = "smoke"

@@ -73,9 +73,13 @@ def test_a_file_just_written_is_not_remembered(root, decoded, home, monkeypatch)
     assert not home.exists()
 
 
-def test_a_file_that_cannot_be_opened_is_named_and_not_remembered(root, home):
-    assert look(root, "gone.png") == [Checked("", "No such file or directory")]
-    assert look(root, "good.png", "gone.png")[0].fault == ""
+def test_what_cannot_be_opened_or_is_no_regular_file_is_named_and_not_remembered(root, home):
+    """Nothing waits for the other end of a pipe."""
+    os.mkfifo(root / "pipe.png")
+    (root / "device.png").symlink_to("/dev/zero")
+    names = ("good.png", "gone.png", "pipe.png", "device.png")
+    faults = ["", "No such file or directory", "no regular file", "no regular file"]
+    assert [each.fault for each in look(root, *names)] == faults
     (ledger,) = home.iterdir()
     assert list(json.loads(ledger.read_text())["files"]) == ["good.png"]
 
@@ -118,7 +122,7 @@ def test_a_full_disk_leaves_nothing_behind(root, home, monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checked.json, "dump", full)
+    monkeypatch.setattr("bench.store.files.sync", full)
     assert look(root, "good.png")[0].fault == ""
     assert list(home.iterdir()) == []
 

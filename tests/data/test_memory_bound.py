@@ -30,7 +30,7 @@ from bench.seeds import Seeds
 from bench.ssl.encoder import FrozenEncoder, normalised_features
 from bench.ssl.linear_probe import fit
 from bench.ssl.loader import resident
-from bench.ssl.probe_settings import ProbeSettings
+from bench.ssl.settings import ProbeSettings
 
 CPU = torch.device("cpu")
 MB = 1 << 20

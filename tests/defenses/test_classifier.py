@@ -5,7 +5,8 @@ from sklearn.metrics import f1_score as sklearn_f1, roc_auc_score
 
 from bench import BenchError, Seeds
 from bench.defenses.search import classifier
-from bench.defenses.search.classifier import Training, TrainingData, build, ensemble, f1_score, split, train
+from bench.defenses.search.classifier import TrainingData, build, ensemble, f1_score, split, train
+from bench.defenses.search.defaults import scale
 
 
 class TestSplit:
@@ -78,26 +79,40 @@ def _lesson(planted):
     )
 
 
-TRAINING = Training(iterations=100, patches=(6, 7), margin=0, learning_rate=0.04, crops=0.0)
+def training(**changes):
+    """Settings of the classifier for the planted images."""
+    given = {
+        "patch_min": 3,
+        "patch_max": 5,
+        "margin": 1,
+        "learning_rate": 0.01,
+        "crops": 1.0,
+        "decoys": 0.0,
+        "batch": 100,
+    }
+    return scale(16, 240, **{**given, **changes})
+
+
+TRAINING = training(iterations=100, patch_min=6, patch_max=7, margin=0, learning_rate=0.04, crops=0.0)
 
 
 class TestTraining:
     def test_it_learns_a_planted_patch(self, planted, toy_view):
         view = toy_view(planted.images, None, 1)
-        opinion = ensemble(view, _lesson(planted), TRAINING, 1, 100)
+        opinion = ensemble(view, _lesson(planted), TRAINING, 1)
         assert opinion.probability.shape == (240,)
         assert 0 <= opinion.probability.min() <= opinion.probability.max() <= 1
         assert roc_auc_score(planted.poisoned, opinion.probability) > 0.9
         assert [len(history) for history in opinion.f1] == [5]
 
     def test_killed_between_members_it_ends_the_same(self, planted, toy_view):
-        short, lesson = Training(iterations=3, patches=(3, 5), margin=1), _lesson(planted)
-        whole = ensemble(toy_view(planted.images, None, 1), lesson, short, 2, 100)
+        short, lesson = training(iterations=3), _lesson(planted)
+        whole = ensemble(toy_view(planted.images, None, 1), lesson, short, 2)
         view = toy_view(planted.images, None, 1, stop="classifier-1")
         with pytest.raises(KeyboardInterrupt):
-            ensemble(view, lesson, short, 2, 100)
+            ensemble(view, lesson, short, 2)
         view.stop = None
-        again = ensemble(view, lesson, short, 2, 100)
+        again = ensemble(view, lesson, short, 2)
         np.testing.assert_array_equal(whole.probability, again.probability)
         assert view.computed == ["classifier-0", "classifier-1", "classifier-judgement"]
 
@@ -110,12 +125,8 @@ class TestTraining:
 
     def test_the_global_generator_is_left_alone(self, planted, toy_view):
         before = torch.get_rng_state()
-        train(toy_view(planted.images, None, 1), _lesson(planted), _short(2), Seeds(0), "one")
+        train(toy_view(planted.images, None, 1), _lesson(planted), training(iterations=2), Seeds(0), "one")
         assert torch.equal(torch.get_rng_state(), before)
-
-
-def _short(iterations):
-    return Training(iterations=iterations, patches=(3, 5), margin=1)
 
 
 class TestEarlyStopping:
@@ -129,7 +140,7 @@ class TestEarlyStopping:
             values = iter(script)
             monkeypatch.setattr(classifier, "f1_score", lambda truth, found: next(values))
             view = toy_view(planted.images, None, 1)
-            return train(view, _lesson(planted), _short(iterations), Seeds(0), "one")["f1"].tolist()
+            return train(view, _lesson(planted), training(iterations=iterations), Seeds(0), "one")["f1"].tolist()
 
         return run
 

@@ -7,15 +7,15 @@ import pytest
 import torch
 
 from bench.estimate import profiling
-from bench.estimate.profiling import Part, counted, machine_peak, part
-from bench.pipeline.stages import Machine
+from bench.estimate.profiling import RowFunction, counted, machine_peak, part
+from bench.pipeline.stage import Machine
 from bench.plugins.manager import Plugins
 
 CPU = torch.device("cpu")
 
 
 def made(title="a", seconds=2.0, images=10, operations=100, memory=50.0):
-    return Part(title=title, seconds=seconds, images=images, operations=operations, memory=memory)
+    return RowFunction(title=title, seconds=seconds, images=images, operations=operations, memory=memory)
 
 
 def test_rates_and_shares_by_hand():

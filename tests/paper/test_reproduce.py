@@ -12,11 +12,11 @@ from bench.cli.reproduce import text
 from bench.errors import BenchError
 from bench.matrix.cell import RunContext
 from bench.paper import reproduce
-from bench.paper.reproduce import Records, Reproduction
-from bench.pipeline.stages import Machine
+from bench.paper.reproduce import RecordsByRun, Reproduction
+from bench.pipeline.stage import Machine
 from bench.records import record
 from bench.records.build import build_record
-from bench.store.store import Store
+from bench.store import Store
 
 
 @pytest.fixture
@@ -43,8 +43,8 @@ def lines(shop):
     """lines(table, preset, records, *settings) -> (all that is printed, the cells of each line of its tables)."""
 
     def show(table, preset, records=(), *settings, seeds=1):
-        blocks = Reproduction(shop, table, range(seeds), settings).blocks(preset)
-        shown = text("tableX", blocks, Records(records, shop), seeds)
+        tables = Reproduction(shop, table, range(seeds), settings).tables(preset)
+        shown = text("tableX", tables, RecordsByRun(records, shop), seeds)
         rows = [
             [part.strip() for part in line.split("|")[1:-1]] for line in shown.splitlines() if line.startswith("| ")
         ]

@@ -20,7 +20,7 @@ from bench.errors import BenchError
 from bench.parallel import nodes
 from bench.parallel.nodes import Meeting, Parted, Party, _seat
 from bench.pipeline.runner import follow, make_stage
-from bench.pipeline.stages import Machine
+from bench.pipeline.stage import Machine
 
 PATIENCE = 2.0
 COMMAND = ["run", "--preset", "smoke", "--defense", "none", "--accelerator", "cpu"]

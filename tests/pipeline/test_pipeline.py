@@ -17,7 +17,7 @@ from bench.pipeline.runner import make_stages
 from bench.records.build import build_record
 from bench.ssl import encoder, linear_probe as probe, train
 from bench.ssl.import_weights import Checkpoint
-from bench.store.store import Store, read_arrays
+from bench.store import Store, read_arrays
 
 FIRST = ("poison", "threat", "threat_probe", "clean")
 

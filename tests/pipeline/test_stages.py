@@ -10,9 +10,12 @@ import torch
 
 from bench.api import Attack, Poison, Verdict
 from bench.errors import BenchError
-from bench.pipeline import stages as module
-from bench.pipeline.stages import Machine, Stage, check_verdict, kept_digest, poison_stage, pretrain_stage, read_verdict
-from bench.store.store import Store
+from bench.isolation.verdict import check_verdict, kept_digest, read_verdict
+from bench.pipeline import stage as stage_module
+from bench.pipeline.poison import poison_stage
+from bench.pipeline.pretrain import pretrain_stage
+from bench.pipeline.stage import Machine, Stage
+from bench.store import Store
 
 
 def verdict(**changes):
@@ -77,7 +80,7 @@ def test_a_key_follows_from_name_config_and_inputs_alone():
 
 def test_a_new_version_of_a_stages_code_makes_a_new_key(monkeypatch):
     before = stage().key
-    monkeypatch.setitem(module.VERSIONS, "probe", 2)
+    monkeypatch.setitem(stage_module.VERSIONS, "probe", 2)
     assert stage().key != before
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench import BenchError, Cost, Defense, Verdict
+from bench import BenchError, Defense, Verdict
 from bench.plugins.contract.checks import CHECKS, ToyView, assert_contract, contract, kind_of, run_checks
 from bench.plugins.contract.kit import COMMON
 
@@ -156,20 +156,12 @@ class Boast(Far):
         return count / 2
 
 
-@mutant("costs")
-class Twice(Far):
-    """Tells one cost twice."""
-
-    def costs(self, count, size):
-        return (Cost("encoding", count, lambda view: (1, list)),) * 2
-
-
-@mutant("costs")
+@mutant("forwards")
 class Idle(Far):
-    """Times a sample of nothing."""
+    """Gives a negative number of images that it trains on."""
 
-    def costs(self, count, size):
-        return (Cost("encoding", count, lambda view: (0, list)),)
+    def trained_on(self, count, size):
+        return -count
 
 
 @mutant("encoder_kept")

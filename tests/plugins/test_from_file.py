@@ -70,8 +70,8 @@ def test_stages_are_named_by_it(file, workshop):
     """The key of the clean stage, not only what is recorded."""
     from bench.config.config import load_config
     from bench.pipeline.pipeline import Pipeline
-    from bench.pipeline.stages import Machine
-    from bench.store.store import Store
+    from bench.pipeline.stage import Machine
+    from bench.store import Store
 
     def keys(path):
         config = load_config(load_plugins([path]), "smoke", choices={"defense": "mine"})

@@ -10,15 +10,13 @@ from types import SimpleNamespace
 import pytest
 
 from bench.errors import BenchError
-from bench.pipeline.events import Trackers
-from bench.pipeline.stages import Stage
 from bench.plugins.from_file import load_plugins
 from bench.plugins.manager import Plugins
 from bench.plugins.tensorboard import TensorBoard, numbers_of
 
 PAGE = Path(__file__).parents[2] / "docs" / "trackers.md"
 EXAMPLES = dict(re.findall(r"```python\n# (\w+\.py)\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.S))
-STAGE = Stage(name="pretrain", title="train", config={}, inputs={}, make=lambda *_: None)
+STAGE = {"stage": "pretrain", "key": "k", "title": "train"}
 CONFIG = {"seed": 3, "attack": {"name": "htba"}, "defense": {"name": "poisoncam"}}
 ROW = {"clean": {"acc": 70.0, "asr": 1.0}, "poisoned": {"acc": 60.0, "asr": 40.5}}
 RECORD = {"metrics": {"none": ROW, "defended": {**ROW, "per_trigger": [ROW]}, "detection": {"auroc": None}}}
@@ -26,14 +24,13 @@ RECORD = {"metrics": {"none": ROW, "defended": {**ROW, "per_trigger": [ROW]}, "d
 
 def play(plugins):
     """A run of one training of two steps."""
-    trackers = Trackers(plugins)
-    trackers.run_started(CONFIG)
-    trackers.started(STAGE, False)
+    plugins.notify("run_started", config=CONFIG)
+    plugins.notify("stage_started", **STAGE, cached=False)
     for step, loss in ((1, 2.5), (2, 1.5)):
-        trackers.progressed(STAGE, "steps", step, 2)
-        trackers.measured(STAGE, step, {"loss": loss, "learning rate": 0.1})
-    trackers.finished(STAGE, 7.0)
-    trackers.run_finished(RECORD)
+        plugins.notify("stage_progress", **STAGE, what="steps", done=step, total=2)
+        plugins.notify("stage_measured", **STAGE, step=step, numbers={"loss": loss, "learning rate": 0.1})
+    plugins.notify("stage_finished", **STAGE, seconds=7.0)
+    plugins.notify("run_finished", record=RECORD)
 
 
 def accumulated(folder):

@@ -10,7 +10,7 @@ from bench.data.manifest import Manifest
 from bench.pipeline.runner import make_stage
 from bench.records import record
 from bench.records.build import build_record
-from bench.store.store import read_arrays, write_arrays
+from bench.store import read_arrays, write_arrays
 
 
 @pytest.fixture(scope="module")

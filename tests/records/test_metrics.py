@@ -16,7 +16,7 @@ from bench.records.metrics import (
     of_each_trigger,
     overlap,
 )
-from bench.store.store import canonical
+from bench.store import canonical
 
 quick = settings(deadline=None, max_examples=60)
 NAN, INF = float("nan"), float("inf")

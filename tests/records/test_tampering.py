@@ -19,7 +19,7 @@ from bench.records.metrics import METRIC_VERSION
 from bench.records.record import validate
 from bench.records.verify import faults, numbers
 from bench.seeds import Seeds
-from bench.store.store import digest
+from bench.store import digest
 
 CLASSES, TARGETS, TRAIN, VAL, SIZE = ("owl", "fox", "elk", "emu"), (0, 2), 32, 12, 16
 DRAW = np.random.default_rng(5)

@@ -12,13 +12,16 @@ from bench.errors import BenchError
 from bench.scan import reading
 from bench.scan.listing import find_files
 from bench.scan.reading import Gathered, images_stage
-from bench.store.store import Store
+from bench.store import Store
 
 
 def read(folder, tmp_path, size=8, said=None):
     stage = images_stage(find_files(folder), size)
     report = lambda what, done, total: said.append((what, done, total)) if said is not None else None  # noqa: E731
-    return Gathered(Store(tmp_path / "store").make(stage.name, stage.key, lambda making: stage.make(making, report)))
+    store = Store(tmp_path / "store")
+    with store.open(stage.name, stage.key) as making:
+        stage.make(making, report)
+    return Gathered(store.find(stage.name, stage.key))
 
 
 def by_file(gathered):

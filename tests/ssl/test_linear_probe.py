@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from bench.errors import BenchError
 from bench.seeds import Seeds
 from bench.ssl.linear_probe import fit, labelled_subset
-from bench.ssl.probe_settings import ProbeSettings
+from bench.ssl.settings import ProbeSettings
 
 SEEDS = Seeds(0)
 QUICK = ProbeSettings(epochs=10, batch=16)

@@ -27,7 +27,7 @@ from bench.errors import BenchError
 from bench.parallel.nodes import Meeting, Parted
 from bench.seeds import Seeds
 from bench.ssl import train as module
-from bench.ssl.learners.moco_v3 import MoCoLearner
+from bench.ssl.learner import MomentumLearner
 from bench.ssl.moco_v3 import MoCoV3
 from bench.ssl.settings import EncoderSettings, TrainSettings, ViewSettings
 from bench.ssl.train import Job, make_learner, make_views, pretrain, resolve_precision, view_specs
@@ -410,6 +410,6 @@ def test_a_training_change_reaches_the_loss(tmp_path, unbroken):
 
 
 def test_an_ssl_method_that_takes_no_mixed_views(tmp_path, monkeypatch):
-    monkeypatch.setattr(MoCoLearner, "forward", lambda self, views: views[0].sum())
+    monkeypatch.setattr(MomentumLearner, "forward", lambda self, views: views[0].sum())
     with pytest.raises(BenchError, match="SSL method 'moco_v3' cannot train with 'swap'"):
         make_learner(dataclasses.replace(job(tmp_path), change=Swap()))

@@ -18,7 +18,7 @@ from bench.records.redact import one_line, without_paths
 from bench.report import run_page, title_of
 from bench.report.controls import Neighbours
 from bench.report.html import render
-from bench.store.store import digest
+from bench.store import digest
 
 from .tables import board_values
 

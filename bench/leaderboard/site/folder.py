@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bench.errors import BenchError
-from bench.store.store import write_bytes
+from bench.store import write_bytes
 
 INDEX, MARK = "index.html", b'<header id="bench-leaderboard">'
 _OURS = re.compile(r"(runs/[A-Za-z0-9_+-]+\.(html|json)|reported/[A-Za-z0-9_+-]*\.csv)")

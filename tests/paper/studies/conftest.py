@@ -15,9 +15,9 @@ def scenes(workshop):
 def planner(scenes, tmp_path):
     """planner(store=..., settings=(), seeds=()) -> a Planner of the preset `smoke`."""
     from bench.paper.studies.plan import Planner
-    from bench.pipeline.stages import Machine
+    from bench.pipeline.stage import Machine
     from bench.plugins.manager import Plugins
-    from bench.store.store import Store
+    from bench.store import Store
 
     def make(store=tmp_path / "empty", settings=(), seeds=(), preset="smoke", plugins=None):
         made = Planner(
