@@ -101,7 +101,7 @@ def open_pipeline(config: Config, store: Path | None, machine: Machine | None = 
 
     machine = machine or Machine(accelerator="auto")
     dataset = config.dataset.load()
-    if machine.party is None or machine.party.leads:
+    if machine.group is None or machine.group.leads:
         warn_of_skipped(dataset)
     return Pipeline(config, dataset, open_store(store), machine)
 

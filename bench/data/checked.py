@@ -88,7 +88,7 @@ class Ledger:
 
 
 def check_bytes(data: bytes) -> Checked:
-    """Hash `data` and decode it whole."""
+    """Hash `data` and decode all of it."""
     from .decode import Unreadable, open_rgb
 
     digest = hashlib.sha256(data).hexdigest()

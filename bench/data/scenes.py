@@ -29,7 +29,7 @@ KEPT = 20_000
 """Splits up to this size are drawn once, when they are first read, and kept; of larger ones only so many images enter
 the fingerprint (their law is in it through the options, and image i never depends on the others)."""
 KEPT_BYTES = 2 << 30
-"""A split of more is drawn anew whenever it is requested, however few images it has."""
+"""A split of more is drawn again whenever it is requested, however few images it has."""
 
 Field = NDArray[np.floating[Any]]
 Mask = NDArray[np.bool_]

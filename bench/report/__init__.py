@@ -1,5 +1,8 @@
-"""What happened in one run? One HTML page (`page.report`), a picture, and the table in a terminal.
+"""What happened in a run? One HTML page: five sentences, every number, the images behind them, where it came from.
 
-The page says what happened in five sentences, every number, the images behind them, and where it came from. The same
-record, artifacts and records beside it give the same bytes.
+The same record, artifacts and records beside it give the same bytes.
 """
+
+from .page import report, run_page, title_of
+
+__all__ = ["report", "run_page", "title_of"]

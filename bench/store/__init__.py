@@ -15,11 +15,11 @@ from .files import (
     writing,
 )
 from .hashing import canonical, check_json, digest, key_of
-from .store import Entry, Store
+from .store import Store, StoreEntry
 
 __all__ = [
     "ArtifactBuilder",
-    "Entry",
+    "StoreEntry",
     "StepCache",
     "Store",
     "cache_folder",

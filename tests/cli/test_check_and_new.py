@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 
 import pytest
 
@@ -76,7 +75,7 @@ def test_check_of_a_plugin_that_holds(bench):
     lines = out.splitlines()
     assert lines[0] == "defense 'mine' (mine.py): Mine(share=0.2)"
     assert "  held    same_seed        The same seed gives the same verdict." in lines
-    assert re.match(r"all \d+ properties hold \(", lines[-1])
+    assert lines[-1].startswith("all 18 properties hold (")
     assert "To mend" not in out
 
 
@@ -87,7 +86,7 @@ def test_check_of_one_that_breaks_its_contract(bench):
     assert broken == ["same_seed", "global_state"]
     assert "NumPy's global generator" in out
     assert "To mend: draw from view.seeds(...) only" in out
-    assert re.search(r"\n2 of \d+ properties do not hold \(", out)
+    assert "2 of 18 properties do not hold (" in out
     assert "defense 'careless' (mine.py): Careless(share=0.2)" in out
 
 

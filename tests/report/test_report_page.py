@@ -199,11 +199,7 @@ def settled(workshop, copied, monkeypatch, **choices):
     pipeline = workshop.pipeline(store=copied, **choices)
     from bench.pipeline.runner import make_stage
 
-    class Nobody:
-        def __getattr__(self, name):
-            return lambda *_: None
-
-    make_stage(pipeline.clean, pipeline.store, Nobody())
+    make_stage(pipeline.clean, pipeline.store, lambda *_, **__: None)
     monkeypatch.setattr(type(pipeline), "retrain", pipeline.threat)
     monkeypatch.setattr(type(pipeline), "defended_probe", pipeline.threat_probe)
     return pipeline, build_record(pipeline)

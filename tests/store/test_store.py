@@ -233,7 +233,6 @@ def test_real_write_limit_in_every_writer(tmp_path):
         import numpy as np
         from bench.errors import BenchError
         from bench.store import write_arrays, write_bytes, write_json
-        from bench.store import write_arrays, write_bytes, write_json, write_tensors
         resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
         root, big = Path(sys.argv[1]), 1_000_000
         for name, write in {
