@@ -42,8 +42,8 @@ def scan(
     from bench.scan.encoders import choose
     from bench.scan.forecast import forecast
     from bench.scan.listing import find_files
-    from bench.scan.report import check_output, eyes, summary, write_report
-    from bench.scan.result import Result
+    from bench.scan.report import check_output, opening, summary, write_report
+    from bench.scan.result import ScanResult
     from bench.scan.scan import Scan
 
     common.show_log()
@@ -54,7 +54,7 @@ def scan(
     plugins = load_plugins(plugin or ())
     wanted: dict[str, Any] = {"train": train, "encoder": encoder, "defense": defense, "seed": seed, "size": size}
     chosen = choose(plugins, len(listing.names), settings=settings or (), **wanted)
-    common.say(f"{len(listing.names):,} files; {eyes(chosen)}")
+    common.say(f"{len(listing.names):,} files; {opening(chosen)}")
     scan = Scan(listing, chosen, common.open_store(store), Machine(accelerator=accelerator, devices=devices))
     with Terminal(common.out) as terminal:
         plugins.add(terminal)
@@ -62,7 +62,7 @@ def scan(
         if not all(scan.made(stage) for stage in (scan.encoder, scan.search)):
             common.say(f"       {forecast(scan)}")
         scan.judge(plugins.notify)
-    result = Result(scan)
+    result = ScanResult(scan)
     write_report(result, target)
     for line in ("", *summary(result, target)):
         common.say(line)
