@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from bench.records.redact import one_line
+
 from . import escaping as text
 from .rows import UNDEFINED
 from .tables import BoardLine, Leaderboard
@@ -41,5 +43,5 @@ def _table(table: Leaderboard, lines: Sequence[BoardLine], columns: Mapping[str,
 
 def _row(line: BoardLine, columns: Mapping[str, str]) -> str:
     cells = [line.label, line.status, str(line.seeds or UNDEFINED), *map(line.cell, columns.values())]
-    records = " ".join(text.plain(result.source) for result in line.results if result.source)
+    records = " ".join(one_line(result.source) for result in line.results if result.source)
     return f"{' & '.join(map(text.latex, cells))} \\\\" + (f" % {records}" if records else "")

@@ -13,7 +13,7 @@ from .rows import GAP, SECONDS
 from .tables import BoardLine, Leaderboard
 
 WORDS = {
-    **{metric.title.format(k="k"): f"{metric.help}." for metric in METRICS if metric.board},
+    **{metric.title.format(k="k"): metric.help for metric in METRICS if metric.board},
     "triggered": "the same with the trigger in each image.",
     GAP: "the triggered ASR that the line takes away, in percent of what removing exactly the poisoned images (the "
     "oracle) takes away.",

@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from statistics import fmean, stdev
+from typing import Any, NamedTuple
 
 from bench.records.record import MEASURED, Record
 
-from .rows import FOUND, GAP, LOST, NONE, OF_STAGE, PLACED, RATES, SECONDS, SEED, UNDEFINED, Group, rows
-
-if TYPE_CHECKING:
-    import pandas as pd
+from .rows import FOUND, GAP, NONE, PLACED, RATES, SECONDS, UNDEFINED, Group, RunRow, rows
 
 K = 10  # the k shown, or the largest below it that every locating record of a table has
 REPORTED = "paper-reported"
@@ -115,9 +113,10 @@ def tables(records: Iterable[Record], sources: Iterable[str] = ()) -> list[Leade
     "none" comes first, then by rising ASR under the trigger; controls come last. What was measured here is never
     averaged with what was sent in.
     """
-    every = rows(records, sources)
-    parts = {Group._make(key): part for key, part in every.groupby(list(Group._fields), sort=True)}
-    return [_table(group, _title(group, parts), part) for group, part in parts.items()]
+    parts: dict[Group, list[RunRow]] = {}
+    for row in rows(records, sources):
+        parts.setdefault(row.group, []).append(row)
+    return [_table(group, _title(group, parts), parts[group]) for group in sorted(parts)]
 
 
 def _title(group: Group, groups: Iterable[Group]) -> str:
@@ -144,37 +143,48 @@ def _merged(every: Iterable[Mapping[str, float]]) -> dict[str, float]:
     return {key: seconds for stages in every for key, seconds in stages.items()}
 
 
-def _table(group: Group, title: str, part: pd.DataFrame) -> Leaderboard:
-    own = part[part["status"] == MEASURED]
-    lines = [_line(key, same) for key, same in part.groupby(["defense", "settings", "status"])]
+def _table(group: Group, title: str, part: Sequence[RunRow]) -> Leaderboard:
+    own = [row for row in part if row.status == MEASURED]
+    alike: dict[tuple[str, str, str], list[RunRow]] = {}
+    for row in part:
+        alike.setdefault((row.defense, row.settings, row.status), []).append(row)
+    lines = [_line(same) for same in alike.values()]
     took = f"{hours(lines):.1f} hours of computing in all, a stage that rows share counted once"
     return Leaderboard(
         title=title,
         note=f"Dataset fingerprint {group.fingerprint[:12]}, metric version {group.metric_version}. {took}.",
         group=group,
-        k=_common_k(own if len(own) else part),
+        k=_common_k(own or part),
         lines=tuple(sorted(lines, key=_rank)),
     )
 
 
-def _line(key: Any, same: pd.DataFrame) -> BoardLine:
-    defense, settings, status = key
-    more = (name for name in same.columns if name[0].isdigit() or name.startswith((OF_STAGE, LOST)))
-    names = [*RATES, GAP, *FOUND, SECONDS, *more]
-    by_seed = same[names].astype(float).groupby(same[SEED]).mean()
-    results = sorted({SeedResult(int(seed), source) for seed, source in zip(same[SEED], same["source"], strict=True)})
+def _line(same: Sequence[RunRow]) -> BoardLine:
+    """The line of rows that differ in their seeds; several of one seed are one, their mean."""
+    first, names = same[0], dict.fromkeys(name for row in same for name in row.values)
+    by_seed = {
+        seed: {name: _mean(row.values.get(name) for row in same if row.seed == seed) for name in names}
+        for seed in sorted({row.seed for row in same})
+    }
+    columns = {name: [values[name] for values in by_seed.values() if not math.isnan(values[name])] for name in names}
     return BoardLine(
-        defense=defense,
-        settings=settings,
-        status=status,
-        control=bool(same["control"].any()),
-        results=tuple(results),
-        mean={str(name): float(value) for name, value in by_seed.mean().items()},
-        spread={str(name): float(value) for name, value in by_seed.std().items()},
-        by_seed={int(str(seed)): {str(name): float(row[name]) for name in names} for seed, row in by_seed.iterrows()},
-        config=dict(same["config"].iloc[0]),
-        stages=_merged(same["stages"]),
+        defense=first.defense,
+        settings=first.settings,
+        status=first.status,
+        control=any(row.control for row in same),
+        results=tuple(sorted({SeedResult(row.seed, row.source) for row in same})),
+        mean={name: _mean(values) for name, values in columns.items()},
+        spread={name: stdev(values) if len(values) > 1 else math.nan for name, values in columns.items()},
+        by_seed=by_seed,
+        config=first.config,
+        stages=_merged(row.stages for row in same),
     )
+
+
+def _mean(values: Iterable[float | None]) -> float:
+    """Of the values that are defined; NaN where none is."""
+    defined = [float(value) for value in values if value is not None]
+    return fmean(defined) if defined else math.nan
 
 
 def _rank(line: BoardLine) -> tuple[Any, ...]:
@@ -185,12 +195,10 @@ def _rank(line: BoardLine) -> tuple[Any, ...]:
     return *place, line.defense, line.settings, line.status
 
 
-def _common_k(part: pd.DataFrame) -> int:
+def _common_k(part: Sequence[RunRow]) -> int:
     """The largest k up to K for which every locating row has numbers; K where none locates."""
-    counted = {int(name.partition(".")[0]): name for name in part.columns if name.endswith(".accuracy")}
-    there = part[list(counted.values())].notna()
-    located = there[there.any(axis=1)]
-    return max((k for k, name in counted.items() if k <= K and len(located) and located[name].all()), default=K)
+    found = [{int(name.partition(".")[0]) for name in row.values if name.endswith(".accuracy")} for row in part]
+    return max((k for k in set.intersection(*filter(None, found)) if k <= K), default=K) if any(found) else K
 
 
 def _cell(column: str, mean: float, spread: float) -> str:
@@ -204,8 +212,7 @@ def _cell(column: str, mean: float, spread: float) -> str:
 
 def digits_of(column: str, single: bool) -> int:
     """Digits behind the point of a column's number. single: one value, not a mean over several."""
-    counted = column == "removed" or column.startswith(LOST)
-    return 0 if column.startswith(SECONDS) or (counted and single) else 1
+    return 0 if column == SECONDS or (column == "removed" and single) else 1
 
 
 def filled(lines: Sequence[BoardLine], columns: Mapping[str, str]) -> dict[str, str]:

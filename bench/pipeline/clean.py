@@ -16,7 +16,7 @@ from bench.isolation.job import Job
 from bench.isolation.process import IsolatedDefense
 from bench.isolation.verdict import write_verdict
 from bench.plugins.identity import identity
-from bench.store import ArtifactBuilder, digest
+from bench.store import ArtifactBuilder, digest, user_cache
 
 from .pretrain import EncoderSource
 from .stage import Machine, ProgressReport, Stage
@@ -97,9 +97,7 @@ class DefenseTask:
 def closed_paths(store: Path, options: Mapping[str, object]) -> list[Path]:
     """What holds truth on this machine: the store, what is known of checked files, and whatever files and folders the
     data set's `options` name."""
-    import platformdirs
-
-    found = [store, platformdirs.user_cache_path("ssl-backdoor-bench", appauthor=False)]
+    found = [store, *filter(None, [user_cache()])]
     found += [Path(os.environ[name]) for name in ("BENCH_STORE", "BENCH_CACHE") if os.environ.get(name)]
     return found + existing(options)
 

@@ -1,8 +1,8 @@
 """What is measured: the table METRICS, and the functions that compute its numbers from stored predictions and
 verdicts. Pure NumPy.
 
-To add a metric, add an entry to METRICS and its function. The record, its schema, the leaderboards (every format), the
-page of a run and its glossary take what they show from there.
+To add a metric, write its function here, under `@metric`. The record, its schema, the leaderboards (every format), the
+page of a run and its glossary take what they show from METRICS.
 
 Shares are percent from 0 to 100. What is undefined (a share of nothing) is None, null in JSON. Every function reads
 plain arrays, so the same stored arrays give the same numbers again. Whoever changes what a number means raises
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, SupportsFloat
+from typing import Any, SupportsFloat, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,13 +23,9 @@ from bench.errors import BenchError
 
 METRIC_VERSION = 1
 KS = (5, 10, 20, 50, 100, 500)
-PARTS = CLEAN, TRIGGERED, DETECTION, OF_TRIGGER, LOCALISATION = (
-    "clean",
-    "poisoned",
-    "detection",
-    "per_trigger",
-    "localisation",
-)
+CLEAN, TRIGGERED, DETECTION, OF_TRIGGER, LOCALISATION = "clean", "poisoned", "detection", "per_trigger", "localisation"
+RATES = (CLEAN, TRIGGERED)
+PARTS = (CLEAN, TRIGGERED, DETECTION, OF_TRIGGER, LOCALISATION)
 """The parts of a record's "metrics" that hold numbers: predictions of clean and of triggered validation images (with
 and without the defense), what was removed, what was removed of one of several triggers, and the top-k images."""
 PERCENT, IMAGES = "%", "images"
@@ -39,6 +35,45 @@ Number = float | int | None
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """A number of a record.
+
+    name: its key in the record. title: its heading in tables; "{k}" stands for k. words: what it is, as a row's label
+    says it. unit: PERCENT or IMAGES. higher_is_better: None where neither is. help: its definition in one line. where:
+    the parts of "metrics" that hold it. value: computes it from what `_measured` is given for such a part. board:
+    leaderboards show it. required: every record has it; others may lack it, as older ones do.
+    """
+
+    name: str
+    title: str
+    words: str
+    where: tuple[str, ...]
+    help: str
+    value: Callable[[Any], Number]
+    unit: str = PERCENT
+    higher_is_better: bool | None = True
+    board: bool = True
+    required: bool = True
+
+
+METRICS: list[Metric] = []
+"""Every metric, in the order in which they are shown."""
+_F = TypeVar("_F", bound=Callable[[Any], Number])
+
+
+def metric(title: str, words: str, *where: str, name: str = "", **facts: Any) -> Callable[[_F], _F]:
+    """Add the decorated function to METRICS; its docstring is the metric's help, its name the key in a record."""
+
+    def added(value: _F) -> _F:
+        known = name or value.__name__
+        text = " ".join((value.__doc__ or "").split())
+        METRICS.append(Metric(name=known, title=title, words=words, where=where, help=text, value=value, **facts))
+        return value
+
+    return added
 
 
 def percent(part: SupportsFloat, whole: SupportsFloat) -> float | None:
@@ -64,23 +99,48 @@ class Answers:
     right_before: Bools
 
 
+@metric("ACC", "classified rightly (ACC)", *RATES)
 def acc(answers: Answers) -> Number:
+    """Accuracy: share of the validation images whose class a linear classifier on the encoder predicts."""
     return percent(np.count_nonzero(answers.right), len(answers.right))
 
 
+@metric("ASR", "taken for the target class (ASR)", *RATES, higher_is_better=False)
 def asr(answers: Answers) -> Number:
+    """Attack success rate: share of the images of other classes that are taken for the target class."""
     return _share(answers.hit, answers.other)
 
 
+@metric("ASR of all", "ASR over all images", *RATES, higher_is_better=False, board=False, required=False)
 def asr_all(answers: Answers) -> Number:
+    """Share of all images, those of the target class included, that are taken for the target class."""
     return percent(np.count_nonzero(answers.hit), len(answers.hit))
 
 
+@metric(
+    "ASR of right ones",
+    "ASR over images classified rightly without a trigger",
+    *RATES,
+    higher_is_better=False,
+    board=False,
+    required=False,
+)
 def asr_correct(answers: Answers) -> Number:
+    """Attack success rate over the images of other classes that are classified rightly without a trigger."""
     return _share(answers.hit, answers.other & answers.right_before)
 
 
+@metric(
+    "false positives",
+    "taken for the target class (number of images)",
+    *RATES,
+    unit=IMAGES,
+    higher_is_better=False,
+    board=False,
+    required=False,
+)
 def false_positives(answers: Answers) -> Number:
+    """Number of images of other classes that are taken for the target class (Table III of the paper)."""
     return int(np.count_nonzero(answers.hit & answers.other))
 
 
@@ -97,32 +157,47 @@ class Removal:
     score: Floats | None
 
 
+@metric("poisoned", "images poisoned", OF_TRIGGER, unit=IMAGES, higher_is_better=None, board=False)
+def poisoned(removal: Removal) -> Number:
+    """Number of training images that carry this trigger."""
+    return int(np.count_nonzero(removal.poisoned))
+
+
+@metric("removed", "images removed", DETECTION, unit=IMAGES, higher_is_better=None)
 def removed(removal: Removal) -> Number:
+    """Number of training images removed."""
     return int(np.count_nonzero(removal.removed))
 
 
+@metric("of these removed", "poisoned images removed", OF_TRIGGER, name="removed", unit=IMAGES, board=False)
+def poisoned_removed(removal: Removal) -> Number:
+    """Number of the images that carry this trigger that are removed."""
+    return int(np.count_nonzero(removal.removed & removal.poisoned))
+
+
+@metric("precision", "precision of the removal", DETECTION)
 def precision(removal: Removal) -> Number:
+    """Share of the removed images that are poisoned."""
     return _share(removal.poisoned, removal.removed)
 
 
+@metric("recall", "recall of the removal", DETECTION, OF_TRIGGER)
 def recall(removal: Removal) -> Number:
+    """Share of the poisoned images that are removed."""
     return _share(removal.removed, removal.poisoned)
 
 
+@metric("F1", "F1 of the removal", DETECTION)
 def f1(removal: Removal) -> Number:
+    """Harmonic mean of precision and recall."""
     found = np.count_nonzero(removal.removed & removal.poisoned)
     return percent(2 * found, np.count_nonzero(removal.removed) + np.count_nonzero(removal.poisoned))
 
 
-def carriers(removal: Removal) -> Number:
-    return int(np.count_nonzero(removal.poisoned))
-
-
-def carriers_removed(removal: Removal) -> Number:
-    return int(np.count_nonzero(removal.removed & removal.poisoned))
-
-
+@metric("AUROC", "area under the ROC curve of the score", DETECTION, OF_TRIGGER)
 def auroc(removal: Removal) -> Number:
+    """Area under the ROC curve of the score: how often a poisoned image scores higher than a clean one, ties counted
+    half; 50 % is guessing."""
     counts = _by_score(removal)
     if counts is None:
         return None
@@ -131,7 +206,9 @@ def auroc(removal: Removal) -> Number:
     return percent(np.sum(hits * (misses_below + misses / 2)), hits.sum() * misses.sum())
 
 
+@metric("AP", "average precision of the score", DETECTION)
 def average_precision(removal: Removal) -> Number:
+    """Average precision of the score: mean of its precision at each score, weighted by the recall gained there."""
     counts = _by_score(removal)
     if counts is None:
         return None
@@ -167,213 +244,36 @@ class Top:
     cr: Floats
 
 
-def top_accuracy(top: Top) -> Number:
+@metric("top-{k}", "poisoned", LOCALISATION)
+def accuracy(top: Top) -> Number:
+    """Share of the k images with the highest trigger score that are poisoned."""
     return percent(np.count_nonzero(top.poisoned), len(top.poisoned))
 
 
-def top_iou(top: Top) -> Number:
-    return percent(top.iou.sum(), len(top.iou))
-
-
-def top_cr(top: Top) -> Number:
-    return percent(top.cr.sum(), len(top.cr))
-
-
-def top_hit(top: Top) -> Number:
+@metric("hit@{k}", "hit", LOCALISATION, required=False)
+def hit(top: Top) -> Number:
+    """Share of the poisoned images of the top k whose window holds any part of the trigger (Figure 12 of the paper)."""
     return percent(np.count_nonzero(top.cr > 0), len(top.cr))
 
 
-# --- the table ------------------------------------------------------------------------------------
+@metric("IoU@{k}", "IoU", LOCALISATION)
+def iou(top: Top) -> Number:
+    """Intersection over union of the window found and the true trigger, mean over the poisoned images of the top k."""
+    return percent(top.iou.sum(), len(top.iou))
 
 
-@dataclass(frozen=True, kw_only=True)
-class Metric:
-    """A number of a record.
-
-    name: its key in the record. title: its heading in tables; "{k}" stands for k. words: what it is, as a row's label
-    says it. unit: PERCENT or IMAGES. higher_is_better: None where neither is. help: its definition in one line. where:
-    the parts of "metrics" that hold it. value: computes it from the numbers of such a part. board: leaderboards show
-    it. required: every record has it; others may lack it, as older ones do.
-    """
-
-    name: str
-    title: str
-    words: str
-    unit: str = PERCENT
-    higher_is_better: bool | None = True
-    help: str
-    where: tuple[str, ...]
-    value: Callable[[Any], Number]
-    board: bool = True
-    required: bool = True
+@metric("CR@{k}", "catch rate", LOCALISATION)
+def cr(top: Top) -> Number:
+    """Catch rate: share of the trigger's area inside the window found, mean over the poisoned images of the top k."""
+    return percent(top.cr.sum(), len(top.cr))
 
 
-METRICS = (
-    Metric(
-        name="acc",
-        title="ACC",
-        words="classified rightly (ACC)",
-        help="accuracy, the share of the validation images whose class a linear classifier on the encoder predicts",
-        where=(CLEAN, TRIGGERED),
-        value=acc,
-    ),
-    Metric(
-        name="asr",
-        title="ASR",
-        words="taken for the target class (ASR)",
-        higher_is_better=False,
-        help="attack success rate, the share of the images of other classes that are taken for the target class",
-        where=(CLEAN, TRIGGERED),
-        value=asr,
-    ),
-    Metric(
-        name="asr_all",
-        title="ASR of all",
-        words="ASR over all images, those of the target class included",
-        higher_is_better=False,
-        help="the share of all images, those of the target class included, that are taken for the target class",
-        where=(CLEAN, TRIGGERED),
-        value=asr_all,
-        board=False,
-        required=False,
-    ),
-    Metric(
-        name="asr_correct",
-        title="ASR of right ones",
-        words="ASR over the images classified rightly without a trigger",
-        higher_is_better=False,
-        help="attack success rate over the images of other classes that are classified rightly without a trigger",
-        where=(CLEAN, TRIGGERED),
-        value=asr_correct,
-        board=False,
-        required=False,
-    ),
-    Metric(
-        name="false_positives",
-        title="false positives",
-        words="taken for the target class (number of images)",
-        unit=IMAGES,
-        higher_is_better=False,
-        help="the number of images of other classes that are taken for the target class (Table III of the paper)",
-        where=(CLEAN, TRIGGERED),
-        value=false_positives,
-        board=False,
-        required=False,
-    ),
-    Metric(
-        name="removed",
-        title="removed",
-        words="images removed",
-        unit=IMAGES,
-        higher_is_better=None,
-        help="the number of training images removed",
-        where=(DETECTION,),
-        value=removed,
-    ),
-    Metric(
-        name="precision",
-        title="precision",
-        words="precision of the removal",
-        help="the share of the removed images that are poisoned",
-        where=(DETECTION,),
-        value=precision,
-    ),
-    Metric(
-        name="poisoned",
-        title="poisoned",
-        words="images poisoned",
-        unit=IMAGES,
-        higher_is_better=None,
-        help="the number of training images that carry this trigger",
-        where=(OF_TRIGGER,),
-        value=carriers,
-        board=False,
-    ),
-    Metric(
-        name="removed",
-        title="of these removed",
-        words="poisoned images removed",
-        unit=IMAGES,
-        help="the number of the images that carry this trigger that are removed",
-        where=(OF_TRIGGER,),
-        value=carriers_removed,
-        board=False,
-    ),
-    Metric(
-        name="recall",
-        title="recall",
-        words="recall of the removal",
-        help="the share of the poisoned images that are removed",
-        where=(DETECTION, OF_TRIGGER),
-        value=recall,
-    ),
-    Metric(
-        name="f1",
-        title="F1",
-        words="F1 of the removal",
-        help="the harmonic mean of precision and recall",
-        where=(DETECTION,),
-        value=f1,
-    ),
-    Metric(
-        name="auroc",
-        title="AUROC",
-        words="area under the ROC curve of the score",
-        help="area under the ROC curve of the score, that is how often a poisoned image scores higher than a clean one "
-        "(ties count half); 50 % is guessing",
-        where=(DETECTION, OF_TRIGGER),
-        value=auroc,
-    ),
-    Metric(
-        name="average_precision",
-        title="AP",
-        words="average precision of the score",
-        help="average precision of the score, the mean of its precision at each score, weighted by the recall gained",
-        where=(DETECTION,),
-        value=average_precision,
-    ),
-    Metric(
-        name="accuracy",
-        title="top-{k}",
-        words="poisoned",
-        help="the share of the k images with the highest trigger score that are poisoned",
-        where=(LOCALISATION,),
-        value=top_accuracy,
-    ),
-    Metric(
-        name="hit",
-        title="hit@{k}",
-        words="hit",
-        help="the share of the poisoned images of the top k whose window holds any part of the trigger (Figure 12 of "
-        "the paper)",
-        where=(LOCALISATION,),
-        value=top_hit,
-        required=False,
-    ),
-    Metric(
-        name="iou",
-        title="IoU@{k}",
-        words="IoU",
-        help="intersection over union of the window found and the true trigger, mean over the poisoned images of the "
-        "top k",
-        where=(LOCALISATION,),
-        value=top_iou,
-    ),
-    Metric(
-        name="cr",
-        title="CR@{k}",
-        words="catch rate",
-        help="catch rate, the share of the trigger's area inside the window found, mean over the poisoned images of "
-        "the top k",
-        where=(LOCALISATION,),
-        value=top_cr,
-    ),
-)
+# --- what the table is for ------------------------------------------------------------------------
 
 
 def metrics_of(part: str) -> list[Metric]:
     """The metrics of a part of a record, in the order in which they are shown."""
-    return [metric for metric in METRICS if part in metric.where]
+    return [each for each in METRICS if part in each.where]
 
 
 def glossary() -> list[dict[str, str]]:
@@ -381,13 +281,13 @@ def glossary() -> list[dict[str, str]]:
     better = {True: "higher", False: "lower", None: "-"}
     return [
         {
-            "title": metric.title.format(k="k"),
-            "help": metric.help,
-            "unit": metric.unit,
-            "better": better[metric.higher_is_better],
-            "keys": ", ".join(f"{part}.{metric.name}" for part in metric.where),
+            "title": each.title.format(k="k"),
+            "help": each.help,
+            "unit": each.unit,
+            "better": better[each.higher_is_better],
+            "keys": ", ".join(f"{part}.{each.name}" for part in each.where),
         }
-        for metric in METRICS
+        for each in METRICS
     ]
 
 
@@ -397,22 +297,22 @@ def schema_of(part: str) -> dict[str, Any]:
     found = metrics_of(part)
     return {
         "type": "object",
-        "required": [metric.name for metric in found if metric.required],
-        "properties": {metric.name: {"description": metric.help, **_kind(metric, part)} for metric in found},
+        "required": [each.name for each in found if each.required],
+        "properties": {each.name: {"description": each.help, **_kind(each.unit, part)} for each in found},
         "additionalProperties": {"type": ["number", "null"]},
     }
 
 
-def _kind(metric: Metric, part: str) -> dict[str, Any]:
-    if metric.unit == PERCENT:
+def _kind(unit: str, part: str) -> dict[str, Any]:
+    if unit == PERCENT:
         return {"type": ["number", "null"], "minimum": 0, "maximum": 100}
-    if part in (CLEAN, TRIGGERED):  # a mean over several triggers
+    if part in RATES:  # a mean over several triggers
         return {"type": ["number", "null"], "minimum": 0}
     return {"type": "integer", "minimum": 0}
 
 
 def _measured(part: str, numbers: Answers | Removal | Top) -> Metrics:
-    return {metric.name: metric.value(numbers) for metric in metrics_of(part)}
+    return {each.name: each.value(numbers) for each in metrics_of(part)}
 
 
 # --- the parts of a record ------------------------------------------------------------------------
@@ -437,7 +337,7 @@ def classification(pred_clean: Ints, pred_poisoned: Ints, labels: Ints, target: 
         }
         for each, predicted in zip(targets, poisoned, strict=True)
     ]
-    means = {which: _mean([entry[which] for entry in per_trigger]) for which in (CLEAN, TRIGGERED)}
+    means = {which: _mean([entry[which] for entry in per_trigger]) for which in RATES}
     return {**means, "per_trigger": per_trigger}
 
 
@@ -537,16 +437,17 @@ def localisation(
     ranked = scored[np.argsort(-trigger_score[scored], kind="stable")]
     has_box = poisoned & (true_boxes[:, 0] >= 0)
     if boxes is None:
-        iou = cr = np.zeros(len(poisoned))
+        overlaps = np.zeros((2, len(poisoned)))
         has_box = np.zeros(len(poisoned), bool)
     else:
         _same_shape("boxes", boxes, true_boxes.shape)
-        iou, cr = overlap(boxes, true_boxes)
+        overlaps = np.stack(overlap(boxes, true_boxes))
     found = {}
     for k in (k for k in ks if 0 < k <= len(ranked)):
         top = ranked[:k]
         located = top[has_box[top]]
-        found[str(k)] = _measured(LOCALISATION, Top(poisoned=poisoned[top], iou=iou[located], cr=cr[located]))
+        both = overlaps[:, located]
+        found[str(k)] = _measured(LOCALISATION, Top(poisoned=poisoned[top], iou=both[0], cr=both[1]))
     return found
 
 

@@ -43,7 +43,7 @@ class Removed:
     collateral: NDArray[np.int64]
 
     @property
-    def told(self) -> list[ClassRow]:
+    def affected(self) -> list[ClassRow]:
         """The classes in which anything was poisoned or removed, most removed first."""
         found = [row for row in self.rows if row.poisoned or row.removed]
         return sorted(found, key=lambda row: -row.removed)

@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from bench.records.record import Record
-from bench.report.terminal import share
 
 from .controls import Beside
-from .removed import Removed
+from .tables import share
+
+if TYPE_CHECKING:
+    from .artifacts import Artifacts
 
 STRONG, WEAK = 50.0, 20.0  # points of ASR that a trigger adds; our words for them
 
 
-@dataclass(frozen=True, kw_only=True)
-class Played:
-    """What the record alone does not say: a change of the training by name, whether the new encoder saw unpoisoned
-    images, and whether there was a second training at all."""
-
-    change: str | None
-    unpoisoned: bool
-    trained_again: bool
-
-
-def story(record: Record, beside: Beside, removed: Removed, played: Played) -> list[str]:
-    """Five sentences of plain text."""
+def story(record: Record, beside: Beside, artifacts: Artifacts | None = None) -> list[str]:
+    """Five sentences of plain text. artifacts: say how the second training was changed, which the record does not."""
     return [
         _planted(record),
         _threat(record),
-        _defended(record, removed, played),
-        _after(record, beside, played),
+        _defended(record, artifacts),
+        _after(record, beside),
         _noise(record, beside),
     ]
 
@@ -74,8 +65,8 @@ def _planted(record: Record) -> str:
     plain += f"{share(poison['rate_of_target'])} of the images of {_targets(record)}) the attack "
     plain += f"{record['run']['attack']} planted "
     if _several(record):
-        return plain + f"one of {len(_names(record))} triggers, so that an encoder learns to tie each to its class."
-    return plain + "a trigger, so that an encoder trained on them without labels ties the trigger to that class."
+        return plain + f"one of {len(_names(record))} triggers, so that an encoder learns to link each with its class."
+    return plain + "a trigger, so that an encoder trained on them without labels links the trigger with that class."
 
 
 def _threat(record: Record) -> str:
@@ -101,37 +92,42 @@ def _strength(record: Record) -> str:
     return "a strong backdoor" if gain >= STRONG else "a backdoor" if gain >= WEAK else "a weak backdoor"
 
 
-def _defended(record: Record, removed: Removed, played: Played) -> str:
-    name, control = record["run"]["defense"], record["run"].get("control")
-    who = f"{name}, a control and no defense," if control else name
-    if played.unpoisoned:
+def _trained_again(record: Record) -> bool:
+    """Whether there was a second training at all."""
+    keys = [record["stages"].get(name, {}).get("key") for name in ("threat_model", "retraining")]
+    return keys[0] is None or keys[0] != keys[1]
+
+
+def _defended(record: Record, artifacts: Artifacts | None) -> str:
+    name, count = record["run"]["defense"], record["metrics"]["detection"]["removed"]
+    who = f"{name}, a control and no defense," if record["run"].get("control") else name
+    if artifacts and artifacts.unpoisoned:
         return f"{who} removed nothing: the new encoder was trained on the same images without any trigger."
-    count = record["metrics"]["detection"]["removed"]
-    change = f"{played.change} changed how the new encoder was trained" if played.change else ""
-    if not count:
-        nothing = f"{name} removed nothing"
-        return f"{nothing}." if not change else f"No image was removed; {change}."
-    return f"{who} removed {_judged(record, removed)}{f'; {change}' if change else ''}."
+    change = artifacts.training_change if artifacts else None
+    changed = f"{change} changed how the new encoder was trained"
+    if count:
+        return f"{who} removed {_judged(record)}{f'; {changed}' if change else ''}."
+    if change:
+        return f"No image was removed; {changed}."
+    if artifacts is None and _trained_again(record):
+        return f"{who} removed no image: it changed the images, or how the new encoder was trained on them."
+    return f"{name} removed nothing."
 
 
-def _judged(record: Record, removed: Removed) -> str:
+def _judged(record: Record) -> str:
     found, poisoned = record["metrics"]["detection"], record["poison"]["count"]
-    clean = sum(row.clean_removed for row in removed.rows)
-    caught = found["removed"] - clean
-    told = f"all {poisoned:,}" if caught == poisoned else f"{caught:,} of the {poisoned:,}"
-    text = f"{many(found['removed'], 'image')}: {told} poisoned (recall {share(found['recall'])})"
-    text += f" and {clean:,} clean (precision {share(found['precision'])})"
-    worst = max(removed.rows, key=lambda row: row.clean_removed)
-    return text + (
-        f", the most in '{worst.name}' ({worst.clean_removed:,} of {many(worst.clean, 'clean image')})"
-        if worst.clean_removed > 1
-        else ""
-    )
+    caught = round((found["recall"] or 0) * poisoned / 100)
+    all_or_some = f"all {poisoned:,}" if caught == poisoned else f"{caught:,} of the {poisoned:,}"
+    text = f"{many(found['removed'], 'image')}: {all_or_some} poisoned (recall {share(found['recall'])})"
+    text += f" and {found['removed'] - caught:,} clean (precision {share(found['precision'])})"
+    lost: Mapping[str, int] = record["metrics"].get("clean_removed", {})
+    worst = max(lost, key=lambda name: lost[name], default=None)
+    return text if worst is None or lost[worst] < 2 else f"{text}, the most in '{worst}' ({lost[worst]:,})"
 
 
-def _after(record: Record, beside: Beside, played: Played) -> str:
+def _after(record: Record, beside: Beside) -> str:
     none, defended = record["metrics"]["none"], record["metrics"]["defended"]
-    if not played.trained_again:
+    if not _trained_again(record):
         return "All images were kept and the training was left as it was, so the encoder after is the encoder before."
     target = "the class of its trigger" if _several(record) else "that class"
     acc = f"{share(defended['clean']['acc'])} ({points(none['clean']['acc'], defended['clean']['acc'])} points)"

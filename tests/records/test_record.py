@@ -7,12 +7,13 @@ import json
 import re
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import jsonschema
 import numpy as np
 import pytest
 
-from bench.api import Dataset, Poison
+from bench.api import Poison
 from bench.data.manifest import Manifest
 from bench.errors import BenchError
 from bench.records import metrics, record as module
@@ -29,87 +30,35 @@ from bench.records.record import (
     versions,
 )
 
-RATES = {"acc": 71.5, "asr": 3, "asr_all": 9.25, "asr_correct": None, "false_positives": 4.5}
-PREDICTIONS = {
-    "clean": RATES,
-    "poisoned": RATES,
-    "per_trigger": [{"target": 2, "clean": RATES, "poisoned": RATES}],
-}
-STAGE = {"key": "a" * 64, "seconds": 1.25, "peak_memory_mb": 512.0}
+ROOT = Path(__file__).parents[2]
+FIXTURE = ROOT / "tests" / "fixtures" / "records" / "v4-hit.json"
 
 
 @pytest.fixture
 def record():
-    whole = {
-        "schema_version": 4,
-        "status": "measured",
-        "metric_version": 1,
-        "bench": "0.1.0",
-        "created": "2025-01-31T12:00:00+00:00",
-        "run": {"attack": "htba", "defense": "poisoncam", "preset": "laptop", "seed": 0},
-        "config": {"seed": 0, "attack": {"name": "htba", "rate": 0.5}, "defense": {"name": "poisoncam"}},
-        "dataset": {
-            "name": "scenes",
-            "fingerprint": "b" * 64,
-            "classes_sha256": "c" * 64,
-            "classes": 10,
-            "counts": {"train": 5000, "val": 1000},
-            "image_size": 32,
-            "skipped": 0,
-        },
-        "poison": {
-            "count": 250,
-            "rate_of_target": 50.0,
-            "rate_of_dataset": 5.0,
-            "targets": ["ring"],
-            "triggers": [{"target": "ring", "count": 250, "rate_of_target": 50.0, "width": 8}],
-        },
-        "metrics": {
-            "none": PREDICTIONS,
-            "defended": PREDICTIONS,
-            "detection": {
-                "removed": 260,
-                "precision": 96.1,
-                "recall": 100,
-                "f1": 98.0,
-                "auroc": 99.9,
-                "average_precision": None,
-            },
-            "localisation": {"5": {"accuracy": 100, "iou": 60.5, "cr": None}},
-        },
-        "facts": {"clusters": 40},
-        "seeds": {"root": 0, "attack": 2**62},
-        "versions": {"python": "3.11.4", "numpy": "2.0.0", "torch": "2.6.0", "faiss": None},
-        "hardware": {"cores": 2},
-        "stages": {"threat_model": STAGE, "defense": STAGE},
-        "git": {"hash": "d" * 40, "dirty": False},
-    }
-    return json.loads(json.dumps(whole))
+    return json.loads(FIXTURE.read_text())
 
 
-def put(record, path, value):
+def parent(record, path):
     *parents, last = path.split("/")
     for name in parents:
         record = record[int(name) if isinstance(record, list) else name]
-    record[last] = value
+    return record, last
 
 
-def drop(record, path):
-    *parents, last = path.split("/")
-    for name in parents:
-        record = record[name]
-    del record[last]
+def put(record, path, value):
+    inner, last = parent(record, path)
+    inner[last] = value
 
 
 # --- the schema -------------------------------------------------------------------------------------------
 
 
-def test_the_schema_itself_is_valid():
+def test_the_schema_is_valid_and_has_every_metric():
     jsonschema.Draft202012Validator.check_schema(schema())
-
-
-def test_a_whole_record_passes(record):
-    validate(record)
+    for part in metrics.PARTS:
+        names = [metric.name for metric in metrics.metrics_of(part)]
+        assert list(schema()["$defs"][part]["properties"]) == names
 
 
 @pytest.mark.parametrize(
@@ -121,6 +70,7 @@ def test_a_whole_record_passes(record):
         ("metrics/none/clean/acc", 0),
         ("metrics/none/clean/acc", 100),
         ("metrics/none/clean/balanced_acc", 51.2),
+        ("metrics/none/clean/false_positives", 4.5),
         ("metrics/localisation/500", {"accuracy": 1, "iou": None, "cr": 100}),
         ("stages/threat_model/peak_memory_mb", None),
         ("created", "2025-01-31T12:00:00.123Z"),
@@ -149,25 +99,25 @@ REQUIRED = [
 
 @pytest.mark.parametrize("path", REQUIRED)
 def test_what_is_required_is_missed_by_name(record, path):
-    drop(record, path)
-    *parents, last = path.split("/")
-    place = re.escape(".".join(parents) or "the record")
+    inner, last = parent(record, path)
+    del inner[last]
+    place = re.escape(path.replace("/", ".").removesuffix(last).rstrip(".") or "the record")
     with pytest.raises(BenchError, match=rf"^record: {place} is without {last}$"):
         validate(record)
+
+
+ACC = "metrics/none/clean/acc"
 
 
 @pytest.mark.parametrize(
     ("path", "value", "complaint"),
     [
-        ("metrics/none/clean/acc", 100.5, r"metrics\.none\.clean\.acc is 100\.5; expected at most 100"),
-        ("metrics/none/clean/acc", -1, r"metrics\.none\.clean\.acc is -1; expected at least 0"),
-        ("metrics/none/clean/acc", "71", r'metrics\.none\.clean\.acc is "71"; expected number or null'),
-        ("metrics/none/clean/acc", True, r"metrics\.none\.clean\.acc is true; expected number or null"),
-        (
-            "metrics/none/clean/acc",
-            float("nan"),
-            r"metrics\.none\.clean\.acc is nan; expected a finite number",
-        ),
+        (ACC, 100.5, r"metrics\.none\.clean\.acc is 100\.5; expected at most 100"),
+        (ACC, -1, r"metrics\.none\.clean\.acc is -1; expected at least 0"),
+        (ACC, "71", r'metrics\.none\.clean\.acc is "71"; expected number or null'),
+        (ACC, True, r"metrics\.none\.clean\.acc is true; expected number or null"),
+        (ACC, float("nan"), r"metrics\.none\.clean\.acc is nan; expected a finite number"),
+        ("metrics/localisation/5/hit", 101, r"hit is 101; expected at most 100 \(Share of the poisoned images"),
         ("metrics/detection/removed", 2.5, r"metrics\.detection\.removed is 2\.5; expected integer"),
         ("metrics/detection/removed", None, r"metrics\.detection\.removed is null; expected integer"),
         ("metrics/localisation/05", {}, r"metrics\.localisation has the unknown key '05'"),
@@ -175,11 +125,7 @@ def test_what_is_required_is_missed_by_name(record, path):
         ("run/sede", 1, r"run has the unknown key 'sede'\. Did you mean 'seed'"),
         ("typo", 1, "the record has the unknown key 'typo'"),
         ("stages/defense/cached", True, r"stages\.defense has the unknown key 'cached'"),
-        (
-            "dataset/fingerprint",
-            "xyz",
-            r'dataset\.fingerprint is "xyz"; expected text like .* \(SHA-256 in hex\)',
-        ),
+        ("dataset/fingerprint", "xyz", r'fingerprint is "xyz"; expected text like .* \(SHA-256 in hex\)'),
         ("run/seed", -1, r"run\.seed is -1; expected at least 0"),
         ("run/attack", "", r'run\.attack is ""; expected a length of at least 1'),
         ("schema_version", 5, r"schema_version is 5; expected one of \[1, 2, 3, 4\] \(2: with a status; 3:"),
@@ -195,35 +141,27 @@ def test_what_is_wrong_is_named_with_what_was_expected(record, path, value, comp
         validate(record)
 
 
-def test_something_else_is_no_record():
+def test_something_else_is_no_record_and_more_errors_are_counted(record):
     with pytest.raises(BenchError, match=r"the record is \[\]; expected object"):
         validate([])
-
-
-def test_more_errors_are_counted(record):
     record["run"]["seed"] = -1
-    record["metrics"]["none"]["clean"]["acc"] = 200
+    put(record, ACC, 200)
     with pytest.raises(BenchError, match=r"run\.seed is -1; expected at least 0 \(and 1 more\)"):
         validate(record)
 
 
 def test_what_the_metrics_give_fits_the_schema(record):
-    labels = np.array([0, 1, 2, 1])
-    poisoned = np.array([1, 0, 0, 1], bool)
-    boxes = np.array([[0, 0, 2, 2]] * 4)
-    score = np.array([4.0, 3, 2, 1])
-    rates = metrics.classification(labels, np.stack([labels, labels]), labels, [0, 1])
+    labels, poisoned = np.array([0, 1, 2, 1]), np.array([1, 0, 0, 1], bool)
+    boxes, score = np.array([[0, 0, 2, 2]] * 4), np.array([4.0, 3, 2, 1])
     record["metrics"] = {
-        "none": rates,
+        "none": metrics.classification(labels, np.stack([labels, labels]), labels, [0, 1]),
         "defended": metrics.classification(labels, labels, labels, 2),
-        "detection": metrics.detection(poisoned, ~poisoned, score),
+        "detection": metrics.detection(poisoned, ~poisoned, None),
         "localisation": metrics.localisation(poisoned, boxes, score, boxes, ks=(1, 2)),
+        "per_trigger": metrics.of_each_trigger(
+            np.where(poisoned, 1, -1), (2, 0), np.full((4, 4), -1), ~poisoned, score, score, boxes
+        ),
     }
-    validate(record)
-    record["metrics"]["detection"] = metrics.detection(poisoned, ~poisoned, None)
-    record["metrics"]["per_trigger"] = metrics.of_each_trigger(
-        np.where(poisoned, 1, -1), (2, 0), np.full((4, 4), -1), ~poisoned, score, score, boxes
-    )
     validate(record)
     del record["metrics"]["per_trigger"][0]["detection"]["recall"]
     with pytest.raises(BenchError, match=r"metrics\.per_trigger\[0\]\.detection is without recall"):
@@ -231,13 +169,13 @@ def test_what_the_metrics_give_fits_the_schema(record):
 
 
 def test_the_records_of_the_leaderboard_stay_valid():
-    files = sorted((Path(__file__).parents[2] / "leaderboards" / "records").glob("*.json"))
+    files = sorted((ROOT / "leaderboards" / "records").glob("*.json"))
     assert files
     for file in files:
         load(file)
 
 
-# --- files ------------------------------------------------------------------------------------------------
+# --- files and fingerprints -------------------------------------------------------------------------------
 
 
 def test_a_record_comes_back_from_its_file(tmp_path, record):
@@ -247,14 +185,14 @@ def test_a_record_comes_back_from_its_file(tmp_path, record):
     assert text.endswith("}\n")
     assert list(json.loads(text)) == sorted(record)
     assert load(path) == record
+    assert fingerprint(load(path)) == fingerprint(record)
     save(path, dict(reversed(record.items())))
     assert path.read_text() == text
 
 
 def test_a_bad_record_is_not_written_and_not_read(tmp_path, record):
-    path = tmp_path / "r.json"
+    path, bad = tmp_path / "r.json", {**record, "typo": 1}
     save(path, record)
-    bad = {**record, "typo": 1}
     with pytest.raises(BenchError, match="unknown key 'typo'"):
         save(path, bad)
     assert load(path) == record
@@ -268,48 +206,29 @@ def test_a_bad_record_is_not_written_and_not_read(tmp_path, record):
         load(tmp_path / "none.json")
 
 
-# --- fingerprint ------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
-    ("path", "value"),
+    ("path", "value", "same"),
     [
-        ("created", "2026-01-01T00:00:00Z"),
-        ("hardware", {"cores": 64}),
-        ("versions/torch", "9.9"),
-        ("stages/defense/seconds", 99),
-        ("stages/defense/peak_memory_mb", None),
+        ("created", "2026-01-01T00:00:00Z", True),
+        ("hardware", {"cores": 64}, True),
+        ("versions/torch", "9.9", True),
+        ("stages/defense/seconds", 99, True),
+        ("stages/defense/peak_memory_mb", None, True),
+        ("metrics/defended/poisoned/asr", 3.0001, False),
+        ("run/seed", 1, False),
+        ("stages/defense/key", "e" * 64, False),
+        ("config/attack/rate", 1.0, False),
+        ("poison/count", 251, False),
+        ("dataset/fingerprint", "0" * 64, False),
     ],
 )
-def test_times_and_machines_do_not_change_the_fingerprint(record, path, value):
+def test_outcomes_change_the_fingerprint_times_and_machines_do_not(record, path, value, same):
     text = json.dumps(record)
     before = fingerprint(record)
+    assert re.fullmatch("[0-9a-f]{64}", before)
     assert json.dumps(record) == text, "the record itself is left alone"
     put(record, path, value)
-    assert fingerprint(record) == before
-
-
-@pytest.mark.parametrize(
-    ("path", "value"),
-    [
-        ("metrics/defended/poisoned/asr", 3.0001),
-        ("run/seed", 1),
-        ("stages/defense/key", "e" * 64),
-        ("config/attack/rate", 1.0),
-        ("poison/count", 251),
-        ("dataset/fingerprint", "0" * 64),
-    ],
-)
-def test_every_outcome_changes_the_fingerprint(record, path, value):
-    before = fingerprint(record)
-    put(record, path, value)
-    assert fingerprint(record) != before
-    assert re.fullmatch("[0-9a-f]{64}", before)
-
-
-def test_a_fingerprint_survives_the_file(tmp_path, record):
-    save(tmp_path / "r.json", record)
-    assert fingerprint(load(tmp_path / "r.json")) == fingerprint(record)
+    assert (fingerprint(record) == before) == same
 
 
 # --- facts ------------------------------------------------------------------------------------------------
@@ -317,11 +236,8 @@ def test_a_fingerprint_survives_the_file(tmp_path, record):
 
 def manifest(triggers, box=(0, 0, 1, 1)):
     """`triggers[i]` is the trigger of image i, None where it is clean."""
-    rows = [
-        Poison(index=index, trigger=trigger, target=0, box=box, seed=1)
-        for index, trigger in enumerate(triggers)
-        if trigger is not None
-    ]
+    named = [(index, trigger) for index, trigger in enumerate(triggers) if trigger is not None]
+    rows = [Poison(index=index, trigger=trigger, target=0, box=box, seed=1) for index, trigger in named]
     return Manifest([str(index) for index in range(len(triggers))], rows)
 
 
@@ -341,41 +257,18 @@ def test_poison_is_counted_on_both_bases_and_by_trigger():
     }
 
 
-def test_a_trigger_that_is_not_at_one_place_is_told_so(record):
+def test_poison_facts_at_no_one_place_and_of_an_empty_class(record):
     found = poison_facts(manifest([0, None, 0], box=None), np.array([1, 0, 1]), (1,), ("a", "b"))
     assert found["triggers"] == [{"target": "b", "count": 2, "rate_of_target": 100, "placed": False}]
     validate({**record, "poison": found})
-
-
-def test_poison_facts_of_a_clean_set_and_an_empty_class(record):
     found = poison_facts(manifest([None] * 2), np.array([0, 0]), (1,), ("a", "b"))
     assert (found["count"], found["rate_of_target"], found["rate_of_dataset"]) == (0, None, 0)
     validate({**record, "poison": found})
 
 
-def test_dataset_facts(record):
-    class Pictures(list):
-        size = 32
-
-    class Half:
-        images = Pictures()
-
-        def __init__(self, count):
-            self.count = count
-
-        def __len__(self):
-            return self.count
-
-    found = dataset_facts(
-        Dataset(
-            name="folder",
-            classes=("a", "b"),
-            train=Half(3),
-            val=Half(2),
-            fingerprint="0" * 64,
-            skipped=("x.png",),
-        )
-    )
+def test_dataset_facts():
+    names = {"name": "folder", "classes": ("a", "b"), "fingerprint": "0" * 64, "skipped": ("x.png",)}
+    found = dataset_facts(SimpleNamespace(**names, train=range(3), val=range(2), size=32))
     assert found.pop("classes_sha256") == hashlib.sha256(b'["a","b"]').hexdigest()
     assert found == {
         "name": "folder",
@@ -387,7 +280,7 @@ def test_dataset_facts(record):
     }
 
 
-def test_versions_and_hardware_fit_a_record(record):
+def test_versions_and_hardware_fit_a_record(record, monkeypatch):
     record["versions"], record["hardware"] = versions(), hardware()
     validate(record)
     assert record["versions"]["numpy"] == np.__version__
@@ -395,13 +288,9 @@ def test_versions_and_hardware_fit_a_record(record):
     assert record["hardware"]["cores"] >= 1
     assert record["hardware"]["memory_mb"] > 100
     assert isinstance(record["hardware"]["accelerators"], list)
-
-
-def test_a_library_that_is_not_there_has_no_version(monkeypatch):
     monkeypatch.setattr(module, "_PACKAGES", ("no-such-library",))
     monkeypatch.setattr(module, "_FAISS", ("nor-this",))
-    found = versions()
-    assert (found["no-such-library"], found["faiss"]) == (None, None)
+    assert (versions()["no-such-library"], versions()["faiss"]) == (None, None)
 
 
 # --- git --------------------------------------------------------------------------------------------------
@@ -414,13 +303,14 @@ def git(folder, *arguments):
 
 @pytest.fixture
 def checkout(tmp_path):
-    (tmp_path / "bench").mkdir()
-    (tmp_path / "bench" / "record.py").write_text("1")
+    for name in ("bench", "leaderboards"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "record.py").write_text("1")
     git(tmp_path, "init", "-q")
     return tmp_path
 
 
-def test_git_state_of_a_checkout(checkout, record):
+def test_git_state_of_a_checkout(checkout, record, monkeypatch):
     package = checkout / "bench"
     assert git_state(package) is None, "nothing is tracked yet"
     git(checkout, "add", ".")
@@ -431,35 +321,17 @@ def test_git_state_of_a_checkout(checkout, record):
     assert state["dirty"] is False
     (checkout / "new-record.json").write_text("{}")
     assert git_state(package) == state, "untracked files are no change"
-    (checkout / "leaderboards").mkdir()
-    kept = checkout / "leaderboards" / "record.json"
-    kept.write_text("{}")
-    git(checkout, "add", ".")
-    git(checkout, "commit", "-qm", "results")
-    state = git_state(package)
-    kept.write_text("{1}")
+    (checkout / "leaderboards" / "record.py").write_text("2")
     assert git_state(package) == state, "nor are results, which a matrix writes while it runs"
     (package / "record.py").write_text("2")
     assert git_state(package) == {**state, "dirty": True}
     validate({**record, "git": git_state(package)})
-
-
-def test_a_package_installed_inside_somebody_elses_repository_has_no_git_state(checkout):
-    git(checkout, "add", ".")
-    git(checkout, "commit", "-qm", "x")
+    monkeypatch.setenv("GIT_DIR", "/nowhere")
+    assert git_state(package) == {**state, "dirty": True}, "the caller's variables do not count"
     installed = checkout / ".venv" / "bench"
     installed.mkdir(parents=True)
     (installed / "record.py").write_text("1")
-    assert git_state(installed) is None
-
-
-def test_git_variables_of_the_caller_do_not_count(checkout, monkeypatch):
-    git(checkout, "add", ".")
-    git(checkout, "commit", "-qm", "x")
-    state = git_state(checkout / "bench")
-    monkeypatch.setenv("GIT_DIR", "/nowhere")
-    assert git_state(checkout / "bench") == state
-    assert state is not None
+    assert git_state(installed) is None, "a package installed inside somebody else's repository"
 
 
 def test_without_git_there_is_no_git_state(tmp_path, monkeypatch):

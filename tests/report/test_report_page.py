@@ -14,8 +14,8 @@ from bench.errors import BenchError
 from bench.pipeline.runner import make_stages
 from bench.records import record as records
 from bench.records.build import build_record, keep_record
-from bench.report import report
 from bench.report.controls import Beside
+from bench.report.page import report
 from bench.ssl.import_weights import Checkpoint
 from bench.ssl.train import CURVE_FILE, ENCODER_FILE
 
@@ -199,11 +199,7 @@ def settled(workshop, copied, monkeypatch, **choices):
     pipeline = workshop.pipeline(store=copied, **choices)
     from bench.pipeline.runner import make_stage
 
-    class Nobody:
-        def __getattr__(self, name):
-            return lambda *_: None
-
-    make_stage(pipeline.clean, pipeline.store, Nobody())
+    make_stage(pipeline.clean, pipeline.store, lambda *_, **__: None)
     monkeypatch.setattr(type(pipeline), "retrain", pipeline.threat)
     monkeypatch.setattr(type(pipeline), "defended_probe", pipeline.threat_probe)
     return pipeline, build_record(pipeline)

@@ -222,7 +222,7 @@ def test_texts_stand_out_in_light_and_dark(show, scheme):
         "output",
         ".tag",
         "figcaption",
-        ".plot .grid",
+        ".plot .axes",
         ".point.measured",
     ):
         low, high = sorted([ground, luminance(one(browser, css).value_of_css_property("color"))])

@@ -14,7 +14,9 @@ from bench.errors import BenchError
 from bench.leaderboard import read
 from bench.leaderboard.rows import UNDEFINED
 from bench.leaderboard.site import site
-from bench.leaderboard.site.runs import run_values
+from bench.records.record import fingerprint
+from bench.report import run_page
+from bench.report.controls import Beside
 
 
 def html(pages):
@@ -104,7 +106,7 @@ def test_the_table_has_the_numbers_of_the_other_formats(pages, files):
 
 def test_a_papers_numbers_are_a_table_of_their_own(pages):
     cells = rows(pages["index.html"], "t2-2")
-    assert cells == ["2", "mine", "70.5", UNDEFINED, UNDEFINED, "12.0", "paper-reported", "not told: source"]
+    assert cells == ["2", "mine", "70.5", UNDEFINED, UNDEFINED, "12.0", "paper-reported", "not known: source"]
 
 
 def test_undefined_cells_have_no_value_to_sort_by(pages):
@@ -112,36 +114,43 @@ def test_undefined_cells_have_no_value_to_sort_by(pages):
     assert found[1] == ""
 
 
+def cells_of(data, heading):
+    """The texts of the row with that heading, and of the facts with those names."""
+    found = re.search(
+        rf"<(?:th scope=\"row\"|dt)>{re.escape(heading)}</(?:th|dt)>(.*?)(?:</tr>|</dd>)", data, re.DOTALL
+    )
+    return re.findall(r"<(?:td|dd)[^>]*>([^<]*)", found[1])
+
+
 def test_the_page_of_a_run_tells_all_of_it(make_record):
-    run = make_record()
-    values = run_values(run, "x.json")
-    sheets = {sheet.title: sheet.rows for sheet in (*values["results"], *values["sheets"])}
-    assert sheets["What the encoders do"][0] == ("clean images: classified rightly (ACC)", "92.20", "80.00")
-    assert ("precision of the removal", "90.00") in sheets["What was removed"]
-    assert dict(sheets["Run"])["git commit"].startswith(run["git"]["hash"])
-    assert dict(sheets["Dataset"])["fingerprint"] == run["dataset"]["fingerprint"]
-    assert dict(sheets["Versions"])["torch"] == run["versions"]["torch"]
-    assert dict(sheets["Seeds"])["root"] == str(run["seeds"]["root"])
-    assert {row[0] for row in sheets["Stages"]} == set(run["stages"])
-    assert dict(sheets["Keys of the stages in the store"])["defense"] == run["stages"]["defense"]["key"]
-    assert [float(row[1]) for row in sheets["Stages"]] == sorted((float(r[1]) for r in sheets["Stages"]), reverse=True)
-    assert dict(sheets["Configuration: train"])["lr"] == str(run["config"]["train"]["lr"])
-
-
-def test_the_page_tells_which_clean_images_were_lost_the_most_first(make_record):
-    run = make_record()
-    assert "Clean images removed" not in [sheet.title for sheet in run_values(run, "x.json")["results"]], "not known"
+    run = make_record(asr=12.5)
     run["metrics"]["clean_removed"] = {"ring": 2, "bar": 0, "dots": 1200, "halves": 2}
-    (sheet,) = [each for each in run_values(run, "x.json")["results"] if each.title == "Clean images removed"]
-    assert sheet.rows == (("dots", "1,200"), ("ring", "2"), ("halves", "2"))
+    run["metrics"]["detection"]["novelty"] = 4.25
+    run["metrics"]["localisation"] = {"5": {"accuracy": 80.0, "hit": 62.5, "iou": None, "cr": 40.0}}
+    data = run_page(run, Beside([run]), record_file="x.json").decode()
+    assert cells_of(data, "clean images: classified rightly (ACC)") == ["92.2 %", "80.0 %", "80.0 %"]
+    assert cells_of(data, "triggered images: taken for the target class (ASR)")[1:] == ["12.5 %", "12.5 %"]
+    assert len(cells_of(data, "triggered images: taken for the target class (number of images)")) == 3
+    assert cells_of(data, "top 5") == ["80.0 %", "62.5 %", "-", "40.0 %"]
+    assert cells_of(data, run["run"]["defense"])[-1] == "4.25"
+    assert ">novelty</th>" in data, "a metric of a newer version goes by its own name"
+    lost = re.findall(r'<th scope="row">(\w+)</th><td class="number">([\d,]+)</td></tr>', data)
+    assert lost == [("dots", "1,200"), ("ring", "2"), ("halves", "2")]
+    facts = {"fingerprint": run["dataset"]["fingerprint"], "train.lr": f"{run['config']['train']['lr']:g}"}
+    facts |= {"defense": run["stages"]["defense"]["key"], "outcome": f"fingerprint {fingerprint(run)}"}
+    facts |= {"triggers.1.count": str(run["poison"]["triggers"][0]["count"])}
+    assert {name: cells_of(data, name) for name in facts} == {name: [text] for name, text in facts.items()}
+    for text in (run["git"]["hash"], f"torch {run['versions']['torch']}", f"root {run['seeds']['root']}"):
+        assert text in data
+    assert data.count("are not in the record; where the run") == 5
 
 
 def test_a_record_too_long_for_a_page_is_cut(make_record):
     run = make_record() | {"facts": {f"n{number}": "x" * 5000 for number in range(1000)}}
-    (sheet,) = [each for each in run_values(run, "x.json")["sheets"] if each.title.startswith("What the defense")]
-    assert len(sheet.rows) == 301
-    assert sheet.rows[-1] == ("and 700 more", "see the record")
-    assert len(sheet.rows[0][1]) < 410
+    data = run_page(run, Beside(), record_file="x.json").decode()
+    assert cells_of(data, "and 700 more") == ["see the record"]
+    assert cells_of(data, "n0") == ["x" * 400 + " ..."]
+    assert "<dt>n300</dt>" not in data
 
 
 def test_the_record_lies_beside_its_page(pages):
