@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from math import isqrt
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,9 +18,6 @@ from bench import BenchError, Encoder, Seeds, nearest
 
 from .clusters import Clusters
 from .locator import Locator
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 CELLS = 7
 """[?] Width of the map that "auto" wants: a ResNet's last stage at the paper's 224 px. At 32 px that stage has 2 x 2
@@ -53,11 +49,19 @@ class GradCam(Locator):
         return torch.cat([self._map(images[span], own[span], self.chosen[size]) for span in spans])
 
     def _map(self, images: Tensor, own: Tensor, layer: str) -> Tensor:
+        method, target = _library()
         encoder = self.clusters.encoder
+        module = encoder.module.get_submodule(layer)
+        # First of the layer's hooks. The encoder is frozen, so that there would be no gradient to record; starting at
+        # this layer also spares the way back through those before it.
+        start = module.register_forward_hook(lambda module, inputs, output: output.detach().requires_grad_())
         with torch.inference_mode(False), torch.enable_grad():
-            model = OwnCluster(encoder.module, self.clusters.centres)
-            with _grad_cam(model, layer) as (cam, target):
+            cam = method(OwnCluster(encoder.module, self.clusters.centres), [module], reshaper(encoder.module))
+            try:  # its own context manager prints and swallows an IndexError
                 found = cam(encoder.prepare(images), [target(cluster) for cluster in own.tolist()])
+            finally:
+                cam.activations_and_grads.release()
+                start.remove()
         return torch.from_numpy(found).to(images.device)
 
 
@@ -77,25 +81,6 @@ class OwnCluster(nn.Module):
         """Normalised images (B, 3, S, S) -> (B, l)."""
         features: Tensor = self.encoder(images)
         return normalize(features.float()) @ self.centres.T
-
-
-@contextmanager
-def _grad_cam(model: OwnCluster, layer: str) -> Iterator[tuple[Callable[..., NDArray[Any]], Callable[..., Any]]]:
-    """The grad-cam package's map maker for `layer`, and its target; takes its hooks off in the end.
-
-    Its own context manager is not used: it prints and swallows an IndexError.
-    """
-    method, target = _library()
-    module = model.encoder.get_submodule(layer)
-    # First of the layer's hooks. The encoder is frozen, so that there would be no gradient to record; starting at this
-    # layer also spares the way back through those before it.
-    start = module.register_forward_hook(lambda module, inputs, output: output.detach().requires_grad_())
-    cam = method(model, [module], reshaper(model.encoder))
-    try:
-        yield cam, target
-    finally:
-        cam.activations_and_grads.release()
-        start.remove()
 
 
 def _library() -> tuple[Any, Any]:

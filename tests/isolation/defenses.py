@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,13 @@ ANSWERS: dict[str, Any] = {
     "facts of NumPy": Verdict(keep=np.ones(12, bool), facts={"x": np.int64(1)}),
     "too few": Verdict(keep=np.ones(11, bool)),
 }
+
+
+def tried(act):
+    try:
+        return act() and "done"
+    except PermissionError:
+        return "refused"
 
 
 def _raise():
@@ -52,21 +58,15 @@ class Acting(Defense):
         view.progress("rows", 1, 2)
         return {"pid": os.getpid(), "bench": [name for name in os.environ if name.startswith("BENCH")]}
 
-    def _read(self, view):
-        return {"read": Path(self.file).read_text()}
-
-    def _write(self, view):
+    def _touch(self, view):
         Path("mine.txt").write_text("temporary")
-        Path(self.file).write_text("x")
+        given = Path(self.file)
+        images = Path("../images/images.npy")
+        acts = given.read_text, given.with_name("other").read_text, images.read_bytes, lambda: images.write_text("x")
+        return {"touched": [tried(act) for act in acts]}
 
     def _raise(self, view):
         _raise()
-
-    def _exit(self, view):
-        sys.exit(3)
-
-    def _encoder(self, view):
-        return {"dim": view.encoder.dim}
 
     def _die(self, view):
         kept = view.step("a", lambda: {"pid": np.array(os.getpid())})["pid"]

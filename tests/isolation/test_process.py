@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import pickle
 import re
 import signal
 import subprocess
@@ -39,18 +40,9 @@ def isolated(tmp_path):
 
     def make(act="", *, defense=None, file="", **more):
         order = hand_over(ArrayImages(PIXELS), Seeds(1), tmp_path / "work" / "images", lambda *_: None)
-        job = Job(
-            defense=defense or load_file(FILE).Acting(act=act, file=str(file)),
-            method="clean",
-            arguments=(),
-            folder=tmp_path / "work",
-            encoder=None,
-            seeds=Seeds(7),
-            device="cpu",
-            accelerator="cpu",
-            devices=1,
-            threads=1,
-        )
+        defense = defense or load_file(FILE).Acting(act=act, file=str(file))
+        where = {"device": "cpu", "accelerator": "cpu", "devices": 1, "threads": 1, "folder": tmp_path / "work"}
+        job = Job(defense=defense, method="clean", arguments=(), encoder=None, seeds=Seeds(7), **where)
         return IsolatedDefense(job=job, order=order, size=8, closed=(tmp_path / "store",), **more)
 
     return make
@@ -69,8 +61,6 @@ def test_the_verdict_is_in_the_order_of_the_data_set(isolated, capfd, monkeypatc
     assert told == [("rows", 1, 2)]
     assert capfd.readouterr().err.count("from inside") == 1  # not on the standard output, which scripts read
     assert asked.peaks[0] > 1
-    maps, _ = asked.attention(np.array([5, 2]))
-    np.testing.assert_array_equal(maps, PIXELS[[5, 2], 0].astype(np.float32))
     found = asked.grouping(verdict)
     assert (found.labels.tolist(), found.rule) == ((~verdict.keep).astype(int).tolist(), "by its verdict")
 
@@ -79,7 +69,9 @@ def test_in_place_it_runs_here_and_says_so(isolated, capsys):
     verdict = isolated(in_place=True).clean()
     assert (verdict.facts["pid"], verdict.facts["in_place"]) == (os.getpid(), True)
     assert capsys.readouterr().out == "from inside\n"
-    assert verdict.keep.tolist() == isolated().clean().keep.tolist()
+    assert verdict.keep.tolist() == (FIRST < 128).tolist()
+    maps, _ = isolated(in_place=True).attention(np.array([5, 2]))
+    np.testing.assert_array_equal(maps, PIXELS[[5, 2], 0].astype(np.float32))
 
 
 @pytest.mark.parametrize(
@@ -115,23 +107,24 @@ def test_errors_come_out_with_the_lines_of_the_plugin(isolated):
         isolated("raise").clean()
     said = str(caught.value)
     assert said.startswith("defense 'acting' failed: ValueError: mine\n")
-    assert re.findall(r'File "(.*)", line \d+, in (\w+)', said) == [
-        (str(FILE), n) for n in ("clean", "_raise", "_raise")
-    ]
-    with pytest.raises(BenchError, match=r"defense 'acting' called sys.exit\(3\); expected it to return"):
-        isolated("exit").clean()
-
-
-def test_a_need_that_is_not_declared_comes_out_as_that():
-    told = process._message(json.dumps(worker._failure(UndeclaredNeed("no"))).encode(), "mine")
-    assert type(process._failure("mine", told)) is UndeclaredNeed
-    told = process._message(json.dumps(worker._failure(BenchError("no"))).encode(), "mine")
-    assert type(process._failure("mine", told)) is BenchError
-
-
-def test_the_same_errors_in_place_are_as_they_are(isolated):
-    with pytest.raises(ValueError, match="mine"):
+    places = [(str(FILE), name) for name in ("clean", "_raise", "_raise")]
+    assert re.findall(r'File "(.*)", line \d+, in (\w+)', said) == places
+    with pytest.raises(ValueError, match="mine"):  # as it is
         isolated("raise", in_place=True).clean()
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "said"),
+    [
+        (UndeclaredNeed("no"), UndeclaredNeed, "no"),
+        (BenchError("no"), BenchError, "no"),
+        (SystemExit(3), BenchError, "defense 'mine' called sys.exit(3); expected it to return, or to raise an error"),
+    ],
+)
+def test_what_comes_out_of_errors_of_other_kinds(error, kind, said):
+    told = process._message(json.dumps(worker._failure(error)).encode(), "mine")
+    found = process._failure("mine", told)
+    assert (type(found), str(found)) == (kind, said)
 
 
 def test_a_killed_process_is_reported_and_the_next_one_resumes_from_its_steps(isolated):
@@ -141,9 +134,7 @@ def test_a_killed_process_is_reported_and_the_next_one_resumes_from_its_steps(is
 
 
 def test_what_is_no_answer_is_refused(isolated):
-    with pytest.raises(
-        BenchError, match=r"said b'{\"answer\": {}, \"bytes\": \"all\"}\\n', which is none of its messages"
-    ):
+    with pytest.raises(BenchError, match=r"said b'{\"answer\": .*\\n', which is none of its messages"):
         isolated("lie").clean()
 
 
@@ -168,8 +159,6 @@ def test_it_ends_with_a_harness_that_is_killed(isolated, tmp_path):
         "object.__setattr__(isolated, 'report', lambda what, pid, total: print(pid, flush=True))\n"
         "isolated.clean()\n"
     )
-    import pickle
-
     (tmp_path / "pickled").write_bytes(pickle.dumps(replace(asked, report=print)))
     harness = subprocess.Popen([sys.executable, script, tmp_path / "pickled"], stdout=subprocess.PIPE, text=True)
     with harness:
@@ -182,13 +171,11 @@ def test_it_ends_with_a_harness_that_is_killed(isolated, tmp_path):
 
 
 def test_it_reads_what_its_options_name_and_nothing_else(isolated, tmp_path, fenced):
-    (tmp_path / "list.txt").write_text("a list")
-    with pytest.raises(BenchError, match=r"failed: PermissionError: .*list\.txt"):
-        isolated("read", file=tmp_path / "list.txt").clean()
-    named = isolated("read", file=tmp_path / "list.txt", readable=(tmp_path / "list.txt",))
-    assert named.clean().facts["read"] == "a list"
-    with pytest.raises(BenchError, match=r"failed: PermissionError: .*images\.npy"):
-        isolated("write", file=tmp_path / "work" / "images" / "images.npy").clean()
+    for name in ("list", "other"):
+        (tmp_path / name).write_text("a list")
+    asked = isolated("touch", file=tmp_path / "list", readable=(tmp_path / "list",))
+    # The file that is named, the one beside it, the images read and written.
+    assert asked.clean().facts["touched"] == ["done", "refused", "done", "refused"]
 
 
 def test_a_system_without_a_fence_is_warned_of_once(isolated, caplog):
