@@ -424,5 +424,7 @@ def test_overlap_of_pixels_is_the_same(arrays):
             if top >= 0:
                 grid[top : top + height, left : left + width] = True
         shared = (grids[0] & grids[1]).sum()
+        top = localisation(bools(1), true[row : row + 1], np.ones(1), found[row : row + 1], ks=(1,))["1"]
+        assert top["hit"] == (None if b[0] < 0 else 100 * (shared > 0))
         assert iou[row] == pytest.approx(shared / max(1, (grids[0] | grids[1]).sum()))
         assert cr[row] == pytest.approx(shared / max(1, grids[1].sum()))
