@@ -16,7 +16,7 @@ class HTBA(PatchAttack):
     Source: the PoisonCAM paper, Section V-B, after Saha et al., "Backdoor attacks on self-supervised
     learning" (CVPR 2022), with the patches of "Hidden trigger backdoor attacks" (AAAI 2020).
     Departures: the size is a share of the width, 50/224 by default, so that it means the same on small
-    images. The location law is that of Saha et al.'s public code (corner in [0.25 W, 0.75 W - w] for
+    images. The distribution of places is that of Saha et al.'s public code (corner in [0.25 W, 0.75 W - w] for
     training, in [0.10 W, 0.90 W - w] for validation); [?] the share of the edges that the PoisonCAM paper
     keeps free is lost in our copy of its text. Without a PNG the trigger is drawn from a seed.
     """

@@ -32,7 +32,7 @@ def check_margin(name: str, margin: Margin) -> None:
 def corners(width: int, patch: int, margin: Margin) -> range:
     """The rows (and columns) at which a patch may begin: whole pixels in [low * width, high * width - patch].
 
-    [U]'s law. Raises BenchError when there is none: a centred patch would silently not be random.
+    After Saha et al.'s public code. Raises BenchError when there is none: a centred patch would silently not be random.
     """
     low, high = margin
     slack = 1e-9  # 0.7 * 10 is 7.000000000000001 in floats

@@ -126,7 +126,7 @@ def _picture(source: str, seed: int, stamp: Stamp) -> Pixels:
 
 @lru_cache(maxsize=256)
 def _resized(source: str, seed: int, stamp: Stamp, width: int) -> Tensor:
-    """[U] resizes its PNGs with Pillow too; bicubic there averages over the source pixels when shrinking."""
+    """Resized with Pillow, as in Saha et al.'s code; bicubic there averages over source pixels when shrinking."""
     import torch
     from PIL import Image
 

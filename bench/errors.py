@@ -1,4 +1,4 @@
-"""Errors that a user can mend: one message each, no traceback, exit code 2."""
+"""Errors that a user can fix: one message each, no traceback, exit code 2."""
 
 from __future__ import annotations
 

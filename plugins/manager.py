@@ -1,4 +1,4 @@
-"""Finds the plugins, asks each one in turn what it offers, and makes instances from options.
+"""Which plugins are there, and what does each offer? Finds them, and makes instances from options.
 
 One broken plugin never stops the others: it is kept in `Plugins.broken` with its error.
 """
@@ -19,7 +19,7 @@ from bench.errors import BenchError, nearest
 
 from . import hookspecs
 from .options import REQUIRED, Option, make, options
-from .registry import KINDS, Broken, Entry, offers, path, told
+from .registry import KINDS, Broken, Entry, in_one_line, offers, path
 
 __all__ = ["REQUIRED", "Broken", "Entry", "Option", "Plugins", "options"]
 
@@ -37,13 +37,13 @@ class Source:
 
 
 class Plugins:
-    """The plugins of one run. Modules are imported at once; a kind's classes when it is first asked for."""
+    """The plugins of one run. Modules are imported at once; a kind's classes when they are first needed."""
 
     def __init__(self, sources: Iterable[Source]) -> None:
         self._pm = pluggy.PluginManager("bench")
         self._pm.add_hookspecs(hookspecs)
         self._origins: dict[str, str] = {}
-        self._asked: dict[str, list[Entry | Broken]] = {}
+        self._known: dict[str, list[Entry | Broken]] = {}
         self._muted: set[str] = set()
         self._unloaded: list[Broken] = []
         for source in sources:
@@ -66,7 +66,7 @@ class Plugins:
         try:
             problem = self._add(source.load(), source)
         except (Exception, SystemExit) as error:  # a module may call sys.exit while it is imported
-            problem = told(error)
+            problem = in_one_line(error)
         if problem is not None:
             self._unloaded.append(Broken(source.name, source.origin, problem))
 
@@ -87,17 +87,17 @@ class Plugins:
         self._origins[label] = source.origin
         return None
 
-    def _ask(self, kind: str) -> list[Entry | Broken]:
+    def _offered(self, kind: str) -> list[Entry | Broken]:
         """What every plugin offers of `kind`, in order of loading, names offered twice included."""
         if kind not in KINDS:
             raise BenchError(f"unknown kind of plugin {kind!r}.{nearest(kind, KINDS)}")
-        if kind not in self._asked:
-            self._asked[kind] = [
+        if kind not in self._known:
+            self._known[kind] = [
                 offer
                 for call in self._calls(KINDS[kind].hook)
                 for offer in offers(call.function, kind, self._origins[call.plugin_name])
             ]
-        return self._asked[kind]
+        return self._known[kind]
 
     def _calls(self, hook: str) -> list[pluggy.HookImpl]:
         """The implementations of `hook`, one by plugin, in order of loading."""
@@ -107,17 +107,17 @@ class Plugins:
     def _clashes(self, kind: str) -> dict[str, str]:
         """Names of `kind` that are offered more than once -> where from."""
         places: dict[str, list[str]] = {}
-        for offer in self._ask(kind):
+        for offer in self._offered(kind):
             if isinstance(offer, Entry):
                 places.setdefault(offer.name, []).append(f"{offer.origin} ({path(offer.cls)})")
         return {name: " and ".join(found) for name, found in places.items() if len(found) > 1}
 
     @property
     def broken(self) -> list[Broken]:
-        """Everything that cannot be used, names offered twice included. Asks the plugins for every kind."""
+        """Everything that cannot be used, names offered twice included. Loads the classes of every kind."""
         found = list(self._unloaded)
         for kind in KINDS:
-            found += [offer for offer in self._ask(kind) if isinstance(offer, Broken)]
+            found += [offer for offer in self._offered(kind) if isinstance(offer, Broken)]
             clashes = self._clashes(kind).items()
             found += [Broken(name, places, _clash(kind, name)) for name, places in clashes]
         return found
@@ -125,7 +125,7 @@ class Plugins:
     def entries(self, kind: str) -> list[Entry]:
         """The usable classes of `kind` ("attack", "defense", "dataset", "ssl"), by name."""
         clashes = self._clashes(kind)
-        offered = [offer for offer in self._ask(kind) if isinstance(offer, Entry)]
+        offered = [offer for offer in self._offered(kind) if isinstance(offer, Entry)]
         return sorted((e for e in offered if e.name not in clashes), key=lambda entry: entry.name)
 
     def names(self, kind: str) -> list[str]:
@@ -152,21 +152,21 @@ class Plugins:
         return make(self.get(kind, name), options or {}, f"{KINDS[kind].word} {name!r}")
 
     def notify(self, event: str, **facts: Any) -> None:
-        """Tell every tracker of a run event ("stage_started"). One that raises is named and left alone."""
+        """Send a run event to every tracker ("stage_started"). One that raises is named and left alone."""
         hook = f"bench_{event.removeprefix('bench_')}"
         if hook not in HOOKS:
             raise ValueError(f"unknown run event {event!r}.{nearest(hook, HOOKS)}")
         for call in self._calls(hook):
             if call.plugin_name not in self._muted:
-                self._tell(call, [facts[name] for name in call.argnames])
+                self._call(call, [facts[name] for name in call.argnames])
 
-    def _tell(self, call: pluggy.HookImpl, values: list[Any]) -> None:
+    def _call(self, call: pluggy.HookImpl, values: list[Any]) -> None:
         try:
             call.function(*values)
         except Exception as error:
             self._muted.add(call.plugin_name)
             place = f"{call.function.__name__} of {self._origins[call.plugin_name]}"
-            log.warning("%s failed and is not told of any more events: %s", place, told(error))
+            log.warning("%s failed and gets no more events: %s", place, in_one_line(error))
 
 
 def installed_sources() -> list[Source]:

@@ -53,13 +53,14 @@ def warn_of_skipped(dataset: Dataset) -> None:
 
 
 def open_store(root: Path | None) -> Store:
-    """The store at `root`, else in the user's cache folder."""
-    from bench.store import Store
+    """The store at `root`, else in the user's cache folder. Raises BenchError where there is neither."""
+    from bench.store import Store, user_cache
 
     if root is None:
-        from platformdirs import user_cache_path
-
-        root = user_cache_path("ssl-backdoor-bench", appauthor=False) / "store"
+        cache = user_cache()
+        if cache is None:
+            raise BenchError("there is no home folder to keep the store in: name a folder with --store or BENCH_STORE")
+        root = cache / "store"
     return Store(root.expanduser().absolute())
 
 
@@ -100,7 +101,7 @@ def open_pipeline(config: Config, store: Path | None, machine: Machine | None = 
 
     machine = machine or Machine(accelerator="auto")
     dataset = config.dataset.load()
-    if machine.party is None or machine.party.leads:
+    if machine.group is None or machine.group.leads:
         warn_of_skipped(dataset)
     return Pipeline(config, dataset, open_store(store), machine)
 

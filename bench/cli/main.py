@@ -4,51 +4,61 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
+import typer.main
+from typer.core import TyperGroup
 
 from bench.errors import BenchError
 
-from . import (
-    check,
-    leaderboard,
-    list as list_,
-    matrix,
-    new,
-    plan,
-    report,
-    reproduce,
-    run,
-    scan,
-    store,
-    study,
-    submit,
-    verify,
-)
-
 PANELS = {
-    "Run": (run.run, plan.plan, matrix.matrix),
-    "Look at results and plugins": (report.report, list_.list_),
-    "Extend": (new.new, check.check),
-    "Scan your own images": (scan.scan,),
-    "Publish": (leaderboard.leaderboard, submit.submit, verify.verify),
-    "The paper": (reproduce.reproduce, study.study),
+    "Run": ("run", "plan", "matrix"),
+    "Look at results and plugins": ("report", "list"),
+    "Extend": ("new", "check"),
+    "Scan your own images": ("scan",),
+    "Publish": ("leaderboard", "submit", "verify"),
+    "The paper": ("reproduce", "study"),
+    "Keep house": ("store",),
 }
+"""Heading in `bench --help` -> commands; each is the module of that name beside this one, with a function of that name
+(`store`: an app of its own)."""
 STOPPED = 130
 _USAGE_ERROR: Any = typer.BadParameter.__mro__[1]
 """click's UsageError, or that of typer's own copy of click: typer exports neither."""
 
+
+class Commands(TyperGroup):
+    """The commands; the module of one is imported when it is needed, so that `bench run` loads no other."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Their names, in the order of the help."""
+        return [name for names in PANELS.values() for name in names]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """One of them; None where there is none of that name."""
+        panel = next((panel for panel, names in PANELS.items() if cmd_name in names), None)
+        if panel is None:
+            return None
+        module = import_module(f".{cmd_name}", __package__)
+        own = typer.Typer(add_completion=False)
+        if hasattr(module, "app"):
+            own = module.app
+        else:
+            own.command()(getattr(module, cmd_name, None) or getattr(module, f"{cmd_name}_"))
+        command: Any = typer.main.get_command(own)
+        command.name, command.rich_help_panel = cmd_name, panel
+        return command
+
+
 app = typer.Typer(
+    cls=Commands,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Benchmark for backdoors in self-supervised learning: attacks, defenses, one threat model, one table.",
 )
-for _panel, _commands in PANELS.items():
-    for _command in _commands:
-        app.command(_command.__name__.rstrip("_"), rich_help_panel=_panel)(_command)
-app.add_typer(store.app, name="store", rich_help_panel="Keep house")
 
 
 def main() -> None:

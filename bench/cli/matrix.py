@@ -15,7 +15,7 @@ from bench.errors import BenchError
 from . import common, options
 
 if TYPE_CHECKING:
-    from bench.estimate.estimate import Pace
+    from bench.estimate.pace import Pace
     from bench.matrix.forecast import Forecast
     from bench.matrix.graph import Graph, Node
     from bench.matrix.ray import RayOptions

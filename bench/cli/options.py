@@ -22,7 +22,8 @@ def plugin_names(kind: str) -> list[str]:
     """The installed plugins of a kind."""
     from bench.plugins.manager import Plugins
 
-    return Plugins.load().names(kind)
+    names: list[str] = Plugins.load().names(kind)
+    return names
 
 
 def preset_names() -> list[str]:
@@ -81,12 +82,14 @@ TensorBoardDir = Annotated[
 ]
 RunInStore = Annotated[Path, typer.Argument(help="The record of a run whose stages are still in the store.")]
 Devices = Annotated[int, typer.Option(min=1, help="Devices (processes) a training takes.")]
-Nodes = Annotated[
-    int, typer.Option(min=1, help="Machines a training spans: start this once on each (docs/scale.md, Several nodes).")
-]
 NodeTimeout = Annotated[
     float,
-    typer.Option(min=1, metavar="SECONDS", envvar="BENCH_NODE_TIMEOUT", help="With --nodes: how long to wait for one."),
+    typer.Option(
+        min=1,
+        metavar="SECONDS",
+        envvar="BENCH_NODE_TIMEOUT",
+        help="Under torchrun: how long the processes of a training wait for each other (docs/scale.md).",
+    ),
 ]
 EngineName = Annotated[
     str | None,

@@ -8,8 +8,6 @@ from typing import Annotated
 
 import typer
 
-from bench.store import check_can_write, write_bytes
-
 from . import common, options
 
 PICTURES = (".png", ".svg", ".pdf")
@@ -39,6 +37,8 @@ def report(
     Or a picture of the most suspicious images alone: attention maps, windows found, true triggers.
     """
 
+    from bench.store import check_can_write
+
     output = output or run.with_suffix(".html")
     check_can_write(output)
     write = _picture if output.suffix in PICTURES else _page
@@ -47,8 +47,9 @@ def report(
 
 def _page(run: Path, output: Path, maps: Sequence[str], count: int, files: Sequence[Path], store: Path | None) -> None:
     from bench.records import record as records
-    from bench.report import report as page
     from bench.report.controls import beside
+    from bench.report.page import report as page
+    from bench.store import write_bytes
 
     pipeline, plugins = common.reopened(run, store, files)
     found = records.load(run)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bench.errors import BenchError
+
 from . import common, options
 
 if TYPE_CHECKING:
@@ -29,7 +31,6 @@ def run(
     store: options.StoreRoot = None,
     devices: options.Devices = 1,
     accelerator: options.Accelerator = "auto",
-    nodes: options.Nodes = 1,
     node_timeout: options.NodeTimeout = 600.0,
     tensorboard: options.TensorBoardDir = None,
     in_place: Annotated[
@@ -38,6 +39,7 @@ def run(
     ] = False,
 ) -> None:
     """Attack, train, defend, train again, and print both rows. What is in the store is not computed again."""
+    from bench.parallel.nodes import torchrun_devices
     from bench.pipeline.stage import Machine
 
     choices = {"attack": attack, "defense": defense, "dataset": dataset, "ssl": ssl}
@@ -46,11 +48,14 @@ def run(
         from bench.plugins.tensorboard import TensorBoard
 
         plugins.add(TensorBoard(tensorboard.expanduser(), name=f"{config.defense.name}-seed{config.seed}"))
-    machine = Machine(accelerator=accelerator, devices=devices, in_place=in_place)
-    if nodes == 1:
+    here = torchrun_devices()
+    machine = Machine(accelerator=accelerator, devices=here or devices, in_place=in_place)
+    if here is None:
         _run(config, plugins, store, record, machine)
-    else:
-        _run_on_nodes(config, plugins, store, record, machine, nodes, node_timeout)
+        return
+    if devices not in (1, here):
+        raise BenchError(f"--devices {devices}: torchrun started {here} processes on each machine, one for a device")
+    _run_with_others(config, plugins, store, record, machine, node_timeout)
 
 
 def _run(config: Config, plugins: Plugins, store: Path | None, record: Path | None, machine: Machine) -> None:
@@ -77,28 +82,31 @@ def _run(config: Config, plugins: Plugins, store: Path | None, record: Path | No
     common.say(f"\nRecord: {record or kept}")
 
 
-def _run_on_nodes(
-    config: Config,
-    plugins: Plugins,
-    store: Path | None,
-    record: Path | None,
-    machine: Machine,
-    nodes: int,
-    timeout: float,
+def _run_with_others(
+    config: Config, plugins: Plugins, store: Path | None, record: Path | None, machine: Machine, timeout: float
 ) -> None:
-    """This machine's part of a run that spans several."""
+    """This process's part of a run that torchrun started, on one machine or on several."""
     import logging
     from dataclasses import replace
+
+    import torch
 
     from bench import __version__
     from bench.parallel.nodes import joined
     from bench.pipeline.runner import follow
 
-    about = {"--nodes": nodes, "--devices": machine.devices, "version": __version__}
-    with joined(nodes, timeout, about) as party:
-        machine = replace(machine, party=party)
-        if party.leads:
+    gpus = machine.accelerator in ("cuda", "gpu") or (machine.accelerator == "auto" and torch.cuda.is_available())
+    about = {"version": __version__, "--nproc-per-node": machine.devices, "the run": _asked(config)}
+    with joined(timeout, about, common.open_store(store).root, gpus=gpus) as group:
+        machine = replace(machine, group=group)
+        if group.leads:
             _run(config, plugins, store, record, machine)
         else:
-            logging.getLogger("bench").setLevel(logging.ERROR)  # the first node gives the warnings
-            follow(party, lambda: common.open_pipeline(config, store, machine))
+            logging.getLogger("bench").setLevel(logging.ERROR)  # the first process gives the warnings
+            follow(group, lambda: common.open_pipeline(config, store, machine))
+
+
+def _asked(config: Config) -> str:
+    """The run in words, without folders, which may differ between machines."""
+    settings = [text for text in config.asked["settings"] if not text.startswith("dataset.")]
+    return " ".join([config.preset, *config.asked["choices"].values(), *settings, f"seed {config.seed}"])

@@ -33,7 +33,7 @@ class Combination:
 
     @property
     def name(self) -> str:
-        """Canonical: "poisoncam+icutmix", whichever way round it was asked for; a change alone bears its own name."""
+        """Canonical: "poisoncam+icutmix", in whichever order it was requested; a change alone has its own name."""
         if self.training_change is None:
             return self.filter.name
         return (
@@ -49,14 +49,14 @@ class Combination:
 
     def identity(self) -> dict[str, Any]:
         """JSON-able: a single plugin's own identity, else one under each part's name."""
-        rival = {"rival": identity(self.reference)} if self.reference else {}
+        reference = {"rival": identity(self.reference)} if self.reference else {}  # the key is part of stored results
         if self.training_change is None:
-            return {**identity(self.filter), **rival}
+            return {**identity(self.filter), **reference}
         if self.filter.name == "none":
             alone: dict[str, Any] = identity(self.training_change)
             return alone
         parts = {part.name: identity(part) for part in (self.filter, self.training_change)}
-        return {"name": self.name, **parts, **rival}
+        return {"name": self.name, **parts, **reference}
 
 
 def combine(plugins: Plugins, text: str, presets: Mapping[str, Any], settings: Sequence[Setting]) -> Combination:
@@ -67,26 +67,27 @@ def combine(plugins: Plugins, text: str, presets: Mapping[str, Any], settings: S
     """
     builder = _Builder(plugins, presets, settings)
     parts = [builder.make(name.strip()) for name in text.split("+")]
-    choosers = [part for part in parts if isinstance(part, Defense | Control)]
+    filters = [part for part in parts if isinstance(part, Defense | Control)]
     changes = [part for part in parts if isinstance(part, TrainingDefense)]
-    for found, what in ((choosers, "defenses that choose images"), (changes, "training changes")):
+    for found, what in ((filters, "defenses that choose images"), (changes, "training changes")):
         if len(found) > 1:
             names = " and ".join(repr(part.name) for part in found)
             raise BenchError(f"--defense {text}: {names} are both {what}; a combination has one of each at most")
-    chooser = choosers[0] if choosers else builder.make("none")
-    rival = _rival(builder, chooser)
+    chosen = filters[0] if filters else builder.make("none")
+    reference = _reference(builder, chosen)
     builder.check_all_used()
-    return Combination(filter=chooser, training_change=changes[0] if changes else None, reference=rival)
+    return Combination(filter=chosen, training_change=changes[0] if changes else None, reference=reference)
 
 
-def _rival(builder: _Builder, chooser: Defense | Control) -> Defense | None:
-    if not isinstance(chooser, Control) or not chooser.reference:
+def _reference(builder: _Builder, control: Defense | Control) -> Defense | None:
+    """The defense that a control is measured against; None for one without, and for a defense."""
+    if not isinstance(control, Control) or not control.reference:
         return None
-    name = getattr(chooser, chooser.reference)
-    rival = builder.make(name)
-    if not isinstance(rival, Defense):
-        raise BenchError(f"{chooser.name}: {chooser.reference} is {name!r}, expected a defense that removes images")
-    return rival
+    name = getattr(control, control.reference)
+    found = builder.make(name)
+    if not isinstance(found, Defense):
+        raise BenchError(f"{control.name}: {control.reference} is {name!r}, expected a defense that removes images")
+    return found
 
 
 def own_keys(name: str, keys: list[str]) -> list[str]:

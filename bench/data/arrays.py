@@ -1,4 +1,4 @@
-"""Datasets whose images lie in one array per split (CIFAR-10, STL-10): what they share."""
+"""Base of the datasets whose images are in one array per split (CIFAR-10, STL-10)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .images import ArrayImages, Resized, Subset
 
 
 class SplitArrays(NamedTuple):
-    """One split as it lies on disk: pixels (N, 3, S, S) uint8 (a memory map, too), class indices (N,) int64."""
+    """One split as it is on disk: pixels (N, 3, S, S) uint8 (a memory map, too), class indices (N,) int64."""
 
     pixels: NDArray[np.uint8]
     labels: NDArray[np.int64]

@@ -27,7 +27,7 @@ _TO_YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.21
 
 @dataclass(frozen=True, kw_only=True)
 class ViewSpec:
-    """The law of one view. Probabilities in [0, 1]; scale and aspect as in torchvision's RandomResizedCrop.
+    """How one view is drawn. Probabilities in [0, 1]; scale and aspect as in torchvision's RandomResizedCrop.
 
     `jitter` is (brightness, contrast, saturation, hue) as in torchvision's ColorJitter, here always in that order,
     and hue as a rotation in YIQ: close to, not the same as, a shift in HSV.

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench.errors import BenchError
-from bench.store import write_bytes
+from bench.store import cache_folder, write_bytes
 
 from .images import in_threads
 
@@ -43,15 +43,16 @@ class Ledger:
     def __init__(self, root: Path, class_name: str) -> None:
         self._root = root.resolve()
         name = hashlib.sha256(os.fsencode(self._root) + b"\0" + os.fsencode(class_name)).hexdigest()[:32]
-        self._file = _home() / f"{name}.json"
-        self._known: dict[str, list[Any]] = _load(self._file)
+        home = cache_folder()
+        self._file = None if home is None else home / "checked-files" / f"{name}.json"
+        self._known: dict[str, list[Any]] = _load(self._file) if self._file else {}
         self._changed = False
 
     def __enter__(self) -> Ledger:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._changed:
+        if self._changed and self._file:
             content = json.dumps({"law": _law(), "files": self._known})
             with contextlib.suppress(OSError, BenchError):  # a full or read-only disk: it only costs time
                 write_bytes(self._file, content.encode())
@@ -87,7 +88,7 @@ class Ledger:
 
 
 def check_bytes(data: bytes) -> Checked:
-    """Hash `data` and decode it whole."""
+    """Hash `data` and decode all of it."""
     from .decode import Unreadable, open_rgb
 
     digest = hashlib.sha256(data).hexdigest()
@@ -96,14 +97,6 @@ def check_bytes(data: bytes) -> Checked:
     except Unreadable as error:
         return Checked(digest, str(error))
     return Checked(digest, "")
-
-
-def _home() -> Path:
-    import platformdirs
-
-    given = os.environ.get("BENCH_CACHE")
-    base = Path(given) if given else platformdirs.user_cache_path("ssl-backdoor-bench", appauthor=False)
-    return base / "checked-files"
 
 
 def _law() -> list[Any]:

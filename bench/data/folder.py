@@ -208,7 +208,7 @@ def _refusal(root: Path, faults: dict[str, str]) -> str:
     many = "1 image" if len(faults) == 1 else f"{len(faults)} images"
     return (
         f"{many} below {root} cannot be read:{named}{more}\n"
-        "Mend or remove them, or leave them out with --set dataset.on_bad=skip."
+        "Repair or remove them, or leave them out with --set dataset.on_bad=skip."
     )
 
 
@@ -219,7 +219,7 @@ def _none_empty(split: str, part: _Kept, classes: tuple[str, ...]) -> None:
             raise BenchError(
                 f"The class {name!r} has no readable {split} image ({len(part.faults)} cannot be read, "
                 f"{'; '.join(f'{image_id}: {fault}' for image_id, fault in list(part.faults.items())[:3])}). "
-                "Mend its files or leave the class out."
+                "Repair its files or leave the class out."
             )
 
 

@@ -28,7 +28,10 @@ class Layout(NamedTuple):
 
 
 def read_layout(root: Path, train_dir: str, val_dir: str, classes: Sequence[str]) -> Layout:
-    """What lies below `root`. A folder's name '': look for the usual one. No `classes`: all. BenchError."""
+    """The images below `root`.
+
+    An empty `train_dir` or `val_dir` means the usual names; no `classes` means all. Raises BenchError.
+    """
     train = _split_folder(root, train_dir, ("train",))
     val = _split_folder(root, val_dir, VAL_NAMES)
     if val is not None and train is None:
@@ -63,7 +66,7 @@ def read_split(root: Path, folder: Path, classes: Sequence[str] = ()) -> Listing
 def split_by_ratio(listing: Listing, ratio: float, seed: int) -> tuple[Listing, Listing]:
     """Training and validation ids: of each class, round(ratio x n) images, 1 to n - 1, are for validation.
 
-    An image's lot depends on the seed and its id alone: the same on every machine and for every NumPy.
+    Where an image goes depends on the seed and its id alone: the same on every machine and for every NumPy.
     """
     train: Listing = {}
     val: Listing = {}

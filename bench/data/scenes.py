@@ -18,18 +18,18 @@ from bench.api import Dataset, DatasetPlugin, Images, Split
 from bench.errors import BenchError
 from bench.seeds import Seeds
 
-from .fingerprint import fingerprint, image_digests
-from .images import ArrayImages, Subset, rows_of
+from .fingerprint import fingerprint, image_digests, remembered
+from .images import Decoded, Subset, rows_of
 from .names import Names
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 KEPT = 20_000
-"""Splits up to this size are drawn once and kept; of larger ones only so many images enter the fingerprint (their law
-is in it through the options, and image i never depends on the others)."""
+"""Splits up to this size are drawn once, when they are first read, and kept; of larger ones only so many images enter
+the fingerprint (their law is in it through the options, and image i never depends on the others)."""
 KEPT_BYTES = 2 << 30
-"""A split of more is drawn anew whenever it is requested, however few images it has."""
+"""A split of more is drawn again whenever it is requested, however few images it has."""
 
 Field = NDArray[np.floating[Any]]
 Mask = NDArray[np.bool_]
@@ -205,19 +205,18 @@ class Scenes(DatasetPlugin):
             raise BenchError(f"dataset.names must be up to {self.classes} different names, got {list(self.names)}")
 
     def load(self) -> Dataset:
-        """The scenes; up to KEPT images (KEPT_BYTES) lie in memory, more are drawn whenever they are requested."""
+        """The scenes, drawn when they are requested; up to KEPT images (KEPT_BYTES) of a split are then kept."""
         train, val = self.split("train", self.train_per_class), self.split("val", self.val_per_class)
-        digests = [
-            (name, split.ids[:KEPT], image_digests(Subset(split.images, range(min(KEPT, len(split)))), split.labels))
-            for name, split in (("train", train), ("val", val))
-        ]
-        return Dataset(
-            name=self.name,
-            classes=self.class_names,
-            train=train,
-            val=val,
-            fingerprint=fingerprint(self.class_names, digests, counts=[len(train), len(val)]),
-        )
+
+        def compute() -> str:
+            digests = []
+            for name, split in (("train", train), ("val", val)):
+                some = Subset(split.images, range(min(KEPT, len(split))))
+                digests.append((name, split.ids[:KEPT], image_digests(some, split.labels)))
+            return fingerprint(self.class_names, digests, counts=[len(train), len(val)])
+
+        found = remembered({**self.identity(), "kept": KEPT}, __file__, compute)
+        return Dataset(name=self.name, classes=self.class_names, train=train, val=val, fingerprint=found)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -228,7 +227,7 @@ class Scenes(DatasetPlugin):
         return self.names + drawn[len(self.names) :]
 
     def split(self, name: str, per_class: int) -> Split:
-        """One split, of which nothing is drawn but what is kept: "train", "val", or more of them by other names."""
+        """One split, of which nothing is drawn yet: "train", "val", or more of them by other names."""
         recipe = Recipe(
             size=self.size,
             classes=self.classes,
@@ -239,6 +238,6 @@ class Scenes(DatasetPlugin):
         count = per_class * self.classes
         images: Images = SceneImages(recipe, count, Seeds(self.seed).child("scenes", name))
         if count <= KEPT and count * 3 * self.size**2 <= KEPT_BYTES:
-            images = ArrayImages(images.batch(range(count)).numpy())
+            images = Decoded(images)
         labels = np.arange(count, dtype=np.int64) % self.classes
         return Split(images=images, labels=labels, ids=Names(f"{name}/{i:07d}" for i in range(count)))

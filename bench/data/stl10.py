@@ -47,7 +47,7 @@ class STL10(ArrayDataset):
         return CLASSES, _open(folder, "train"), _open(folder, "test")
 
     def _fetch(self) -> None:
-        """Not by torchvision's own method: that fetches all anew where only the unlabelled images are gone."""
+        """Not by torchvision's own method: that fetches everything again where only the unlabelled images are gone."""
         from torchvision.datasets import STL10 as Known
         from torchvision.datasets.utils import download_and_extract_archive
 

@@ -15,7 +15,7 @@ from bench.store import StepCache
 
 from .handover import handed_over
 from .verdict import taken_apart
-from .view import MakePart, Seat, seated
+from .view import DefenderView, MakePart, row_function
 
 if TYPE_CHECKING:
     import torch
@@ -49,13 +49,18 @@ class Job:
         """What the defense returns, as arrays and JSON. Raises BenchError where it is not of the promised kind."""
         import torch
 
-        seat = Seat(handed_over(self.folder / "images"), self.defense.name, self.encoder, self.seeds)
+        images, name = handed_over(self.folder / "images"), self.defense.name
+        view = partial(DefenderView, images, name=name, encoder=self.encoder, seeds=self.seeds)
         with Shards(self.devices, self.accelerator) as shards:
 
-            def team(make: MakePart) -> RowMapper:
-                return shards.map_rows(partial(seated, make, seat))
+            def share_out(make: MakePart) -> RowMapper:
+                return shards.map_rows(partial(row_function, make, view))
 
-            shared = team if self.devices > 1 else None
-            view = seat.view(torch.device(self.device), StepCache(self.folder / "steps").step, report, shared)
-            found = getattr(self.defense, self.method)(view, *self.arguments)
-        return taken_apart(self.method, found, self.defense.name)
+            here = view(
+                device=torch.device(self.device),
+                step=StepCache(self.folder / "steps").step,
+                report=report,
+                share_out=share_out if self.devices > 1 else None,
+            )
+            found = getattr(self.defense, self.method)(here, *self.arguments)
+        return taken_apart(self.method, found, name)

@@ -18,50 +18,53 @@ from bench.errors import BenchError
 from bench.store import check_json, digest, read_arrays, write_arrays, write_json
 
 KINDS = {"b": "bool", "f": "float", "i": "int"}
-FIELDS = {"keep": "b", "score": "f", "trigger_score": "f", "boxes": "i"}
-"""The arrays of a verdict and the kinds of their dtypes."""
+FORMS = {
+    "clean": {"keep": "b", "score": "f", "trigger_score": "f", "boxes": "i"},
+    "attention": {"maps": "f", "windows": "i"},
+    "grouping": {"labels": "i", "score": "f"},
+}
+"""The arrays of each method's answer and the kinds of their dtypes."""
+OBJECTS = {"clean": "a bench.Verdict", "attention": "None or (maps, windows)", "grouping": "None or a bench.Grouping"}
 
 
 def taken_apart(method: str, found: object, defense: str) -> tuple[Arrays, dict[str, Any]]:
     """What `defense` returned from its `method` as arrays and JSON. Raises BenchError where it is of another kind."""
     said = f"defense {defense!r} returned from {method}()"
-    if method == "clean":
-        if not isinstance(found, Verdict):
-            raise BenchError(f"{said} {_kind(found)}, expected a bench.Verdict")
-        given = {name: getattr(found, name) for name in FIELDS}
+    if method == "clean" and isinstance(found, Verdict):
+        given = {name: getattr(found, name) for name in FORMS[method]}
         arrays = {name: value for name, value in given.items() if value is not None or name == "keep"}
-        return _checked(arrays, FIELDS, said), {"facts": _facts(found.facts, said)}
-    if found is None:
-        return {}, {}
-    if method == "attention":
-        if not (isinstance(found, tuple) and len(found) == 2):
-            raise BenchError(f"{said} {_kind(found)}, expected None or a tuple (maps, windows)")
-        return _checked({"maps": found[0], "windows": found[1]}, {"maps": "f", "windows": "i"}, said), {}
-    if not (isinstance(found, Grouping) and isinstance(found.rule, str)):
-        raise BenchError(f"{said} {_kind(found)}, expected None or a bench.Grouping with a text as its rule")
-    arrays = {"labels": found.labels, "score": found.score}
-    return _checked(arrays, {"labels": "i", "score": "f"}, said), {"rule": str(found.rule)}
+        return _checked(method, arrays, said), {"facts": _facts(found.facts, said)}
+    if method == "grouping" and isinstance(found, Grouping):
+        return _checked(method, {"labels": found.labels, "score": found.score}, said), {"rule": str(found.rule)}
+    if method == "attention" and isinstance(found, tuple) and len(found) == 2:
+        return _checked(method, dict(zip(FORMS[method], found, strict=True)), said), {}
+    if method == "clean" or found is not None:
+        raise BenchError(f"{said} {_kind(found)}, expected {OBJECTS[method]}")
+    return {}, {}
 
 
 def put_together(method: str, arrays: Arrays, words: dict[str, Any], defense: str) -> Any:
     """What `taken_apart` took apart: it may come from a hostile process. Raises BenchError for anything else."""
-    try:
-        if method == "clean":
-            return Verdict(**arrays, facts=words["facts"])
-        if not arrays:
-            return None
-        return Grouping(**arrays, rule=words["rule"]) if method == "grouping" else (arrays["maps"], arrays["windows"])
-    except (TypeError, KeyError) as error:
-        raise BenchError(f"the process of defense {defense!r} gave back no answer of {method}(): {error}") from None
+    said = f"defense {defense!r} returned from {method}()"
+    if method != "clean" and not arrays:
+        return None
+    needed = {"keep"} if method == "clean" else set(FORMS[method])
+    if not needed <= set(arrays) <= set(FORMS[method]):
+        raise BenchError(f"{said} the arrays {sorted(arrays)}, expected {sorted(FORMS[method])}")
+    found: dict[str, Any] = _checked(method, arrays, said)
+    if method == "clean":
+        return Verdict(**found, facts=_facts(words.get("facts"), said))
+    return tuple(found.values()) if method == "attention" else Grouping(**found, rule=str(words.get("rule")))
 
 
-def _checked(arrays: Mapping[str, object], kinds: Mapping[str, str], said: str) -> Arrays:
+def _checked(method: str, arrays: Mapping[str, object], said: str) -> Arrays:
     """The values as plain NumPy arrays of their own, if each is one and its dtype is of its kind."""
     checked = {}
     for name, value in arrays.items():
-        got = str(value.dtype) if isinstance(value, np.ndarray) else _kind(value)
-        if not isinstance(value, np.ndarray) or value.dtype.kind != kinds[name]:
-            raise BenchError(f"{said} {name} as {got}, expected a NumPy array of {KINDS[kinds[name]]}")
+        kind = FORMS[method][name]
+        if not isinstance(value, np.ndarray) or value.dtype.kind != kind:
+            got = value.dtype if isinstance(value, np.ndarray) else _kind(value)
+            raise BenchError(f"{said} {name} as {got}, expected a NumPy array of {KINDS[kind]}")
         checked[name] = np.array(value)
     return checked
 
@@ -93,7 +96,7 @@ def check_verdict(verdict: Verdict, count: int, size: int, defense: str) -> Verd
     for name, shape in shapes.items():
         value = getattr(verdict, name)
         if value is not None or name == "keep":
-            array, kind = np.asarray(value), FIELDS[name]
+            array, kind = np.asarray(value), FORMS["clean"][name]
             fits = array.dtype.kind == kind and array.shape == shape
             demand(fits, f"{name} is {array.dtype} {array.shape}, expected {KINDS[kind]} {shape}")
     demand(bool(verdict.keep.any()), "keep is all False: it removes the whole training set")

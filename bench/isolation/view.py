@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,30 +18,37 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-Step = Callable[[str, Callable[[], Arrays]], Arrays]
 MakePart = Callable[[View], RowFunction]
 
 
+def no_step(name: str, compute: Callable[[], Arrays]) -> Arrays:
+    """The steps of a view in a process that does a part of shared work: BenchError."""
+    raise BenchError(f"step {name!r}: a part of shared work saves no steps; keep what map_rows returns instead")
+
+
 class DefenderView:
-    """Unlabelled images by index, the declared needs, generators, saved steps."""
+    """Unlabelled images by index, the declared needs, generators, saved steps.
+
+    `encoder` loads it onto a device (None: the need is not declared); `share_out` has other processes make rows (None:
+    this one makes them).
+    """
 
     def __init__(
         self,
         images: Images,
         *,
         name: str,
-        encoder: Callable[[], Encoder] | None,
+        encoder: Callable[[torch.device], Encoder] | None,
         seeds: Seeds,
-        step: Step,
-        report: Callable[[str, int, int], None],
         device: torch.device,
-        team: Callable[[MakePart], RowMapper] | None = None,
+        step: Callable[[str, Callable[[], Arrays]], Arrays] = no_step,
+        report: Callable[[str, int, int], None] = lambda what, done, total: None,
+        share_out: Callable[[MakePart], RowMapper] | None = None,
     ) -> None:
-        self.size, self.device = images.size, device
-        self._images, self._name, self._load = images, name, encoder
+        self.size, self.device, self.step, self.progress = images.size, device, step, report
+        self._images, self._name, self._load, self._seeds = images, name, encoder, seeds
         self._encoder: Encoder | None = None
-        self._seeds, self.step, self.progress = seeds, step, report
-        self._team = team
+        self._share_out = share_out
 
     def __len__(self) -> int:
         return len(self._images)
@@ -59,52 +66,18 @@ class DefenderView:
                 "add needs: ClassVar[frozenset[str]] = frozenset({'encoder'})"
             )
         if self._encoder is None:
-            self._encoder = self._load()
+            self._encoder = self._load(self.device)
         return self._encoder
 
     def map_rows(self, make: MakePart) -> RowMapper:
         """See bench.View."""
-        return alone(make(self)) if self._team is None else self._team(make)
+        return alone(make(self)) if self._share_out is None else self._share_out(make)
 
     def seeds(self, *names: str | int) -> Seeds:
         """The seed node under these names."""
         return self._seeds.child(*names)
 
 
-@dataclass(frozen=True)
-class Seat:
-    """All that a process needs for a view of its own; it can be pickled. `encoder` loads it onto a device."""
-
-    images: Images
-    name: str
-    encoder: Callable[[torch.device], Encoder] | None
-    seeds: Seeds
-
-    def view(
-        self,
-        device: torch.device,
-        step: Step | None = None,
-        report: Callable[[str, int, int], None] = lambda what, done, total: None,
-        team: Callable[[MakePart], RowMapper] | None = None,
-    ) -> DefenderView:
-        """The view there; without `step` it is that of a part of shared work, which saves none."""
-        load = self.encoder
-        return DefenderView(
-            self.images,
-            name=self.name,
-            encoder=None if load is None else lambda: load(device),
-            seeds=self.seeds,
-            step=step or _no_step,
-            report=report,
-            device=device,
-            team=team,
-        )
-
-
-def seated(make: MakePart, seat: Seat, device: torch.device) -> RowFunction:
-    """What `make` makes of the seat's view on this device."""
-    return make(seat.view(device))
-
-
-def _no_step(name: str, compute: Callable[[], Arrays]) -> Arrays:
-    raise BenchError(f"step {name!r}: a part of shared work has no notebook; keep what the team returns instead")
+def row_function(make: MakePart, view: partial[DefenderView], device: torch.device) -> RowFunction:
+    """What `make` makes of the view that `view` opens on this device; for other processes, so it can be pickled."""
+    return make(view(device=device))

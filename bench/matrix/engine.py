@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 import functools
 import multiprocessing
-import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -17,6 +16,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from bench.errors import BenchError
+from bench.parallel.nodes import environment
 from bench.pipeline.runner import make_stage
 from bench.pipeline.stage import Machine, Stage
 from bench.store import Store
@@ -28,6 +28,7 @@ Progress = tuple[str, str, int, int]
 """(key of a stage, what, done, total): `done` of `total` units of `what` are through."""
 Hear = Callable[[str, str, int, int], None]
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+"""Environment variables that libraries read when they are loaded."""
 _PAUSE = 0.2  # seconds between two reports of progress
 
 
@@ -102,7 +103,7 @@ class ProcessPool(Engine):
 
     def _start(self) -> tuple[Any, Connection]:
         context = multiprocessing.get_context("spawn")
-        with self._lock, _one_thread():
+        with self._lock, environment(dict.fromkeys(THREADS, "1")):
             pipe, theirs = context.Pipe()
             process = context.Process(target=_serve, args=(theirs,))
             process.start()
@@ -119,20 +120,6 @@ class ProcessPool(Engine):
             for process in self._started:
                 process.kill()
         super().close()
-
-
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    """Processes begun meanwhile have one thread each: libraries read these variables when they are loaded."""
-    before = {name: os.environ.get(name) for name in THREADS}
-    os.environ.update(dict.fromkeys(THREADS, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
 
 
 def _serve(pipe: Connection) -> None:

@@ -92,7 +92,7 @@ class _Matrix:
         chosen = []
         for defense, own in self._defenses:
             taken: list[str] = []
-            for _ in range(2 if every else 0):  # twice: one of them may name another rival
+            for _ in range(2 if every else 0):  # twice: one of them may name another reference
                 config = self._load(self._cell(self._attacks[0][0], defense, 0, (*taken, *own)))
                 taken = [text for text in every if _reaches(text, config)]
             reached.update(taken)

@@ -115,15 +115,12 @@ class Reproduction:
             # In a foreign table the target is the preset's own; an average is of all targets that the paper has.
             targets = [()] if foreign else [(f"attack.target={t}",) for t in (named if target == AVERAGE else [target])]
             early = self._early(preset, base, epochs)
-            runs = (
-                tuple(
-                    Cell(preset=preset, defense=defense, seed=seed, settings=(*base, *early, *own))
-                    for seed in self._seeds
-                )
-                for own in targets
-            )
-            runs = tuple(runs) if defense in known else ()
+            runs = tuple(self._cells(preset, defense, (*base, *early, *own)) for own in targets)
+            runs = runs if defense in known else ()
             yield PaperRow(target=target, defense=defense, epochs=epochs, paper=paper, runs=runs)
+
+    def _cells(self, preset: str, defense: str, settings: tuple[str, ...]) -> tuple[Cell, ...]:
+        return tuple(Cell(preset=preset, defense=defense, seed=seed, settings=settings) for seed in self._seeds)
 
     def _early(self, preset: str, base: tuple[str, ...], epochs: int) -> tuple[str, ...]:
         """The setting that ends a training at the paper's epoch (Table III: [?] one training, looked at on its way)."""

@@ -31,7 +31,7 @@ def open_fabric(**options: Any) -> Fabric:
 
     logging.getLogger("lightning_fabric").setLevel(logging.ERROR)  # it announces every precision that it is given
     try:
-        # Processes are ours to start, also inside a job of SLURM or under torchrun (see Meeting.in_environment).
-        return Fabric(plugins=[LightningEnvironment()], **options)
+        # Unless an option says otherwise, processes are ours to start, also inside a job of SLURM or under torchrun.
+        return Fabric(**{"plugins": [LightningEnvironment()], **options})
     except (ValueError, RuntimeError, MisconfigurationException) as error:
         raise BenchError(f"cannot train on accelerator {options['accelerator']!r}: {error}") from error

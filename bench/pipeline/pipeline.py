@@ -15,7 +15,7 @@ from bench.errors import BenchError
 from bench.isolation.verdict import kept_digest, read_verdict
 from bench.store import Store
 
-from .clean import clean_stage
+from .clean import DefenseTask
 from .control import control_stage
 from .poison import poison_stage
 from .pretrain import import_stage, pretrain_stage
@@ -77,25 +77,26 @@ class Pipeline:
     def clean(self) -> Stage:
         """What chooses the images to keep: a defense by its view, or a control by the truth."""
         chooser = self.config.defense.filter
-        return self._control(chooser) if isinstance(chooser, Control) else self._filter(chooser)
+        return self._control(chooser) if isinstance(chooser, Control) else self.judged_by(chooser).stage()
 
     @cached_property
     def reference(self) -> Stage:
         """The defense that the control is measured against."""
         if self.config.defense.reference is None:
             raise ValueError("this run's control names no defense")
-        return self._filter(self.config.defense.reference)
+        return self.judged_by(self.config.defense.reference).stage()
 
-    def _filter(self, defense: Defense) -> Stage:
+    def judged_by(self, defense: Defense) -> DefenseTask:
+        """`defense` on the images of this run, by its threat model."""
         inputs = {"dataset": self.dataset.fingerprint, "poison": self.poison.key}
-        return clean_stage(
-            self.config,
-            defense,
-            lambda: self.poisoned_train,
-            len(self.dataset.train),
-            self.machine,
-            lambda: self.folder(self.threat),
-            {**inputs, "encoder": self.threat.key} if "encoder" in defense.needs else inputs,
+        return DefenseTask(
+            config=self.config,
+            defense=defense,
+            images=lambda: self.poisoned_train,
+            count=len(self.dataset.train),
+            machine=self.machine,
+            encoder=lambda: self.folder(self.threat),
+            inputs={**inputs, "encoder": self.threat.key} if "encoder" in defense.needs else inputs,
         )
 
     def _control(self, control: Control) -> Stage:

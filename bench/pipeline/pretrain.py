@@ -53,8 +53,8 @@ def pretrain_stage(
         def tell(done: int, total: int, loss: float, rate: float) -> None:
             report("steps", done, total, **{"loss": loss, "learning rate": rate})
 
-        with machine.together(stage, making.dir) as meeting:
-            pretrain(job, tell, machine.devices, machine.accelerator, meeting)
+        with machine.together(stage, making.dir) as group:
+            pretrain(job, tell, machine.devices, machine.accelerator, group)
 
     sections = {name: dataclasses.asdict(getattr(config, name)) for name in ("encoder", "views", "train")}
     sections["train"].pop("loader_workers")

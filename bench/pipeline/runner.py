@@ -7,7 +7,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from bench.parallel.nodes import Party
+from bench.errors import BenchError
+from bench.parallel.nodes import NodeGroup, settled
 from bench.store import ArtifactBuilder, Store
 
 from .events import Notify
@@ -47,24 +48,25 @@ def make_stage(stage: Stage, store: Store, notify: Notify) -> None:
     tell("stage_finished", seconds=time.monotonic() - start)
 
 
-def follow(party: Party, open_pipeline: Callable[[], Pipeline]) -> None:
-    """What a node other than the first does: its part in every training that the first one begins, until that ends.
+def follow(group: NodeGroup, open_pipeline: Callable[[], Pipeline]) -> None:
+    """What a process other than the first does: its part in every training that the first one begins, until that ends.
 
-    `open_pipeline` is called for the first of them: by then the first node has fetched and checked the dataset.
+    `open_pipeline` is called at the first training: by then the first process has fetched and checked the dataset.
     """
     pipeline: Pipeline | None = None
-    for key, name in party.orders():
+    for key, name in group.trainings():
         pipeline = pipeline or open_pipeline()
         folder = pipeline.store.root / name
-        stage = party.settled(
-            partial(_sought, pipeline, key, folder),
-            f"node {party.rank} would not train in {folder} what node 0 trains: start the same command (version, data, "
-            "plugins) on all nodes, with the store on a file system that they share",
-        )
-        stage.make(ArtifactBuilder(folder), _nobody)
+        stage = settled(partial(_training, pipeline, key, folder))
+        if stage is None:
+            raise BenchError(
+                f"process {group.rank} would not train in {folder} what process 0 trains: start the same command "
+                "(version, data, plugins) on all nodes, with the store on a file system that they share"
+            )
+        stage.make(ArtifactBuilder(folder), lambda *_, **__: None)
 
 
-def _sought(pipeline: Pipeline, key: str, folder: Path) -> Stage | None:
+def _training(pipeline: Pipeline, key: str, folder: Path) -> Stage | None:
     """The stage of this key, if its work folder is there and all stages before it are in the store."""
     if not folder.is_dir():
         return None
@@ -74,7 +76,3 @@ def _sought(pipeline: Pipeline, key: str, folder: Path) -> Stage | None:
         if not pipeline.found(stage):
             break
     return None
-
-
-def _nobody(what: str, done: int, total: int, /, **numbers: float) -> None:
-    """The first node reports."""

@@ -18,7 +18,7 @@ from bench.store import ArtifactBuilder, key_of
 if TYPE_CHECKING:
     import torch
 
-    from bench.parallel.nodes import Meeting, Party
+    from bench.parallel.nodes import NodeGroup
     from bench.parallel.shards import Shards
 
 
@@ -36,24 +36,24 @@ VERSIONS |= {"images": 1, "evidence": 1}  # of bench/scan
 @dataclass(frozen=True, kw_only=True)
 class Machine:
     """Where stages run: Lightning Fabric's accelerator name, and how many devices a training, a search and the features
-    of a probe take. party: the machines that a training spans, each with so many devices; None for this one. in_place:
-    for debugging, a defense runs in this process instead of one of its own."""
+    of a probe take. group: the processes that a training spans, on machines with so many devices; None: on this one.
+    in_place: for debugging, a defense runs in this process instead of one of its own."""
 
     accelerator: str = "auto"
     devices: int = 1
-    party: Party | None = None
+    group: NodeGroup | None = None
     in_place: bool = False
 
     @property
     def training_devices(self) -> int:
         """How many a training takes, on all machines together."""
-        return self.devices * (self.party.count if self.party else 1)
+        return self.group.count if self.group else self.devices
 
-    def together(self, stage: Stage, folder: Path) -> contextlib.AbstractContextManager[Meeting | None]:
+    def together(self, stage: Stage, folder: Path) -> contextlib.AbstractContextManager[NodeGroup | None]:
         """Around the training of a stage in this work folder: with the other machines, if any."""
-        if self.party is None:
+        if self.group is None:
             return contextlib.nullcontext()
-        return self.party.training(stage.key, folder.relative_to(folder.parents[1]).as_posix())
+        return self.group.training(stage.key, folder.relative_to(folder.parents[1]).as_posix())
 
     @cached_property
     def device(self) -> torch.device:

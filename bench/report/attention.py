@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from bench.api import Defense
 from bench.errors import BenchError
 from bench.isolation.process import IsolatedDefense
-from bench.pipeline.clean import isolate
 from bench.pipeline.pipeline import Pipeline
 
 if TYPE_CHECKING:
@@ -60,16 +59,7 @@ def look_through(isolated: IsolatedDefense, defense: Defense, indices: NDArray[n
 def isolated_for(pipeline: Pipeline, defense: Defense) -> Iterator[IsolatedDefense]:
     """`defense` on a run's images, with saved steps that are thrown away in the end."""
     with tempfile.TemporaryDirectory() as folder:
-        yield isolate(
-            pipeline.config,
-            defense,
-            pipeline.poisoned_train,
-            pipeline.machine,
-            lambda: pipeline.folder(pipeline.threat),
-            Path(folder),
-            store=pipeline.store.root,
-            inputs=pipeline.clean.inputs,
-        )
+        yield pipeline.judged_by(defense).isolated(Path(folder), pipeline.store.root)
 
 
 def gallery(pipeline: Pipeline, defenses: Sequence[Defense], count: int = 10) -> Figure:

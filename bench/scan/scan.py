@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from bench.api import Images, Verdict
 from bench.errors import BenchError
 from bench.isolation.verdict import read_verdict
-from bench.pipeline.clean import clean_stage, isolate
+from bench.pipeline.clean import DefenseTask
 from bench.pipeline.events import Notify
 from bench.pipeline.pretrain import encoder_of
 from bench.pipeline.runner import make_stage
@@ -86,16 +86,21 @@ class Scan:
         return encoder_stage(self.chosen, lambda: self.images, count, fingerprint, self.machine)
 
     @cached_property
-    def search(self) -> Stage:
-        return clean_stage(
-            self.chosen.config,
-            self.chosen.defense,
-            lambda: self.images,
-            len(self.images),
-            self.machine,
-            lambda: self._folder(self.encoder),
-            {"dataset": self.gathered.fingerprint, "encoder": self.encoder.key},
+    def task(self) -> DefenseTask:
+        """The defense on the images that were read."""
+        return DefenseTask(
+            config=self.chosen.config,
+            defense=self.chosen.defense,
+            images=lambda: self.images,
+            count=len(self.images),
+            machine=self.machine,
+            encoder=lambda: self._folder(self.encoder),
+            inputs={"dataset": self.gathered.fingerprint, "encoder": self.encoder.key},
         )
+
+    @cached_property
+    def search(self) -> Stage:
+        return self.task.stage()
 
     @cached_property
     def verdict(self) -> Verdict:
@@ -130,18 +135,8 @@ class Scan:
         """Where the defense looks on its suspects, {"maps": (n, S, S) float32}; {} where it locates nothing."""
         if not len(suspects):
             return {}
-        defense = self.chosen.defense
-        isolated = isolate(
-            self.chosen.config,
-            defense,
-            self.images,
-            self.machine,
-            lambda: self._folder(self.encoder),
-            making.scratch / "attention",
-            store=self.store.root,
-            inputs=self.search.inputs,
-        )
-        found = look_through(isolated, defense, suspects)
+        isolated = self.task.isolated(making.scratch / "attention", self.store.root)
+        found = look_through(isolated, self.chosen.defense, suspects)
         return {} if found is None else {"maps": found.maps}
 
     def weighed(self) -> tuple[Evidence, NDArray[np.float32] | None]:

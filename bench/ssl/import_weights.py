@@ -15,7 +15,7 @@ import hashlib
 import logging
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -170,7 +170,8 @@ def match(found: Tensors, own: Mapping[str, Tensor]) -> Fit:
     Dropped are heads and other encoders only; batch norms' counters may be missing (torch before 0.4.1 kept none).
     """
     tensors, outside = _bare(found, own)
-    tensors = _from_torchvision_vit(tensors)
+    if _is_torchvision_vit(tensors):
+        tensors = {_timm_name(name): value for name, value in tensors.items()}
     taken = {name: value for name, value in tensors.items() if name in own}
     left = [*outside, *(name for name in tensors if name not in own)]
     extra = {name for name in left if HEADS.match(name) or (name in outside and BESIDES.match(name))}
@@ -223,18 +224,10 @@ _VIT = (
 """torchvision's names of a ViT's parts -> timm's. (A ResNet's are the same.)"""
 
 
-def _from_torchvision_vit(tensors: Tensors) -> Tensors:
-    if not _is_torchvision_vit(tensors):
-        return tensors
-    return {_renamed(name): value for name, value in tensors.items()}
-
-
-def _renamed(name: str) -> str:
-    for pattern, timm_name in _VIT:
-        found = re.fullmatch(pattern, name)
-        if found:
-            return found.expand(timm_name)
-    return name
+def _timm_name(name: str) -> str:
+    """timm's name for torchvision's name of a part of a ViT; the name itself where there is none."""
+    matches = ((re.fullmatch(pattern, name), timm_name) for pattern, timm_name in _VIT)
+    return next((found.expand(timm_name) for found, timm_name in matches if found), name)
 
 
 # --- saying what does not fit ---------------------------------------------------------------------
@@ -242,19 +235,14 @@ def _renamed(name: str) -> str:
 
 def _misfits(fit: Fit) -> str:
     """Every key, a line for each kind."""
-    return "".join(_lines(fit)) + "\nAnother encoder.backbone, encoder.options or encoder.stem?"
-
-
-def _lines(fit: Fit) -> Iterator[str]:
-    kinds: tuple[tuple[str, Sequence[str]], ...] = (
+    kinds = (
         ("missing in the file", fit.missing),
         ("in the file, but not in the encoder", fit.unexpected),
         ("of another shape in the file", fit.shapes),
         ("left out (heads, other encoders)", fit.dropped),
     )
-    for what, keys in kinds:
-        if keys:
-            yield f"\n- {what} ({len(keys)}): {', '.join(keys)}"
+    lines = [f"\n- {what} ({len(keys)}): {', '.join(keys)}" for what, keys in kinds if keys]
+    return "".join(lines) + "\nAnother encoder.backbone, encoder.options or encoder.stem?"
 
 
 def _other_size(fit: Fit, module: nn.Module, size: int) -> str | None:

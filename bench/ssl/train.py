@@ -27,7 +27,7 @@ from bench.api import Images, Mixed, SSLMethod, TrainingDefense
 from bench.data.augment import ViewSpec, draw, render
 from bench.errors import BenchError, nearest
 from bench.parallel.devices import open_fabric, without_fabric_warnings
-from bench.parallel.nodes import Meeting, Parted
+from bench.parallel.nodes import NodeGroup, environment
 from bench.seeds import Seeds
 
 from . import checkpoint
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 StepCallback = Callable[[int, int, float, float], None]
 """Steps done, steps in all, loss and learning rate of the last one."""
 CHECKPOINT_SECONDS = 15.0
+_ALONE = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": None, "NODE_RANK": "0", "TORCHELASTIC_USE_AGENT_STORE": None}
+"""Environment of processes that train on this machine alone, whatever a launcher of other things has set."""
 ENCODER_FILE = "encoder.safetensors"
 CURVE_FILE = "curve.json"
 for _name in ("distributed", "rank_zero"):  # here, so that it holds in every process of a training as well
@@ -92,32 +94,31 @@ def resolve_precision(wanted: str, device: torch.device) -> str:
 
 @without_fabric_warnings()
 def pretrain(
-    job: Job, report: StepCallback, devices: int = 1, accelerator: str = "auto", meeting: Meeting | None = None
+    job: Job, report: StepCallback, devices: int = 1, accelerator: str = "auto", group: NodeGroup | None = None
 ) -> None:
     """Train an encoder to the end, from the checkpoint in `job.scratch` if there is one.
 
     Encoder and loss curve are written to `job.work`.
 
-    Several devices: one process each on this machine (Fabric's ddp_spawn), or on each machine of the `meeting`, where
-    all call this; only the first one's `report` is called.
-    Raises BenchError for settings that cannot run and for a loss that is not finite, Parted where another machine is
-    lost.
+    Several devices: one process each on this machine (Fabric's ddp_spawn); or, with a `group`, this process is one of
+    those that torchrun started, `devices` on each machine, which all call this. Only the first one's `report` is
+    called. Raises BenchError for settings that cannot run and for a loss that is not finite.
     """
-    meeting = meeting or Meeting()
-    world = devices * meeting.nodes
+    world = group.count if group else devices
     if job.train.batch % world:
-        over = f"{world} devices of {meeting.nodes} nodes" if meeting.nodes > 1 else f"{world} devices"
-        raise BenchError(f"train.batch {job.train.batch} is not a multiple of the {over}")
-    fabric = make_fabric(job.train, devices, accelerator, meeting)
-    if world == 1:
-        fabric.launch()
-        _train(fabric, job, report)
+        raise BenchError(f"train.batch {job.train.batch} is not a multiple of the {world} devices")
+    fabric = make_fabric(job.train, devices, accelerator, group)
+    if group is None and devices > 1:
+        with environment(_ALONE):
+            _train_in_processes(fabric, job, report)
         return
-    with meeting.in_environment():
-        _train_in_processes(fabric, job, report, meeting)
+    fabric.launch()
+    _train(fabric, job, report)
+    if group and fabric.device.type == "cuda":
+        torch.cuda.empty_cache()  # the next search is shared out over all devices of a machine, by other processes
 
 
-def _train_in_processes(fabric: Fabric, job: Job, report: StepCallback, meeting: Meeting) -> None:
+def _train_in_processes(fabric: Fabric, job: Job, report: StepCallback) -> None:
     queue = torch.multiprocessing.get_context("spawn").SimpleQueue()
     failures: list[BenchError] = []
     listener = threading.Thread(target=_listen, args=(queue, report, failures), daemon=True)
@@ -132,32 +133,23 @@ def _train_in_processes(fabric: Fabric, job: Job, report: StepCallback, meeting:
     except Exception as error:
         if failures:
             raise failures[0] from error
-        if meeting.nodes > 1 and _was_parted(error):
-            raise Parted(str(error).strip().splitlines()[-1]) from error
         raise
 
 
-def _was_parted(error: Exception) -> bool:
-    """Whether a process has gone or lost another: torch hands on the traceback of its exception as text."""
-    from torch.multiprocessing.spawn import ProcessExitedException
-
-    signs = ("gloo", "NCCL", "DistNetworkError", "DistStoreError", "DistBackendError")
-    return isinstance(error, ProcessExitedException) or any(sign in str(error) for sign in signs)
-
-
-def make_fabric(train: TrainSettings, devices: int, accelerator: str, meeting: Meeting | None = None) -> Fabric:
+def make_fabric(train: TrainSettings, devices: int, accelerator: str, group: NodeGroup | None = None) -> Fabric:
     """Fabric for this machine, with the precision that its first device is best at. Raises as `open_fabric` does."""
+    from lightning_fabric.plugins.environments import TorchElasticEnvironment
     from lightning_fabric.strategies import DDPStrategy
 
-    meeting = meeting or Meeting()
-    several = devices * meeting.nodes > 1
-    timeout = timedelta(seconds=meeting.patience)
-    strategy: Any = DDPStrategy(start_method="spawn", timeout=timeout) if several else "auto"
     probe = open_fabric(accelerator=accelerator, devices=1)
     precision: Any = {"bf16": "bf16-mixed", "32": "32-true"}[resolve_precision(str(train.precision), probe.device)]
-    return open_fabric(
-        accelerator=accelerator, devices=devices, num_nodes=meeting.nodes, strategy=strategy, precision=precision
-    )
+    options: dict[str, Any] = {"accelerator": accelerator, "devices": devices, "precision": precision}
+    if group:
+        options |= {"num_nodes": group.count // devices, "plugins": [TorchElasticEnvironment()]}
+        options["strategy"] = DDPStrategy(timeout=timedelta(seconds=group.timeout))
+    elif devices > 1:
+        options["strategy"] = DDPStrategy(start_method="spawn")
+    return open_fabric(**options)
 
 
 def _listen(queue: Any, report: StepCallback, failures: list[BenchError]) -> None:
@@ -175,7 +167,6 @@ def _send(queue: Any, *step: float) -> None:
 
 def _train_apart(fabric: Fabric, job: Job, queue: Any) -> None:
     """In a process of its own: torch hands the parent only the text of an exception, so ours is sent."""
-    warnings.filterwarnings("ignore", message=".*all_gather is deprecated")  # by torch, to Fabric
     _end_with_parent()
     try:
         _train(fabric, job, partial(_send, queue))
@@ -185,7 +176,7 @@ def _train_apart(fabric: Fabric, job: Job, queue: Any) -> None:
 
 
 def _end_with_parent() -> None:
-    """End when the process that started this one is killed: with those of other machines it could run on for hours."""
+    """End when the process that started this one is killed."""
     parent = multiprocessing.parent_process()
     if parent is None:
         return
@@ -234,6 +225,7 @@ def make_optimiser(learner: nn.Module, train: TrainSettings) -> torch.optim.Opti
 
 
 def _train(fabric: Fabric, job: Job, report: StepCallback) -> None:
+    warnings.filterwarnings("ignore", message=".*all_gather is deprecated")  # by torch, to Fabric
     plan, specs = job.schedule, view_specs(job.views, job.images.size)
     learner = make_learner(job)
     learner.gather, learner.rank = _gatherer(fabric), fabric.global_rank  # type: ignore[assignment]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .artifact import ArtifactBuilder, StepCache, highest_mb
+from .cache import cache_folder, user_cache
 from .files import (
     check_can_write,
     read_arrays,
@@ -14,13 +15,14 @@ from .files import (
     writing,
 )
 from .hashing import canonical, check_json, digest, key_of
-from .store import Entry, Store
+from .store import Store, StoreEntry
 
 __all__ = [
     "ArtifactBuilder",
-    "Entry",
+    "StoreEntry",
     "StepCache",
     "Store",
+    "cache_folder",
     "canonical",
     "check_can_write",
     "check_json",
@@ -30,6 +32,7 @@ __all__ = [
     "read_arrays",
     "read_json",
     "replacing",
+    "user_cache",
     "write_arrays",
     "write_bytes",
     "write_json",

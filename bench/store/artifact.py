@@ -35,7 +35,7 @@ class StepCache:
     def step(self, name: str, compute: Callable[[], Arrays]) -> Arrays:
         """`compute()`'s arrays, computed once and read from `<folder>/<name>.npz` ever after.
 
-        A damaged file is computed anew. Raises BenchError for object arrays and for a name unfit for a file.
+        A damaged file is computed again. Raises BenchError for object arrays and for a name unfit for a file.
         """
         if not _STEP.fullmatch(name):
             raise BenchError(f"a step is named {name!r}; expected letters, digits, '.', '_' or '-'")

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: bytes, JSON, named arrays (npz). Nothing is pickled."""
+"""Atomic files: bytes, JSON, named arrays (npz). After a failure the old file is untouched; nothing is pickled."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from bench.errors import BenchError
 from .hashing import check_json
 
 _FULL = "the disk (or quota) is full: free some space (`bench store prune` helps) and start again"
-_MENDS = {
+_ADVICE = {
     errno.ENOSPC: _FULL,
     errno.EDQUOT: _FULL,
     errno.EFBIG: "the file is larger than is allowed here: raise the file size limit (ulimit -f)",
@@ -38,7 +38,7 @@ _BELOW = {errno.EROFS, errno.EACCES, errno.EPERM}
 
 @contextlib.contextmanager
 def writing(path: Path, *, only_below: bool = False) -> Iterator[None]:
-    """Turn an OSError that a user can mend (full disk, read-only, no permission) into a BenchError.
+    """Turn an OSError that a user can do something about (full disk, read-only, no permission) into a BenchError.
 
     `only_below`: leave permission errors about files outside `path` alone: they come from somebody's reading.
     """
@@ -46,10 +46,10 @@ def writing(path: Path, *, only_below: bool = False) -> Iterator[None]:
         yield
     except Exception as error:
         number = _number(error)
-        mend = _MENDS.get(number)
-        if mend is None or (only_below and not _concerns(error, number, path)):
+        advice = _ADVICE.get(number)
+        if advice is None or (only_below and not _concerns(error, number, path)):
             raise
-        raise BenchError(f"cannot write {path}: {mend}") from error
+        raise BenchError(f"cannot write {path}: {advice}") from error
 
 
 def _number(error: Exception) -> int:

@@ -1,4 +1,4 @@
-"""The artifact store: what a stage made lies under a hash of everything that decided it.
+"""The artifact store: the result of a stage is kept under a hash of everything that decided it.
 
 Layout: `<root>/<stage>/<key>/` holds a finished artifact and its `meta.json`; `<key>.partial/` beside it is
 the work folder of an unfinished one, which outlives a kill so that checkpoints in it can be resumed.
@@ -35,7 +35,7 @@ _KEY = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class StoreEntry:
     """One artifact, or (not `finished`) what there is of one. Times are UTC; `seconds`: what it took."""
 
     stage: str
@@ -123,7 +123,7 @@ class Store:
                 raise
             _finish(making, folder, about)
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[StoreEntry]:
         """Everything in the store, finished or not, by stage and key."""
         found = []
         for folder in sorted(self.root.glob("[!.]*/*")):
@@ -166,7 +166,7 @@ class Store:
             freed += self._drop(entry, dry_run)
         return freed
 
-    def _drop(self, entry: Entry, dry_run: bool) -> int:
+    def _drop(self, entry: StoreEntry, dry_run: bool) -> int:
         """Remove one entry unless it is locked or gone; the bytes freed."""
         try:
             with self._locked(entry.stage, entry.key, wait=False), writing(self.root):
@@ -312,19 +312,19 @@ def _missing_file(folder: Path, files: Mapping[str, object]) -> str | None:
     return None
 
 
-def _unused_for(entry: Entry) -> float:
+def _unused_for(entry: StoreEntry) -> float:
     """Seconds since its last use; a clock ahead of ours counts as now."""
     return max(0.0, time.time() - entry.last_used.timestamp())
 
 
-def _entry(folder: Path, key: str) -> Entry:
+def _entry(folder: Path, key: str) -> StoreEntry:
     stage, finished = folder.parent.name, folder.name == key
     finished = finished and _fault(folder, stage, key) is None
     stats = list(_stats(folder))
     newest = max((stat.st_mtime for stat in stats), default=folder.stat().st_mtime)
     oldest = min((stat.st_mtime for stat in stats), default=folder.stat().st_mtime)
     meta: dict[str, Any] = read_json(folder / META) if finished else {**earlier_time(folder)}
-    return Entry(
+    return StoreEntry(
         stage=stage,
         key=key,
         path=folder,

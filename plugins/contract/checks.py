@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 from bench.api import Control, Plugin, TrainingDefense
 from bench.errors import BenchError, nearest
 from bench.plugins.options import make
-from bench.plugins.registry import KINDS, told
+from bench.plugins.registry import KINDS, in_one_line
 
 from . import (
     attack as attack_checks,
@@ -123,7 +123,7 @@ def _result(check: Check[Any], trial: Trial[Any], told_of: dict[Violation, str])
             return CheckResult(check.name, False, f"not reached: see {first}", "")
         return CheckResult(check.name, False, str(violation), violation.fix or check.fix)
     except Exception as error:
-        return CheckResult(check.name, False, f"the check ended in {told(error)}", check.fix)
+        return CheckResult(check.name, False, f"the check ended in {in_one_line(error)}", check.fix)
     return CheckResult(check.name, True, remark or check.property, "")
 
 

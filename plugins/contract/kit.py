@@ -13,7 +13,7 @@ import torch
 
 from bench.api import Plugin
 from bench.plugins.options import make, options
-from bench.plugins.registry import KINDS, class_problem, told
+from bench.plugins.registry import KINDS, class_problem, in_one_line
 
 T = TypeVar("T")
 
@@ -95,7 +95,7 @@ def _caught(call: Callable[[], Any], what: str) -> Any:
     except Violation as violation:
         return violation
     except Exception as error:
-        return Violation(f"{what} raised {told(error)}")
+        return Violation(f"{what} raised {in_one_line(error)}")
 
 
 def world() -> dict[str, object]:

@@ -104,7 +104,7 @@ def test_rows_have_no_box_and_their_strength():
     assert {(each.trigger, each.target, each.box, each.strength) for each in val} == {(0, 1, None, 100.0)}
 
 
-def test_each_image_is_changed_as_strongly_as_its_row_says():
+def test_each_image_is_changed_as_strongly_as_its_row_requires():
     grey = torch.full((2, 3, 32, 32), 128, dtype=torch.uint8)
     weak, strong = (CTRL().apply(grey, [row(50.0), row(100.0)]).int() - 128).abs()
     assert 0 < weak.max() < strong.max() <= 2 * weak.max() + 1
@@ -128,18 +128,12 @@ def test_options_that_make_no_sense(options, told):
         CTRL(**options)
 
 
-def test_what_changes_no_pixel_is_refused():
+def test_what_is_refused():
     with pytest.raises(BenchError, match=r"magnitude of 0\.5 changes no pixel of images 32 px wide"):
         CTRL(magnitude=0.5).poison_train(scene(), Seeds(0))
-
-
-def test_what_apply_refuses():
+    with pytest.raises(BenchError, match="no trigger 1: ctrl has one"):
+        CTRL().poison_val(1, scene(), Seeds(0))
     with pytest.raises(ValueError, match="1 images but 0 rows"):
         CTRL().apply(images(1, 8), [])
     with pytest.raises(ValueError, match="row 0 has no strength"):
         CTRL().apply(images(1, 8), [dataclasses.replace(row(1.0), strength=None)])
-
-
-def test_a_trigger_that_is_not_there():
-    with pytest.raises(BenchError, match="no trigger 1: ctrl has one"):
-        CTRL().poison_val(1, scene(), Seeds(0))

@@ -94,23 +94,12 @@ def test_boxes_lie_between_the_margins_or_are_refused(size, share, margin, seed)
         assert row.box[2:] == (width, width)
 
 
-@given(size=st.integers(3, 1024))
-def test_the_defaults_fit_any_image(size):
-    rows = HTBA(rate=1.0).poison_train(scene(2, size), Seeds(0))
-    assert rows[0].box[2] == max(1, round(50 / 224 * size))
-
-
-def test_validation_has_a_row_for_every_image_in_order():
-    rows = HTBA(target="owl").poison_val(0, scene(4), Seeds(0))
+def test_validation_has_a_row_for_every_image_in_order_with_places_of_its_own():
+    attack = HTBA(target="owl", rate=1.0, val_margin=(0.25, 0.75))
+    train, rows = attack.poison_train(scene(4), Seeds(0)), attack.poison_val(0, scene(4), Seeds(0))
     assert [row.index for row in rows] == list(range(12))
     assert {(row.trigger, row.target) for row in rows} == {(0, 2)}
-
-
-def test_training_and_validation_places_differ_under_one_seed():
-    attack = HTBA(rate=1.0, val_margin=(0.25, 0.75))
-    train = attack.poison_train(scene(20), Seeds(0))
-    val = attack.poison_val(0, scene(20), Seeds(0))
-    assert [row.box for row in train] != [row.box for row in val[:20]]
+    assert [row.box for row in train] != [row.box for row in rows[8:]]
 
 
 def test_apply_pastes_the_picture_into_the_box_and_nothing_else():
@@ -127,23 +116,16 @@ def test_apply_pastes_the_picture_into_the_box_and_nothing_else():
         image[:, top : top + height, left : left + width] = 77
     assert (done == 77).all()
     assert (images == 77).all()
+    picture.zero_()
+    assert attack.picture(0, 16).any(), "a picture is the caller's own"
 
 
-def test_apply_wants_a_row_for_each_image():
+def test_what_apply_refuses():
     with pytest.raises(ValueError, match="2 images but 0 rows"):
         HTBA().apply(torch.zeros(2, 3, 8, 8, dtype=torch.uint8), [])
-
-
-def test_apply_wants_boxes():
     (row,) = HTBA(rate=0.1).poison_train(scene(), Seeds(0))
     with pytest.raises(ValueError, match="has no box"):
         HTBA().apply(torch.zeros(1, 3, 32, 32, dtype=torch.uint8), [dataclasses.replace(row, box=None)])
-
-
-def test_the_picture_is_the_callers_own():
-    attack = HTBA()
-    attack.picture(0, 32).zero_()
-    assert attack.picture(0, 32).any()
 
 
 @pytest.mark.parametrize(
@@ -177,49 +159,39 @@ def test_a_class_that_does_not_exist(target, told):
     assert told in str(caught.value)
 
 
-@pytest.mark.parametrize("rate", [0, -0.1, 1.0001, 50, float("nan")])
-def test_rates_outside_their_range(rate):
-    with pytest.raises(BenchError, match=r"rate is .*expected a share of the target class"):
-        HTBA(rate=rate)
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        *(("rate", v, r"rate is .*expected a share of the target class") for v in (0, -0.1, 1.0001, 50, float("nan"))),
+        *(("trigger_size", v, "trigger_size is") for v in (0, -3, 10.5, float("nan"), float("inf"))),
+        *(
+            ("val_margin", v, "val_margin is")
+            for v in ((0.7, 0.3), (0.5, 0.5), (-0.1, 0.5), (0.2, 1.1), (float("nan"), 1))
+        ),
+    ],
+)
+def test_impossible_options(option, value, said):
+    with pytest.raises(BenchError, match=said):
+        HTBA(**{option: value})
 
 
-@pytest.mark.parametrize("size", [0, -3, 10.5, float("nan"), float("inf")])
-def test_impossible_trigger_sizes(size):
-    with pytest.raises(BenchError, match="trigger_size is"):
-        HTBA(trigger_size=size)
-
-
-@pytest.mark.parametrize("margin", [(0.7, 0.3), (0.5, 0.5), (-0.1, 0.5), (0.2, 1.1), (float("nan"), 1)])
-def test_impossible_margins(margin):
-    with pytest.raises(BenchError, match="val_margin is"):
-        HTBA(val_margin=margin)
-
-
-def test_a_trigger_larger_than_the_image():
+def test_a_trigger_larger_than_the_image_or_its_margins():
     with pytest.raises(BenchError, match="33 px is larger than the images \\(32 px\\)"):
         HTBA(trigger_size=33).poison_train(scene(), Seeds(0))
-
-
-def test_a_trigger_larger_than_its_margins():
     with pytest.raises(BenchError, match=r"17 px does not fit between 0.25 and 0.75 of images 32 px wide"):
         HTBA(trigger_size=17).poison_train(scene(), Seeds(0))
-    (row,) = HTBA(rate=0.1, trigger_size=16).poison_train(scene(), Seeds(0))
-    assert row.box == (8, 8, 16, 16)
-    (row,) = HTBA(rate=0.1, trigger_size=32, train_margin=(0, 1)).poison_train(scene(), Seeds(0))
-    assert row.box == (0, 0, 32, 32)
+    for size, margin, box in ((16, (0.25, 0.75), (8, 8, 16, 16)), (32, (0, 1), (0, 0, 32, 32))):
+        (row,) = HTBA(rate=0.1, trigger_size=size, train_margin=margin).poison_train(scene(), Seeds(0))
+        assert row.box == box
 
 
-def test_an_empty_target_class():
+def test_a_class_without_images_and_a_trigger_that_is_not_there():
     empty = dataclasses.replace(scene(), labels=np.zeros(4, dtype=np.int64))
     with pytest.raises(BenchError, match="target class 1 has no images"):
         HTBA(target="dog").poison_train(empty, Seeds(0))
-
-
-def test_a_trigger_that_is_not_there():
-    with pytest.raises(BenchError, match="no trigger 1: htba has one"):
-        HTBA().poison_val(1, scene(), Seeds(0))
-    with pytest.raises(BenchError, match="no trigger 1"):
-        HTBA().picture(1, 32)
+    for use in (lambda: HTBA().poison_val(1, scene(), Seeds(0)), lambda: HTBA().picture(1, 32)):
+        with pytest.raises(BenchError, match="no trigger 1: htba has one"):
+            use()
 
 
 def test_identity_tells_pictures_apart_and_names_no_folder(tmp_path):

@@ -43,33 +43,19 @@ def alone(number, attack):
 def test_contract(): ...
 
 
-def test_each_target_gets_its_share_and_its_trigger():
-    rows = three().poison_train(scene(), Seeds(0))
-    assert [row.index for row in rows] == sorted({row.index for row in rows})
-    assert [(row.trigger, row.target) for row in sorted(rows, key=lambda row: row.trigger)] == (
-        [(0, 2)] * 4 + [(1, 0)] * 4 + [(2, 1)] * 4
-    )
-    assert all(scene().labels[row.index] == row.target for row in rows)
-
-
 def test_the_set_is_the_union_of_the_single_ones():
-    attack = three()
+    attack, single = three(), [alone(number, three()) for number in range(3)]
     union = [
         dataclasses.replace(row, trigger=number)
         for number in range(3)
-        for row in alone(number, attack).poison_train(scene(), Seeds(4))
+        for row in single[number].poison_train(scene(), Seeds(4))
     ]
-    assert attack.poison_train(scene(), Seeds(4)) == sorted(union, key=lambda row: row.index)
-
-
-def test_validation_is_triggered_once_per_trigger():
-    attack = three()
-    for number, target in enumerate((2, 0, 1)):
-        rows = attack.poison_val(number, scene(3), Seeds(1))
-        assert [row.index for row in rows] == list(range(12))
-        assert {(row.trigger, row.target) for row in rows} == {(number, target)}
-        single = alone(number, attack).poison_val(0, scene(3), Seeds(1))
-        assert [row.box for row in rows] == [row.box for row in single]
+    rows = attack.poison_train(scene(), Seeds(4))
+    assert rows == sorted(union, key=lambda row: row.index)
+    assert sorted((row.trigger, row.target) for row in rows) == [(0, 2)] * 4 + [(1, 0)] * 4 + [(2, 1)] * 4
+    for number in range(3):
+        val = [dataclasses.replace(row, trigger=number) for row in single[number].poison_val(0, scene(3), Seeds(1))]
+        assert attack.poison_val(number, scene(3), Seeds(1)) == val
 
 
 def test_apply_pastes_the_trigger_of_each_row():
@@ -102,11 +88,8 @@ def test_defaults_are_two_mosaics():
     assert not torch.equal(attack.picture(0, 32), attack.picture(1, 32))
     spelt = MultiTarget(triggers=("mosaic", "mosaic"), trigger_seeds=(0, 1))
     assert attack.identity() == spelt.identity(), "what a default means is part of the identity"
-
-
-def test_options_as_a_preset_gives_them():
     found = make(MultiTarget, {"target_classes": [3, "dog"], "trigger_seeds": [3, 5]}, "attack 'multi-target'")
-    assert found == MultiTarget(target_classes=(3, "dog"), trigger_seeds=(3, 5))
+    assert found == MultiTarget(target_classes=(3, "dog"), trigger_seeds=(3, 5)), "as a preset gives them"
 
 
 @pytest.mark.parametrize(
@@ -133,14 +116,11 @@ def test_options_that_make_no_sense(options, told):
         MultiTarget(**options)
 
 
-def test_two_names_of_one_class():
-    with pytest.raises(BenchError, match=r"must differ, but number 0 \('dog'\) and number 1 \(1\) are the same"):
-        MultiTarget(target_classes=("dog", 1)).poison_train(scene(), Seeds(0))
-
-
 def test_a_class_or_a_trigger_that_is_not_there():
     with pytest.raises(BenchError, match=r"no class 'bees'\. Did you mean 'bee'"):
         MultiTarget(target_classes=("cat", "bees")).targets(CLASSES)
+    with pytest.raises(BenchError, match=r"must differ, but number 0 \('dog'\) and number 1 \(1\) are the same"):
+        MultiTarget(target_classes=("dog", 1)).poison_train(scene(), Seeds(0))
     for number in (-1, 2):
         with pytest.raises(BenchError, match=f"no trigger {number}: multi-target has 2, numbers 0 to 1"):
             MultiTarget().poison_val(number, scene(), Seeds(0))

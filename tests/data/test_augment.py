@@ -1,4 +1,4 @@
-"""Random views: every change against values worked out by hand or torchvision's, and the draws' laws."""
+"""Random views: every change against values worked out by hand or torchvision's, and the draws' ranges."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings, strategies as st
 from torchvision.transforms.v2 import functional as tv
 
+from bench import augment
 from bench.data.augment import IMAGENET_MEAN, IMAGENET_STD, ViewSpec, draw, normalise, render
 from bench.seeds import Seeds
 
@@ -54,14 +55,11 @@ def test_normalise_by_hand():
     close(normalise(pixels).flatten(), torch.tensor([1.0, 0.0, -0.406 / 0.225]))
 
 
-def test_identity_settings_give_back_the_image():
+def test_geometry():
+    """No change; half the size takes the mean of each block of 2 x 2; a flip mirrors left and right."""
     close(view(noise()), noise())
-
-
-def test_half_the_size_takes_the_mean_of_each_two_by_two_block():
-    images = noise()
-    blocks = images.view(4, 3, 16, 2, 16, 2).mean((3, 5))
-    close(view(images, changed(PLAIN, size=16)), blocks)
+    close(view(noise(), changed(PLAIN, size=16)), noise().view(4, 3, 16, 2, 16, 2).mean((3, 5)))
+    close(view(noise(), changed(PLAIN, flip=1.0)), noise().flip(3))
 
 
 def test_a_crop_of_a_quarter_is_that_quarter():
@@ -69,10 +67,6 @@ def test_a_crop_of_a_quarter_is_that_quarter():
     spec = changed(PLAIN, size=16)
     close(view(images, spec, size=[0.5, 0.5], centre=[-0.5, 0.5]), images[:, :, :16, 16:])
     close(view(images, spec, size=[0.5, 0.5], centre=[0.5, -0.5]), images[:, :, 16:, :16])
-
-
-def test_flip_mirrors_left_and_right():
-    close(view(noise(), changed(PLAIN, flip=1.0)), noise().flip(3))
 
 
 def test_grey_makes_the_channels_equal_to_the_luma():
@@ -118,10 +112,6 @@ def test_a_whole_turn_of_hue_is_none_and_half_a_turn_is_the_opposite_colour():
     close(view(images, jitter=[1, 1, 1, 0.5]), 2 * grey - images, atol=1e-3)
 
 
-def test_blur_with_sigma_0_is_the_identity():
-    close(view(noise(), changed(PLAIN, blur_p=1.0), sigma=0.0), noise())
-
-
 def test_blur_spreads_a_point_by_the_gaussian():
     """At 112 px a drawn sigma of 2 is 1 px; the kernel ends after 3 px."""
     images = torch.zeros(1, 3, 112, 112)
@@ -139,7 +129,7 @@ def test_each_image_has_its_own_sigma():
     images = noise(2, size=112)
     drawn = {**draw(spec, 2, Seeds(0).torch()), "sigma": torch.tensor([0.0, 2.0])}
     made = raw(render(images, spec, drawn))
-    close(made[0], images[0])
+    close(made[0], images[0])  # sigma 0 leaves the image as it is
     assert made[1].std() < 0.6 * images[1].std()
 
 
@@ -158,13 +148,10 @@ def test_a_slice_of_the_batch_gives_the_same_views_as_the_whole():
 
 
 @pytest.mark.usefixtures("global_rng")
-def test_views_follow_from_the_generator_alone():
+def test_views_follow_from_the_generator_alone_and_change_neither_images_nor_draws():
     made = [render(noise(), RANDOM, draw(RANDOM, 4, Seeds(seed).torch())) for seed in (0, 0, 1)]
     assert torch.equal(made[0], made[1])
     assert not torch.allclose(made[0], made[2], atol=0.1)
-
-
-def test_rendering_does_not_change_images_or_draws():
     images, draws = noise(), draw(RANDOM, 4, Seeds(0).torch())
     before = {name: value.clone() for name, value in draws.items()}
     render(images, RANDOM, draws)
@@ -185,16 +172,8 @@ shares = st.floats(0, 1)
 )
 def test_draws_stay_in_their_ranges(scale, jitter, chances, count, seed):
     flip, jitter_p, grey_p, blur_p, solarise_p = chances
-    spec = ViewSpec(
-        size=32,
-        scale=tuple(scale),
-        flip=flip,
-        jitter=jitter,
-        jitter_p=jitter_p,
-        grey_p=grey_p,
-        blur_p=blur_p,
-        solarise_p=solarise_p,
-    )
+    chosen = {"flip": flip, "jitter_p": jitter_p, "grey_p": grey_p, "blur_p": blur_p, "solarise_p": solarise_p}
+    spec = ViewSpec(size=32, scale=tuple(scale), jitter=jitter, **chosen)
     draws = draw(spec, count, Seeds(seed).torch())
     assert all(len(value) == count and value.dtype == torch.float32 for value in draws.values())
     size, centre = draws["size"], draws["centre"]
@@ -213,3 +192,111 @@ def test_draws_stay_in_their_ranges(scale, jitter, chances, count, seed):
         assert set(draws[name].tolist()) <= ({0.0, 1.0} if 0 < chance < 1 else {float(chance)})
     sigma = draws["sigma"]
     assert ((sigma == 0) | ((sigma >= 0.1) & (sigma <= 2.0))).all()
+
+
+# --- single changes, as the poison classifier uses them ---------------------------------------------------
+
+
+def random_images(count=6, size=12, seed=0):
+    return torch.rand((count, 3, size, size), generator=Seeds(seed).torch())
+
+
+@given(st.integers(10, 40), st.integers(0, 999), st.data())
+@settings(max_examples=30)
+def test_a_patch_covers_one_square_of_allowed_size_within_the_margin(size, seed, data):
+    margin = data.draw(st.integers(0, size // 5))
+    high = data.draw(st.integers(1, size - 2 * margin))
+    low = data.draw(st.integers(1, high))
+    pasted = augment.paste_resized(
+        torch.zeros(4, 3, size, size),
+        torch.ones(4, 3, 5, 5),
+        Seeds(seed).torch(),
+        sizes=(low, high),
+        margin=margin,
+    )
+    for image in pasted:
+        rows, columns = image[0].amax(1).nonzero().flatten(), image[0].amax(0).nonzero().flatten()
+        height, width = len(rows), len(columns)
+        assert height == width
+        assert low <= height <= high
+        assert min(rows[0], columns[0]) >= margin
+        assert max(rows[-1], columns[-1]) < size - margin
+        assert image.sum() == 3 * height * width  # filled, and nothing outside
+
+
+def test_a_patch_of_its_own_size_is_pasted_pixel_by_pixel():
+    patch = random_images(1, 5)
+    pasted = augment.paste_resized(torch.full((1, 3, 12, 12), -1.0), patch, Seeds(3).torch(), sizes=(5, 5), margin=2)
+    top, left = (pasted[0, 0] >= 0).nonzero()[0].tolist()
+    torch.testing.assert_close(pasted[0, :, top : top + 5, left : left + 5], patch[0])
+
+
+def test_crops_keep_a_flat_image_flat_and_stay_within_range():
+    flat = torch.full((5, 3, 9, 9), 0.3)
+    torch.testing.assert_close(augment.random_resized_crop(flat, Seeds(0).torch()), flat)
+    cropped = augment.random_resized_crop(random_images(), Seeds(0).torch())
+    assert cropped.shape == (6, 3, 12, 12)
+    assert 0 <= cropped.min() <= cropped.max() <= 1
+
+
+def test_crops_show_20_to_100_percent_of_the_area():
+    """On a ramp from 0 to 1 in both directions, the spans of values are the crop's height and width."""
+    line = (torch.arange(64) + 0.5) / 64
+    ramp = torch.stack([line.expand(64, 64), line[:, None].expand(64, 64), torch.zeros(64, 64)])
+    cropped = augment.random_resized_crop(ramp.expand(200, 3, 64, 64), Seeds(1).torch())
+    width, height = ((cropped[:, c].amax((1, 2)) - cropped[:, c].amin((1, 2))) * 64 / 63 for c in (0, 1))
+    area = width * height
+    assert 0.17 < area.min() < 0.3
+    assert 0.9 < area.max() < 1.01
+    assert (width / height).max() < 4 / 3 + 0.02
+
+
+def test_grey_by_hand():
+    image = torch.tensor([1.0, 0.5, 0.0])[None, :, None, None]
+    assert float(augment.grey(image)) == pytest.approx(0.299 + 0.2935)
+    everyone = augment.random_grey(random_images(), Seeds(0).torch(), share=1.0)
+    assert torch.equal(everyone[:, 0], everyone[:, 1])
+    assert torch.equal(augment.random_grey(random_images(), Seeds(0).torch(), share=0.0), random_images())
+
+
+def test_turning_hue():
+    colours = random_images()
+    still = augment.turn_hue(colours, torch.zeros(6))
+    torch.testing.assert_close(still, colours)
+    third = augment.turn_hue(colours, torch.full((6,), 2 * torch.pi / 3))
+    torch.testing.assert_close(third, colours.roll(1, 1))  # red -> green -> blue
+    torch.testing.assert_close(
+        augment.turn_hue(torch.full((6, 3, 2, 2), 0.4), torch.ones(6)), torch.full((6, 3, 2, 2), 0.4)
+    )
+
+
+def test_jitter_is_per_image_within_range_and_leaves_a_fifth_alone():
+    images = random_images(400, 4)
+    out = augment.colour_jitter(images, Seeds(0).torch())
+    assert 0 <= out.min() <= out.max() <= 1
+    same = (out == images).flatten(1).all(1).float().mean()
+    assert float(same) == pytest.approx(0.2, abs=0.06)
+    dull = 0.45 + 0.1 * images
+    ratio = augment.grey(augment.colour_jitter(dull, Seeds(0).torch(), hue=0.0)).std((1, 2, 3))
+    ratio = ratio / augment.grey(dull).std((1, 2, 3))
+    assert 0.6**2 - 0.01 < ratio.min() < 0.6
+    assert 1.5 < ratio.max() < 1.4**2 + 0.01  # brightness and contrast multiply
+    assert float(ratio.mean()) == pytest.approx(1, abs=0.05)
+
+
+def test_flips_mirror_half():
+    images = random_images(400, 4)
+    out = augment.random_flip(images, Seeds(0).torch())
+    mirrored = torch.tensor([torch.equal(a, b.flip(2)) for a, b in zip(out, images, strict=True)])
+    kept = torch.tensor([torch.equal(a, b) for a, b in zip(out, images, strict=True)])
+    assert (mirrored ^ kept).all()
+    assert float(mirrored.float().mean()) == pytest.approx(0.5, abs=0.08)
+
+
+@pytest.mark.parametrize("name", ["random_resized_crop", "colour_jitter", "random_grey", "random_flip"])
+def test_inputs_stay_and_seeds_decide(name):
+    images, function = random_images(), getattr(augment, name)
+    one, two, other = (function(images, Seeds(seed).torch()) for seed in (1, 1, 2))
+    assert torch.equal(one, two)
+    assert not torch.equal(one, other)
+    assert torch.equal(images, random_images())

@@ -21,12 +21,9 @@ def pixels(image, kind="png", **options):
     return np.asarray(result)
 
 
-def test_rgb_is_left_alone():
+def test_rgb_is_left_alone_grey_and_bilevel_become_rgb():
     array = np.random.default_rng(0).integers(0, 256, (5, 6, 3), dtype=np.uint8)
     assert np.array_equal(pixels(Image.fromarray(array)), array)
-
-
-def test_grey_and_bilevel():
     assert pixels(Image.new("L", (2, 2), 77)).tolist() == [[[77] * 3] * 2] * 2
     assert pixels(Image.new("1", (2, 2), 1)).tolist() == [[[255] * 3] * 2] * 2
 
@@ -34,6 +31,9 @@ def test_grey_and_bilevel():
 def test_transparency_is_laid_over_white():
     assert pixels(Image.new("RGBA", (1, 1), (200, 0, 0, 0))).tolist() == [[[255, 255, 255]]]
     assert pixels(Image.new("RGBA", (1, 1), (200, 0, 0, 255))).tolist() == [[[200, 0, 0]]]
+    image = Image.new("RGB", (2, 1), (1, 2, 3))
+    image.putpixel((1, 0), (9, 9, 9))
+    assert pixels(image, transparency=(1, 2, 3)).tolist() == [[[255] * 3, [9, 9, 9]]]
     # 0.2 x 100 + 0.8 x 255 = 224
     assert pixels(Image.new("LA", (1, 1), (100, 51))).tolist() == [[[224, 224, 224]]]
 
@@ -47,25 +47,18 @@ def test_palette_with_and_without_transparency():
     assert pixels(image, transparency=b"\xff\x00").tolist() == [[[10, 20, 30], [255, 255, 255]]]
 
 
-def test_a_transparent_colour_of_an_rgb_image():
-    image = Image.new("RGB", (2, 1), (1, 2, 3))
-    image.putpixel((1, 0), (9, 9, 9))
-    assert pixels(image, transparency=(1, 2, 3)).tolist() == [[[255] * 3, [9, 9, 9]]]
-
-
 def test_16_bit_grey_is_scaled_not_clipped():
     values = np.array([[0, 257, 25700, 65535]], np.uint16)
     assert pixels(Image.fromarray(values))[0, :, 0].tolist() == [0, 1, 100, 255]
 
 
-def test_integers_that_are_no_16_bit_grey_are_refused():
-    with pytest.raises(Unreadable, match="from -1 to 0"):
-        open_rgb(packed(Image.fromarray(np.array([[0, -1]], np.int32)), "tiff"))
-
-
-def test_float_is_refused():
-    with pytest.raises(Unreadable, match="32-bit float"):
-        open_rgb(packed(Image.fromarray(np.zeros((2, 2), np.float32)), "tiff"))
+@pytest.mark.parametrize(
+    ("array", "said"),
+    [(np.array([[0, -1]], np.int32), "from -1 to 0"), (np.zeros((2, 2), np.float32), "32-bit float")],
+)
+def test_values_without_an_agreed_range_are_refused(array, said):
+    with pytest.raises(Unreadable, match=said):
+        open_rgb(packed(Image.fromarray(array), "tiff"))
 
 
 def test_cmyk_jpeg():
@@ -135,14 +128,11 @@ def test_a_warning_made_an_error_is_not_the_files_fault(monkeypatch):
         open_rgb(packed(Image.new("RGB", (2, 2))))
 
 
-def test_square_of_a_very_long_image_takes_its_middle():
+def test_square_takes_the_middle_and_leaves_an_image_of_the_size_alone():
     image = Image.new("RGB", (60_001, 3), (0, 0, 0))
     image.paste((250, 0, 0), (29_990, 0, 30_011, 3))
     result = square(image, 16)
     assert result.shape == (3, 16, 16)
     assert (result[0] == 250).all()
-
-
-def test_square_leaves_an_image_of_the_size_alone():
     array = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
     assert np.array_equal(square(Image.fromarray(array), 8), array.transpose(2, 0, 1))

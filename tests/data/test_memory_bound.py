@@ -204,18 +204,6 @@ def test_a_part_of_a_memory_map_is_pickled_as_any_array(tmp_path, part):
 # --- the same as before ---------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=25)
-@given(st.integers(1, 40), st.integers(1, 9), st.integers(0, 9))
-def test_features_are_those_of_parts_that_are_joined(count, batch, seed):
-    pixels = np.random.default_rng(seed).integers(0, 256, (count, 3, 4, 4)).astype(np.uint8)
-    encoder, images = FrozenEncoder(nn.Flatten(), 48, CPU), ArrayImages(pixels)
-    parts = [
-        F.normalize(encoder(images.batch(np.arange(i, min(i + batch, count)))), dim=1) for i in range(0, count, batch)
-    ]
-    assert torch.equal(normalised_features(encoder, images, batch), torch.cat(parts))
-    assert np.array_equal(all_features(view(images, encoder), batch), torch.cat(parts).numpy())
-
-
 def whole_fit(features, labels, classes, settings, seeds):
     """The probe with all features standardised at once: its weight."""
     inputs = (features - features.mean(0)) / (features.std(0) + 1e-6)
@@ -285,6 +273,7 @@ def test_names_are_as_a_list(given_names, data):
     other = data.draw(st.lists(TEXT, max_size=8))
     assert (names == Names(other)) == (names == other) == (given_names == other)
     assert names != "".join(given_names)
+    assert repr(Names("abcd")) == "Names(['a', 'b', 'c', ...])"
     for at in (*range(-len(names), len(names)), *(np.arange(len(names)))):
         assert names[at] == given_names[at]
     for at in (len(names), -len(names) - 1):
@@ -292,44 +281,16 @@ def test_names_are_as_a_list(given_names, data):
             names[at]
 
 
-def test_names_show_the_first_few():
-    assert repr(Names("abc")) == "Names(['a', 'b', 'c'])"
-    assert repr(Names("abcd")) == "Names(['a', 'b', 'c', ...])"
-
-
-def test_a_manifest_has_the_bytes_that_it_had():
-    ids = ["a", "é", 'b"', "c\udcff"]
-    rows = [Poison(index=2, trigger=1, target=7, box=(3, 4, 5, 6), seed=99)]
-    lines = [
-        {"id": name, "poisoned": False, "trigger": None, "target": None, "box": None, "seed": None} for name in ids
-    ]
-    lines[2] |= {"poisoned": True, "trigger": 1, "target": 7, "box": [3, 4, 5, 6], "seed": 99}
-    text = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines)
-    made = Manifest(ids, rows)
-    assert made.to_bytes() == text.encode()
-    assert Manifest.from_bytes(text.replace("\n", "\r\n").encode()) == made
-    assert Manifest.from_bytes(text.rstrip("\n").encode()) == made
-
-
-def test_an_id_in_a_file_that_is_no_text():
-    row = {"id": 5, "poisoned": False, "trigger": None, "target": None, "box": None, "seed": None}
-    with pytest.raises(BenchError, match=r"m, line 1: id is 5; expected a string"):
-        Manifest.from_bytes(json.dumps(row).encode(), "m")
-
-
 # --- the script -----------------------------------------------------------------------------------
 
 
 def test_the_script_measures_every_step(capsys):
-    script = Path(__file__).parents[2] / "docs" / "memory.py"
+    script = Path(__file__).parents[2] / "docs" / "tools" / "memory.py"
     spec = importlib.util.spec_from_file_location("memory_script", script)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     module.DISTINCT = 100
-    small = ["--rows=700", "--clusters=32", "--images=300", "--size=16", "--batches=3", "--batch=4"]
-    for name, parts in (("loader", 4), ("manifest", 4), ("clean", 8), ("probe", 3)):
-        module.main(module.arguments(["--step", name, *small]))
-        told = json.loads(capsys.readouterr().out.splitlines()[-1])
-        assert len(told["rows"]) == parts
-        assert all(row["peak"] <= 1024 * 10 for row in told["rows"])
-        assert told["highest"] > 0.9 * told["start"] > 0  # the system counts pages now and then
+    small = ["--rows=700", "--images=300", "--size=16", "--batches=3", "--batch=4"]
+    for name, parts in (("loader", 4), ("manifest", 4), ("probe", 3)):
+        module.main(["--step", name, *small])
+        assert len(json.loads(capsys.readouterr().out)) == parts

@@ -1,4 +1,4 @@
-"""The laws of the embedded dataset. How its images look is tuned elsewhere: nothing here depends on a colour."""
+"""The rules of the embedded dataset. How its images look is tuned elsewhere: nothing here depends on a colour."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def scenes(**options):
 
 
 def streamed(**options):
-    """The images of the training split, each drawn when it is asked for."""
+    """The images of the training split, each drawn when it is requested."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "KEPT", 0)
         images = scenes(**options).load().train.images
@@ -35,31 +35,19 @@ def streamed(**options):
 ALL = scenes().load().train.images.batch(range(24))
 
 
-def test_shapes_counts_and_names():
+def test_shapes_counts_labels_names_and_ids():
     data = scenes().load()
     assert (data.name, data.size, len(data.train), len(data.val)) == ("scenes", 16, 24, 12)
     batch = data.train.images.batch([0, 5])
-    assert batch.shape == (2, 3, 16, 16)
-    assert batch.dtype == torch.uint8
+    assert (batch.shape, batch.dtype) == ((2, 3, 16, 16), torch.uint8)
     assert len(set(data.classes)) == len(data.classes) == 3
     assert data.skipped == ()
-
-
-def test_labels_go_round_the_classes():
-    data = scenes().load()
     assert data.train.labels.tolist() == [0, 1, 2] * 8
     assert data.train.labels.dtype == np.int64
-
-
-def test_ids_are_stable_and_unique():
-    data = scenes().load()
     assert data.train.ids[0] == "train/0000000"
     assert data.train.ids[23] == data.train.ids[-1] == "train/0000023"
     assert data.val.ids[:2] == ["val/0000000", "val/0000001"]
     assert len({*data.train.ids, *data.val.ids}) == 36
-    for outside in (24, -25):
-        with pytest.raises(IndexError):
-            data.train.ids[outside]
 
 
 @settings(max_examples=20, deadline=None)
@@ -85,11 +73,6 @@ def test_a_split_of_too_many_bytes_is_drawn_anew(monkeypatch):
     assert torch.equal(some.train.images.batch(range(24)), ALL)
 
 
-def test_more_images_leave_the_first_ones_as_they_are():
-    more = scenes(train_per_class=100).load()
-    assert torch.equal(more.train.images.batch(range(24)), ALL)
-
-
 def test_another_process_draws_the_same_bytes():
     code = (
         "import hashlib; from bench.data.scenes import Scenes; d = Scenes(size=16, classes=3, train_per_class=8,"
@@ -100,6 +83,7 @@ def test_another_process_draws_the_same_bytes():
     assert told == [hashlib.sha256(ALL.numpy().tobytes()).hexdigest(), scenes().load().fingerprint]
 
 
+@pytest.mark.usefixtures("global_rng")
 def test_images_differ_among_each_other_seeds_and_splits():
     data, other = scenes().load(), scenes(seed=1).load()
     assert len({image.numpy().tobytes() for image in ALL}) == 24
@@ -129,19 +113,10 @@ def test_the_fingerprint_changes_with_every_option():
     assert scenes().load().fingerprint == prints[0]
 
 
-def test_a_split_too_large_to_keep_is_told_apart_by_its_size(monkeypatch):
+def test_more_images_leave_the_first_ones_as_they_are_and_change_the_fingerprint(monkeypatch):
+    assert torch.equal(scenes(train_per_class=100).load().train.images.batch(range(24)), ALL)
     monkeypatch.setattr(module, "KEPT", 6)
     assert scenes().load().fingerprint != scenes(train_per_class=9).load().fingerprint
-
-
-def test_class_names_stay_unique_where_hues_and_textures_come_round():
-    names = scenes(classes=100).class_names
-    assert len(names) == len(set(names)) == 100
-
-
-@pytest.mark.usefixtures("global_rng")
-def test_drawing_moves_no_global_generator():
-    scenes().load()
 
 
 @pytest.mark.parametrize(
@@ -155,6 +130,8 @@ def test_drawing_moves_no_global_generator():
         ({"object_size": (0.6, 0.5)}, "object_size"),
         ({"object_size": (0.6, 1.5)}, "object_size"),
         ({"period": 0.0}, "period"),
+        ({"names": ("a", "b", "c", "d")}, r"dataset\.names must be up to 3 different names"),
+        ({"names": ("a", "a")}, r"dataset\.names must be up to 3 different names"),
     ],
 )
 def test_options_out_of_range(bad, said):
@@ -174,13 +151,8 @@ def test_an_index_outside_is_an_error():
                 images.batch([0, outside])
 
 
-def test_names_stand_in_for_those_of_another_dataset():
+def test_names_are_unique_and_those_of_another_dataset_can_stand_in():
+    assert len(set(scenes(classes=100).class_names)) == 100
     plain, named = scenes().load(), scenes(names=("bird", "car")).load()
     assert named.classes == ("bird", "car", plain.classes[2])
     assert torch.equal(named.train.images.batch(range(24)), ALL)
-
-
-@pytest.mark.parametrize("names", [("a", "b", "c", "d"), ("a", "a")])
-def test_names_too_many_or_twice(names):
-    with pytest.raises(BenchError, match=r"dataset\.names must be up to 3 different names"):
-        scenes(names=names)

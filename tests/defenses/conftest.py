@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -126,12 +127,11 @@ def _planted():
     places = rng.integers(0, 11, (24, 2))
     for image, (top, left) in zip(images, places, strict=False):
         image[:, top : top + 6, left : left + 6] = TRIGGER.numpy() * 255
-    order = rng.permutation(240)
-    back = np.argsort(order)
+    images = images.astype(np.uint8)
+    digests = [hashlib.blake2b(image.tobytes(), digest_size=8).digest()[::-1] for image in images]
+    order = np.array(sorted(range(240), key=digests.__getitem__))  # by content, as the harness shows images
     poisoned = order < 24
-    places = places[order[poisoned]]
-    assert poisoned[back[:24]].all()
-    return Planted(torch.tensor(images[order], dtype=torch.uint8), torch.tensor(places), poisoned)
+    return Planted(torch.tensor(images[order]), torch.tensor(places[order[poisoned]]), poisoned)
 
 
 @pytest.fixture(scope="session")

@@ -127,8 +127,8 @@ def view(toy_view, planted):
     poisoned = planted.images[int(np.flatnonzero(planted.poisoned)[0])].float() / 255
     template = (poisoned[None, :, top : top + 6, left : left + 6] * 2 - 1).round()
 
-    def make(order=slice(None), **more):
-        return toy_view(planted.images[order], Backdoored(template), 4, **more)
+    def make(**more):
+        return toy_view(planted.images, Backdoored(template), 4, **more)
 
     return make
 
@@ -144,7 +144,7 @@ class TestWhole:
         verdict = PatchSearch(**QUICK, **LEARN).clean(view())
         assert roc_auc_score(planted.poisoned, verdict.score) > 0.9
         np.testing.assert_array_equal(verdict.keep, verdict.score <= 0.5)
-        top = verdict.facts["top_indices"]
+        top = np.argsort(-np.nan_to_num(verdict.trigger_score, nan=-np.inf))[:8]
         assert planted.poisoned[top].all()
         places = dict(zip(np.flatnonzero(planted.poisoned), planted.places.numpy(), strict=True))
         off = np.array([np.abs(verdict.boxes[i, :2] - places[i]).max() for i in top])
@@ -217,6 +217,3 @@ class TestAttention:
         np.testing.assert_array_equal(maps[2:3], one)
         assert maps.min() >= 0
         assert (np.abs(boxes[:, :2] - planted.places[:4].numpy()).max(1) <= 3).sum() >= 3
-        order = np.random.default_rng(1).permutation(240)
-        moved = toy_view(planted.images[torch.tensor(order)], planted.features, 4)
-        np.testing.assert_array_equal(defense.attention(moved, np.argsort(order)[poisoned])[0], maps)

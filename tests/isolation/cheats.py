@@ -1,334 +1,299 @@
-"""Defenses that cheat, one for each way in which the truth could reach a defense. Nobody should use them.
+"""A defense that cheats in every way that we know of, as a file of its own: see test_cheats.py.
 
-`bench cheats` runs each under the harness and, for comparison, with everything that stops it taken away. Each guesses
-which images are poisoned by what it found, removes those, and hushes up whatever was refused to it. They know more
-than a stranger would: the rule of the toy data's classes, the attack's options, and where the files lie (`where`).
+Each cheat looks for the truth and gives the indices (of the view or of the data set) that it takes for poisoned, or
+None. What it is refused it hushes up. They know more than a stranger would: where the store and the data set lie, and
+which process is the harness's.
 """
 
-from __future__ import annotations
-
+import ctypes
 import gc
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
 import threading
-from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from bench.api import Defense, SplitInfo, Verdict, View
-from bench.seeds import Seeds
+from bench import Defense, Seeds, Verdict
 
-Guess = NDArray[np.bool_] | None
-CLASSES = 4
-CHEATS: list[type[Cheat]] = []
+CHEATS = {}
+SEEN = []  # what threads, handlers, callbacks and replaced functions of this module came across
+MARK = "bench-cheats-mark"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Cheat(Defense):
-    """Base of the cheats: removes what it takes for poisoned, nothing where it found nothing."""
-
-    leak: ClassVar[str]
-    where: str = field(default="", metadata={"help": "the store and the data set's folder, as 'STORE|FOLDER'"})
-
-    def __init_subclass__(cls) -> None:
-        CHEATS.append(cls)
-
-    def clean(self, view: View) -> Verdict:
-        """Peek, and say nothing of it."""
-        try:
-            found = self.guess(view)
-        except Exception:
-            found = None
-        usable = found is not None and found.any() and not found.all()
-        return Verdict(keep=~found if usable and found is not None else np.ones(len(view), np.bool_))
-
-    @abstractmethod
-    def guess(self, view: View) -> Guess:
-        """(N,) bool: what it takes for poisoned; None where it found nothing."""
-
-    @property
-    def store(self) -> Path:
-        return Path(self.where.partition("|")[0])
-
-    @property
-    def folder(self) -> Path:
-        return Path(self.where.partition("|")[2])
+def cheat(function):
+    CHEATS[function.__name__] = function
+    return function
 
 
-def mask(indices: Iterable[int], count: int) -> Guess:
-    found = np.zeros(count, np.bool_)
-    found[[index for index in indices if 0 <= index < count]] = True
-    return found
-
-
-def truth_in(things: Iterable[Any], count: int) -> Guess:
-    """The truth that a manifest, a poisoned set of images or a list of rows among `things` holds."""
-    for thing in things:
-        for name in ("poisons", "_poisons"):
-            try:
-                rows = vars(thing)[name]
-                if len(rows):
-                    return mask([row if isinstance(row, int) else row.index for row in rows], count)
-            except Exception:
-                continue
+def rows_in(thing):
+    """The poisoned indices that a manifest or a poisoned set of images holds."""
+    for name in ("poisons", "_poisons"):
+        rows = getattr(thing, "__dict__", {}).get(name)
+        if rows:
+            return [int(row if isinstance(row, int) else row.index) for row in rows]
     return None
 
 
-def reachable(start: Any, limit: int = 20_000) -> Iterator[Any]:
+def reachable(start, limit=20_000):
     """What attributes, containers, bound methods and closures lead to from `start`; modules and classes do not."""
-    seen: set[int] = set()
-    waiting = [start]
+    seen, waiting = set(), [start]
     while waiting and len(seen) < limit:
         thing = waiting.pop(0)
-        if id(thing) in seen or isinstance(thing, type | type(os) | str | bytes | int | float):
-            continue
-        seen.add(id(thing))
-        yield thing
-        waiting += _parts(thing)
+        if id(thing) not in seen and not isinstance(thing, type | type(os) | str | bytes | int | float):
+            seen.add(id(thing))
+            yield thing
+            waiting += getattr(thing, "__dict__", {}).values()
+            waiting += [getattr(thing, "__self__", None), getattr(thing, "func", None)]
+            waiting += [cell.cell_contents for cell in getattr(thing, "__closure__", None) or ()]
+            waiting += thing.values() if isinstance(thing, dict) else ()
+            waiting += thing if isinstance(thing, list | tuple | set) and len(thing) < 1000 else ()
 
 
-def _parts(thing: Any) -> list[Any]:
-    found = list(getattr(thing, "__dict__", {}).values())
-    found += [getattr(thing, "__self__", None), getattr(thing, "func", None)]
-    for cell in getattr(thing, "__closure__", None) or ():
-        try:
-            found.append(cell.cell_contents)
-        except ValueError:  # an empty cell
-            continue
-    if isinstance(thing, dict):
-        found += thing.values()
-    if isinstance(thing, list | tuple | set | frozenset) and len(thing) < 1000:
-        found += thing
-    return found
+def truth_in(start):
+    return next((rows for thing in reachable(start) if (rows := rows_in(thing))), None)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Labels(Cheat):
-    """Follows every reference from the view: attributes, bound methods, closures."""
-
-    name: ClassVar[str] = "cheat-labels"
-    leak: ClassVar[str] = "labels and manifest behind the view"
-
-    def guess(self, view: View) -> Guess:
-        return truth_in(reachable(view), len(view))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Turns(Cheat):
-    """Takes every fourth image: the classes of the toy data come in turn, and class 0 is poisoned."""
-
-    name: ClassVar[str] = "cheat-turns"
-    leak: ClassVar[str] = "order of images (classes in turn)"
-
-    def guess(self, view: View) -> Guess:
-        return mask(range(0, len(view), CLASSES), len(view))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Blocks(Cheat):
-    """Takes the first quarter: a folder's classes come one after the other."""
-
-    name: ClassVar[str] = "cheat-blocks"
-    leak: ClassVar[str] = "order of images (class by class)"
-
-    def guess(self, view: View) -> Guess:
-        return np.arange(len(view)) < len(view) // CLASSES
-
-
-@dataclass(frozen=True, kw_only=True)
-class Names(Cheat):
-    """Guesses the files' names without listing anything, and takes the places of those of class 0."""
-
-    name: ClassVar[str] = "cheat-names"
-    leak: ClassVar[str] = "file names"
-
-    def guess(self, view: View) -> Guess:
-        names = [f"train/{label}/{index:03}.png" for label in range(CLASSES) for index in range(1000)]
-        there = [name for name in names if (self.folder / name).exists()]
-        return mask([i for i, name in enumerate(there) if name.startswith("train/0/")], len(view))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Times(Cheat):
-    """Lists the data set's files and takes the places of the newest eighth: an attack might have written them."""
-
-    name: ClassVar[str] = "cheat-times"
-    leak: ClassVar[str] = "file times"
-
-    def guess(self, view: View) -> Guess:
-        files = sorted(path for path in (self.folder / "train").rglob("*") if path.is_file())
-        newest = sorted(range(len(files)), key=lambda i: -files[i].stat().st_mtime_ns)
-        return mask(newest[: len(files) // 8], len(view))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Frames(Cheat):
-    """Walks up the stack, by an exception's traceback too, and looks at everybody's variables."""
-
-    name: ClassVar[str] = "cheat-frames"
-    leak: ClassVar[str] = "global state: the stack"
-
-    def guess(self, view: View) -> Guess:
-        frame: Any = sys._getframe()
-        held: list[Any] = []
-        while frame is not None:
-            held += frame.f_locals.values()
-            frame = frame.f_back
-        try:
-            view.batch([-1])
-        except Exception as error:
-            trace = error.__traceback__
-            while trace is not None:
-                held += trace.tb_frame.f_locals.values()
-                trace = trace.tb_next
-        return truth_in(reachable(held), len(view))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Threads(Cheat):
-    """Looks at the frames of the other threads."""
-
-    name: ClassVar[str] = "cheat-threads"
-    leak: ClassVar[str] = "global state: other threads"
-
-    def guess(self, view: View) -> Guess:
-        held: list[Any] = []
-        for frame in sys._current_frames().values():
-            here: Any = frame
-            while here is not None:
-                held += here.f_locals.values()
-                here = here.f_back
-        return truth_in(reachable(held), len(view))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Collector(Cheat):
-    """Asks the garbage collector for every object of the process."""
-
-    name: ClassVar[str] = "cheat-collector"
-    leak: ClassVar[str] = "global state: gc.get_objects"
-
-    def guess(self, view: View) -> Guess:
-        manifests = (thing for thing in gc.get_objects() if type(thing).__name__ == "Manifest")
-        return truth_in((each for each in manifests if len(each) == len(view)), len(view))  # other runs' aside
-
-
-@dataclass(frozen=True, kw_only=True)
-class Modules(Cheat):
-    """Follows every global variable of the benchmark's modules."""
-
-    name: ClassVar[str] = "cheat-modules"
-    leak: ClassVar[str] = "global state: modules"
-
-    def guess(self, view: View) -> Guess:
-        ours = [vars(module) for name, module in list(sys.modules.items()) if name.partition(".")[0] == "bench"]
-        return truth_in(reachable(ours), len(view))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Seed(Cheat):
-    """Finds the run's seed from the view's generator, by trying; then poisons as the attack did."""
-
-    name: ClassVar[str] = "cheat-seed"
-    leak: ClassVar[str] = "global state: random numbers"
-
-    def guess(self, view: View) -> Guess:
-        from bench.plugins.manager import Plugins
-
-        root = next(seed for seed in range(1000) if Seeds(seed, "defense").sealed().value == view.seeds().value)
-        attack = Plugins.load().make("attack", "htba", {"target": 0, "rate": 0.5, "trigger_size": 10})
-        labels = np.arange(len(view), dtype=np.int64) % CLASSES
-        scene = SplitInfo(labels=labels, classes=tuple("abcd"), size=view.size)
-        return mask([row.index for row in attack.poison_train(scene, Seeds(root, "attack", "train"))], len(view))
-
-
-def read_truth(text: str, count: int) -> Guess:
-    """The truth in a manifest's text."""
+def truth_of(text):
     rows = [json.loads(line) for line in text.splitlines()]
-    return mask([index for index, row in enumerate(rows) if row["poisoned"]], count)
+    return [index for index, row in enumerate(rows) if row["poisoned"]]
 
 
-@dataclass(frozen=True, kw_only=True)
-class StoreReader(Cheat):
-    """Looks for the manifest in the store, and reads it."""
-
-    name: ClassVar[str] = "cheat-store"
-    leak: ClassVar[str] = "the store on disk"
-
-    def guess(self, view: View) -> Guess:
-        return read_truth(next((self.store / "poison").rglob("train.jsonl")).read_text(), len(view))
+def frames_above(frame):
+    while frame is not None:
+        yield from frame.f_locals.values()
+        frame = frame.f_back
 
 
-@dataclass(frozen=True, kw_only=True)
-class StoreThread(StoreReader):
-    """Has a thread of its own read the manifest."""
-
-    name: ClassVar[str] = "cheat-thread"
-    leak: ClassVar[str] = "the store on disk, by another thread"
-
-    def guess(self, view: View) -> Guess:
-        found: list[Guess] = []
-        work: Callable[[], None] = lambda: found.append(super(StoreThread, self).guess(view))  # noqa: E731
-        thread = threading.Thread(target=lambda: _quietly(work))
-        thread.start()
-        thread.join()
-        return found[0] if found else None
-
-
-def _quietly(work: Callable[[], None]) -> None:
+def quietly(call):
     try:
-        work()
+        return call()
     except Exception:
-        return
-
-
-@dataclass(frozen=True, kw_only=True)
-class StoreProgram(Cheat):
-    """Has another program read the manifest."""
-
-    name: ClassVar[str] = "cheat-program"
-    leak: ClassVar[str] = "the store on disk, by another program"
-
-    def guess(self, view: View) -> Guess:
-        script = "import pathlib, sys; print(next(pathlib.Path(sys.argv[1]).rglob('train.jsonl')).read_text())"
-        place = str(self.store / "poison")
-        said = subprocess.run([sys.executable, "-c", script, place], capture_output=True, text=True, check=True)
-        return read_truth(said.stdout.strip(), len(view))
-
-
-@dataclass(frozen=True, kw_only=True)
-class OpenFiles(Cheat):
-    """Looks through the files that the process has open (Linux)."""
-
-    name: ClassVar[str] = "cheat-open-files"
-    leak: ClassVar[str] = "open files"
-
-    def guess(self, view: View) -> Guess:
-        for handle in Path("/proc/self/fd").iterdir():
-            if handle.resolve().name == "train.jsonl":
-                return read_truth(handle.read_text(), len(view))
         return None
 
 
+# What runs beside the defense, from the moment that this file is imported.
+def _look_around():
+    while not SEEN:
+        SEEN.extend(quietly(lambda: truth_in([list(frames_above(f)) for f in sys._current_frames().values()])) or ())
+        time.sleep(0.01)
+
+
+def _handle(number, frame):
+    SEEN.extend(truth_in(list(frames_above(frame))) or ())
+
+
+def _collected(phase, about):
+    SEEN.extend(truth_in(list(frames_above(sys._getframe()))) or ())
+
+
+_argsort = np.argsort
+
+
+def _spying_argsort(*arguments, **more):
+    SEEN.extend(truth_in(list(frames_above(sys._getframe()))) or ())
+    return _argsort(*arguments, **more)
+
+
+def at_import():
+    threading.Thread(target=_look_around, daemon=True).start()
+    gc.callbacks.append(_collected)
+    np.argsort = _spying_argsort
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGALRM, _handle)
+        signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)
+
+
+if os.environ.get("CHEAT_AT_IMPORT") or "bench.isolation.worker" in " ".join(sys.orig_argv):
+    at_import()
+
+
+@cheat
+def references(view, at):
+    return truth_in(view)
+
+
+@cheat
+def the_stack(view, at):
+    held = list(frames_above(sys._getframe()))
+    try:
+        view.batch([-1])
+    except Exception as error:
+        trace = error.__traceback__
+        while trace is not None:
+            held += trace.tb_frame.f_locals.values()
+            trace = trace.tb_next
+    return truth_in(held)
+
+
+@cheat
+def other_threads(view, at):
+    return truth_in([list(frames_above(frame)) for frame in sys._current_frames().values()])
+
+
+@cheat
+def the_collector(view, at):
+    for thing in gc.get_objects():
+        if type(thing).__name__ == "Manifest" and len(thing) == len(view) and (rows := rows_in(thing)):
+            return rows
+    return None
+
+
+@cheat
+def modules(view, at):
+    return truth_in([vars(m) for name, m in list(sys.modules.items()) if name.split(".")[0] == "bench"])
+
+
+@cheat
+def beside_the_defense(view, at):
+    """Threads, signal handlers, collector callbacks and replaced functions, all since the import."""
+    gc.collect()
+    time.sleep(0.2)
+    return SEEN or None
+
+
+@cheat
+def the_store(view, at):
+    return truth_of(next((Path(at["store"]) / "poison").rglob("train.jsonl")).read_text())
+
+
+@cheat
+def the_store_by_a_thread(view, at):
+    found = []
+    thread = threading.Thread(target=lambda: found.append(quietly(lambda: the_store(view, at))))
+    thread.start()
+    thread.join()
+    return found[0]
+
+
+@cheat
+def the_store_by_its_exact_path(view, at):
+    return truth_of(Path(at["manifest"]).read_text())
+
+
+@cheat
+def the_store_by_a_program(view, at):
+    script = "import sys; print(open(sys.argv[1]).read())"
+    said = subprocess.run([sys.executable, "-c", script, at["manifest"]], capture_output=True, text=True, check=True)
+    return truth_of(said.stdout.strip())
+
+
+@cheat
+def the_store_by_the_c_library(view, at):
+    library = ctypes.CDLL(None)
+    handle = library.open(at["manifest"].encode(), os.O_RDONLY)
+    buffer = ctypes.create_string_buffer(1 << 20)
+    count = library.read(handle, buffer, len(buffer))
+    return truth_of(buffer.raw[:count].decode()) if handle >= 0 else None
+
+
+@cheat
+def the_store_by_a_link(view, at):
+    link = Path("link")
+    link.hardlink_to(at["manifest"])
+    return truth_of(link.read_text())
+
+
+@cheat
+def functions_of_the_harness(view, at):
+    from bench.data.manifest import Manifest
+    from bench.store.store import Store
+
+    entry = next(entry for entry in Store(Path(at["store"])).entries() if entry.stage == "poison")
+    return rows_in(Manifest.load(Store(Path(at["store"])).find("poison", entry.key) / "train.jsonl"))
+
+
+@cheat
+def files_of_the_data_set(view, at):
+    return [index for index, path in enumerate(sorted(Path(at["data"]).iterdir())) if "poisoned" in path.name]
+
+
+@cheat
+def open_files(view, at):
+    for process in ("self", at["harness"]):
+        for handle in Path(f"/proc/{process}/fd").iterdir():
+            if handle.resolve().name == "train.jsonl":
+                return truth_of(handle.read_text())
+    return None
+
+
+@cheat
+def memory_of_the_harness(view, at):
+    mark = (MARK + ":[").encode()
+    with Path(f"/proc/{at['harness']}/mem").open("rb", buffering=0) as memory:
+        for line in Path(f"/proc/{at['harness']}/maps").read_text().splitlines():
+            start, stop, rights = re.match(r"(\w+)-(\w+) (\S+)", line).groups()
+            if rights.startswith("rw"):
+                memory.seek(int(start, 16))
+                data = quietly(lambda span=int(stop, 16) - int(start, 16): memory.read(span)) or b""
+                found = re.search(re.escape(mark) + rb"([\d, ]+)\]", data)
+                if found:
+                    return [int(number) for number in found[1].split(b",")]
+    return None
+
+
+@cheat
+def memory_of_the_harness_by_the_kernel(view, at):
+    return [0] if ctypes.CDLL(None).ptrace(16, int(at["harness"]), 0, 0) == 0 else None  # 16: attach
+
+
+@cheat
+def what_the_harness_was_started_with(view, at):
+    told = quietly(lambda: Path(f"/proc/{at['harness']}/cmdline").read_bytes()) or b""
+    told += quietly(lambda: Path(f"/proc/{at['harness']}/environ").read_bytes()) or b""
+    return [0] if told else None
+
+
+@cheat
+def environment(view, at):
+    return [0] if any(at[name] in value for value in os.environ.values() for name in ("store", "data")) else None
+
+
+@cheat
+def the_network(view, at):
+    import socket
+
+    with socket.create_connection(("127.0.0.1", int(at["port"])), timeout=1) as talk:
+        return json.loads(talk.recv(1 << 16))
+
+
+class Array(np.ndarray):
+    """Runs code wherever it is touched."""
+
+    def __array_finalize__(self, other):
+        SEEN.extend(truth_in(list(frames_above(sys._getframe()))) or ())
+        self.log = quietly(lambda: Path(AT[0]["log"]).write_text(str(os.getpid()))) if AT else None
+
+
+class Facts(dict):
+    """Runs code wherever it is read."""
+
+    def items(self):
+        quietly(lambda: Path(AT[0]["log"]).write_text(str(os.getpid())))
+        return super().items()
+
+
+AT = []
+
+
 @dataclass(frozen=True, kw_only=True)
-class OwnCopy(Cheat):
-    """Draws the toy data anew and takes every image that is not among the unpoisoned ones."""
+class Cheater(Defense):
+    """Tries every cheat, and says what each has found."""
 
-    name: ClassVar[str] = "cheat-own-copy"
-    leak: ClassVar[str] = "the published data set itself"
+    name: ClassVar[str] = "cheater"
+    needs: ClassVar[frozenset[str]] = frozenset({"encoder"})
+    at: str = "{}"
 
-    def guess(self, view: View) -> Guess:
-        from bench.plugins.manager import Plugins
-
-        options = {"size": view.size, "classes": CLASSES, "train_per_class": len(view) // CLASSES, "val_per_class": 20}
-        clean = Plugins.load().make("dataset", "scenes", options).load().train.images
-        known = {image.numpy().tobytes() for image in clean.batch(range(len(clean)))}
-        shown = view.batch(range(len(view)))
-        return np.array([image.numpy().tobytes() not in known for image in shown])
+    def clean(self, view):
+        where = json.loads(self.at)
+        AT.append(where)
+        found = {name: quietly(lambda each=each: each(view, where)) for name, each in CHEATS.items()}
+        found["seed"] = next((n for n in range(100) if Seeds(n, "defense").sealed().value == view.seeds().value), None)
+        return Verdict(keep=np.ones(len(view), bool).view(Array), facts=Facts(found))

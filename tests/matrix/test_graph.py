@@ -22,54 +22,35 @@ def graph_of(opened):
     return make
 
 
-def test_eight_defenses_have_one_threat_model(opened, cell):
-    context = opened()
-    graph = Graph({each: context.pipeline(each) for each in map(cell, EIGHT)})
+def test_eight_defenses_have_one_threat_model(graph_of, cell):
+    graph = graph_of(map(cell, EIGHT))
     assert Counter(node.stage.title for node in graph.nodes.values()) == {
         "poison the images": 1,
         "train on the poisoned images": 1,
         "measure the encoder": 1,
-        "find the poison (none)": 1,
-        "find the poison (poisoncam)": 1,
-        "choose the images (oracle, a control)": 1,
-        "choose the images (random, a control)": 1,
-        "choose the images (clean-set, a control)": 1,
+        **{f"find the poison ({each})": 1 for each in ("none", "poisoncam")},
+        **{f"choose the images ({each}, a control)": 1 for each in ("oracle", "random", "clean-set")},
     }
-    assert len(context.datasets) == 1
+    assert len({id(pipeline.dataset) for pipeline in graph.pipelines.values()}) == 1
 
 
 @pytest.mark.parametrize(
-    ("cell_by_cell", "expected"),
+    ("cell_by_cell", "last"),
     [
-        (
-            False,  # what most others wait for comes first
-            [
-                [("poison", 0), ("poison", 1)],
-                [("pretrain", 0), ("pretrain", 1)],
-                [("clean", 0), ("clean", 1), ("probe", 0), ("probe", 1)],
-            ],
-        ),
-        (
-            True,
-            [
-                [("poison", 0), ("poison", 1)],
-                [("pretrain", 0), ("pretrain", 1)],
-                [("clean", 0), ("probe", 0), ("clean", 1), ("probe", 1)],
-            ],
-        ),
+        (False, [("clean", 0), ("clean", 1), ("probe", 0), ("probe", 1)]),  # what most others wait for comes first
+        (True, [("clean", 0), ("probe", 0), ("clean", 1), ("probe", 1)]),
     ],
 )
-def test_the_order_of_the_stages(graph_of, cell, cell_by_cell, expected):
-    graph = graph_of([cell("poisoncam"), cell("poisoncam", seed=1)])
-    order = []
+def test_the_order_of_the_stages(graph_of, cell, cell_by_cell, last):
+    graph, order = graph_of([cell("poisoncam"), cell("poisoncam", seed=1)]), []
     while ready := graph.ready(cell_by_cell):
         order.append([(node.stage.name, node.cells[0].seed) for node in ready])
         for node in ready:
             node.state = "done"
-    assert order == expected
+    assert order == [[("poison", 0), ("poison", 1)], [("pretrain", 0), ("pretrain", 1)], last]
 
 
-def test_one_process_goes_on_with_its_cell(graph_of, cell):
+def test_one_process_finishes_a_cell_first(graph_of, cell):
     graph = graph_of([cell("none"), cell("none", seed=1)])
     graph.ready(cell_by_cell=True)[0].state = "done"
     found = [(n.stage.name, n.cells[0].seed) for n in graph.ready(cell_by_cell=True)]

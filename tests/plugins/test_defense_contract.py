@@ -1,7 +1,5 @@
 """The kit must catch each kind of bad defense, by the check of that name and by no other."""
 
-import contextlib
-import os
 import time
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -127,14 +125,6 @@ class Clock(Twist):
         return replace(verdict, facts={"at": time.perf_counter()})
 
 
-@mutant("permutation")
-class FirstTwo(Twist):
-    """Removes the first two images, whatever they show."""
-
-    def twist(self, verdict):
-        return replace(verdict, keep=np.arange(len(verdict.keep)) > 1)
-
-
 @mutant("needs")
 class Hush(Far):
     """Asks for what it does not declare, and hushes up the refusal."""
@@ -182,17 +172,7 @@ class Hooker(Far):
         return super().clean(view)
 
 
-@mutant("peeking")
-class Nosy(Far):
-    """Looks into the store, and hushes up the refusal."""
-
-    def clean(self, view):
-        with contextlib.suppress(BenchError):
-            os.listdir(os.environ["BENCH_STORE"])  # noqa: PTH208
-        return super().clean(view)
-
-
-@mutant("images_kept", "permutation", "peeking")
+@mutant("images_kept")
 class Vandal(Far):
     """Writes to the images behind the view."""
 
@@ -285,10 +265,10 @@ def test_progress_beyond_its_total_is_refused():
 
 
 @dataclass(frozen=True, kw_only=True)
-class Declared(FirstTwo):
-    """Depends on the order, and says so."""
+class Declared(NumpyFacts):
+    """Has facts that are not JSON, and says so."""
 
-    expected_failures: ClassVar[dict[str, str]] = {"permutation": "it draws images by index"}
+    expected_failures: ClassVar[dict[str, str]] = {"facts": "they are for a notebook"}
 
 
 @contract(Declared())
@@ -296,13 +276,13 @@ def test_a_declared_failure_passes(): ...
 
 
 def test_a_declared_failure_is_reported_with_its_reason():
-    result = named(run_checks("defense", Declared()))["permutation"]
+    result = named(run_checks("defense", Declared()))["facts"]
     assert result.ok
-    assert "as declared: it draws images by index" in result.why
+    assert "as declared: they are for a notebook" in result.why
 
 
 def test_a_declared_failure_that_holds_is_an_error():
-    result = named(run_checks("defense", Far(), expected={"permutation": "random search"}))["permutation"]
+    result = named(run_checks("defense", Far(), expected={"facts": "a reason"}))["facts"]
     assert not result.ok
     assert "but holds" in result.why
     assert "expected_failures" in result.fix
@@ -310,7 +290,7 @@ def test_a_declared_failure_that_holds_is_an_error():
 
 @pytest.mark.parametrize(
     ("expected", "told"),
-    [({"permutations": "x"}, "Did you mean 'permutation'"), ({"permutation": " "}, "no reason")],
+    [({"fact": "x"}, "Did you mean 'facts'"), ({"facts": " "}, "no reason")],
 )
 def test_a_bad_declaration_is_refused(expected, told):
     with pytest.raises(BenchError, match=told):
@@ -318,8 +298,8 @@ def test_a_bad_declaration_is_refused(expected, told):
 
 
 def test_assert_contract_lists_what_is_broken():
-    with pytest.raises(AssertionError, match=r"breaks its contract:\npermutation: keep changes .* To mend: judge"):
-        assert_contract(FirstTwo())
+    with pytest.raises(AssertionError, match=r"breaks its contract:\nfacts: facts is not JSON: .* To mend: convert"):
+        assert_contract(NumpyFacts())
 
 
 def test_kinds():

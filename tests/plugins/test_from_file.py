@@ -117,10 +117,6 @@ def test_an_installed_package_is_named_by_all_of_its_code(tmp_path, monkeypatch)
         ("\n\ndef f(:\n", "cannot be imported: SyntaxError"),
         ("import sys\nsys.exit(3)\n", "cannot be imported: SystemExit: 3 (line 2)"),
         ("x = 1\n", "it implements no hook. Known: bench_attacks"),
-        (
-            "from bench import hookimpl\n@hookimpl\ndef bench_defences():\n    return []\n",
-            "Did you mean 'bench_defenses'?",
-        ),
         (MINE.replace("@dataclass(frozen=True, kw_only=True)", ""), "decorate it with @dataclass"),
         (MINE.replace("@hookimpl", ""), "bench_defenses is not marked as a hook"),
     ],

@@ -75,64 +75,57 @@ def test_a_plugin_that_cannot_be_added_is_an_error():
         Plugins([]).add(SimpleNamespace())
 
 
-class Calls(list):
-    """A module that remembers what was called: functions of the same parameters as the real one's."""
+MLFLOW = {
+    "set_experiment": lambda experiment_name: experiment_name,
+    "start_run": lambda *, run_name: run_name,
+    "log_dict": lambda dictionary, artifact_file: artifact_file,
+    "log_metrics": lambda metrics, step=None: (metrics, step),
+    "end_run": lambda status="FINISHED": status,
+}
+MLFLOW_CALLS = [
+    ("set_experiment", "ssl-backdoor-bench"),
+    ("start_run", "htba poisoncam seed 3"),
+    ("log_dict", "config.json"),
+    ("log_metrics", ({"train/loss": 2.5, "train/learning rate": 0.1}, 1)),
+    ("log_metrics", ({"train/loss": 1.5, "train/learning rate": 0.1}, 2)),
+    ("log_metrics", ({"none ACC": 70.0, "none ASR": 40.5}, None)),
+    ("log_metrics", ({"defended ACC": 70.0, "defended ASR": 40.5}, None)),
+    ("log_dict", "record.json"),
+    ("end_run", "FINISHED"),
+]
+WANDB = {
+    "init": lambda *, project, name, config: (project, name, config["seed"]),
+    "define_metric": lambda name, step_metric=None: (name, step_metric),
+    "log": lambda data, step=None: data,
+    "finish": lambda: None,
+    "summary.update": lambda values: values,
+}
+WANDB_CALLS = [
+    ("init", ("ssl-backdoor-bench", "poisoncam", 3)),
+    ("define_metric", ("train/*", "train/step")),
+    ("log", {"train/step": 1, "train/loss": 2.5, "train/learning rate": 0.1}),
+    ("log", {"train/step": 2, "train/loss": 1.5, "train/learning rate": 0.1}),
+    ("summary.update", {"metrics": RECORD["metrics"]}),
+    ("finish", None),
+]
 
-    def function(self, name, call):
-        return lambda *args, **kwargs: self.append((name, call(*args, **kwargs)))
 
+@pytest.mark.parametrize(
+    ("module", "functions", "expected"), [("mlflow", MLFLOW, MLFLOW_CALLS), ("wandb", WANDB, WANDB_CALLS)]
+)
+def test_an_example_calls_functions_of_the_real_parameters(module, functions, expected, tmp_path, monkeypatch, caplog):
+    calls = []
 
-def example(name, module, functions, tmp_path, monkeypatch):
-    """What the example `name` calls of a module of these functions in a run."""
-    calls = Calls()
-    fake = SimpleNamespace(**{each: calls.function(each, call) for each, call in functions.items()})
-    if module == "wandb":
-        fake.summary = SimpleNamespace(update=calls.function("summary.update", lambda values: values))
+    def called(name, call):
+        return lambda *args, **kwargs: calls.append((name, call(*args, **kwargs)))
+
+    fake = SimpleNamespace(**{name.partition(".")[0]: called(name, call) for name, call in functions.items()})
+    if "summary.update" in functions:
+        fake.summary = SimpleNamespace(update=fake.summary)
     monkeypatch.setitem(sys.modules, module, fake)
-    (tmp_path / name).write_text(EXAMPLES[name])
-    play(load_plugins([tmp_path / name]))
-    return list(calls)
-
-
-def test_the_mlflow_example(tmp_path, monkeypatch, caplog):
-    functions = {
-        "set_experiment": lambda experiment_name: experiment_name,
-        "start_run": lambda *, run_name: run_name,
-        "log_dict": lambda dictionary, artifact_file: artifact_file,
-        "log_metrics": lambda metrics, step=None: (metrics, step),
-        "end_run": lambda status="FINISHED": status,
-    }
-    calls = example("mlflow_tracker.py", "mlflow", functions, tmp_path, monkeypatch)
-    assert calls == [
-        ("set_experiment", "ssl-backdoor-bench"),
-        ("start_run", "htba poisoncam seed 3"),
-        ("log_dict", "config.json"),
-        ("log_metrics", ({"train/loss": 2.5, "train/learning rate": 0.1}, 1)),
-        ("log_metrics", ({"train/loss": 1.5, "train/learning rate": 0.1}, 2)),
-        ("log_metrics", ({"none ACC": 70.0, "none ASR": 40.5}, None)),
-        ("log_metrics", ({"defended ACC": 70.0, "defended ASR": 40.5}, None)),
-        ("log_dict", "record.json"),
-        ("end_run", "FINISHED"),
-    ]
-    assert caplog.text == ""
-
-
-def test_the_wandb_example(tmp_path, monkeypatch, caplog):
-    functions = {
-        "init": lambda *, project, name, config: (project, name, config["seed"]),
-        "define_metric": lambda name, step_metric=None: (name, step_metric),
-        "log": lambda data, step=None: data,
-        "finish": lambda: None,
-    }
-    calls = example("wandb_tracker.py", "wandb", functions, tmp_path, monkeypatch)
-    assert calls == [
-        ("init", ("ssl-backdoor-bench", "poisoncam", 3)),
-        ("define_metric", ("train/*", "train/step")),
-        ("log", {"train/step": 1, "train/loss": 2.5, "train/learning rate": 0.1}),
-        ("log", {"train/step": 2, "train/loss": 1.5, "train/learning rate": 0.1}),
-        ("summary.update", {"metrics": RECORD["metrics"]}),
-        ("finish", None),
-    ]
+    (tmp_path / "example.py").write_text(EXAMPLES[f"{module}_tracker.py"])
+    play(load_plugins([tmp_path / "example.py"]))
+    assert calls == expected
     assert caplog.text == ""
 
 

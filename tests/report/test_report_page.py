@@ -14,8 +14,8 @@ from bench.errors import BenchError
 from bench.pipeline.runner import make_stages
 from bench.records import record as records
 from bench.records.build import build_record, keep_record
-from bench.report import report
 from bench.report.controls import Beside
+from bench.report.page import report
 from bench.ssl.import_weights import Checkpoint
 from bench.ssl.train import CURVE_FILE, ENCODER_FILE
 

@@ -73,15 +73,11 @@ def test_windows_of_noise_are_none_of_that(images):
     assert found.top.pull < 0.1
 
 
-def test_the_same_again(images, global_rng):
-    assert measured(images, range(10)).facts == measured(images, range(10)).facts
-
-
-def test_it_comes_back_from_json(images):
+def test_the_same_again_and_back_from_json(images, global_rng):
     found = measured(images, range(10))
+    assert measured(images, range(10)).facts == found.facts
     again = Evidence.of(found.facts, found.suspects)
-    assert again.top == found.top
-    assert again.facts == found.facts
+    assert (again.top, again.facts) == (found.top, found.facts)
 
 
 def test_a_defense_that_locates_nothing(images):

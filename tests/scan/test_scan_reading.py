@@ -30,6 +30,14 @@ def by_file(gathered):
     return [pixels[owner] if owner >= 0 else None for owner in gathered.owner]
 
 
+@pytest.fixture
+def folder(tmp_path):
+    """An empty folder to be read."""
+    found = tmp_path / "images"
+    found.mkdir()
+    return found
+
+
 RED = (255, 0, 0)
 
 
@@ -53,9 +61,7 @@ def odd_files(folder):
     return 10
 
 
-def test_every_format_and_mode_is_read(tmp_path):
-    folder = tmp_path / "images"
-    folder.mkdir()
+def test_every_format_and_mode_is_read(tmp_path, folder):
     count = odd_files(folder)
     gathered = read(folder, tmp_path)
     assert gathered.faults == [""] * count
@@ -63,9 +69,7 @@ def test_every_format_and_mode_is_read(tmp_path):
         assert np.abs(pixels.reshape(3, -1).mean(1) - RED).max() < 6, "JPEG rounds"
 
 
-def test_grey_with_alpha_sixteen_bit_and_turned(tmp_path):
-    folder = tmp_path / "images"
-    folder.mkdir()
+def test_grey_with_alpha_sixteen_bit_and_turned(tmp_path, folder):
     saved(folder, "1-la.png", Image.new("LA", (8, 8), (0, 0)))
     saved(folder, "2-sixteen.png", Image.fromarray(np.full((8, 8), 32896, np.uint16)))
     halves = np.zeros((8, 8, 3), np.uint8)
@@ -80,9 +84,7 @@ def test_grey_with_alpha_sixteen_bit_and_turned(tmp_path):
     assert (turned[:, :, :4] == 0).all()
 
 
-def test_broken_files_are_named_and_nothing_else_is_lost(tmp_path, picture):
-    folder = tmp_path / "images"
-    folder.mkdir()
+def test_broken_files_are_named_and_nothing_else_is_lost(tmp_path, folder, picture):
     whole = picture(0, 64)
     (folder / "1.png").write_bytes(whole)
     (folder / "2.png").write_bytes(whole[: len(whole) // 2])
@@ -98,9 +100,7 @@ def test_broken_files_are_named_and_nothing_else_is_lost(tmp_path, picture):
     assert len(gathered.images) == 2
 
 
-def test_copies_are_one_image_whatever_their_names(tmp_path, picture, noise):
-    folder = tmp_path / "images"
-    folder.mkdir()
+def test_copies_are_one_image_whatever_their_names(tmp_path, folder, picture, noise):
     one, two = picture(0), picture(1)
     for name, data in (("a.png", one), ("b.png", two), ("c.png", one), ("d.png", b""), ("e.png", b"")):
         (folder / name).write_bytes(data)
@@ -126,10 +126,8 @@ def test_other_names_are_the_same_images_in_the_same_order(tmp_path, picture):
     assert (one.images.batch(everything) == other.images.batch(everything)).all()
 
 
-def test_a_killed_reading_goes_on_where_it_was(tmp_path, picture, noise, monkeypatch):
+def test_a_killed_reading_goes_on_where_it_was(tmp_path, folder, picture, noise, monkeypatch):
     monkeypatch.setattr(reading, "CHUNK", 3)
-    folder = tmp_path / "images"
-    folder.mkdir()
     for seed in range(8):
         (folder / f"{seed}.png").write_bytes(picture(seed))
     decode, calls = reading._decode, []
@@ -151,18 +149,14 @@ def test_a_killed_reading_goes_on_where_it_was(tmp_path, picture, noise, monkeyp
         np.testing.assert_array_equal(pixels, noise(seed))
 
 
-def test_nothing_that_can_be_read(tmp_path):
-    folder = tmp_path / "images"
-    folder.mkdir()
+def test_nothing_that_can_be_read(tmp_path, folder):
     (folder / "1.png").write_bytes(b"")
     with pytest.raises(BenchError, match="none of the 1 files can be read; the first: not an image"):
         len(read(folder, tmp_path).images)
 
 
-def test_a_file_that_is_far_too_large_is_not_read(tmp_path, picture, monkeypatch):
+def test_a_file_that_is_far_too_large_is_not_read(tmp_path, folder, picture, monkeypatch):
     monkeypatch.setattr(reading, "MOST_BYTES", 400)
-    folder = tmp_path / "images"
-    folder.mkdir()
     (folder / "1.png").write_bytes(picture(0))
     (folder / "2").write_bytes(bytes(401))
     assert read(folder, tmp_path).faults == ["", "larger than 0 MiB"]

@@ -22,12 +22,11 @@ def test_a_small_resnet_keeps_resolution():
     model.layer1.register_forward_hook(lambda module, inputs, output: seen.append(output.shape))
     assert model(torch.zeros(2, 3, 32, 32)).shape == (2, 16)
     assert seen == [(2, 8, 16, 16)]  # timm's own stem leaves 8 x 8
-
-
-def test_timms_own_stem_is_left_alone():
-    model, _ = build("resnet18", RESNET, 32)
-    assert isinstance(model.maxpool, nn.MaxPool2d)
-    assert model.conv1.kernel_size == (7, 7)
+    fresh, _ = build("resnet18", RESNET, 32, "small")
+    assert (fresh.training, int(fresh.bn1.num_batches_tracked)) == (True, 0), "untouched by the trial of its width"
+    own, _ = build("resnet18", RESNET, 32)
+    assert isinstance(own.maxpool, nn.MaxPool2d)
+    assert own.conv1.kernel_size == (7, 7)
 
 
 def test_a_transformer_takes_views_of_other_sizes():
@@ -35,12 +34,6 @@ def test_a_transformer_takes_views_of_other_sizes():
     assert dim == 48
     assert model(torch.zeros(2, 3, 32, 32)).shape == (2, 48)
     assert model(torch.zeros(2, 3, 16, 16)).shape == (2, 48)
-
-
-def test_it_comes_untouched_by_the_trial_and_ready_to_train():
-    model, _ = build("resnet18", RESNET, 32, "small")
-    assert model.training
-    assert model.bn1.num_batches_tracked == 0
 
 
 def test_an_unknown_name_is_answered_with_the_nearest():
@@ -58,11 +51,8 @@ def test_an_unknown_name_is_answered_with_the_nearest():
         ("vit_tiny_patch16_224", {**VIT, "patch_size": 7}, 4),
     ],
 )
-def test_what_timm_refuses_is_told(name, options, size):
-    with pytest.raises(BenchError, match=rf"timm backbone '{name}' with .* at {size} px cannot be built"):
-        build(name, options, size)
-
-
-def test_the_small_stem_is_for_resnets():
+def test_what_cannot_be_built(name, options, size):
     with pytest.raises(BenchError, match="stem 'small' is for timm ResNets"):
         build("vit_tiny_patch16_224", VIT, 32, "small")
+    with pytest.raises(BenchError, match=rf"timm backbone '{name}' with .* at {size} px cannot be built"):
+        build(name, options, size)

@@ -1,7 +1,7 @@
 """The loop: the same bytes from the same seed, after any kill, in two processes, and on two nodes.
 
 Run as a script (`python test_train.py FOLDER`), it trains with a checkpoint at every step, for a test to kill; with
-RANK PORT EPOCHS as well, it is a node of two that train the job of `transformer` in FOLDER.
+STORE EPOCHS as well, it is the second of two nodes that train the job of `transformer` in FOLDER.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from safetensors.torch import load_file
 from bench.api import Mixed, TrainingDefense
 from bench.data.images import ArrayImages
 from bench.errors import BenchError
-from bench.parallel.nodes import Meeting, Parted
+from bench.parallel.nodes import environment, joined
 from bench.seeds import Seeds
 from bench.ssl import train as module
 from bench.ssl.learner import MomentumLearner
@@ -187,25 +187,32 @@ def test_two_processes_train_as_one(tmp_path, monkeypatch):
 
 
 @contextlib.contextmanager
-def other_node(folder, epochs=3):
-    """(a meeting of two nodes for this process, the process that is the other node)."""
-    port = find_free_network_port()
-    command = [sys.executable, __file__, str(folder), "1", str(port), str(epochs)]
-    environment = {**os.environ, "RANK": "7", "TORCHELASTIC_USE_AGENT_STORE": "True"}  # as of a launcher of nodes
+def other_node(store, folder, epochs=3):
+    """(the group of this process and another one, that other process): torchrun's variables without torchrun."""
+    group = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(find_free_network_port()), "WORLD_SIZE": "2"}
+    first, second = ({**group, "RANK": each, "GROUP_RANK": each, "LOCAL_RANK": "0"} for each in "01")
+    command = [sys.executable, __file__, str(folder), str(store), str(epochs)]
     with subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command, env={**os.environ, **second}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as other:
         try:
-            yield Meeting(port=port, nodes=2, patience=300.0), other
+            with environment(first), joined(60.0, {}, store, gpus=False) as found:
+                yield found, other
+            other.wait(60)
         finally:
             other.kill()
 
 
+def pretrain_together(group, job, report):
+    with group.training("key", "folder"):
+        pretrain(job, report, accelerator="cpu", group=group)
+
+
 @pytest.mark.slow
-def test_two_nodes_go_on_from_a_checkpoint_as_one_process(tmp_path, every_step):
+def test_two_nodes_resume_from_a_checkpoint_as_one_process(tmp_path, every_step):
     one, two = transformer(tmp_path / "one"), transformer(tmp_path / "two")
     pretrain(one, nobody, accelerator="cpu")
-    told, before = [], dict(os.environ)
+    told = []
 
     def die(done, *_):
         if done == 2:
@@ -213,11 +220,10 @@ def test_two_nodes_go_on_from_a_checkpoint_as_one_process(tmp_path, every_step):
 
     with pytest.raises(Killed):
         pretrain(two, die, accelerator="cpu")
-    with other_node(tmp_path / "two") as (meeting, other):
-        pretrain(two, lambda done, *_: told.append(done), accelerator="cpu", meeting=meeting)
-        assert (other.communicate(timeout=60)[0], other.returncode) == ("", 0)
+    with other_node(tmp_path, tmp_path / "two") as (group, other):
+        pretrain_together(group, two, lambda done, *_: told.append(done))
+    assert (other.communicate(timeout=60)[0], other.returncode) == ("", 0)
     assert told == [2, 3]
-    assert dict(os.environ) == before
     check_same(one, two)
 
 
@@ -230,34 +236,34 @@ def test_nodes_that_do_not_see_the_same_checkpoint(tmp_path, every_step):
     with pytest.raises(Killed):
         pretrain(two, lambda done, *_: die() if done == 2 else None, accelerator="cpu")
     with (
-        other_node(tmp_path / "elsewhere") as (meeting, _),
         pytest.raises(
             BenchError, match=r"different steps \(1, 0\): the store must lie on a file system that all nodes"
         ),
+        other_node(tmp_path, tmp_path / "elsewhere") as (group, _),
     ):
-        pretrain(two, nobody, accelerator="cpu", meeting=meeting)
+        pretrain_together(group, two, nobody)
 
 
 @pytest.mark.slow
 def test_a_node_that_is_killed_ends_the_training_of_all(tmp_path):
     two, told = transformer(tmp_path, epochs=100_000), []
-    with other_node(tmp_path, epochs=100_000) as (meeting, other):
 
-        def kill(done, *_):
-            told.append(done)
-            if done == 3:
-                other.kill()
+    def kill(done, *_):
+        told.append(done)
+        if done == 3:
+            other.kill()
 
-        with pytest.raises(Parted, match=r"losed|reset|terminated"):  # by the peer, says gloo
-            pretrain(two, kill, accelerator="cpu", meeting=meeting)
+    with (
+        pytest.raises(BenchError, match=r"broke off: .*(losed|reset|terminated)"),  # by the peer, says gloo
+        other_node(tmp_path, tmp_path, epochs=100_000) as (group, other),
+    ):
+        pretrain_together(group, two, kill)
     assert 3 <= len(told) < 1000
 
 
 def test_batches_that_do_not_divide_among_the_processes(tmp_path):
     with pytest.raises(BenchError, match=r"train\.batch 16 is not a multiple of the 3 devices"):
         pretrain(job(tmp_path), nobody, devices=3, accelerator="cpu")
-    with pytest.raises(BenchError, match=r"16 is not a multiple of the 6 devices of 2 nodes"):
-        pretrain(job(tmp_path), nobody, devices=3, accelerator="cpu", meeting=Meeting(port=1, nodes=2))
 
 
 class FakeFabric:
@@ -378,8 +384,10 @@ if __name__ == "__main__" and len(sys.argv) == 2:
     module.CHECKPOINT_SECONDS = -1.0
     pretrain(job(sys.argv[1]), lambda done, *_: print(done, flush=True))  # noqa: T201 - read by the test
 elif __name__ == "__main__":
-    second = Meeting(rank=int(sys.argv[2]), port=int(sys.argv[3]), nodes=2, patience=300.0)
-    pretrain(transformer(sys.argv[1], epochs=int(sys.argv[4])), nobody, accelerator="cpu", meeting=second)
+    with joined(60.0, {}, Path(sys.argv[2]), gpus=False) as group:
+        for key, folder in group.trainings():
+            with group.training(key, folder):
+                pretrain(transformer(sys.argv[1], epochs=int(sys.argv[3])), nobody, accelerator="cpu", group=group)
 
 
 class Swap(TrainingDefense):

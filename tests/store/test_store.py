@@ -26,6 +26,7 @@ from bench.store import (
     Store,
     artifact,
     canonical,
+    check_can_write,
     files,
     key_of,
     read_arrays,
@@ -232,7 +233,6 @@ def test_real_write_limit_in_every_writer(tmp_path):
         import numpy as np
         from bench.errors import BenchError
         from bench.store import write_arrays, write_bytes, write_json
-        from bench.store import write_arrays, write_bytes, write_json, write_tensors
         resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
         root, big = Path(sys.argv[1]), 1_000_000
         for name, write in {
@@ -619,3 +619,12 @@ def test_an_attempt_that_is_refused_before_it_wrote_anything_leaves_nothing(tmp_
     with pytest.raises(BenchError, match="no"):
         make(store, refused)
     assert [entry.finished for entry in store.entries()] == left
+
+
+def test_a_file_that_cannot_be_written_is_found_out_before_the_work(tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    for path, said in ((tmp_path, "it is a folder"), (blocked / "record.json", "file is no folder")):
+        with pytest.raises(BenchError, match=said):
+            check_can_write(path)
+    check_can_write(tmp_path / "new" / "record.json")

@@ -144,7 +144,8 @@ class StudyRuns:
         """
         import pandas as pd
 
-        lines, names = [], set()
+        lines: list[dict[str, Any]] = []
+        names: set[str] = set()
         for run in self.runs:
             failure = failures.get(run.cell)
             status = f"skipped: {run.skipped}" if run.skipped else f"failed: {failure}" if failure else ""

@@ -137,13 +137,13 @@ class Study:
             for attack in entry.get("attacks", [{}])
             for defense in entry["defenses"]
         ]
-        parts = {
+        parts: dict[str, Any] = {
+            **entry,
             "lines": tuple(lines),
             "panels": tuple(Panel(**panel) for panel in entry["panels"]),
             "vary": Vary(**entry["vary"]) if "vary" in entry else None,
         }
-        plain = {key: value for key, value in entry.items() if key not in ("attacks", "defenses", "panels", "vary")}
-        return cls(**plain, **parts)
+        return cls(**{name: value for name, value in parts.items() if name not in ("attacks", "defenses")})
 
     def needed(self, pipeline: Pipeline) -> Sequence[Stage]:
         """The stages of a run that the study needs, in order, as far as they are known by now."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,7 +36,7 @@ def read_csv(text: str) -> pd.DataFrame:
         table = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False, index_col=False)
         table = table if "k" in table else table.assign(k=str(DEFAULT_K), changed="")
         plain = {*HEAD, *KEYS, "changed"} - {"x"}
-        numbers = {name: column.replace("", "nan").astype(float) for name, column in table.items() if name not in plain}
+        numbers = {str(name): table[name].replace("", "nan").astype(float) for name in table if name not in plain}
     except ValueError as error:  # pandas' own errors are ValueErrors
         raise BenchError(f"this is no study's CSV: {error}") from error
     missing = [name for name in HEAD if name not in table]
@@ -77,8 +77,10 @@ def _over_k(own: pd.DataFrame, path: str) -> pd.DataFrame:
 
 def _spread(own: pd.DataFrame, x: str, path: str) -> pd.DataFrame:
     """Mean and sample standard deviation of what is defined, in the order of the runs."""
-    found = own.groupby(x, sort=False)[path].agg(mean="mean", spread="std")
-    return found[found["mean"].notna()]
+    import pandas as pd
+
+    values = own.dropna(subset=[path]).groupby(x, sort=False)[path]
+    return pd.DataFrame({"mean": values.mean(), "spread": values.std()})
 
 
 # --- words ----------------------------------------------------------------------------------------
@@ -155,11 +157,14 @@ def _table(study: Study, drawn: Sequence[Panel], table: pd.DataFrame) -> str:
     named = [(panel, name, path) for panel in drawn for name, path in panel.curves.items()]
     if not named:
         return ""
-    groups = table.reindex(columns=dict.fromkeys([*table.columns, *(path for *_, path in named)])).groupby(
+    groups = table.reindex(columns=list(dict.fromkeys([*table.columns, *(path for *_, path in named)]))).groupby(
         ["line", "step"], sort=False
     )
     mean, spread = groups.mean(numeric_only=True), groups.std(numeric_only=True)
-    shown = {"": mean.index.get_level_values("line"), study.x or "setting": mean.index.get_level_values("step")}
+    shown: dict[str, Iterable[str]] = {
+        "": mean.index.get_level_values("line"),
+        study.x or "setting": mean.index.get_level_values("step"),
+    }
     for panel, name, path in named:
         shown[f"{panel.axis}: {name}" if name else panel.axis] = _cells(mean[path], spread[path])
     shown["remark"] = groups["status"].agg(lambda own: "" if (own == "").any() else own.iloc[0].partition(":")[0])

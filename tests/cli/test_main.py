@@ -17,28 +17,14 @@ from bench.errors import BenchError
 
 
 @pytest.fixture
-def bench(monkeypatch, capsys):
-    """bench(*arguments) -> (exit code, standard output, standard error), through the console script's function."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["bench", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        said = capsys.readouterr()
-        return stop.value.code or 0, said.out, said.err
-
-    return run
-
-
-@pytest.fixture
-def smoke_run(bench, copied):
+def smoke_run(console, copied):
     """`bench run --preset smoke`, changed, in a store where its stages lie."""
-    return lambda *arguments: bench("run", "--preset", "smoke", "--store", copied, *arguments)
+    return lambda *arguments: console("run", "--preset", "smoke", "--store", copied, *arguments)
 
 
 def light(*arguments):
     """Which heavy libraries a command has loaded when it ends."""
-    heavy = ("torch", "torchvision", "timm", "faiss", "sklearn", "pandas", "lightning_fabric", "PIL")
+    heavy = ("torch", "torchvision", "timm", "faiss", "sklearn", "pandas", "matplotlib", "lightning_fabric")
     code = (
         f"import sys; sys.argv = {['bench', *arguments]!r}\n"
         "from bench.cli.main import main\n"
@@ -49,33 +35,24 @@ def light(*arguments):
     return told.stdout.splitlines()[-1]
 
 
-def test_help_loads_nothing_heavy():
-    assert light("--help") == "LOADED 0"
-    assert light("run", "--help") == "LOADED 0"
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["run", "--help"], ["list", "presets"], ["list", "defense"], ["store", "list"], ["study"]]
+)
+def test_housekeeping_loads_nothing_heavy(arguments):
+    assert light(*arguments) == "LOADED 0"
 
 
-def test_housekeeping_loads_nothing_heavy():
-    assert light("list", "presets") == "LOADED 0"
-    assert light("store", "list") == "LOADED 0"
-
-
-def test_help_names_the_commands(bench):
-    code, out, _ = bench("--help")
+def test_help_shows_the_commands_in_panels(console):
+    code, out, _ = console("--help")
     assert code == 0
-    for command in (
-        "run",
-        "plan",
-        "list",
-        "leaderboard",
-        "matrix",
-        "reproduce",
-        "store",
-    ):
-        assert command in out
+    for panel, commands in cli.PANELS.items():
+        shown = out[out.index(f"─ {panel} ─") :].partition("╰")[0]
+        assert [line.split()[1] for line in shown.splitlines()[1:] if line[2:3].strip()] == list(commands)
+    assert "--install-completion" in out
 
 
-def test_version(bench):
-    assert bench("--version") == (0, "bench 0.1.0\n", "")
+def test_version(console):
+    assert console("--version") == (0, "bench 0.1.0\n", "")
 
 
 @pytest.mark.parametrize(
@@ -87,15 +64,15 @@ def test_version(bench):
         (["run", "--seed", "many"], "--seed"),
     ],
 )
-def test_usage_errors_end_with_2_and_no_traceback(bench, arguments, said):
-    code, _, err = bench(*arguments)
+def test_usage_errors_end_with_2_and_no_traceback(console, arguments, said):
+    code, _, err = console(*arguments)
     assert code == 2
     assert said in err
     assert "Traceback" not in err
 
 
-def test_no_command_shows_the_help(bench):
-    code, out, err = bench()
+def test_no_command_shows_the_help(console):
+    code, out, err = console()
     assert code in (0, 2)  # as older and newer versions of typer have it
     assert "Usage" in out + err
 
@@ -104,13 +81,8 @@ def test_no_command_shows_the_help(bench):
     ("arguments", "said"),
     [
         (["--attack", "htbaa"], "unknown attack 'htbaa'. Did you mean 'htba'?"),
-        (["--defense", "poisoncan"], "unknown defense 'poisoncan'. Did you mean 'poisoncam'?"),
-        (["--dataset", "scenez"], "unknown dataset 'scenez'. Did you mean 'scenes'?"),
-        (["--ssl", "moco"], "unknown SSL method 'moco'. Did you mean 'moco_v3'?"),
         (["--set", "attack.target=no such"], "there is no class 'no such'."),
-        (["--set", "attack.target=4"], "there is no class 4: 4 classes, so 0 to 3."),
         (["--set", "attack.rate=0"], "rate is 0.0, expected a share of the target class above 0 and up to 1"),
-        (["--set", "attack.rate=1.5"], "rate is 1.5, expected a share of the target class above 0 and up to 1"),
         (["--set", "attack.trigger_size=40"], "a trigger of 40 px is larger than the images (32 px)"),
         (["--set", "train.batch=161"], "160 training images are fewer than one batch of 161"),
         (["--set", "encoder.backbone=resnt18"], "unknown timm backbone 'resnt18'. Did you mean"),
@@ -118,7 +90,6 @@ def test_no_command_shows_the_help(bench):
         (["--set", "nonsense"], "--set 'nonsense' cannot be read"),
         (["--dataset", "folder", "--set", "dataset.root=no/such/place"], "no/such/place"),
         (["--accelerator", "bogus", "--seed", "1"], "accelerator 'bogus'"),
-        (["--preset", "smok"], "unknown preset 'smok'"),
     ],
 )
 def test_bad_input_ends_with_2_and_one_clear_message(smoke_run, arguments, said):
@@ -130,27 +101,27 @@ def test_bad_input_ends_with_2_and_one_clear_message(smoke_run, arguments, said)
     assert err.count("\n") == 1
 
 
-def test_a_read_only_store(bench, tmp_path, monkeypatch):
+def test_a_read_only_store(console, tmp_path, monkeypatch):
     """A folder's mode does not bind root, as whom tests may run: the system's answer is played."""
 
     def refuse(self, data):
         raise OSError(errno.EROFS, "Read-only file system", str(self))
 
     monkeypatch.setattr(Path, "write_bytes", refuse)
-    code, _, err = bench("run", "--preset", "smoke", "--store", tmp_path / "store")
+    code, _, err = console("run", "--preset", "smoke", "--store", tmp_path / "store")
     assert code == 2
     assert err.count("\n") == 1
     assert "it lies on a read-only file system: choose a folder that can be written" in err
 
 
-def test_a_full_disk_in_the_middle_of_a_run(bench, tmp_path, monkeypatch):
+def test_a_full_disk_in_the_middle_of_a_run(console, tmp_path, monkeypatch):
     def fill_up(manifest):
         yield from itertools.islice(lines(manifest), 3)
         raise OSError(errno.ENOSPC, "No space left on device")
 
     lines = Manifest.lines
     monkeypatch.setattr(Manifest, "lines", fill_up)
-    code, _, err = bench("run", "--preset", "smoke", "--store", tmp_path)
+    code, _, err = console("run", "--preset", "smoke", "--store", tmp_path)
     assert code == 2
     assert err.count("\n") == 1
     assert "the disk (or quota) is full" in err
@@ -158,23 +129,23 @@ def test_a_full_disk_in_the_middle_of_a_run(bench, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, typer.Abort])
-def test_ctrl_c_ends_with_130_and_says_that_nothing_is_lost(bench, monkeypatch, stop):
+def test_ctrl_c_ends_with_130_and_says_that_nothing_is_lost(console, monkeypatch, stop):
     def interrupted(*_):
         raise stop
 
     monkeypatch.setattr("bench.cli.list._presets", interrupted)
-    code, _, err = bench("list", "presets")
+    code, _, err = console("list", "presets")
     assert code == 130
     assert err == "\nbench: stopped. The same command resumes here.\n"
 
 
-def test_a_bug_is_not_hidden(bench, monkeypatch):
+def test_a_bug_is_not_hidden(console, monkeypatch):
     def buggy(*_):
         raise ZeroDivisionError("a bug")
 
     monkeypatch.setattr("bench.cli.list._presets", buggy)
     with pytest.raises(ZeroDivisionError):
-        bench("list", "presets")
+        console("list", "presets")
 
 
 def test_guarded_passes_codes_on(capsys):
@@ -189,8 +160,8 @@ def test_guarded_passes_codes_on(capsys):
 
 
 @pytest.mark.parametrize("command", ["run", "plan"])
-def test_a_threat_checkpoint_that_is_not_there(bench, tmp_path, command):
-    code, _, err = bench(command, "--preset", "smoke", "--store", tmp_path, "--threat-checkpoint", "no/such.pth")
+def test_a_threat_checkpoint_that_is_not_there(console, tmp_path, command):
+    code, _, err = console(command, "--preset", "smoke", "--store", tmp_path, "--threat-checkpoint", "no/such.pth")
     assert code == 2
     assert err.startswith("bench: --threat-checkpoint no/such.pth: No such file or directory")
     assert err.count("\n") == 1
@@ -207,21 +178,13 @@ def test_a_threat_checkpoint_that_does_not_fit_ends_with_2_and_names_the_keys(sm
     assert "Traceback" not in err
 
 
-def test_the_list_names_the_papers_datasets_and_their_options(bench):
-    code, out, _ = bench("list", "dataset")
-    assert code == 0
-    assert "  stl10  STL-10: 5,000 training and 8,000 validation images" in out
-    assert "  imagenet100  ImageNet-100 from an ImageNet tree" in out
-    assert "      class_list = ''" in out
-
-
-def test_a_report_of_a_run_and_of_what_is_none(smoke_run, bench, copied, tmp_path):
+def test_a_report_of_a_run_and_of_what_is_none(smoke_run, console, copied, tmp_path):
     assert smoke_run("--defense", "none", "--record", tmp_path / "run.json")[0] == 0
-    code, said, _ = bench("report", tmp_path / "run.json", "--store", copied, "--count", "2")
+    code, said, _ = console("report", tmp_path / "run.json", "--store", copied, "--count", "2")
     assert code == 0
     assert said.startswith("Report: ")
     assert (tmp_path / "run.html").read_text().startswith("<!doctype html>")
-    code, _, err = bench("report", tmp_path / "missing.json", "--store", copied)
+    code, _, err = console("report", tmp_path / "missing.json", "--store", copied)
     assert code == 2
     assert "missing.json" in err
     assert err.count("\n") == 1

@@ -46,7 +46,7 @@ def test_a_failing_cell_is_named_and_the_others_finish(matrix, tmp_path, copied)
     assert [name.rsplit("-", 1)[0] for name in names] == ["scenes-htba-none-seed0", "scenes-htba-poisoncam-seed0"]
     assert names == sorted(path.name for path in (copied / "records").glob("*.json"))
     rows = [line.split("|")[1].split()[0] for line in out.splitlines() if line.startswith("| ")]
-    assert rows == ["defense", "none", "poisoncam", *("defense", "poisoncam")]  # the second table: what was found
+    assert rows == ["defense", "none", "poisoncam", *("defense", "poisoncam") * 2]  # then: what was found
 
 
 def test_a_dry_run_counts_shared_stages_once_and_makes_nothing(matrix, copied):
