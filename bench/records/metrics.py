@@ -264,7 +264,7 @@ def iou(top: Top) -> Number:
 
 @metric("CR@{k}", "catch rate", LOCALISATION)
 def cr(top: Top) -> Number:
-    """Catch rate, the share of the trigger's area inside the window found, mean over the poisoned images of the top k."""
+    """Catch rate, the share of the trigger's area inside the window, mean over the poisoned images of the top k."""
     return percent(top.cr.sum(), len(top.cr))
 
 
