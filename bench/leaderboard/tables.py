@@ -30,7 +30,8 @@ class BoardLine:
     one) by the names of `rows`; the texts are raw: each format escapes them.
 
     status: "measured" here, "submitted" and verified, or "paper-reported". control: it sees the truth. by_seed: the
-    values behind a mean, in the order of the seeds (none where a paper reports it). stages: seconds of each stage behind it, by its key.
+    values behind a mean, in the order of the seeds (none where a paper reports it). stages: seconds of each stage
+    behind it, by its key.
     """
 
     defense: str
