@@ -77,7 +77,7 @@ class Leaderboard:
 
     @property
     def found(self) -> dict[str, str]:
-        """How well the poisoned images were told apart: title -> name in `BoardLine.mean`."""
+        """How well the poisoned images were separated from the clean ones: title -> name in `BoardLine.mean`."""
         return {name: name for name in FOUND}
 
     @property
