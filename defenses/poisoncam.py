@@ -71,13 +71,6 @@ class PoisonCAM(TriggerSearch):
         """Cluster activation masking."""
         from .search.masking import ActivationMasking
 
-        return ActivationMasking(
-            clusters=clustering.clusters,
-            window=settings.window,
-            masks=self.masks,
-            strategy=self.strategy,
-            blocks=self.blocks,
-            fill=self.fill,
-            normalise=self.normalise,
-            coarse=self.search == "coarse",
-        )
+        own = {name: getattr(self, name) for name in ("masks", "strategy", "blocks", "fill", "normalise")}
+        coarse = self.search == "coarse"
+        return ActivationMasking(clusters=clustering.clusters, window=settings.window, coarse=coarse, **own)

@@ -98,7 +98,7 @@ def closed_paths(store: Path, options: Mapping[str, object]) -> list[Path]:
     """What holds truth on this machine: the store, what is known of checked files, and whatever files and folders the
     data set's `options` name."""
     named = [os.environ.get(name) for name in ("BENCH_STORE", "BENCH_CACHE")]
-    return [*map(Path, filter(None, [store, user_cache(), *named])), *existing(options)]
+    return [*(Path(each) for each in (store, user_cache(), *named) if each), *existing(options)]
 
 
 def existing(options: Mapping[str, object]) -> list[Path]:

@@ -29,7 +29,6 @@ from .defaults import Scale, ScaledOptions, in_range, option, planned, scale
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from .classifier import EnsembleScores, Split
     from .clusters import Clustering
     from .iterate import Scored
     from .locator import Locator
@@ -207,12 +206,21 @@ class TriggerSearch(ScaledOptions, Defense):
         return score
 
     def _verdict(self, view: View, clustering: Clustering, scored: Scored, settings: Scale) -> Verdict:
-        from .classifier import split
+        import torch
+
+        from .classifier import TrainingData, ensemble, split
+        from .flip_test import cut
 
         parts = split(len(view), scored.indices, scored.scores, settings.top_k, self.leave_out)
         trigger_score, boxes = np.full(len(view), np.nan), np.full((len(view), 4), -1, dtype=np.int64)
         trigger_score[scored.indices], boxes[scored.indices] = scored.scores, scored.boxes
-        opinion = self._classify(view, boxes, parts, settings)
+        lesson = TrainingData(
+            patches=cut(view.batch(parts.top), torch.tensor(boxes[parts.top])),
+            pool=parts.pool,
+            held_out=view.batch(np.concatenate([parts.top, parts.bottom])),
+            truth=np.arange(2 * settings.top_k) < settings.top_k,
+        )
+        opinion = ensemble(view, lesson, settings, self.members)
         facts = {
             **asdict(settings),
             "clusters_filled": len(np.unique(clustering.labels)),
@@ -225,20 +233,6 @@ class TriggerSearch(ScaledOptions, Defense):
         }
         score = opinion.probability
         return Verdict(keep=score <= 0.5, score=score, trigger_score=trigger_score, boxes=boxes, facts=facts)
-
-    def _classify(self, view: View, boxes: NDArray[np.int64], parts: Split, settings: Scale) -> EnsembleScores:
-        import torch
-
-        from .classifier import TrainingData, ensemble
-        from .flip_test import cut
-
-        lesson = TrainingData(
-            patches=cut(view.batch(parts.top), torch.tensor(boxes[parts.top])),
-            pool=parts.pool,
-            held_out=view.batch(np.concatenate([parts.top, parts.bottom])),
-            truth=np.arange(2 * settings.top_k) < settings.top_k,
-        )
-        return ensemble(view, lesson, settings, self.members)
 
 
 def one_of(options: Any, name: str) -> None:

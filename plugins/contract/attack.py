@@ -32,28 +32,22 @@ class AttackTrial(Trial[Attack]):
 
     def targets(self) -> tuple[int, ...]:
         """The targets on the toy classes."""
-        found: tuple[int, ...] = self.once("targets()", lambda: self.plugin.targets(self.scene.classes))
-        return found
+        return self.once("targets()", lambda: self.plugin.targets(self.scene.classes))
 
     def train(self, seed: int = 0, run: int = 0, attack: Attack | None = None) -> list[Poison]:
         """The training rows under a root seed; `run` numbers repetitions."""
         made = attack or self.plugin
-        call = "poison_train()"
-        rows: list[Poison] = self.once(call, lambda: made.poison_train(self.scene, Seeds(seed)), seed, run, repr(made))
-        return rows
+        return self.once("poison_train()", lambda: made.poison_train(self.scene, Seeds(seed)), seed, run, repr(made))
 
     def val(self, trigger: int, run: int = 0) -> list[Poison]:
         """The validation rows of a trigger."""
         seeds = Seeds(0, "val")
-        call = "poison_val()"
-        rows: list[Poison] = self.once(call, lambda: self.plugin.poison_val(trigger, self.scene, seeds), trigger, run)
-        return rows
+        return self.once("poison_val()", lambda: self.plugin.poison_val(trigger, self.scene, seeds), trigger, run)
 
     def apply(self, rows: list[Poison], images: Tensor | None = None, run: int = 0) -> Tensor:
         """`apply` on the images of `rows`; on `images` as they are where given."""
         given = self.before(rows) if images is None else images
-        done: Tensor = self.once("apply()", lambda: self.plugin.apply(given, rows), tuple(rows), run, id(images))
-        return done
+        return self.once("apply()", lambda: self.plugin.apply(given, rows), tuple(rows), run, id(images))
 
     def before(self, rows: list[Poison]) -> Tensor:
         """The clean images of `rows`."""

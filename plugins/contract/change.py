@@ -24,8 +24,7 @@ class ChangeTrial(Trial[TrainingDefense]):
 
     def mixed(self, run: str = "first") -> Mixed:
         """What it makes of the views."""
-        found: Mixed = self.once(f"mix() ({run} run)", lambda: self.plugin.mix(self.views, Seeds(3).child("kit")))
-        return found
+        return self.once(f"mix() ({run} run)", lambda: self.plugin.mix(self.views, Seeds(3).child("kit")))
 
     @check("return bench.Mixed with a tensor of the same shape for each view, and leave the views as they are")
     def check_mixed(self) -> None:
@@ -77,9 +76,7 @@ class ControlTrial(Trial[Control]):
         """What it keeps."""
         number = np.arange(self.count)
         truth = Truth(poisoned=number % 5 == 0, reference_keep=number < 40 if self.plugin.reference else None)
-        call = f"keep() ({run} run)"
-        found: np.ndarray = self.once(call, lambda: self.plugin.keep(truth, Seeds(3).child("kit")))
-        return found
+        return self.once(f"keep() ({run} run)", lambda: self.plugin.keep(truth, Seeds(3).child("kit")))
 
     @check("return a NumPy array of bool, one for each image, that keeps some")
     def check_control_keep(self) -> None:

@@ -140,6 +140,7 @@ def contract(
             assert result.ok, f"{result.why}. To mend: {result.fix}"
 
         del test.__wrapped__  # pytest would look there for the arguments
-        return pytest.mark.parametrize(("number", "name"), cases, ids=names)(test)
+        tests: Callable[..., None] = pytest.mark.parametrize(("number", "name"), cases, ids=names)(test)
+        return tests
 
     return decorate

@@ -36,9 +36,7 @@ class DatasetTrial(Trial[DatasetPlugin]):
 
     def batch(self, name: str, images: Images, rows: Any, run: int = 0) -> torch.Tensor:
         """images.batch(rows), once for each `run`."""
-        call = f"{name}.images.batch({rows!r})"
-        found: torch.Tensor = self.once(call, lambda: images.batch(rows), run)
-        return found
+        return self.once(f"{name}.images.batch({rows!r})", lambda: images.batch(rows), run)
 
     @check("load() raises BenchError where data is missing: give the options with which it loads (--set OPTION=VALUE)")
     def check_loads(self) -> None:

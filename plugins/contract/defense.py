@@ -39,8 +39,7 @@ class DefenseTrial(Trial[Defense]):
             self.views[run] = ToyView(given, needs=needs, encoder=self.encoder, notebook=notebook)
             return self.plugin.clean(self.views[run])
 
-        found: Verdict = self.once(f"clean() ({run} run)", clean)
-        return found
+        return self.once(f"clean() ({run} run)", clean)
 
     @check("make clean() work with the view alone, on any number of square images")
     def check_runs(self) -> None:

@@ -17,6 +17,7 @@ from bench.plugins.options import make, options
 from bench.plugins.registry import KINDS, class_problem, in_one_line
 
 T = TypeVar("T", bound=Plugin)
+R = TypeVar("R")
 
 
 class Violation(Exception):
@@ -98,7 +99,7 @@ class Trial(Generic[T]):
         found = [each for base in reversed(cls.__mro__) for each in vars(base).values() if isinstance(each, Check)]
         return sorted(found, key=lambda each: each.name == "global_state")
 
-    def once(self, what: str, call: Callable[[], Any], *key: Any) -> Any:
+    def once(self, what: str, call: Callable[[], R], *key: Any) -> R:
         """`call()`, the first time; then what it gave or the Violation it ended in. `what` names the call."""
         if (what, *key) not in self._kept:
             before = world()
@@ -106,7 +107,7 @@ class Trial(Generic[T]):
             after = world()
             changed = {name for name in before if before[name] != after[name]}
             self.disturbed[what] = self.disturbed.get(what, set()) | changed
-        kept = self._kept[what, *key]
+        kept: R | Violation = self._kept[what, *key]
         if isinstance(kept, Violation):
             raise kept
         return kept

@@ -39,8 +39,7 @@ class SSLTrial(Trial[SSLMethod]):
 
     def loss(self, what: str, views: Sequence[Tensor], mixed: Mixed | None = None) -> Tensor:
         """The loss of a fresh copy of the learner; made once for each `what`."""
-        found: Tensor = self.once(f"forward() ({what})", lambda: _loss(self.learner(), views, mixed))
-        return found
+        return self.once(f"forward() ({what})", lambda: _loss(self.learner(), views, mixed))
 
     @check("return a torch module that subclasses bench.Learner too, and set self.backbone to the encoder that is kept")
     def check_learner(self) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 import psutil
 import pytest
 
-from bench.api import Defense
+from bench.api import Defense, Grouping, Verdict
 from bench.data.images import ArrayImages
 from bench.errors import BenchError, UndeclaredNeed
 from bench.isolation import process, worker
@@ -74,32 +74,51 @@ def test_in_place_it_runs_here_and_says_so(isolated, capsys):
     np.testing.assert_array_equal(maps, PIXELS[[5, 2], 0].astype(np.float32))
 
 
+def answering(answer):
+    """A defense that gives this answer; its class lies in no module."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Answering(Defense):
+        name = "answering"
+
+        def clean(self, view):
+            return answer
+
+        attention = grouping = lambda self, view, about: answer
+
+    return Answering()
+
+
+KEEP = np.ones(12, bool)
+
+
 @pytest.mark.parametrize(
-    ("act", "said"),
+    ("method", "answer", "said"),
     [
-        ("nothing", r"from clean\(\) None, expected a bench.Verdict"),
-        ("a tuple", r"from clean\(\) tuple, expected a bench.Verdict"),
-        ("a list as keep", "keep as list, expected a NumPy array of bool"),
-        ("numbers as keep", "keep as float64, expected a NumPy array of bool"),
-        ("text as score", "score as <U4, expected a NumPy array of float"),
-        ("objects as boxes", "boxes as object, expected a NumPy array of int"),
-        ("facts in a list", "facts as list, expected a dict"),
-        ("facts with number keys", r"facts has the key 1 \(int\); expected a string"),
-        ("facts that are not finite", "facts.x is nan; expected a finite number"),
-        ("facts of NumPy", "facts.x is a numpy.int64; expected JSON"),
-        ("too few", r"a verdict whose keep is bool \(11,\), expected bool \(12,\)"),
+        ("clean", None, r"from clean\(\) None, expected a bench.Verdict"),
+        ("clean", (KEEP,), r"from clean\(\) tuple, expected a bench.Verdict"),
+        ("clean", Verdict(keep=[True] * 12), "keep as list, expected a NumPy array of bool"),
+        ("clean", Verdict(keep=np.ones(12)), "keep as float64, expected a NumPy array of bool"),
+        ("clean", Verdict(keep=KEEP, score=np.array(["high"] * 12)), "score as <U4, expected a NumPy array of float"),
+        ("clean", Verdict(keep=KEEP, boxes=np.array([None] * 12)), "boxes as object, expected a NumPy array of int"),
+        ("clean", Verdict(keep=KEEP, facts=[1]), "facts as list, expected a dict"),
+        ("clean", Verdict(keep=KEEP, facts={1: 2}), r"facts has the key 1 \(int\); expected a string"),
+        ("clean", Verdict(keep=KEEP, facts={"x": float("nan")}), "facts.x is nan; expected a finite number"),
+        ("clean", Verdict(keep=KEEP, facts={"x": np.int64(1)}), "facts.x is a numpy.int64; expected JSON"),
+        ("clean", Verdict(keep=KEEP[1:]), r"a verdict whose keep is bool \(11,\), expected bool \(12,\)"),
+        ("attention", (np.zeros((1, 2, 2)), np.zeros((2, 4), int)), r"maps and windows of these shapes: \(\(1, 2, 2\)"),
+        ("grouping", Grouping(np.full(12, 7), np.zeros(2), ""), r"grouping\(\) labels and scores that do not fit"),
     ],
 )
-def test_an_answer_of_another_form_is_an_error_that_says_so(isolated, act, said):
-    with pytest.raises(BenchError, match=rf"defense 'acting' returned .*{said}"):
-        isolated(act, in_place=True).clean()
+def test_an_answer_of_another_form_is_an_error_that_says_so(isolated, method, answer, said):
+    given = {"clean": (), "attention": (np.array([0, 1]),), "grouping": (Verdict(keep=KEEP),)}[method]
+    with pytest.raises(BenchError, match=rf"defense 'answering' returned .*{said}"):
+        getattr(isolated(defense=answering(answer), in_place=True), method)(*given)
 
 
-def test_answers_for_pictures_are_checked_too(isolated):
-    with pytest.raises(BenchError, match=r"attention\(\) maps and windows of these shapes: \(\(1, 2, 2\)"):
-        isolated("small maps", in_place=True).attention(np.array([0, 1]))
-    with pytest.raises(BenchError, match=r"grouping\(\) labels and scores that do not fit"):
-        isolated("no such group", in_place=True).grouping(replace(isolated(in_place=True).clean()))
+def test_a_class_that_cannot_be_imported_is_named(isolated):
+    with pytest.raises(BenchError, match=r"defense 'answering' cannot be handed to a process .*expected a class"):
+        isolated(defense=answering(None)).clean()
 
 
 def test_errors_come_out_with_the_lines_of_the_plugin(isolated):
@@ -186,15 +205,3 @@ def test_a_system_without_a_fence_is_warned_of_once(isolated, caplog):
             with pytest.raises(BenchError):
                 isolated()._hear(SimpleNamespace(stdout=said), "mine")
     assert [record.message[:28] for record in caplog.records] == ["this system has no Landlock "]
-
-
-def test_a_class_that_cannot_be_imported_is_named(isolated):
-    @dataclass(frozen=True, kw_only=True)
-    class Local(Defense):
-        name = "local"
-
-        def clean(self, view):
-            raise NotImplementedError
-
-    with pytest.raises(BenchError, match=r"defense 'local' cannot be handed to a process .*expected a class"):
-        isolated(defense=Local()).clean()
