@@ -30,8 +30,10 @@ def test_a_stage_takes_what_its_kind_and_the_last_change_say():
     [
         ("pretrian.cpus=1", "there is no stage 'pretrian'. Did you mean 'pretrain'?"),
         ("pretrain.ram=1", "expected pretrain.cpus=NUMBER or pretrain.gpus=NUMBER"),
-        ("pretrain.cpus", "expected a whole number, or a share between 0 and 1"),
-        *((f"pretrain.{each}", "expected a whole number") for each in ("cpus=-1", "gpus=1.5", "gpus=inf", "gpus=nan")),
+        *(
+            (f"pretrain.{each}", "pretrain.gpus=NUMBER, a whole number, or a share between 0 and 1")
+            for each in ("cpus", "cpus=-1", "gpus=1.5", "gpus=inf", "gpus=nan")
+        ),
     ],
 )
 def test_resources_that_cannot_be_used(text, said):
