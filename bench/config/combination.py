@@ -34,13 +34,14 @@ class Combination:
     @property
     def name(self) -> str:
         """Canonical: "poisoncam+icutmix", in whichever order it was requested; a change alone has its own name."""
+        return "+".join(part.name for part in self._parts)
+
+    @property
+    def _parts(self) -> list[Plugin]:
+        """Those that do something, the filter first; with no change the filter, even "none"."""
         if self.training_change is None:
-            return self.filter.name
-        return (
-            self.training_change.name
-            if self.filter.name == "none"
-            else f"{self.filter.name}+{self.training_change.name}"
-        )
+            return [self.filter]
+        return [*([self.filter] if self.filter.name != "none" else []), self.training_change]
 
     @property
     def control(self) -> bool:
@@ -50,13 +51,9 @@ class Combination:
     def identity(self) -> dict[str, Any]:
         """JSON-able: a single plugin's own identity, else one under each part's name."""
         reference = {"rival": identity(self.reference)} if self.reference else {}  # the key is part of stored results
-        if self.training_change is None:
-            return {**identity(self.filter), **reference}
-        if self.filter.name == "none":
-            alone: dict[str, Any] = identity(self.training_change)
-            return alone
-        parts = {part.name: identity(part) for part in (self.filter, self.training_change)}
-        return {"name": self.name, **parts, **reference}
+        if len(self._parts) == 1:
+            return {**identity(self._parts[0]), **reference}
+        return {"name": self.name, **{part.name: identity(part) for part in self._parts}, **reference}
 
 
 def combine(plugins: Plugins, text: str, presets: Mapping[str, Any], settings: Sequence[Setting]) -> Combination:

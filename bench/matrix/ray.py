@@ -78,7 +78,7 @@ class RayEngine(Engine):
                         fault: Fault | None = message
                         return fault
                     hear(*message)
-        except errors.RayTaskError as error:  # what a stage raises comes as a Fault: so the task never began, or its process was ended from within
+        except errors.RayTaskError as error:  # not of the stage: that comes as a Fault
             text = str(error).strip()
             return Fault(f"its Ray worker failed: {text.splitlines()[-1]}", trace=text)
         except (errors.RayError, StopIteration) as error:
