@@ -7,7 +7,6 @@ import logging
 import math
 import os
 import re
-import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from bench.errors import BenchError, nearest
+from bench.parallel.nodes import settled
 from bench.pipeline.stage import VERSIONS, Machine
 from bench.store import write_bytes, writing
 
@@ -213,7 +213,5 @@ def check_shared(ray: Any, store: Path) -> None:
 
 def sees(token: str, patience: float = _PATIENCE) -> bool:
     """On some machine: whether this file is seen and its folder can be written."""
-    path, until = Path(token), time.monotonic() + patience
-    while not path.exists() and time.monotonic() < until:
-        time.sleep(0.2)
-    return path.exists() and os.access(path.parent, os.W_OK)
+    path = Path(token)
+    return bool(settled(path.exists, patience)) and os.access(path.parent, os.W_OK)
