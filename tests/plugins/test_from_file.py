@@ -5,14 +5,10 @@ import sys
 
 import pytest
 
-from bench.config.config import load_config
 from bench.errors import BenchError
-from bench.pipeline.pipeline import Pipeline
-from bench.pipeline.stage import Machine
 from bench.plugins.from_file import load_file, load_plugins
 from bench.plugins.identity import DIGEST, code_digest, identity
 from bench.plugins.manager import Plugins
-from bench.store import Store
 
 DATACLASS = "@dataclass(frozen=True, kw_only=True)"
 MINE = f"""
@@ -66,22 +62,13 @@ def test_it_stands_beside_the_installed_ones(file):
     assert load_file(file()) is load_file(file())
 
 
-def test_another_version_of_the_file_has_another_identity_and_names_another_stage(file, workshop):
-    """The key of the clean stage, not only what is recorded. Nothing before the defense depends on it."""
-
-    def known(path):
-        config = load_config(load_plugins([path]), "smoke", choices={"defense": "mine"})
-        found = identity(made(path, share=0.25))
-        assert config.resolved["defense"][DIGEST] == found[DIGEST]
-        pipeline = Pipeline(config, config.dataset.load(), Store(workshop.root), Machine(accelerator="cpu"))
-        return found, pipeline.clean.key, (pipeline.poison.key, pipeline.threat.key)
-
-    first, second, third = known(file()), known(file(EDITED)), known(file(MINE, "elsewhere/other.py"))
+def test_another_version_of_the_file_has_another_identity(file):
+    """That its stages are named by it: cli/test_check_and_new.py."""
+    paths = file(), file(EDITED, "edited.py"), file(MINE, "elsewhere/other.py")
+    first, second, third = (identity(made(path, share=0.25)) for path in paths)
     assert first == third, "where it lies says nothing"
-    assert first[0] != second[0]
-    assert {**first[0], DIGEST: None} == {**second[0], DIGEST: None} == {"name": "mine", "share": 0.25, DIGEST: None}
-    assert first[1] != second[1]
-    assert first[2] == second[2]
+    assert first[DIGEST] != second[DIGEST]
+    assert {**first, DIGEST: None} == {**second, DIGEST: None} == {"name": "mine", "share": 0.25, DIGEST: None}
 
 
 def test_what_is_built_in_is_named_by_its_options_alone():
