@@ -144,16 +144,14 @@ class Plugins:
         if hook not in HOOKS:
             raise ValueError(f"unknown run event {event!r}.{nearest(hook, HOOKS)}")
         for call in self._calls(hook):
-            if call.plugin_name not in self._muted:
-                self._call(call, [facts[name] for name in call.argnames])
-
-    def _call(self, call: pluggy.HookImpl, values: list[Any]) -> None:
-        try:
-            call.function(*values)
-        except Exception as error:
-            self._muted.add(call.plugin_name)
-            place = f"{call.function.__name__} of {self._origins[call.plugin_name]}"
-            log.warning("%s failed and gets no more events: %s", place, in_one_line(error))
+            values = [facts[name] for name in call.argnames]
+            try:
+                if call.plugin_name not in self._muted:
+                    call.function(*values)
+            except Exception as error:
+                self._muted.add(call.plugin_name)
+                place = f"{hook} of {self._origins[call.plugin_name]}"
+                log.warning("%s failed and gets no more events: %s", place, in_one_line(error))
 
 
 def installed_sources() -> list[Source]:

@@ -22,7 +22,7 @@ from bench.records import record
 from bench.store import Store
 
 needs_kill = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
-STEPS = 120
+STEPS = 60
 """Enough that a training still runs when its first progress is heard."""
 
 
