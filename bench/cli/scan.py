@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from . import common, options
+
+if TYPE_CHECKING:
+    from bench.plugins.manager import Plugins
+    from bench.scan.scan import Scan
 
 
 def scan(
@@ -35,15 +39,11 @@ def scan(
     accelerator: options.Accelerator = "auto",
 ) -> None:
     """Search your own images for a planted trigger: a page, the files to keep and to remove, and a verdict."""
-    from bench.pipeline.events import Terminal
     from bench.pipeline.stage import Machine
     from bench.plugins.from_file import load_plugins
-    from bench.scan.decide import Finding
     from bench.scan.encoders import choose
-    from bench.scan.forecast import forecast
     from bench.scan.listing import find_files
-    from bench.scan.report import check_output, eyes, summary, write_report
-    from bench.scan.result import Result
+    from bench.scan.report import check_output, opening
     from bench.scan.scan import Scan
 
     common.show_log()
@@ -54,17 +54,29 @@ def scan(
     plugins = load_plugins(plugin or ())
     wanted: dict[str, Any] = {"train": train, "encoder": encoder, "defense": defense, "seed": seed, "size": size}
     chosen = choose(plugins, len(listing.names), settings=settings or (), **wanted)
-    common.say(f"{len(listing.names):,} files; {eyes(chosen)}")
+    common.say(f"{len(listing.names):,} files; {opening(chosen)}")
     scan = Scan(listing, chosen, common.open_store(store), Machine(accelerator=accelerator, devices=devices))
+    found = _make(scan, plugins, target)
+    if found and fail_on_found:
+        raise typer.Exit(1)
+
+
+def _make(scan: Scan, plugins: Plugins, target: Path) -> bool:
+    """Make the scan's stages and its report; whether a trigger was found."""
+    from bench.pipeline.events import Terminal
+    from bench.scan.decide import Finding
+    from bench.scan.forecast import forecast
+    from bench.scan.report import summary, write_report
+    from bench.scan.result import ScanResult
+
     with Terminal(common.out) as terminal:
         plugins.add(terminal)
         scan.read(plugins.notify)
         if not all(scan.made(stage) for stage in (scan.encoder, scan.search)):
             common.say(f"       {forecast(scan)}")
         scan.judge(plugins.notify)
-    result = Result(scan)
+    result = ScanResult(scan)
     write_report(result, target)
     for line in ("", *summary(result, target)):
         common.say(line)
-    if fail_on_found and result.decision.finding is Finding.FOUND:
-        raise typer.Exit(1)
+    return result.decision.finding is Finding.FOUND

@@ -42,8 +42,13 @@ def study(
     from bench.paper.studies.study import find, studies
 
     if check:
-        asked = {"--set": settings, "--seeds": seeds, "--devices": devices != 1, "--accelerator": accelerator != "auto"}
-        _check(name, preset, output, [option for option, value in asked.items() if value])
+        chosen = {
+            "--set": settings,
+            "--seeds": seeds,
+            "--devices": devices != 1,
+            "--accelerator": accelerator != "auto",
+        }
+        _check(name, preset, output, [option for option, value in chosen.items() if value])
     elif name is None:
         for each in studies():
             line = f"  [cyan]{each.name}[/]  {escape(each.about)} [dim]({each.figure})[/]"

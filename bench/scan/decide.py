@@ -39,7 +39,7 @@ MOST_REMOVED = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Step:
+class Comparison:
     """One measure against its limits. says: +1 for a trigger, -1 against, 0 neither."""
 
     name: str
@@ -60,7 +60,7 @@ class Decision:
 
     finding: Finding
     because: str
-    steps: tuple[Step, ...]
+    steps: tuple[Comparison, ...]
 
 
 def decide(evidence: Evidence) -> Decision:
@@ -95,8 +95,8 @@ AGAINST = {
 }
 
 
-def _steps(top: Measured, usual: Measured) -> tuple[Step, ...]:
+def _steps(top: Measured, usual: Measured) -> tuple[Comparison, ...]:
     return tuple(
-        Step(name=name, value=getattr(top, name), usual=getattr(usual, name), limits=limits)
+        Comparison(name=name, value=getattr(top, name), usual=getattr(usual, name), limits=limits)
         for name, limits in LIMITS.items()
     )

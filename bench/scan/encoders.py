@@ -1,4 +1,4 @@
-"""Whose eyes the images are searched with: an encoder trained on them by a preset, a checkpoint file, or timm's."""
+"""The encoder that a scan searches with: trained on its images by a preset, from a checkpoint file, or timm's."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ class Chosen:
     @property
     def defense(self) -> Defense:
         """What searches; `choose` has made sure that it is one."""
-        chooser = self.config.defense.filter
-        assert isinstance(chooser, Defense)
-        return chooser
+        defense = self.config.defense.filter
+        assert isinstance(defense, Defense)
+        return defense
 
     @property
-    def eyes(self) -> str:
+    def encoder_words(self) -> str:
         """The encoder in words."""
         if self.origin == "trained":
             return f"trained on these images (preset {self.config.preset}, {self.config.train.epochs} epochs)"
@@ -51,7 +51,7 @@ class Chosen:
 
 
 def preset_for(count: int) -> str:
-    """The preset for `count` images where none is asked for."""
+    """The preset for `count` images where none is named."""
     return "laptop" if count <= SMALL_SET else "cifar10-cpu"
 
 
@@ -95,8 +95,8 @@ def choose(
 
 
 def _check_finds(config: Config) -> None:
-    chooser, name = config.defense.filter, config.defense.name
-    if not isinstance(chooser, Defense):
+    defense, name = config.defense.filter, config.defense.name
+    if not isinstance(defense, Defense):
         raise BenchError(f"--defense {name}: a control needs the truth, which a scan has not. Take poisoncam.")
     if config.defense.training_change is not None or name == "none":
         raise BenchError(f"--defense {name}: expected one that finds poisoned images and no more, as poisoncam does")
@@ -107,11 +107,13 @@ def _resized(config: Config, usual: int, size: int) -> Config:
     if size == usual:
         return config
     views = dataclasses.replace(config.views, local_size=max(4, round(config.views.local_size * size / usual)))
-    chooser: Any = config.defense.filter
-    if any(field.name == "window" for field in dataclasses.fields(chooser)):
-        asked = any(text.startswith("defense.") and ".window=" in f".{text[8:]}" for text in config.asked["settings"])
-        chooser = chooser if asked else dataclasses.replace(chooser, window=None)
-    return dataclasses.replace(config, views=views, defense=dataclasses.replace(config.defense, filter=chooser))
+    defense: Any = config.defense.filter
+    if any(field.name == "window" for field in dataclasses.fields(defense)):
+        set_by_user = any(
+            text.startswith("defense.") and ".window=" in f".{text[8:]}" for text in config.asked["settings"]
+        )
+        defense = defense if set_by_user else dataclasses.replace(defense, window=None)
+    return dataclasses.replace(config, views=views, defense=dataclasses.replace(config.defense, filter=defense))
 
 
 def _timm_size(name: str) -> int:

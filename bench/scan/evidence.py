@@ -28,7 +28,7 @@ from torch.nn.functional import avg_pool2d, conv2d, interpolate, normalize
 from bench.api import Encoder, Images, Verdict
 from bench.seeds import Seeds
 
-ProgressCallback = Callable[[int, int], None]
+WindowProgress = Callable[[int, int], None]
 TOP, PROBES, NEIGHBOURS = 10, 200, 3
 """Windows judged, and as many for comparison; images that they are pasted on; partners of each window."""
 DETAIL = 12
@@ -82,12 +82,12 @@ def suspects_of(verdict: Verdict, count: int = TOP) -> NDArray[np.int64]:
     return order[np.isfinite(first[order])][:count].astype(np.int64)
 
 
-def gather(images: Images, encoder: Encoder, verdict: Verdict, seeds: Seeds, tell: ProgressCallback) -> Evidence:
-    """Measure the windows of `verdict`. `tell` hears of windows done and of all."""
+def gather(images: Images, encoder: Encoder, verdict: Verdict, seeds: Seeds, progress: WindowProgress) -> Evidence:
+    """Measure the windows of `verdict`. `progress(done, total)` is called after each."""
     suspects = suspects_of(verdict)
     top = usual = None
     if verdict.boxes is not None and verdict.trigger_score is not None and len(suspects) > 1:
-        top, usual = _both(images, encoder, verdict.boxes[suspects], suspects, verdict.keep, seeds, tell)
+        top, usual = _both(images, encoder, verdict.boxes[suspects], suspects, verdict.keep, seeds, progress)
     between = None if verdict.score is None else float(((verdict.score > 0.1) & (verdict.score < 0.9)).mean())
     return Evidence(
         top=top,
@@ -105,7 +105,7 @@ def _both(
     suspects: NDArray[np.int64],
     keep: NDArray[np.bool_],
     seeds: Seeds,
-    tell: ProgressCallback,
+    progress: WindowProgress,
 ) -> tuple[Measured, Measured]:
     generator = seeds.child("draws").numpy()
     innocent = np.setdiff1d(np.flatnonzero(keep), suspects)
@@ -116,13 +116,13 @@ def _both(
     corners = generator.integers(0, images.size - width + 1, (len(controls), 2))
     places = np.concatenate([corners, np.full_like(corners, width)], axis=1)
     total = len(boxes) + len(controls)
-    press = _Press(encoder, images.batch(probes), seeds)
-    top = _measure(images.batch(suspects), boxes, press, lambda done: tell(done, total))
-    usual = _measure(images.batch(controls), places, press, lambda done: tell(len(boxes) + done, total))
+    pasting = _Pasting(encoder, images.batch(probes), seeds)
+    top = _measure(images.batch(suspects), boxes, pasting, lambda done: progress(done, total))
+    usual = _measure(images.batch(controls), places, pasting, lambda done: progress(len(boxes) + done, total))
     return top, usual
 
 
-class _Press:
+class _Pasting:
     """Pastes a window on the probe images (P, 3, S, S) uint8 and asks the encoder what they look like then."""
 
     def __init__(self, encoder: Encoder, probes: Tensor, seeds: Seeds) -> None:
@@ -148,14 +148,14 @@ def _alike(features: Tensor) -> float:
     return float((features.sum(0).square().sum() - count) / (count * (count - 1)))
 
 
-def _measure(images: Tensor, boxes: NDArray[np.int64], press: _Press, tell: Callable[[int], None]) -> Measured:
+def _measure(images: Tensor, boxes: NDArray[np.int64], pasting: _Pasting, progress: Callable[[int], None]) -> Measured:
     """images (n, 3, S, S) uint8 and the box (n, 4) of each, all of one size."""
     pulls, moves = [], []
     for number, (image, (top, left, height, width)) in enumerate(zip(images, boxes.tolist(), strict=True)):
-        pull, move = press(image[:, top : top + height, left : left + width], number)
+        pull, move = pasting(image[:, top : top + height, left : left + width], number)
         pulls.append(pull)
         moves.append(move)
-        tell(number + 1)
+        progress(number + 1)
     directions = torch.stack(moves)
     return Measured(
         pull=float(np.mean(pulls)),

@@ -143,7 +143,7 @@ class Gathered:
 
     @cached_property
     def images(self) -> Images:
-        """The N images, read from the disk when asked for."""
+        """The N images, read from the disk when they are used."""
         pixels = np.load(self.folder / PIXELS, mmap_mode="r")
         if not len(self._distinct[1]):
             raise BenchError(f"none of the {len(self._files['faults'])} files can be read; the first: {self.faults[0]}")

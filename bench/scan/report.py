@@ -14,7 +14,7 @@ from .decide import Finding
 from .encoders import Chosen
 from .lists import write_list
 from .picture import framed
-from .result import Result
+from .result import ScanResult
 
 PAGE = "report.html"
 SHOWN = 100
@@ -28,7 +28,7 @@ def check_output(folder: Path, scanned: Path) -> None:
     check_can_write(folder / PAGE)
 
 
-def write_report(result: Result, folder: Path) -> None:
+def write_report(result: ScanResult, folder: Path) -> None:
     """All files; the page last, so that where it is, the others are."""
     kept, removed = result.rows
     write_list(folder / "kept.txt", kept)
@@ -39,7 +39,7 @@ def write_report(result: Result, folder: Path) -> None:
     write_bytes(folder / PAGE, page(result))
 
 
-def page(result: Result) -> bytes:
+def page(result: ScanResult) -> bytes:
     """report.html: no script, nothing from a network."""
     return render(
         "scan.html",
@@ -57,8 +57,8 @@ def page(result: Result) -> bytes:
     )
 
 
-def _pictured(result: Result) -> list[dict[str, Any]]:
-    """The suspects with their pictures, and where the defense looked on them, if it says so."""
+def _pictured(result: ScanResult) -> list[dict[str, Any]]:
+    """The suspects with their pictures, and where the defense looked on them."""
     found = result.suspects()
     pixels = result.scan.images.batch(result.evidence.suspects).permute(0, 2, 3, 1).numpy()
     for number, (suspect, image) in enumerate(zip(found, pixels, strict=True)):
@@ -68,7 +68,7 @@ def _pictured(result: Result) -> list[dict[str, Any]]:
     return found
 
 
-def summary(result: Result, folder: Path) -> list[str]:
+def summary(result: ScanResult, folder: Path) -> list[str]:
     """The scan in a few lines, plain text."""
     counts, decision = result.counts(), result.decision
     lines = [f"Verdict: {decision.finding}. {decision.because}"]
@@ -83,6 +83,6 @@ def summary(result: Result, folder: Path) -> list[str]:
     return [*lines, f"Report: {folder / PAGE}"]
 
 
-def eyes(chosen: Chosen) -> str:
+def opening(chosen: Chosen) -> str:
     """The line that a scan begins with."""
-    return f"{chosen.defense.name} at {chosen.size} px, encoder {chosen.eyes}"
+    return f"{chosen.defense.name} at {chosen.size} px, encoder {chosen.encoder_words}"

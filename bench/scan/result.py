@@ -14,11 +14,11 @@ from .evidence import Evidence
 from .lists import number
 from .scan import Scan
 
-Row = tuple[str, ...]
+ListLine = tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Result:
+class ScanResult:
     """A finished scan, read from the store."""
 
     scan: Scan
@@ -29,7 +29,7 @@ class Result:
 
     @property
     def evidence(self) -> Evidence:
-        """The measures, and who was suspected most."""
+        """The measures, and the images suspected most."""
         return self._weighed[0]
 
     @property
@@ -53,10 +53,10 @@ class Result:
         return [self.scan.listing.given(name) for name in self.scan.listing.names]
 
     @cached_property
-    def rows(self) -> tuple[list[Row], list[Row]]:
+    def rows(self) -> tuple[list[ListLine], list[ListLine]]:
         """Files to keep, and to remove, by name: path, score, trigger score. Copies share theirs."""
-        kept: list[Row] = []
-        removed: list[Row] = []
+        kept: list[ListLine] = []
+        removed: list[ListLine] = []
         verdict = self.scan.verdict
         for path, owner in zip(self.paths, self.scan.gathered.owner.tolist(), strict=True):
             if owner >= 0:
@@ -64,7 +64,7 @@ class Result:
                 (kept if self.keep[owner] else removed).append((path, *scores))
         return kept, removed
 
-    def unreadable(self) -> list[Row]:
+    def unreadable(self) -> list[ListLine]:
         """Files that cannot be read: path, why."""
         faults = zip(self.paths, self.scan.gathered.faults, strict=True)
         gone = [(self.scan.listing.given(name), why) for name, why in self.scan.listing.gone.items()]
@@ -75,7 +75,7 @@ class Result:
         paths = self.paths
         return [[paths[place] for place in group] for group in self.scan.gathered.duplicates()]
 
-    def duplicate_rows(self) -> list[Row]:
+    def duplicate_rows(self) -> list[ListLine]:
         """Path, SHA-256 of the content: one group after the other."""
         gathered, paths = self.scan.gathered, self.paths
         groups = gathered.duplicates()
@@ -138,7 +138,7 @@ class Result:
             "passed_over": self.scan.listing.others,
             "suspects": self.suspects(),
             "settings": {
-                "encoder": chosen.eyes,
+                "encoder": chosen.encoder_words,
                 "preset": chosen.config.preset,
                 "size": chosen.size,
                 "seed": chosen.config.seed,

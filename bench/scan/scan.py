@@ -116,8 +116,8 @@ class Scan:
             from .evidence import gather
 
             encoder = encoder_of(self._folder(self.encoder), config, self.chosen.size, self.machine)
-            tell = lambda done, total: report("windows", done, total)  # noqa: E731
-            found = gather(self.images, encoder, self.verdict, config.seeds.child("scan"), tell)
+            progress = lambda done, total: report("windows", done, total)  # noqa: E731
+            found = gather(self.images, encoder, self.verdict, config.seeds.child("scan"), progress)
             write_json(making.dir / "evidence.json", found.facts)
             write_arrays(
                 making.dir / "suspects.npz", {"suspects": found.suspects, **self._maps(found.suspects, making)}

@@ -75,7 +75,7 @@ def test_check_of_a_plugin_that_holds(bench):
     lines = out.splitlines()
     assert lines[0] == "defense 'mine' (mine.py): Mine(share=0.2)"
     assert "  held    same_seed        The same seed gives the same verdict." in lines
-    assert lines[-1].startswith("all 18 properties hold (")
+    assert lines[-1].startswith("all 17 properties hold (")
     assert "To mend" not in out
 
 
@@ -86,7 +86,7 @@ def test_check_of_one_that_breaks_its_contract(bench):
     assert broken == ["same_seed", "global_state"]
     assert "NumPy's global generator" in out
     assert "To mend: draw from view.seeds(...) only" in out
-    assert "2 of 18 properties do not hold (" in out
+    assert "2 of 17 properties do not hold (" in out
     assert "defense 'careless' (mine.py): Careless(share=0.2)" in out
 
 

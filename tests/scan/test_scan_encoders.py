@@ -40,7 +40,7 @@ def test_a_file_is_a_checkpoint(plugins, tmp_path):
     path.write_bytes(b"weights")
     found = choose(plugins, 100, encoder=str(path))
     assert (found.origin, found.size, found.checkpoint.path) == ("file", 32, path)
-    assert found.eyes == "mine.safetensors, not trained here"
+    assert found.encoder_words == "mine.safetensors, not trained here"
 
 
 def test_timms_weights_by_name_at_their_own_size(plugins):

@@ -131,7 +131,7 @@ def _y_axis(panel: Panel, found: Mapping[str, pd.DataFrame], ax: Axes) -> None:
 
 
 def _bars(study: Study, panel: Panel, found: Mapping[str, pd.DataFrame], ax: Axes) -> dict[str, Any]:
-    """A group of bars for each line of the study, from the top; one without values says so."""
+    """A group of bars for each line of the study, from the top; "not run" where one has no values."""
     labels = [line.label for line in study.lines]
     height = 0.8 / max(1, len(found))
     handles = {}

@@ -68,7 +68,7 @@ def curves(study: Study, panel: Panel, table: pd.DataFrame) -> dict[str, pd.Data
 
 
 def _over_k(own: pd.DataFrame, path: str) -> pd.DataFrame:
-    """A search gives all k at once, so one run of each seed says it all: its first."""
+    """A search gives all k at once, so the first run of each seed is enough."""
     pattern = re.compile(re.escape(path).replace(r"\*", r"(\d+)"))
     ks = {name: int(match[1]) for name in own.columns if (match := pattern.fullmatch(name))}
     first = own.groupby("seed", sort=False).head(1)[[*ks]].rename(columns=ks).sort_index(axis=1)
