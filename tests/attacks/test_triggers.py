@@ -39,17 +39,12 @@ def test_mosaics_differ_by_seed_and_use_all_colours_evenly():
     assert np.abs(np.mean(pictures, axis=0) - 0.5).max() < 0.15
 
 
+SHARE = 50 / 224
+
+
 @pytest.mark.parametrize(
     ("size", "image", "width"),
-    [
-        (10, 32, 10),
-        (1, 32, 1),
-        (32, 32, 32),
-        (50 / 224, 224, 50),
-        (50 / 224, 32, 7),
-        (50 / 224, 96, 21),
-        (0.01, 32, 1),
-    ],
+    [(10, 32, 10), (1, 32, 1), (32, 32, 32), (SHARE, 224, 50), (SHARE, 32, 7), (SHARE, 96, 21), (0.01, 32, 1)],
 )
 def test_sizes(size, image, width):
     assert trigger(size=size).width(image) == width
