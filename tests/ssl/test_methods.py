@@ -1,30 +1,172 @@
-"""Each SSL method by hand: its loss, its heads, what its momentum copy or queue does, its options."""
+"""SSL methods: what holds for each (pairs of views, mixed views, gradients, options), and each one's loss by hand."""
 
 from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch.nn.functional import cosine_similarity
 
 from bench.api import Mixed
+from bench.config.config import load_config
+from bench.plugins.manager import Plugins
+from bench.seeds import Seeds
 from bench.ssl.byol import BYOL
-from bench.ssl.losses import info_nce, queue_nce
+from bench.ssl.losses import info_nce, mlp, queue_nce
 from bench.ssl.moco_v2 import MoCoV2
 from bench.ssl.moco_v3 import MoCoV3
 from bench.ssl.simclr import SimCLR
 from bench.ssl.simsiam import SimSiam
 
+# Without batch normalisation, a view's features are its own business.
 MOCO3 = MoCoV3(projector=0, predictor=0, temperature=0.5, momentum=0.9)
 MOCO2 = MoCoV2(projector=0, temperature=0.5, momentum=0.9, queue=5)
 SIMCLR = SimCLR(projector=0, temperature=0.5)
 BYOL1 = BYOL(projector=0, predictor=1, momentum=0.9)
 SIMSIAM = SimSiam(projector=0, predictor=1)
+BARE = {method.name: method for method in (MOCO3, MOCO2, SIMCLR, BYOL1, SIMSIAM)}
+HEADS = {
+    "moco_v3": MoCoV3(hidden=8, output=4),
+    "moco_v2": MoCoV2(hidden=8, output=4, queue=20),
+    "simclr": SimCLR(hidden=8, output=4),
+    "byol": BYOL(hidden=8, output=4),
+    "simsiam": SimSiam(hidden=8, bottleneck=2, output=4),
+}
+every_method = pytest.mark.parametrize("name", BARE)
+
+
+class Spy(nn.Module):
+    """Flattens, then one linear layer; remembers how many images came at once."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.linear, self.calls = nn.Linear(width, width, bias=False), []
+
+    def forward(self, images):
+        self.calls.append(len(images))
+        return self.linear(images.flatten(1))
+
+
+def spy_learner(method, width=4, plain=False):
+    """Its learner around a Spy, the same at every call; `plain` ones have no heads and W = 1."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        model = method.learner(Spy(width), width)
+    if plain:
+        model.predictor = nn.Identity()
+        for encoder in (model.backbone, *([model.momentum[0]] if hasattr(model, "momentum") else [])):
+            nn.init.eye_(encoder.linear.weight)
+    return model
+
+
+def spy_views(*counts, width=4, seed=0):
+    """Views of so many random images, the same at every call."""
+    generator = Seeds(seed).torch()
+    return [torch.randn(count, width, 1, 1, generator=generator) for count in counts]
+
+
+def rows(*images):
+    """rows([1, 0], [0, 1]) -> a view of two images of two numbers each."""
+    return torch.tensor(images, dtype=torch.float32)[:, :, None, None]
 
 
 def slope(model, loss):
     return torch.autograd.grad(loss, model.backbone.linear.weight)[0]
+
+
+# --- what holds for each ----------------------------------------------------------------------------------
+
+
+def total(name, model, views):
+    """The loss summed over its pairs (up to the method's factor): a local view has one with each key view."""
+    return model(views).item() * (len(views) - 1) * (1 if name == "moco_v2" else 2)
+
+
+@every_method
+def test_local_views_are_queries_only(name):
+    """Each adds pairs of its own to the sum and changes nothing else: it is no key, and no other view's negative."""
+    model, (one, two, three, four) = spy_learner(BARE[name]), spy_views(3, 3, 3, 3)
+    alone, both = total(name, model, [one, two]), total(name, model, [one, two, three, four])
+    third, fourth = (total(name, model, [one, two, local]) - alone for local in (three, four))
+    assert third != pytest.approx(fourth)
+    assert both - alone == pytest.approx(third + fourth, rel=1e-5)
+
+
+def mixed(views, partners, weight):
+    return Mixed(views=views, partners=[partners] * len(views), weights=[weight] * len(views))
+
+
+PARTNERS = torch.tensor([2, 0, 1])
+
+
+@every_method
+def test_weight_1_is_the_own_image_and_weight_0_the_partner(name):
+    """Views that show the partners alone ask for their keys: the same pairs in another order."""
+    model, views = spy_learner(BARE[name]), spy_views(3, 3, 3)
+    partners = [view[PARTNERS] for view in views]
+    unmixed = model(views).item()
+    assert model(views, mixed(views, PARTNERS, 1.0)).item() == pytest.approx(unmixed)
+    assert model(views, mixed(partners, PARTNERS, 0.0)).item() == pytest.approx(unmixed)
+    assert model(views, mixed(partners, PARTNERS, 1.0)).item() != pytest.approx(unmixed)
+    assert model(views, mixed(views, PARTNERS, 0.0)).item() != pytest.approx(unmixed)
+
+
+@every_method
+def test_between_them_the_loss_is_the_weighted_sum(name):
+    """Each view by its own weight: with the same for all, a straight line; else, views differ."""
+    model, views = spy_learner(BARE[name]), spy_views(3, 3, 3)
+    asked = spy_views(3, 3, 3, seed=1)
+    none, whole, some = (model(views, mixed(asked, PARTNERS, w)).item() for w in (0.0, 1.0, 0.3))
+    assert some == pytest.approx(0.3 * whole + 0.7 * none)
+    each = [
+        model(views, Mixed(views=asked, partners=[PARTNERS] * 3, weights=np.eye(3)[v].tolist())).item() - none
+        for v in range(3)
+    ]
+    assert sum(each) == pytest.approx(whole - none, abs=1e-5)
+    assert (each[1] == 0) == (name == "moco_v2")  # its view 1 is no query
+
+
+@every_method
+@pytest.mark.parametrize("view", [0, 1, 2])
+def test_each_view_has_partners_of_its_own(name, view):
+    model, views = spy_learner(BARE[name]), spy_views(3, 3, 3)
+    partners = [PARTNERS] * 3
+    partners[view] = PARTNERS.flip(0)
+    before = model(views, mixed(views, PARTNERS, 0.5)).item()
+    after = model(views, Mixed(views=views, partners=partners, weights=[0.5] * 3)).item()
+    assert (after == before) == (name == "moco_v2" and view == 1)
+
+
+@every_method
+@pytest.mark.parametrize("change", [False, True])
+def test_all_that_learns_takes_a_gradient_and_nothing_else(name, change):
+    model, views = spy_learner(HEADS[name]), spy_views(6, 6, 6)
+    model(views, mixed(views, torch.arange(6).roll(1), 0.4) if change else None).backward()
+    slow = [p for key, p in model.named_parameters() if key.startswith("momentum")]
+    online = [p for key, p in model.named_parameters() if not key.startswith("momentum")]
+    assert all(p.grad is None and not p.requires_grad for p in slow)
+    assert bool(slow) == (name in ("moco_v3", "moco_v2", "byol"))
+    assert all(p.grad is not None for p in online)
+    assert all(p.grad.abs().sum() > 0 for p in online if p.dim() > 1)
+
+
+@every_method
+def test_bf16_gives_a_finite_loss(name):
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = spy_learner(HEADS[name])(spy_views(6, 6, 6))
+    assert (loss.dtype, bool(torch.isfinite(loss))) == (torch.float32, True)
+
+
+@every_method
+@pytest.mark.parametrize("preset", ["smoke", "laptop"])
+def test_small_presets_have_a_method_without_a_projector(preset, name):
+    """And a predictor where the encoder would collapse without."""
+    method = load_config(Plugins.load(), preset, choices={"ssl": name}).ssl
+    assert (method.name, method.projector) == (name, 0)
+    assert getattr(method, "predictor", 0) == (2 if name in ("byol", "simsiam") else 0)
 
 
 @pytest.mark.parametrize(
@@ -57,34 +199,47 @@ def test_options_out_of_range(method, bad):
     ],
     ids=lambda value: getattr(value, "name", ""),
 )
-def test_the_papers_own_heads(spy_learner, method, projector, predictor):
+def test_the_papers_own_heads(method, projector, predictor):
     model = spy_learner(method)
     for head, shapes in ((model.projector, projector), (model.predictor, predictor)):
         assert [tuple(p.shape) for p in head.parameters() if p.dim() == 2] == shapes
 
 
-@pytest.mark.parametrize("method", [MOCO3, BYOL1])
-@pytest.mark.parametrize(("done", "kept"), [(0.5, 0.95), (1.0, 1.0), (1 / 3, 0.925)])
-def test_momentum_that_rises_by_a_cosine(spy_learner, method, done, kept):
+def shapes(head):
+    return [(m.in_features, m.out_features, m.bias is not None) for m in head if isinstance(m, nn.Linear)]
+
+
+def test_heads():
+    """Widths; a last normalisation without scale; a bias where none follows."""
+    assert len(mlp(0, 4, 8, 2, last_norm=True)) == 0
+    head = mlp(3, 4, 8, 2, last_norm=True)
+    assert shapes(head) == [(4, 8, False), (8, 8, False), (8, 2, False)]
+    out = head(torch.randn(64, 4, generator=Seeds(0).torch()))
+    torch.testing.assert_close(out.mean(0), torch.zeros(2), atol=1e-5, rtol=0)
+    torch.testing.assert_close(out.std(0, correction=0), torch.ones(2), atol=1e-2, rtol=0)
+    head, plain = mlp(2, 4, 8, 2, last_norm=False), mlp(2, 4, 8, 2, last_norm=False, norm=False)
+    assert [type(part).__name__ for part in head] == ["Linear", "BatchNorm1d", "ReLU", "Linear"]
+    assert [type(part).__name__ for part in plain] == ["Linear", "ReLU", "Linear"]
+    assert (shapes(head), shapes(plain)) == ([(4, 8, False), (8, 2, True)], [(4, 8, True), (8, 2, True)])
+    assert shapes(mlp(1, 4, 8, 2, last_norm=False)) == [(4, 2, True)]
+
+
+@pytest.mark.parametrize(
+    ("method", "done", "kept"),
+    [(m, *at) for m in (MOCO3, BYOL1) for at in ((0.5, 0.95), (1.0, 1.0), (1 / 3, 0.925))]
+    + [(MOCO2, 0.1, 0.9), (MOCO2, 1.0, 0.9)],
+)
+def test_the_momentum_rises_by_a_cosine_or_stays(method, done, kept):
     """From 0.9 to 1: a slow 1 and an online 3 become kept * 1 + (1 - kept) * 3."""
-    assert_follows(spy_learner(method), done, kept)
-
-
-@pytest.mark.parametrize("done", [0.1, 1.0])
-def test_momentum_that_stays_the_same(spy_learner, done):
-    assert_follows(spy_learner(MOCO2), done, 0.9)
-
-
-def assert_follows(model, done, kept):
-    with torch.no_grad():
-        model.backbone.linear.weight.fill_(3.0)
-        model.momentum[0].linear.weight.fill_(1.0)
+    model = spy_learner(method)
+    nn.init.constant_(model.backbone.linear.weight, 3.0)
+    nn.init.constant_(model.momentum[0].linear.weight, 1.0)
     model.after_step(done)
     torch.testing.assert_close(model.momentum[0].linear.weight, torch.full((4, 4), kept + 3 * (1 - kept)))
     assert (model.backbone.linear.weight == 3).all()
 
 
-def test_the_momentum_copy_starts_equal_and_apart(spy_learner):
+def test_the_momentum_copy_starts_equal_and_apart():
     model = spy_learner(MoCoV3(projector=2, predictor=1, hidden=8, output=4))
     online, slow = [*model.backbone.parameters(), *model.projector.parameters()], list(model.momentum.parameters())
     assert len(online) == len(slow) == 5
@@ -102,14 +257,14 @@ def matched(queries, keys):
     return info_nce(queries, keys, torch.arange(len(queries)), 0.5)
 
 
-def test_moco_v3_scales_with_twice_the_temperature(spy_learner, rows):
+def test_moco_v3_scales_with_twice_the_temperature():
     """Cosines 1 and 0 at temperature 1/5 are logits 5 and 0; both directions, so twice."""
     model = spy_learner(MoCoV3(projector=0, predictor=0, temperature=0.2), width=2, plain=True)
     view = rows([3, 0], [0, 0.5])
     assert model([view, view]).item() == pytest.approx(2 * 0.4 * math.log(1 + math.exp(-5)))
 
 
-def test_moco_v3_is_the_symmetric_sum_over_pairs(spy_learner, spy_views):
+def test_moco_v3_is_the_symmetric_sum_over_pairs():
     """Queries of all views against the keys of the two global ones, never a view against itself."""
     model, given = spy_learner(MOCO3), spy_views(3, 3, 3, 3)
     loss = model(given)
@@ -122,7 +277,7 @@ def test_moco_v3_is_the_symmetric_sum_over_pairs(spy_learner, spy_views):
     assert model(given[:2]).item() == pytest.approx(two.item())
 
 
-def test_moco_v3_in_two_processes_sees_the_keys_of_both(spy_learner, spy_views):
+def test_moco_v3_in_two_processes_sees_the_keys_of_both():
     """Each half of a batch against the gathered keys: the mean of their losses is the whole batch's loss."""
     whole, (first, second) = spy_learner(MOCO3), spy_views(6, 6)
     keys = iter([whole.backbone(first), whole.backbone(second)] * 2)
@@ -135,7 +290,7 @@ def test_moco_v3_in_two_processes_sees_the_keys_of_both(spy_learner, spy_views):
     assert losses[0] != pytest.approx(losses[1])
 
 
-def test_keys_stay_unmixed(spy_learner, spy_views):
+def test_keys_stay_unmixed():
     model, given, other = spy_learner(MOCO3), spy_views(2, 2), spy_views(2, 2, seed=9)
     z = [model.backbone(view) for view in (*given, *other)]
     found = model(given, Mixed(views=other, partners=[torch.tensor([0, 1])] * 2, weights=[0.3, 0.9]))
@@ -145,15 +300,16 @@ def test_keys_stay_unmixed(spy_learner, spy_views):
 # --- MoCo-v2 ----------------------------------------------------------------------------------------------
 
 
-def test_moco_v2_by_hand(spy_learner, rows):
-    """View 0 asks for view 1 only; the own key's logit is 2, the queue's five are 0 or -2."""
+def test_moco_v2_by_hand():
+    """View 0 asks for view 1 only; each own key's logit is 2, the queue's five are 0 or -2, and 2 or 0."""
     model = spy_learner(MOCO2, width=2, plain=True)
     model.queue.copy_(torch.tensor([[0.0, 1.0]] * 4 + [[-1.0, 0.0]]))
-    loss = model([rows([1, 0]), rows([4, 0])])
-    assert loss.item() == pytest.approx(math.log(1 + (4 + math.exp(-2)) / math.exp(2)))
+    e, queries, keys = math.exp, rows([1, 0], [0, 3]), rows([4, 0], [0, 1])
+    expected = [math.log(1 + (4 + e(-2)) / e(2)), math.log(1 + (4 * e(2) + 1) / e(2))]
+    assert model([queries, keys]).item() == pytest.approx(sum(expected) / 2)
 
 
-def test_moco_v2_has_view_1_as_its_only_key_and_no_query(spy_learner, spy_views):
+def test_moco_v2_has_view_1_as_its_only_key_and_no_query():
     model, views = spy_learner(MOCO2), spy_views(3, 3, 3, 3)
     loss = model(views)
     assert (model.backbone.calls, model.momentum[0].calls) == ([3, 6], [3])
@@ -162,7 +318,7 @@ def test_moco_v2_has_view_1_as_its_only_key_and_no_query(spy_learner, spy_views)
     assert loss.item() == pytest.approx(expected)
 
 
-def angles(model, rows, *batches):
+def angles(model, *batches):
     """The queue's directions in degrees after one step for each of `batches`, an image per direction."""
     for batch in batches:
         view = rows(*([math.cos(math.radians(a)), math.sin(math.radians(a))] for a in batch))
@@ -173,17 +329,17 @@ def angles(model, rows, *batches):
     return [round(angle) for angle in torch.atan2(y, x).rad2deg().tolist()]
 
 
-def test_the_oldest_keys_leave_first_whatever_the_batch(spy_learner, rows):
+def test_the_oldest_keys_leave_first_whatever_the_batch():
     """Five places and batches of two: 5 is no multiple of 2, and nothing is lost or doubled."""
     model = spy_learner(MOCO2, width=2, plain=True)
-    before = angles(model, rows)
-    assert angles(model, rows, [10, 20]) == [*before[2:], 10, 20]
-    assert angles(model, rows, [30, 40], [50, 60]) == [20, 30, 40, 50, 60]
+    before = angles(model)
+    assert angles(model, [10, 20]) == [*before[2:], 10, 20]
+    assert angles(model, [30, 40], [50, 60]) == [20, 30, 40, 50, 60]
     short = spy_learner(MoCoV2(projector=0, queue=3), width=2, plain=True)
-    assert angles(short, rows, [10, 20, 30, 40]) == [20, 30, 40]
+    assert angles(short, [10, 20, 30, 40]) == [20, 30, 40]
 
 
-def test_the_queue_holds_the_keys_of_all_processes_and_changes_after_the_step(spy_learner, rows):
+def test_the_queue_holds_the_keys_of_all_processes_and_changes_after_the_step():
     model = spy_learner(MOCO2, width=2, plain=True)
     before = model.queue.clone()
     model.gather = lambda mine: torch.cat([-mine, mine])
@@ -194,7 +350,7 @@ def test_the_queue_holds_the_keys_of_all_processes_and_changes_after_the_step(sp
     assert torch.equal(model.queue[0], before[4])
 
 
-def test_the_queue_starts_as_random_directions_of_the_seed(spy_learner):
+def test_the_queue_starts_as_random_directions_of_the_seed():
     first, second = spy_learner(MOCO2), spy_learner(MOCO2)
     assert torch.equal(first.queue, second.queue)
     assert "queue" in first.state_dict()
@@ -214,14 +370,14 @@ def textbook(first, second, temperature):
     return torch.stack(losses).mean()
 
 
-def test_simclr_by_hand(spy_learner, rows):
+def test_simclr_by_hand():
     """Each of the four images: its own key has logit 2, the two of the other image 0."""
     model = spy_learner(SIMCLR, width=2, plain=True)
     view = rows([2, 0], [0, 1])
     assert model([view, view]).item() == pytest.approx(math.log(1 + 2 * math.exp(-2)))
 
 
-def test_simclrs_loss_and_gradient_are_the_textbooks(spy_learner, spy_views):
+def test_simclrs_loss_and_gradient_are_the_textbooks():
     """The gradient, too: keys take it as queries do."""
     model, (first, second) = spy_learner(SIMCLR), spy_views(3, 3)
     loss, expected = model([first, second]), textbook(model.backbone(first), model.backbone(second), 0.5)
@@ -230,7 +386,7 @@ def test_simclrs_loss_and_gradient_are_the_textbooks(spy_learner, spy_views):
 
 
 @pytest.mark.parametrize("mixed", [False, True])
-def test_simclr_in_two_processes_is_as_in_one(spy_learner, spy_views, mixed):
+def test_simclr_in_two_processes_is_as_in_one(mixed):
     """The mean of their losses, and of their gradients as DistributedDataParallel takes it, are the whole batch's."""
     whole, views = spy_learner(SIMCLR), spy_views(6, 6, 6)
     partners = torch.tensor([2, 1, 0, 5, 4, 3])
@@ -253,7 +409,7 @@ def test_simclr_in_two_processes_is_as_in_one(spy_learner, spy_views, mixed):
     assert not torch.allclose(slopes[0], slopes[1])
 
 
-def test_partners_reach_other_processes_as_rows_of_the_whole_batch(spy_learner, spy_views):
+def test_partners_reach_other_processes_as_rows_of_the_whole_batch():
     model, sent, views = spy_learner(SIMCLR), [], spy_views(3, 3)
 
     def gather(mine):
@@ -270,14 +426,14 @@ def test_partners_reach_other_processes_as_rows_of_the_whole_batch(spy_learner, 
 
 
 @pytest.mark.parametrize(("second", "cosine"), [([0, 5], 1.0), ([3, 0], 0.0), ([0, -1], -1.0), ([1, 1], 0.5**0.5)])
-def test_byol_and_simsiam_by_hand(spy_learner, rows, second, cosine):
+def test_byol_and_simsiam_by_hand(second, cosine):
     """BYOL: 2 - 2 cos for each direction; SimSiam: the negative cosine; of any length."""
     views = [rows([0, 1]), rows(second)]
     assert spy_learner(BYOL1, width=2, plain=True)(views).item() == pytest.approx(4 - 4 * cosine, abs=1e-6)
     assert spy_learner(SIMSIAM, width=2, plain=True)(views).item() == pytest.approx(-cosine, abs=1e-6)
 
 
-def test_byols_target_is_the_slow_copys(spy_learner, rows):
+def test_byols_target_is_the_slow_copys():
     """The slow copy turns by a right angle: where the views agree, prediction and target no longer do."""
     model = spy_learner(BYOL1, width=2, plain=True)
     with torch.no_grad():
@@ -287,7 +443,7 @@ def test_byols_target_is_the_slow_copys(spy_learner, rows):
     assert model.momentum[0].calls == [2, 2]
 
 
-def test_simsiam_has_no_gradient_into_the_targets_and_encodes_unmixed_views_once(spy_learner, spy_views):
+def test_simsiam_has_no_gradient_into_the_targets_and_encodes_unmixed_views_once():
     model, (first, second) = spy_learner(SIMSIAM), spy_views(3, 3)
 
     def expected(still):
