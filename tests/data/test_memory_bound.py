@@ -87,7 +87,7 @@ def view(images, encoder):
     return DefenderView(
         images,
         name="toy",
-        encoder=lambda: encoder,
+        encoder=lambda device: encoder,
         seeds=Seeds(0),
         step=lambda name, compute: compute(),
         report=lambda what, done, total: None,
