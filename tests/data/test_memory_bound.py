@@ -170,32 +170,25 @@ def test_a_manifest_is_small_and_so_is_reading_and_writing_it(tmp_path):
 def test_names_of_files_are_small_and_reading_images_makes_no_strings():
     names, _, held = traced(lambda: Names(f"class {index % 10}/{index:06d}.jpg" for index in range(20_000)))
     assert held < 35 * len(names)
-    images = FileImages(names, 8)
-    assert len(pickle.dumps(images)) < 35 * len(names)
-
-
-def test_a_memory_map_is_opened_by_who_unpickles_it(tmp_path):
-    np.save(tmp_path / "pixels.npy", np.random.default_rng(0).integers(0, 256, (500, 3, 8, 8), np.uint8))
-    images = Subset(ArrayImages(np.load(tmp_path / "pixels.npy", mmap_mode="r")), [3, 499])
-    sent = pickle.dumps(images)
-    assert len(sent) < 2000
-    assert torch.equal(pickle.loads(sent).batch([0, 1]), images.batch([0, 1]))
+    assert len(pickle.dumps(FileImages(names, 8))) < 35 * len(names)
 
 
 @pytest.mark.parametrize(
-    "part",
+    ("part", "small"),
     [
-        lambda whole: whole[2:],
-        lambda whole: whole.transpose(0, 1, 3, 2),
-        lambda whole: np.asarray(whole)[1:],
-        lambda whole: np.load(whole.filename, mmap_mode="c"),
+        (lambda whole: whole, True),
+        (lambda whole: whole[2:], False),
+        (lambda whole: whole.transpose(0, 1, 3, 2), False),
+        (lambda whole: np.asarray(whole)[1:], False),
+        (lambda whole: np.load(whole.filename, mmap_mode="c"), False),
     ],
 )
-def test_a_part_of_a_memory_map_is_pickled_as_any_array(tmp_path, part):
-    np.save(tmp_path / "pixels.npy", np.random.default_rng(0).integers(0, 256, (5, 3, 8, 8), np.uint8))
-    images = ArrayImages(part(np.load(tmp_path / "pixels.npy", mmap_mode="r")))
-    again = pickle.loads(pickle.dumps(images))
-    assert torch.equal(again.batch(range(len(images))), images.batch(range(len(images))))
+def test_a_memory_map_is_opened_by_who_unpickles_it_a_part_of_one_is_pickled_as_any_array(tmp_path, part, small):
+    np.save(tmp_path / "pixels.npy", np.random.default_rng(0).integers(0, 256, (500, 3, 8, 8), np.uint8))
+    images = Subset(ArrayImages(part(np.load(tmp_path / "pixels.npy", mmap_mode="r"))), [3, 489])
+    sent = pickle.dumps(images)
+    assert (len(sent) < 2000) == small
+    assert torch.equal(pickle.loads(sent).batch([0, 1]), images.batch([0, 1]))
 
 
 # --- the same as before ---------------------------------------------------------------------------
