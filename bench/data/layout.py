@@ -30,8 +30,16 @@ class Layout(NamedTuple):
 def read_layout(root: Path, train_dir: str, val_dir: str, classes: Sequence[str]) -> Layout:
     """The images below `root`.
 
-    An empty `train_dir` or `val_dir` means the usual names; no `classes` means all. Raises BenchError.
+    An empty `train_dir` or `val_dir` means the usual names; no `classes` means all. Raises BenchError, also where a
+    folder cannot be listed.
     """
+    try:
+        return _read_layout(root, train_dir, val_dir, classes)
+    except OSError as error:
+        raise BenchError(f"Cannot list {error.filename or root}: {error.strerror}.") from None
+
+
+def _read_layout(root: Path, train_dir: str, val_dir: str, classes: Sequence[str]) -> Layout:
     train = _split_folder(root, train_dir, ("train",))
     val = _split_folder(root, val_dir, VAL_NAMES)
     if val is not None and train is None:
@@ -59,7 +67,10 @@ def read_split(root: Path, folder: Path, classes: Sequence[str] = ()) -> Listing
                 raise BenchError(f"{folder} has no class {name!r}.{nearest(name, names)}")
         names = sorted(set(classes))
     if len(names) < 2:
-        raise BenchError(_too_few(folder, names))
+        found = f"one class ({names[0]})" if names else "no class folder"
+        loose = not names and any(_is_image(path.name) for path in folder.iterdir())
+        hint = " Its images lie in it directly." if loose else ""
+        raise BenchError(f"{folder}: {found}, expected two or more, one folder of images per class.{hint}")
     return {name: _list_class(root, folder / name) for name in names}
 
 
@@ -134,7 +145,9 @@ def walk(folder: Path) -> Iterator[str]:
     """Files at any depth, as POSIX paths relative to `folder`. Links to folders are followed, each once."""
     visited = {os.path.realpath(folder)}
     for here, folders, files in os.walk(folder, onerror=_raise, followlinks=True):
-        folders[:] = [name for name in folders if not _is_hidden(name) and _is_new(here, name, visited)]
+        real = {os.path.realpath(Path(here, name)): name for name in folders if not _is_hidden(name)}
+        folders[:] = [name for place, name in real.items() if place not in visited]  # only links lead to one again
+        visited.update(real)
         prefix = Path(here).relative_to(folder).as_posix()
         yield from (name if prefix == "." else f"{prefix}/{name}" for name in files)
 
@@ -144,26 +157,11 @@ def _raise(error: OSError) -> None:
     raise error
 
 
-def _is_new(here: str, name: str, visited: set[str]) -> bool:
-    """Whether the folder has not been visited; from now on it has. Only links can lead to one again."""
-    real = os.path.realpath(Path(here, name))
-    known = real in visited
-    visited.add(real)
-    return not known
-
-
 def _seen(files: Sequence[str]) -> str:
     """' (12 files: .npy, .txt)': what was found instead of images."""
     counts = Counter(Path(name).suffix.lower() or "no suffix" for name in files)
     kinds = ", ".join(kind for kind, _ in counts.most_common(3))
     return f" ({len(files)} other files: {kinds}; known are {', '.join(sorted(SUFFIXES))})" if files else ""
-
-
-def _too_few(folder: Path, names: Sequence[str]) -> str:
-    loose = any(_is_image(path.name) for path in folder.iterdir())
-    found = "no class folder" if not names else f"one class ({names[0]})"
-    hint = " Its images lie in it directly." if loose and not names else ""
-    return f"{folder}: {found}, expected two or more, one folder of images per class.{hint}"
 
 
 def _same_classes(train: Listing, val: Listing, train_dir: Path, val_dir: Path) -> None:

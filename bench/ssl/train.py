@@ -12,7 +12,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -72,14 +72,10 @@ class Job:
 def view_specs(views: ViewSettings, size: int) -> list[ViewSpec]:
     """Two global views, then the local ones, for images of `size` px."""
     shared: dict[str, Any] = {name: getattr(views, name) for name in ("flip", "jitter", "jitter_p", "grey_p")}
-    specs = [
-        ViewSpec(
-            size=views.size or size, scale=views.scale, blur_p=views.blur_p[i], solarise_p=views.solarise_p[i], **shared
-        )
-        for i in range(2)
-    ]
-    local = ViewSpec(size=views.local_size, scale=views.local_scale, blur_p=views.blur_p[1], **shared)
-    return specs + [local] * views.local_count
+    shared["size"], shared["scale"] = views.size or size, views.scale
+    both = [ViewSpec(blur_p=views.blur_p[i], solarise_p=views.solarise_p[i], **shared) for i in range(2)]
+    local = replace(both[1], size=views.local_size, scale=views.local_scale, solarise_p=0.0)
+    return both + [local] * views.local_count
 
 
 def resolve_precision(wanted: str, device: torch.device) -> str:
@@ -161,15 +157,11 @@ def _listen(queue: Any, report: StepCallback, failures: list[BenchError]) -> Non
             report(*message)
 
 
-def _send(queue: Any, *step: float) -> None:
-    queue.put(step)
-
-
 def _train_apart(fabric: Fabric, job: Job, queue: Any) -> None:
     """In a process of its own: torch hands the parent only the text of an exception, so ours is sent."""
     _end_with_parent()
     try:
-        _train(fabric, job, partial(_send, queue))
+        _train(fabric, job, lambda *step: queue.put(step))
     except BenchError as error:
         queue.put(error)
         raise
@@ -193,21 +185,16 @@ def make_learner(job: Job) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(job.seeds.child("init").value)
         backbone, dim = build(job.encoder.backbone, job.encoder.options, job.images.size, job.encoder.stem)
-        if job.encoder.freeze_patch_embed:
-            _freeze_patch_embed(backbone)
+        if job.encoder.freeze_patch_embed:  # MoCo-v3, section 4: it steadies the training of a ViT
+            if not hasattr(backbone, "patch_embed"):
+                raise BenchError("encoder.freeze_patch_embed is for transformers; this backbone has no patch_embed")
+            backbone.patch_embed.requires_grad_(False)
         learner: nn.Module = job.method.learner(backbone, dim)
     if job.change and "mixed" not in inspect.signature(learner.forward).parameters:
         raise BenchError(
             f"SSL method {job.method.name!r} cannot train with {job.change.name!r}: it takes no mixed views"
         )
     return learner.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
-
-
-def _freeze_patch_embed(backbone: nn.Module) -> None:
-    """MoCo-v3, section 4: a frozen random patch projection steadies the training of a ViT."""
-    if not hasattr(backbone, "patch_embed"):
-        raise BenchError("encoder.freeze_patch_embed is for transformers; this backbone has no patch_embed")
-    backbone.patch_embed.requires_grad_(False)
 
 
 def make_optimiser(learner: nn.Module, train: TrainSettings) -> torch.optim.Optimizer:
@@ -240,7 +227,7 @@ def _train(fabric: Fabric, job: Job, report: StepCallback) -> None:
         for group in optimiser.param_groups:
             group["lr"] = plan.lr(step)
         views = make_views(images, specs, job, step, batches.rows)
-        mixed = make_mixed(views, job, step, fabric.global_rank)
+        mixed = job.change.mix(views, job.seeds.child("change", step, fabric.global_rank)) if job.change else None
         losses.append(_step(fabric, model, learner, optimiser, views, mixed, plan.fraction(step + 1)))
         if fabric.is_global_zero:
             report(step + 1, plan.steps, losses[-1], plan.lr(step))
@@ -290,11 +277,6 @@ def make_views(images: Tensor, specs: list[ViewSpec], job: Job, step: int, rows:
         draws = {name: value[rows] for name, value in draw(spec, job.train.batch, generator).items()}
         views.append(render(images, spec, draws).contiguous(memory_format=torch.channels_last))
     return views
-
-
-def make_mixed(views: list[Tensor], job: Job, step: int, rank: int) -> Mixed | None:
-    """What the job's training change makes of this process's views; None without one."""
-    return job.change.mix(views, job.seeds.child("change", step, rank)) if job.change else None
 
 
 class _Slices(Sequence[NDArray[np.int64]]):

@@ -48,7 +48,7 @@ def test_count_is_the_share_of_the_target_class(rate, members, count):
 
 
 def test_a_row_depends_on_seed_and_index_only():
-    """A lower rate poisons a part of what a higher one does, at the same places; another seed, other images and places."""
+    """A lower rate poisons a part of what a higher one does, at the same places; another seed, other ones."""
     few, more, all_ = ({row.index: row for row in train(HTBA(rate=rate), 40)} for rate in (0.1, 0.4, 1))
     assert few.items() < more.items() < all_.items()
     assert [row.index for row in train(HTBA(rate=0.4), 40, seed=1)] != list(more)

@@ -93,7 +93,7 @@ def test_more_images_leave_the_first_ones_as_they_are_and_change_the_fingerprint
 @pytest.mark.parametrize(
     ("bad", "said"),
     [
-        ({"size": 7}, "size must be 8 px or more, got 7"),
+        ({"size": 7}, "size must be 8 or more, got 7"),
         ({"classes": 1}, "classes must be 2 or more, got 1"),
         ({"train_per_class": 0}, "train_per_class"),
         ({"val_per_class": 0}, "val_per_class"),
