@@ -127,14 +127,18 @@ class FileImages(Images):
             ) from None
 
 
-class Resized(Images):
-    """`base` at another size, bicubic with antialiasing, when it is read."""
+class Derived(Images):
+    """Images made of the images of `base`, one of each."""
 
-    def __init__(self, base: Images, size: int) -> None:
-        self.size, self._base = size, base
+    def __init__(self, base: Images, size: int | None = None) -> None:
+        self.size, self._base = size or base.size, base
 
     def __len__(self) -> int:
         return len(self._base)
+
+
+class Resized(Derived):
+    """`base` at another size, bicubic with antialiasing, when it is read."""
 
     def batch(self, indices: Indices) -> Tensor:
         import torch
@@ -149,19 +153,16 @@ class Resized(Images):
         return torch.from_numpy(out)
 
 
-class Decoded(Images):
+class Decoded(Derived):
     """`base`, each image read from it once and then kept: N x 3 x S x S bytes when all have been requested.
 
     Several threads may read at once: at worst an image is decoded twice, to the same bytes.
     """
 
     def __init__(self, base: Images) -> None:
-        self.size, self._base = base.size, base
+        super().__init__(base)
         self._kept = np.empty((len(base), 3, base.size, base.size), np.uint8)
         self._known = np.zeros(len(base), np.bool_)
-
-    def __len__(self) -> int:
-        return len(self._base)
 
     def batch(self, indices: Indices) -> Tensor:
         import torch
@@ -174,7 +175,7 @@ class Decoded(Images):
         return torch.from_numpy(self._kept[rows])
 
 
-class PoisonedImages(Images):
+class PoisonedImages(Derived):
     """`base` with an attack's pixels, which `apply` puts on the poisoned images of a batch when it is read.
 
     Nothing but the rows of truth is held: a set of any size is poisoned in no memory. Raises BenchError where
@@ -182,16 +183,14 @@ class PoisonedImages(Images):
     """
 
     def __init__(self, base: Images, poisons: Sequence[Poison], apply: Apply) -> None:
-        self.size, self._base, self._apply = base.size, base, apply
+        super().__init__(base)
+        self._apply = apply
         self._poisons = {poison.index: poison for poison in poisons}
         if len(self._poisons) != len(poisons):
             raise BenchError("The attack poisons an image twice: every index may be named once.")
         wrong = [index for index in self._poisons if not 0 <= index < len(base)]
         if wrong:
             raise BenchError(f"The attack poisons image {wrong[0]} of {len(base)}: indices start at 0.")
-
-    def __len__(self) -> int:
-        return len(self._base)
 
     def batch(self, indices: Indices) -> Tensor:
         import torch
@@ -201,17 +200,15 @@ class PoisonedImages(Images):
         poisoned = [(row, poison) for row, poison in found if poison is not None]
         if poisoned:
             rows = torch.tensor([row for row, _ in poisoned])
-            images[rows] = self._changed(images[rows], [poison for _, poison in poisoned])
+            before = images[rows]
+            result = self._apply(before, [poison for _, poison in poisoned])
+            if result.shape != before.shape or result.dtype != before.dtype:
+                raise BenchError(
+                    f"The attack's apply() returned {result.dtype} {tuple(result.shape)}, "
+                    f"expected {before.dtype} {tuple(before.shape)}."
+                )
+            images[rows] = result
         return images
-
-    def _changed(self, images: Tensor, poisons: Sequence[Poison]) -> Tensor:
-        result = self._apply(images, poisons)
-        if result.shape != images.shape or result.dtype != images.dtype:
-            raise BenchError(
-                f"The attack's apply() returned {result.dtype} {tuple(result.shape)}, "
-                f"expected {images.dtype} {tuple(images.shape)}."
-            )
-        return result
 
 
 class Subset(Images):

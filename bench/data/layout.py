@@ -6,7 +6,6 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from bench.errors import BenchError, nearest
 from bench.seeds import Seeds
@@ -20,11 +19,8 @@ Listing = dict[str, list[str]]
 """Class name -> ids of its images: POSIX paths relative to the root, sorted."""
 
 
-class Layout(NamedTuple):
-    """The images of the training and the validation folder (None: there is none, split the first)."""
-
-    train: Listing
-    val: Listing | None
+Layout = tuple[Listing, Listing | None]
+"""The images of the training and the validation folder (None: there is none, split the first)."""
 
 
 def read_layout(root: Path, train_dir: str, val_dir: str, classes: Sequence[str]) -> Layout:
@@ -49,12 +45,21 @@ def _read_layout(root: Path, train_dir: str, val_dir: str, classes: Sequence[str
         )
     first = read_split(root, train or root, classes)
     if val is None:
-        return Layout(first, None)
+        return first, None
     if train is not None and train.resolve() == val.resolve():
         raise BenchError(f"Training and validation are the same folder, {train}: name two.")
     second = read_split(root, val, classes)
-    _same_classes(first, second, train or root, val)
-    return Layout(first, second)
+    parts = [
+        f"only in {folder}: {', '.join(names[:5])}{' ...' if len(names) > 5 else ''}"
+        for folder, names in ((train or root, sorted(first.keys() - second)), (val, sorted(second.keys() - first)))
+        if names
+    ]
+    if parts:
+        raise BenchError(
+            f"The classes of training and validation differ: {'; '.join(parts)}. "
+            "Add or remove them, or choose among the common ones with --set dataset.classes=..."
+        )
+    return first, second
 
 
 def read_split(root: Path, folder: Path, classes: Sequence[str] = ()) -> Listing:
@@ -128,7 +133,10 @@ def _list_class(root: Path, folder: Path) -> list[str]:
     prefix = folder.relative_to(root).as_posix()
     images = sorted(f"{prefix}/{name}" for name in files if _is_image(name.rpartition("/")[2]))
     if not images:
-        raise BenchError(f"The class folder {folder} holds no image{_seen(files)}. Fill or remove it.")
+        counts = Counter(Path(name).suffix.lower() or "no suffix" for name in files)
+        kinds = ", ".join(kind for kind, _ in counts.most_common(3))
+        others = f" ({len(files)} other files: {kinds}; known are {', '.join(sorted(SUFFIXES))})" if files else ""
+        raise BenchError(f"The class folder {folder} holds no image{others}. Fill or remove it.")
     return images
 
 
@@ -155,24 +163,3 @@ def walk(folder: Path) -> Iterator[str]:
 def _raise(error: OSError) -> None:
     """os.walk passes over folders that it may not list; images would be missing without a word."""
     raise error
-
-
-def _seen(files: Sequence[str]) -> str:
-    """' (12 files: .npy, .txt)': what was found instead of images."""
-    counts = Counter(Path(name).suffix.lower() or "no suffix" for name in files)
-    kinds = ", ".join(kind for kind, _ in counts.most_common(3))
-    return f" ({len(files)} other files: {kinds}; known are {', '.join(sorted(SUFFIXES))})" if files else ""
-
-
-def _same_classes(train: Listing, val: Listing, train_dir: Path, val_dir: Path) -> None:
-    only_train, only_val = sorted(train.keys() - val.keys()), sorted(val.keys() - train.keys())
-    parts = [
-        f"only in {folder}: {', '.join(names[:5])}{' ...' if len(names) > 5 else ''}"
-        for folder, names in ((train_dir, only_train), (val_dir, only_val))
-        if names
-    ]
-    if parts:
-        raise BenchError(
-            f"The classes of training and validation differ: {'; '.join(parts)}. "
-            "Add or remove them, or choose among the common ones with --set dataset.classes=..."
-        )

@@ -205,7 +205,7 @@ def _parse(line: bytes, index: int) -> tuple[str, Poison | None]:
         raise BenchError(f"id is {row['id']!r}; expected a string")
     if not isinstance(row["poisoned"], bool):
         raise BenchError(f"poisoned is {row['poisoned']!r}; expected true or false")
-    truth = {name: row.get(name) for name in known[2:]}
+    truth: dict[str, Any] = {name: row.get(name) for name in known[2:]}
     if row["poisoned"]:
         return row["id"], _plain(Poison(index=index, **truth))
     if any(value is not None for value in truth.values()):

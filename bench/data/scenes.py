@@ -196,7 +196,9 @@ class Scenes(DatasetPlugin):
             return fingerprint(self.class_names, digests, counts=[len(split) for split in splits.values()])
 
         found = remembered({**self.identity(), "kept": KEPT}, __file__, compute)
-        return Dataset(name=self.name, classes=self.class_names, **splits, fingerprint=found)
+        return Dataset(
+            name=self.name, classes=self.class_names, fingerprint=found, train=splits["train"], val=splits["val"]
+        )
 
     @property
     def class_names(self) -> tuple[str, ...]:

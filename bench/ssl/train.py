@@ -11,7 +11,7 @@ import os
 import threading
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
@@ -20,10 +20,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bench.api import Images, Mixed, SSLMethod, TrainingDefense
+from bench.api import Images, SSLMethod, TrainingDefense
 from bench.data.augment import ViewSpec, draw, render
 from bench.errors import BenchError, nearest
 from bench.parallel.devices import open_fabric, without_fabric_warnings
@@ -221,14 +220,24 @@ def _train(fabric: Fabric, job: Job, report: StepCallback) -> None:
     losses = checkpoint.load(saved, learner, optimiser)
     model, optimiser = fabric.setup(learner, optimiser)
     _check_same_start(fabric, len(losses))
-    batches = _Slices(plan, len(losses), fabric.global_rank, fabric.world_size)
+    share = job.train.batch // fabric.world_size
+    rows = slice(fabric.global_rank * share, (fabric.global_rank + 1) * share)
+    batches = (plan.indices(step)[rows] for step in range(len(losses), plan.steps))
     kept = time.monotonic()
     for step, images in enumerate(feed(job.images, batches, fabric.device, job.train.loader_workers), len(losses)):
         for group in optimiser.param_groups:
             group["lr"] = plan.lr(step)
-        views = make_views(images, specs, job, step, batches.rows)
+        views = make_views(images, specs, job, step, rows)
         mixed = job.change.mix(views, job.seeds.child("change", step, fabric.global_rank)) if job.change else None
-        losses.append(_step(fabric, model, learner, optimiser, views, mixed, plan.fraction(step + 1)))
+        loss = model(views) if mixed is None else model(views, mixed)
+        fabric.backward(loss)
+        optimiser.step()
+        optimiser.zero_grad()
+        learner.after_step(plan.fraction(step + 1))  # type: ignore[operator]
+        losses.append(float(cast("Tensor", fabric.all_reduce(loss.detach()))))
+        if not math.isfinite(losses[-1]):
+            much = "a lower train.lr or train.precision = '32' may help"
+            raise BenchError(f"the training loss became {losses[-1]}; {much}")
         if fabric.is_global_zero:
             report(step + 1, plan.steps, losses[-1], plan.lr(step))
             if time.monotonic() - kept > CHECKPOINT_SECONDS:
@@ -249,26 +258,6 @@ def _check_same_start(fabric: Fabric, step: int) -> None:
             )
 
 
-def _step(
-    fabric: Fabric,
-    model: nn.Module,
-    learner: nn.Module,
-    optimiser: Any,
-    views: list[Tensor],
-    mixed: Mixed | None,
-    fraction: float,
-) -> float:
-    loss = model(views) if mixed is None else model(views, mixed)
-    fabric.backward(loss)
-    optimiser.step()
-    optimiser.zero_grad()
-    learner.after_step(fraction)  # type: ignore[operator]
-    value = float(cast("Tensor", fabric.all_reduce(loss.detach())))
-    if not math.isfinite(value):
-        raise BenchError(f"the training loss became {value}; a lower train.lr or train.precision = '32' may help")
-    return value
-
-
 def make_views(images: Tensor, specs: list[ViewSpec], job: Job, step: int, rows: slice) -> list[Tensor]:
     """The views of this process's rows of the global batch; drawn for all rows, so the split changes nothing."""
     views = []
@@ -277,22 +266,6 @@ def make_views(images: Tensor, specs: list[ViewSpec], job: Job, step: int, rows:
         draws = {name: value[rows] for name, value in draw(spec, job.train.batch, generator).items()}
         views.append(render(images, spec, draws).contiguous(memory_format=torch.channels_last))
     return views
-
-
-class _Slices(Sequence[NDArray[np.int64]]):
-    """This process's rows of every global batch from step `start` on."""
-
-    def __init__(self, plan: Schedule, start: int, rank: int, world: int) -> None:
-        share = plan.settings.batch // world
-        self._plan, self._start, self.rows = plan, start, slice(rank * share, (rank + 1) * share)
-
-    def __len__(self) -> int:
-        return max(0, self._plan.steps - self._start)
-
-    def __getitem__(self, at: Any) -> Any:
-        if not 0 <= at < len(self):
-            raise IndexError(at)
-        return self._plan.indices(self._start + at)[self.rows]
 
 
 def _gatherer(fabric: Fabric) -> Callable[[Tensor], Tensor]:

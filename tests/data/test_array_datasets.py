@@ -1,7 +1,5 @@
 """CIFAR-10 and STL-10 in tiny fakes of their formats: what they share, and what each has of its own."""
 
-from __future__ import annotations
-
 import hashlib
 import pickle
 from types import SimpleNamespace

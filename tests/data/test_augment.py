@@ -1,7 +1,5 @@
 """Random views: every change against values worked out by hand or torchvision's, and the draws' ranges."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

@@ -1,7 +1,5 @@
 """ImageNet-100: the classes of a list out of a tree; the list is hashed, and refused where it cannot be meant."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 

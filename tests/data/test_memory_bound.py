@@ -1,7 +1,5 @@
 """Memory: nothing makes a second copy of what grows with the number of images; and all is as it was with one."""
 
-from __future__ import annotations
-
 import gc
 import pickle
 import resource  # noqa: F401 - where it is missing (Windows) so is /proc

@@ -1,7 +1,5 @@
 """The rules of the embedded dataset. How its images look is tuned elsewhere: nothing here depends on a colour."""
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 

@@ -1,7 +1,5 @@
 """Backbones by timm name, and the frozen encoder: what it takes, what it gives, how it is found again on disk."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

@@ -1,7 +1,5 @@
 """Checkpoints of other projects become our backbone, feature for feature; what does not fit is named, all of it."""
 
-from __future__ import annotations
-
 import argparse
 import hashlib
 import logging

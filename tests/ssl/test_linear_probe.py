@@ -1,7 +1,5 @@
 """The linear probe: whom it learns from, what it can separate, and that it is always the same."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

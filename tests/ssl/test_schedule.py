@@ -1,7 +1,5 @@
 """Steps, learning rates and the order of images."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -4,8 +4,6 @@ Run as a script (`python test_train.py FOLDER STORE EPOCHS`), it is the second o
 `transformer` in FOLDER.
 """
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import json
