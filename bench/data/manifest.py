@@ -102,11 +102,21 @@ class Manifest:
     @classmethod
     def _read(cls, lines: Iterable[bytes], source: str) -> Manifest:
         poisons: list[Poison] = []
-        ids = Names(_ids(lines, poisons, source))
+        place = source
+
+        def ids() -> Iterator[str]:
+            nonlocal place
+            for index, line in enumerate(lines):
+                place = f"{source}, line {index + 1}"
+                name, poison = _parse(line.rstrip(b"\r\n"), index)
+                poisons.extend([poison] if poison else [])
+                yield name
+            place = source
+
         try:
-            return cls(ids, poisons)
+            return cls(Names(ids()), poisons)
         except BenchError as error:
-            raise BenchError(f"{source}: {error}") from None
+            raise BenchError(f"{place}: {error}") from None
 
     def save(self, path: Path) -> None:
         """Write the JSON lines to `path`, atomically."""
@@ -173,18 +183,6 @@ def _line(name: str, poison: Poison | None) -> str:
     if poison and poison.strength is not None:
         row[STRENGTH] = poison.strength
     return json.dumps(row, separators=(",", ":")) + "\n"
-
-
-def _ids(lines: Iterable[bytes], poisons: list[Poison], source: str) -> Iterator[str]:
-    """The id of each row; its poison, if any, is added to `poisons`."""
-    for index, line in enumerate(lines):
-        try:
-            name, poison = _parse(line.rstrip(b"\r\n"), index)
-        except BenchError as error:
-            raise BenchError(f"{source}, line {index + 1}: {error}") from None
-        if poison is not None:
-            poisons.append(poison)
-        yield name
 
 
 def _parse(line: bytes, index: int) -> tuple[str, Poison | None]:
