@@ -149,12 +149,6 @@ def test_the_first_of_each_class_keep_their_ids(fake, tmp_path):
             load(CIFAR10, tmp_path, **{option: most})
 
 
-@pytest.mark.skipif(not WARNS, reason="this NumPy does not warn")
-def test_the_fake_cifar10_warns_in_itself(fake):
-    with pytest.warns(Warning, match="align"):
-        pickle.loads((fake(CIFAR10).folder / "test_batch").read_bytes(), encoding="latin1")
-
-
 def test_a_damaged_file_of_cifar10_is_never_unpickled(fake, tmp_path, monkeypatch):
     path = fake(CIFAR10).folder / "data_batch_2"
     path.write_bytes(path.read_bytes()[:-1])
