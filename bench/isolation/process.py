@@ -97,8 +97,8 @@ class IsolatedDefense:
 
     def _ask(self, method: Method, *arguments: Any) -> Any:
         job = replace(self.job, method=method, arguments=arguments)
-        arrays, words = job.answer(self.report) if self.in_place else self._elsewhere(job)
-        return put_together(method, arrays, words, job.defense.name)
+        answer = job.answer(self.report) if self.in_place else self._elsewhere(job)
+        return put_together(method, *answer, job.defense.name)
 
     def _elsewhere(self, job: Job) -> tuple[Arrays, dict[str, Any]]:
         name = job.defense.name
@@ -232,19 +232,20 @@ def _environment(folder: Path, closed: Iterable[Path]) -> dict[str, str]:
     kept = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith("BENCH_")
-        and name not in ("PWD", "OLDPWD")
-        and not any(secret in value for secret in secrets)
+        if not name.startswith(("BENCH_", "PWD", "OLDPWD")) and not any(secret in value for secret in secrets)
     }
-    paths = [str(Path(path).resolve()) for path in sys.path if path and Path(path).exists()]
-    return {**kept, "PYTHONPATH": os.pathsep.join(paths), "TMPDIR": str(folder), "TMP": str(folder)}
+    paths = os.pathsep.join(str(path) for path in _python_path() if path.exists())
+    return {**kept, "PYTHONPATH": paths, "TMPDIR": str(folder), "TMP": str(folder)}
+
+
+def _python_path() -> list[Path]:
+    return [Path(each).resolve() for each in sys.path if each]
 
 
 def _importable(closed: Iterable[Path]) -> Iterator[Path]:
     """The folders of Python's path that hold nothing closed, and those of the harness."""
-    for path in (Path(each).resolve() for each in sys.path if each):
-        if not any(each.resolve().is_relative_to(path) for each in closed):
-            yield path
+    hidden = [each.resolve() for each in closed]
+    yield from (path for path in _python_path() if not any(each.is_relative_to(path) for each in hidden))
     for name in PACKAGES:
         spec = importlib.util.find_spec(name)
         yield from map(Path, (spec and spec.submodule_search_locations) or ())

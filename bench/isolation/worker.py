@@ -61,6 +61,8 @@ def _answer(pickled: bytes, tell: Callable[..., None]) -> None:
         job = pickle.loads(pickled)  # imports the defense: only here, behind the fence
         import torch
 
+        from bench.store import highest_mb
+
         torch.set_num_threads(job.threads)
         arrays, words = job.answer(
             lambda what, done, total: tell({"what": str(what), "done": int(done), "total": int(total)})
@@ -68,15 +70,9 @@ def _answer(pickled: bytes, tell: Callable[..., None]) -> None:
         data = io.BytesIO()
         if arrays:
             np.savez(data, **arrays)
-        tell({"answer": words, "bytes": data.tell(), "peak_memory_mb": _peak()}, data.getvalue())
+        tell({"answer": words, "bytes": data.tell(), "peak_memory_mb": highest_mb()}, data.getvalue())
     except BaseException as error:
         tell(_failure(error))
-
-
-def _peak() -> float:
-    from bench.store import highest_mb
-
-    return highest_mb()
 
 
 def _failure(error: BaseException) -> dict[str, Any]:

@@ -97,9 +97,8 @@ class DefenseTask:
 def closed_paths(store: Path, options: Mapping[str, object]) -> list[Path]:
     """What holds truth on this machine: the store, what is known of checked files, and whatever files and folders the
     data set's `options` name."""
-    found = [store, *filter(None, [user_cache()])]
-    found += [Path(os.environ[name]) for name in ("BENCH_STORE", "BENCH_CACHE") if os.environ.get(name)]
-    return found + existing(options)
+    named = [os.environ.get(name) for name in ("BENCH_STORE", "BENCH_CACHE")]
+    return [*(Path(each) for each in (store, user_cache(), *named) if each), *existing(options)]
 
 
 def existing(options: Mapping[str, object]) -> list[Path]:

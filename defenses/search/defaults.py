@@ -134,6 +134,13 @@ def planned(clusters: int, samples: int, drop: float) -> int:
     return samples * sum(live_counts(clusters, drop))
 
 
+def in_range(name: str, value: float, low: float, high: float | None = None, problem: str = "") -> None:
+    """Raises BenchError when the value of the option `name` is not from `low` to `high` (None = no limit)."""
+    if value < low or (high is not None and value > high):
+        span = f"from {low} to {high}" if high is not None else f"{low} or more"
+        raise BenchError(f"{name}={value}{problem}: expected {span}")
+
+
 def _share(paper: int, size: int) -> int:
     return round(paper / PAPER_WIDTH * size)
 
@@ -156,9 +163,6 @@ def _check(found: Scale, size: int, count: int) -> None:
         "batch": (1, None),
     }
     for name, (low, high) in limits.items():
-        value = getattr(found, name)
-        if value < low or (high is not None and value > high):
-            span = f"from {low} to {high}" if high is not None else f"{low} or more"
-            raise BenchError(f"{name}={value} does not fit {count} images of {size} px: expected {span}")
+        in_range(name, getattr(found, name), low, high, f" does not fit {count} images of {size} px")
     if not found.learning_rate > 0:
         raise BenchError(f"learning_rate={found.learning_rate}: expected a number over 0")

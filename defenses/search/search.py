@@ -6,7 +6,7 @@ from abc import abstractmethod
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from math import ceil, sqrt
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,12 +24,11 @@ from bench import (
     nearest,
 )
 
-from .defaults import Scale, ScaledOptions, option, planned, scale
+from .defaults import Scale, ScaledOptions, in_range, option, planned, scale
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from .classifier import EnsembleScores, Split
     from .clusters import Clustering
     from .iterate import Scored
     from .locator import Locator
@@ -54,9 +53,9 @@ class TriggerSearch(ScaledOptions, Defense):
     search: Literal["exact", "folded", "bf16", "coarse"] = option("exact", "exact, or quicker: see search/quick.py")
 
     def __post_init__(self) -> None:
-        one_of(self, "search", ("exact", "folded", "bf16", "coarse"))
-        in_range(self, "samples", 1, None)
-        in_range(self, "members", 1, None)
+        one_of(self, "search")
+        in_range("samples", self.samples, 1)
+        in_range("members", self.members, 1)
         if not 0 < self.drop <= 1:
             raise BenchError(f"drop={self.drop}: expected a share in (0, 1]")
         if not 0 <= self.leave_out < 1:
@@ -64,8 +63,8 @@ class TriggerSearch(ScaledOptions, Defense):
 
     def identity(self) -> dict[str, Any]:
         """See Plugin. The exact search is not named in it: it is what there was before there was a choice."""
-        told = super().identity()
-        return told if self.search != "exact" else {name: value for name, value in told.items() if name != "search"}
+        found = super().identity()
+        return {name: value for name, value in found.items() if (name, value) != ("search", "exact")}
 
     @property
     @abstractmethod
@@ -113,17 +112,13 @@ class TriggerSearch(ScaledOptions, Defense):
 
         Needs the view that `clean` had, as `attention` does.
         """
-        clustering, settings = self._clustered(view)
-        labels = clustering.labels
         if verdict.trigger_score is None:
             return None
-        scored = np.flatnonzero(~np.isnan(verdict.trigger_score))
-        add, start = (np.add, 0.0) if self.cluster_score == "sum" else (np.maximum, -np.inf)
-        score = np.full(settings.clusters, start)
-        add.at(score, labels[scored], verdict.trigger_score[scored])
-        score[np.setdiff1d(np.arange(settings.clusters), labels[scored])] = np.nan
-        word = "sum" if self.cluster_score == "sum" else "highest"
-        return Grouping(labels, score, f"{word} of the trigger scores of its scored images")
+        clustering, settings = self._clustered(view)
+        add, word = (np.nansum, "sum") if self.cluster_score == "sum" else (np.nanmax, "highest")
+        groups = [verdict.trigger_score[clustering.labels == number] for number in range(settings.clusters)]
+        score = np.array([np.nan if np.isnan(group).all() else add(group) for group in groups])
+        return Grouping(clustering.labels, score, f"{word} of the trigger scores of its scored images")
 
     def forwards(self, count: int, size: int) -> int:
         """All images once, and for every image scored the locator's passes and the flip set."""
@@ -168,23 +163,25 @@ class TriggerSearch(ScaledOptions, Defense):
 
     def _scorer(self, view: View, clustering: Clustering, settings: Scale) -> Callable[..., Any]:
         """Indices -> poison scores and boxes, GROUP images at a time (see iterate.ScoreImages)."""
-        team = view.map_rows(partial(_scoring, self, clustering.facts, settings))
+        rows = view.map_rows(partial(self.scoring, clustering.facts, settings))
 
         def score(
             indices: NDArray[np.int64], seeds: Seeds, tell: Callable[[int], None]
         ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-            found = team((indices, seeds), len(indices), GROUP, tell)
+            found = rows((indices, seeds), len(indices), GROUP, tell)
             return found["scores"], found["boxes"]
 
         return score
 
-    def scoring(self, view: View, clustering: Clustering, settings: Scale) -> RowFunction:
+    def scoring(self, facts: Arrays, settings: Scale, view: View) -> RowFunction:
         """What makes scores (n,) and boxes (n, 4), both int64, of (indices, seeds), GROUP images with one seed."""
         import torch
 
+        from .clusters import restored
         from .flip_test import FlipTest, cut, flip_set
         from .quick import quickened
 
+        clustering = restored(view, facts, settings.batch)
         quick = replace(clustering, clusters=quickened(clustering.clusters, self.search))
         locate = self.locator(quick, settings)
         chosen = flip_set(clustering.labels, clustering.distances, settings.flip_set, view.seeds("flip set"))
@@ -209,14 +206,23 @@ class TriggerSearch(ScaledOptions, Defense):
         return score
 
     def _verdict(self, view: View, clustering: Clustering, scored: Scored, settings: Scale) -> Verdict:
-        from .classifier import split
+        import torch
+
+        from .classifier import TrainingData, ensemble, split
+        from .flip_test import cut
 
         parts = split(len(view), scored.indices, scored.scores, settings.top_k, self.leave_out)
-        opinion = self._classify(view, scored, parts, settings)
         trigger_score, boxes = np.full(len(view), np.nan), np.full((len(view), 4), -1, dtype=np.int64)
         trigger_score[scored.indices], boxes[scored.indices] = scored.scores, scored.boxes
+        lesson = TrainingData(
+            patches=cut(view.batch(parts.top), torch.tensor(boxes[parts.top])),
+            pool=parts.pool,
+            held_out=view.batch(np.concatenate([parts.top, parts.bottom])),
+            truth=np.arange(2 * settings.top_k) < settings.top_k,
+        )
+        opinion = ensemble(view, lesson, settings, self.members)
         facts = {
-            **{item.name: getattr(settings, item.name) for item in fields(settings)},
+            **asdict(settings),
             "clusters_filled": len(np.unique(clustering.labels)),
             "passes_per_image": self.passes,
             "images_scored": len(scored.indices),
@@ -225,47 +231,12 @@ class TriggerSearch(ScaledOptions, Defense):
             "classifier_f1": [history[-1] for history in opinion.f1],
             "classifier_checks": [len(history) for history in opinion.f1],
         }
-        return Verdict(
-            keep=opinion.probability <= 0.5,
-            score=opinion.probability,
-            trigger_score=trigger_score,
-            boxes=boxes,
-            facts=facts,
-        )
-
-    def _classify(self, view: View, scored: Scored, parts: Split, settings: Scale) -> EnsembleScores:
-        import torch
-
-        from .classifier import TrainingData, ensemble
-        from .flip_test import cut
-
-        box = {int(index): row for index, row in zip(scored.indices, scored.boxes, strict=True)}
-        boxes = torch.tensor(np.stack([box[int(index)] for index in parts.top]))
-        lesson = TrainingData(
-            patches=cut(view.batch(parts.top), boxes),
-            pool=parts.pool,
-            held_out=view.batch(np.concatenate([parts.top, parts.bottom])),
-            truth=np.arange(2 * settings.top_k) < settings.top_k,
-        )
-        return ensemble(view, lesson, settings, self.members)
+        score = opinion.probability
+        return Verdict(keep=score <= 0.5, score=score, trigger_score=trigger_score, boxes=boxes, facts=facts)
 
 
-def _scoring(search: TriggerSearch, facts: Arrays, settings: Scale, view: View) -> RowFunction:
-    from .clusters import restored
-
-    return search.scoring(view, restored(view, facts, settings.batch), settings)
-
-
-def in_range(options: Any, name: str, low: int, high: int | None) -> None:
-    """Raises BenchError when the option `name` is not a whole number from low to high (None = no limit)."""
-    value = getattr(options, name)
-    if value < low or (high is not None and value > high):
-        span = f"from {low} to {high}" if high is not None else f"{low} or more"
-        raise BenchError(f"{name}={value}: expected {span}")
-
-
-def one_of(options: Any, name: str, known: tuple[str, ...]) -> None:
-    """Raises BenchError when the option `name` is none of `known`."""
-    value = getattr(options, name)
+def one_of(options: Any, name: str) -> None:
+    """Raises BenchError when the value of the option `name` is none of its type's, a Literal."""
+    value, known = getattr(options, name), get_args(get_type_hints(type(options))[name])
     if value not in known:
         raise BenchError(f"{name}={value!r} is not known.{nearest(str(value), known)}")

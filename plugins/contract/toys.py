@@ -5,7 +5,6 @@ All of it is small, deterministic, made in memory, and draws from no global gene
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,28 +14,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bench.api import Arrays, Encoder, Images, ProgressCallback, RowFunction, RowMapper, Split, SplitInfo, View
+from bench.api import Arrays, Encoder, ProgressCallback, RowFunction, RowMapper, Split, SplitInfo, View
+from bench.data.images import ArrayImages
 from bench.errors import UndeclaredNeed
 from bench.seeds import Seeds
 
 CLASSES = tuple(f"toy{index}" for index in range(10))
 PATCH = 5
 """Width in pixels of the patch that `planted` pastes."""
-
-
-class ToyImages(Images):
-    """Images held in memory: uint8 (N, 3, S, S)."""
-
-    def __init__(self, pixels: Tensor) -> None:
-        self.pixels = pixels
-        self.size = int(pixels.shape[-1])
-
-    def __len__(self) -> int:
-        return len(self.pixels)
-
-    def batch(self, indices: Sequence[int] | NDArray[np.int64]) -> Tensor:
-        """A copy of the images at `indices`."""
-        return self.pixels[torch.as_tensor(np.asarray(indices, dtype=np.int64))].clone()
 
 
 @dataclass(frozen=True)
@@ -50,7 +35,7 @@ class Toy:
     def split(self) -> Split:
         """Striped pictures: each class has its colour and angle, each image its phase and noise."""
         ids = [f"toy-{index}" for index in range(self.count)]
-        return Split(images=ToyImages(self._pixels()), labels=self._labels(), ids=ids)
+        return Split(images=ArrayImages(self._pixels().numpy()), labels=self._labels(), ids=ids)
 
     def scene(self) -> SplitInfo:
         """What an attack may know of it; a fresh copy at each call."""
@@ -126,7 +111,7 @@ class ToyView:
         seed: int = 0,
         notebook: dict[str, Arrays] | None = None,
     ) -> None:
-        self._images = ToyImages(images)
+        self._images = ArrayImages(images.numpy())
         self._needs = needs
         self._encoder = encoder or ToyEncoder()
         self._root = Seeds(seed)
@@ -157,7 +142,7 @@ class ToyView:
     def step(self, name: str, compute: Callable[[], Arrays]) -> Arrays:
         """`compute()` as it comes back from a disk; TypeError for anything but a dict of plain arrays."""
         if name not in self.notebook:
-            self.notebook[name] = through_disk(name, compute())
+            self.notebook[name] = _plain(name, compute())
         return {key: value.copy() for key, value in self.notebook[name].items()}
 
     def map_rows(self, make: Callable[[View], RowFunction]) -> RowMapper:
@@ -179,15 +164,11 @@ class ToyView:
             raise ValueError(f"progress of {what!r}: {done} of {total}")
 
 
-def through_disk(name: str, arrays: Any) -> Arrays:
-    """What is left of `arrays` after saving and loading them. Raises TypeError where that needs pickle."""
+def _plain(name: str, arrays: Any) -> Arrays:
+    """The arrays, if they can be saved without pickle; else TypeError."""
     if not isinstance(arrays, dict):
         raise TypeError(f"step {name!r} gave {type(arrays).__name__}, expected a dict of arrays")
     for key, value in arrays.items():
         if not (isinstance(key, str) and isinstance(value, np.ndarray)) or value.dtype.hasobject:
             raise TypeError(f"step {name!r} gave {key!r}: {type(value).__name__}, expected arrays without objects")
-    file = io.BytesIO()
-    np.savez(file, **arrays)  # none holds objects, see above; numpy before 2.1 takes allow_pickle for an array
-    file.seek(0)
-    with np.load(file, allow_pickle=False) as saved:
-        return {key: saved[key] for key in saved.files}
+    return {key: value.copy() for key, value in arrays.items()}

@@ -11,10 +11,13 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
+import traceback
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -42,23 +45,22 @@ def rows_in(thing):
     return None
 
 
-def reachable(start, limit=20_000):
-    """What attributes, containers, bound methods and closures lead to from `start`; modules and classes do not."""
+def truth_in(start, limit=20_000):
+    """The first of what attributes, containers, bound methods and closures lead to; modules and classes do not."""
     seen, waiting = set(), [start]
     while waiting and len(seen) < limit:
         thing = waiting.pop(0)
         if id(thing) not in seen and not isinstance(thing, type | type(os) | str | bytes | int | float):
             seen.add(id(thing))
-            yield thing
+            if rows := rows_in(thing):
+                return rows
             waiting += getattr(thing, "__dict__", {}).values()
             waiting += [getattr(thing, "__self__", None), getattr(thing, "func", None)]
-            waiting += [cell.cell_contents for cell in getattr(thing, "__closure__", None) or ()]
+            cells = getattr(thing, "__closure__", None) or ()
+            waiting += [quietly(lambda cell=cell: cell.cell_contents) for cell in cells]  # some are still empty
             waiting += thing.values() if isinstance(thing, dict) else ()
             waiting += thing if isinstance(thing, list | tuple | set) and len(thing) < 1000 else ()
-
-
-def truth_in(start):
-    return next((rows for thing in reachable(start) if (rows := rows_in(thing))), None)
+    return None
 
 
 def truth_of(text):
@@ -79,45 +81,31 @@ def quietly(call):
         return None
 
 
-# What runs beside the defense, from the moment that this file is imported.
+def note(*frames):
+    """What runs beside the defense, from the moment that this file is imported, looks at these frames."""
+    SEEN.extend(quietly(lambda: truth_in([list(frames_above(frame)) for frame in frames])) or ())
+
+
 def _look_around():
     while not SEEN:
-        SEEN.extend(quietly(lambda: truth_in([list(frames_above(f)) for f in sys._current_frames().values()])) or ())
+        note(*sys._current_frames().values())
         time.sleep(0.01)
-
-
-def _handle(number, frame):
-    SEEN.extend(truth_in(list(frames_above(frame))) or ())
-
-
-def _collected(phase, about):
-    SEEN.extend(truth_in(list(frames_above(sys._getframe()))) or ())
 
 
 _argsort = np.argsort
 
 
 def _spying_argsort(*arguments, **more):
-    SEEN.extend(truth_in(list(frames_above(sys._getframe()))) or ())
+    note(sys._getframe())
     return _argsort(*arguments, **more)
 
 
-def at_import():
+if "bench.isolation.worker" in " ".join(sys.orig_argv):
     threading.Thread(target=_look_around, daemon=True).start()
-    gc.callbacks.append(_collected)
+    gc.callbacks.append(lambda phase, about: note(sys._getframe()))
     np.argsort = _spying_argsort
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGALRM, _handle)
-        signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)
-
-
-if os.environ.get("CHEAT_AT_IMPORT") or "bench.isolation.worker" in " ".join(sys.orig_argv):
-    at_import()
-
-
-@cheat
-def references(view, at):
-    return truth_in(view)
+    signal.signal(signal.SIGALRM, lambda number, frame: note(frame))
+    signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)
 
 
 @cheat
@@ -126,29 +114,14 @@ def the_stack(view, at):
     try:
         view.batch([-1])
     except Exception as error:
-        trace = error.__traceback__
-        while trace is not None:
-            held += trace.tb_frame.f_locals.values()
-            trace = trace.tb_next
+        held += [value for frame, _ in traceback.walk_tb(error.__traceback__) for value in frame.f_locals.values()]
     return truth_in(held)
 
 
 @cheat
-def other_threads(view, at):
-    return truth_in([list(frames_above(frame)) for frame in sys._current_frames().values()])
-
-
-@cheat
 def the_collector(view, at):
-    for thing in gc.get_objects():
-        if type(thing).__name__ == "Manifest" and len(thing) == len(view) and (rows := rows_in(thing)):
-            return rows
-    return None
-
-
-@cheat
-def modules(view, at):
-    return truth_in([vars(m) for name, m in list(sys.modules.items()) if name.split(".")[0] == "bench"])
+    held = [thing for thing in gc.get_objects() if type(thing).__name__ == "Manifest" and len(thing) == len(view)]
+    return next(filter(None, map(rows_in, held)), None)
 
 
 @cheat
@@ -160,22 +133,9 @@ def beside_the_defense(view, at):
 
 
 @cheat
-def the_store(view, at):
-    return truth_of(next((Path(at["store"]) / "poison").rglob("train.jsonl")).read_text())
-
-
-@cheat
 def the_store_by_a_thread(view, at):
-    found = []
-    thread = threading.Thread(target=lambda: found.append(quietly(lambda: the_store(view, at))))
-    thread.start()
-    thread.join()
-    return found[0]
-
-
-@cheat
-def the_store_by_its_exact_path(view, at):
-    return truth_of(Path(at["manifest"]).read_text())
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(CHEATS["the_store"], view, at).result()
 
 
 @cheat
@@ -196,9 +156,8 @@ def the_store_by_the_c_library(view, at):
 
 @cheat
 def the_store_by_a_link(view, at):
-    link = Path("link")
-    link.hardlink_to(at["manifest"])
-    return truth_of(link.read_text())
+    Path("link").hardlink_to(at["manifest"])
+    return truth_of(Path("link").read_text())
 
 
 @cheat
@@ -211,17 +170,9 @@ def functions_of_the_harness(view, at):
 
 
 @cheat
-def files_of_the_data_set(view, at):
-    return [index for index, path in enumerate(sorted(Path(at["data"]).iterdir())) if "poisoned" in path.name]
-
-
-@cheat
 def open_files(view, at):
-    for process in ("self", at["harness"]):
-        for handle in Path(f"/proc/{process}/fd").iterdir():
-            if handle.resolve().name == "train.jsonl":
-                return truth_of(handle.read_text())
-    return None
+    handles = [handle for process in ("self", at["harness"]) for handle in Path(f"/proc/{process}/fd").iterdir()]
+    return next((truth_of(each.read_text()) for each in handles if each.resolve().name == "train.jsonl"), None)
 
 
 @cheat
@@ -240,47 +191,50 @@ def memory_of_the_harness(view, at):
 
 
 @cheat
-def memory_of_the_harness_by_the_kernel(view, at):
-    return [0] if ctypes.CDLL(None).ptrace(16, int(at["harness"]), 0, 0) == 0 else None  # 16: attach
-
-
-@cheat
 def what_the_harness_was_started_with(view, at):
-    told = quietly(lambda: Path(f"/proc/{at['harness']}/cmdline").read_bytes()) or b""
-    told += quietly(lambda: Path(f"/proc/{at['harness']}/environ").read_bytes()) or b""
-    return [0] if told else None
-
-
-@cheat
-def environment(view, at):
-    return [0] if any(at[name] in value for value in os.environ.values() for name in ("store", "data")) else None
+    files = [Path(f"/proc/{at['harness']}/{name}") for name in ("cmdline", "environ")]
+    return [0] if any(quietly(file.read_bytes) for file in files) else None
 
 
 @cheat
 def the_network(view, at):
-    import socket
-
     with socket.create_connection(("127.0.0.1", int(at["port"])), timeout=1) as talk:
         return json.loads(talk.recv(1 << 16))
+
+
+CHEATS |= {
+    "references": lambda view, at: truth_in(view),
+    "other_threads": lambda view, at: truth_in([list(frames_above(each)) for each in sys._current_frames().values()]),
+    "modules": lambda view, at: truth_in([vars(m) for name, m in [*sys.modules.items()] if name.startswith("bench")]),
+    "the_store": lambda view, at: truth_of(next((Path(at["store"]) / "poison").rglob("train.jsonl")).read_text()),
+    "the_store_by_its_exact_path": lambda view, at: truth_of(Path(at["manifest"]).read_text()),
+    "files_of_the_data_set": lambda view, at: [0] if any(Path(at["data"]).glob("*poisoned*")) else None,
+    "memory_by_the_kernel": lambda view, at: [0] if ctypes.CDLL(None).ptrace(16, at["harness"], 0, 0) == 0 else None,
+    "environment": lambda view, at: [path for path in (at["store"], at["data"]) if path in str(os.environ)] or None,
+}
+
+
+AT = []
+
+
+def leave_a_trace():
+    quietly(lambda: Path(AT[0]["log"]).write_text(str(os.getpid())))
 
 
 class Array(np.ndarray):
     """Runs code wherever it is touched."""
 
     def __array_finalize__(self, other):
-        SEEN.extend(truth_in(list(frames_above(sys._getframe()))) or ())
-        self.log = quietly(lambda: Path(AT[0]["log"]).write_text(str(os.getpid()))) if AT else None
+        note(sys._getframe())
+        leave_a_trace()
 
 
 class Facts(dict):
     """Runs code wherever it is read."""
 
     def items(self):
-        quietly(lambda: Path(AT[0]["log"]).write_text(str(os.getpid())))
+        leave_a_trace()
         return super().items()
-
-
-AT = []
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,29 +2,21 @@
 
 import os
 import signal
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from bench import Defense, Grouping, Verdict
 
-ANSWERS: dict[str, Any] = {
-    "nothing": None,
-    "a tuple": (np.ones(12, bool),),
-    "a list as keep": Verdict(keep=[True] * 12),
-    "numbers as keep": Verdict(keep=np.ones(12)),
-    "text as score": Verdict(keep=np.ones(12, bool), score=np.array(["high"] * 12)),
-    "objects as boxes": Verdict(keep=np.ones(12, bool), boxes=np.array([None] * 12)),
-    "facts in a list": Verdict(keep=np.ones(12, bool), facts=[1]),
-    "facts with number keys": Verdict(keep=np.ones(12, bool), facts={1: 2}),
-    "facts that are not finite": Verdict(keep=np.ones(12, bool), facts={"x": float("nan")}),
-    "facts of NumPy": Verdict(keep=np.ones(12, bool), facts={"x": np.int64(1)}),
-    "too few": Verdict(keep=np.ones(11, bool)),
-}
+
+def tried(act):
+    try:
+        return act() and "done"
+    except PermissionError:
+        return "refused"
 
 
 def _raise():
@@ -40,8 +32,6 @@ class Acting(Defense):
     file: str = ""
 
     def clean(self, view):
-        if self.act in ANSWERS:
-            return ANSWERS[self.act]
         first = view.batch(range(len(view)))[:, 0, 0, 0].numpy()
         facts = {"first": first.tolist(), "seed": view.seeds("a").value}
         facts |= getattr(self, f"_{self.act or 'plain'}")(view) or {}
@@ -52,21 +42,15 @@ class Acting(Defense):
         view.progress("rows", 1, 2)
         return {"pid": os.getpid(), "bench": [name for name in os.environ if name.startswith("BENCH")]}
 
-    def _read(self, view):
-        return {"read": Path(self.file).read_text()}
-
-    def _write(self, view):
+    def _touch(self, view):
         Path("mine.txt").write_text("temporary")
-        Path(self.file).write_text("x")
+        given = Path(self.file)
+        images = Path("../images/images.npy")
+        acts = given.read_text, given.with_name("other").read_text, images.read_bytes, lambda: images.write_text("x")
+        return {"touched": [tried(act) for act in acts]}
 
     def _raise(self, view):
         _raise()
-
-    def _exit(self, view):
-        sys.exit(3)
-
-    def _encoder(self, view):
-        return {"dim": view.encoder.dim}
 
     def _die(self, view):
         kept = view.step("a", lambda: {"pid": np.array(os.getpid())})["pid"]
@@ -86,10 +70,7 @@ class Acting(Defense):
                 continue
 
     def attention(self, view, indices):
-        images = view.batch(indices)
-        maps = images[:, 0].float().numpy() if self.act != "small maps" else np.zeros((1, 2, 2))
-        return maps, np.zeros((len(indices), 4), np.int64)
+        return view.batch(indices)[:, 0].float().numpy(), np.zeros((len(indices), 4), np.int64)
 
     def grouping(self, view, verdict):
-        labels = (~verdict.keep).astype(np.int64) if self.act != "no such group" else np.full(len(view), 7)
-        return Grouping(labels, np.array([0.0, 1.0]), "by its verdict")
+        return Grouping((~verdict.keep).astype(np.int64), np.array([0.0, 1.0]), "by its verdict")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import socket
+import socketserver
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -28,22 +29,20 @@ IN_PLACE = {
 """What finds the truth without the process; it shows that these cheats work."""
 
 
+class Tell(socketserver.BaseRequestHandler):
+    """Tells everybody the truth."""
+
+    def handle(self):
+        self.request.sendall(b"[0]")
+
+
 @pytest.fixture(scope="module")
 def server():
     """The port of a server that tells everybody the truth."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-
-        def serve():
-            while True:
-                try:
-                    talk, _ = listening.accept()
-                except OSError:
-                    return
-                with talk:
-                    talk.sendall(b"[0]")
-
-        threading.Thread(target=serve, daemon=True).start()
-        yield listening.getsockname()[1]
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Tell) as listening:
+        threading.Thread(target=listening.serve_forever, daemon=True).start()
+        yield listening.server_address[1]
+        listening.shutdown()
 
 
 @pytest.fixture
@@ -69,7 +68,7 @@ def cheat(smoke, server, tmp_path, monkeypatch):
         }
         mark = bytearray(f"bench-cheats-mark:{[row.index for row in truth.poisons]}".encode())
         defense = load_file(FILE).Cheater(at=json.dumps(where))
-        config = dataclasses.replace(pipeline.config, dataset=Options(data))
+        config = dataclasses.replace(pipeline.config, dataset=SimpleNamespace(root=data))
         machine = dataclasses.replace(pipeline.machine, in_place=in_place)
         task = dataclasses.replace(pipeline.judged_by(defense), config=config, machine=machine)
         isolated = task.isolated(tmp_path / "work", pipeline.store.root)
@@ -78,13 +77,6 @@ def cheat(smoke, server, tmp_path, monkeypatch):
         return verdict, {name for name, rows in verdict.facts.items() if rows not in (None, False)}
 
     return run
-
-
-@dataclasses.dataclass
-class Options:
-    """Stands for a data set in a folder."""
-
-    root: Path
 
 
 def test_in_a_process_of_its_own_no_cheat_finds_anything(cheat, tmp_path, fenced):
@@ -117,9 +109,7 @@ def test_the_place_of_an_image_tells_nothing(workshop, tmp_path):
         order = hand_over(pipeline.poisoned_train, seeds, tmp_path / str(seed) / "images", lambda *_: None)
         for name, guess in {**guesses, "as the attack draws": poisoned}.items():
             precision[name].append(poisoned[order][guess].mean())
-    assert {name: np.mean(values) < 0.125 + 0.075 for name, values in precision.items()} == dict.fromkeys(
-        precision, True
-    )
+    assert max(np.mean(values) for values in precision.values()) < 0.125 + 0.075
 
 
 def test_what_cannot_be_stopped_is_said(smoke):
