@@ -17,34 +17,22 @@ PAGES = {
 }
 
 
-def test_what_was_written_is_fresh(tmp_path):
-    write(tmp_path / "x" / "site", PAGES)
-    assert faults(tmp_path / "x" / "site", PAGES) == []
-
-
-def test_every_difference_is_told(tmp_path):
-    write(tmp_path, PAGES)
-    (tmp_path / "runs" / "a-1.html").write_bytes(b"b\n")
-    (tmp_path / "runs" / "a-1.json").unlink()
-    (tmp_path / "runs" / "old.html").write_bytes(b"")
-    (tmp_path / "index.html").write_bytes(MARK + b"\r\n")  # as git gives it on Windows: no difference
-    assert faults(tmp_path, PAGES) == [
-        "runs/a-1.html is stale",
-        "runs/a-1.json is not there",
-        "runs/old.html is of no record any more",
-    ]
-    assert len(faults(tmp_path / "nowhere", PAGES)) == 4
-
-
-def test_old_pages_go_and_other_files_stay(tmp_path):
-    write(tmp_path, PAGES)
-    (tmp_path / "runs" / "old.html").write_bytes(b"")
-    (tmp_path / "runs" / "my notes.txt").write_bytes(b"")
-    (tmp_path / "CNAME").write_bytes(b"")
-    write(tmp_path, PAGES)
-    assert not (tmp_path / "runs" / "old.html").exists()
-    assert (tmp_path / "runs" / "my notes.txt").exists()
-    assert (tmp_path / "CNAME").exists()
+def test_every_difference_is_said_and_old_pages_go(tmp_path):
+    folder = tmp_path / "x" / "site"
+    assert len(faults(folder, PAGES)) == 4
+    write(folder, PAGES)
+    assert faults(folder, PAGES) == []
+    others = [folder / "runs" / "my notes.txt", folder / "CNAME"]
+    for path in (*others, folder / "runs" / "a-1.html", folder / "runs" / "old.html"):
+        path.write_bytes(b"b\n")
+    (folder / "runs" / "a-1.json").unlink()
+    (folder / "index.html").write_bytes(MARK + b"\r\n")  # as git gives it on Windows: no difference
+    expected = ["a-1.html is stale", "a-1.json is not there", "old.html is of no record any more"]
+    assert faults(folder, PAGES) == [f"runs/{fault}" for fault in expected]
+    write(folder, PAGES)
+    assert faults(folder, PAGES) == []
+    assert not (folder / "runs" / "old.html").exists()
+    assert all(path.exists() for path in others)
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "index.html"])
