@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import csv
+import io
 
 import pandas as pd
 import pytest
 
 from bench.cli.study import parse_seeds
 from bench.errors import BenchError
+from bench.matrix.cell import RunContext
 from bench.paper.studies import study
+from bench.paper.studies.runs import StudyRuns, measure
 from bench.paper.studies.study import Line, Study, Vary, studies
 from bench.paper.studies.table import HEAD
+from bench.pipeline.stage import Machine
+from bench.store import Store
 
 TOY = Study(
     name="toy",
@@ -39,23 +44,43 @@ def test_alone_it_lists_the_studies(bench, refused):
     assert "unknown study 'epoch'. Did you mean 'epochs'?" in refused("study", "epoch")
 
 
-def test_a_study_writes_its_files_and_resumes_from_the_store(toy, bench, copied, tmp_path):
+def test_a_study_makes_what_is_missing_and_resumes_from_the_store(toy, bench, copied, tmp_path):
+    """Its files hold every value exactly."""
+    plan = StudyRuns(TOY, RunContext(Store(copied), Machine(accelerator="cpu")), "smoke")
+    before = {(entry.stage, entry.key) for entry in plan.context.store.entries()}
+    half, own = (plan.context.pipeline(cell) for cell in plan.cells)
+    stages, seconds = plan.left_to_do()
+    assert (stages, seconds > 0) == (1, True)
+    assert plan.to_csv({}).count("\n") == 1 + 2, "what is there already: the skipped run, and the preset's own"
     out = tmp_path / "out"
     arguments = ("study", "toy", "--preset", "smoke", "--output", out)
-    said = bench(*arguments, "--store", copied)
+    said = bench(*arguments, "--store", copied, "--accelerator", "cpu")
     assert "Toy (Figure 0): preset smoke, scenes, attack htba, seed 0" in said
     assert "skipped: Else: " in said
     assert "Runs: 2. Stages to be made for them: 1, about " in said
+    assert {(entry.stage, entry.key) for entry in plan.context.store.entries()} - before == {("clean", half.clean.key)}
+    assert plan.left_to_do() == (0, 0)
     files = sorted(out.iterdir())
     assert [file.name for file in files] == [f"toy-smoke.{kind}" for kind in ("csv", "md", "png", "svg")]
-    before = [file.read_bytes() for file in files]
-    with files[0].open(newline="") as opened:
-        rows = [(row["x"], bool(row["status"])) for row in csv.DictReader(opened)]
-    assert rows == [("", True), ("8", False), ("16", False)]
+    written = [file.read_bytes() for file in files]
     assert "Unfinished" not in files[1].read_text()
+    skipped, failed, last = csv.DictReader(io.StringIO(plan.to_csv({plan.cells[0]: "too few images"})))
+    assert skipped["status"].startswith("skipped: ")
+    assert (failed["status"], failed["detection.f1"]) == ("failed: too few images", "")
+    rows = list(csv.DictReader(io.StringIO(written[0].decode())))
+    assert [rows[0], rows[2]] == [skipped, last]
+    for row, pipeline, x, settings in ((rows[1], half, "8", "defense.masks=8"), (last, own, "16", "")):
+        values = measure(pipeline, TOY)
+        assert {name: float(row[name]) if row[name] else None for name in values} == values
+        facts = [row[name] for name in ("study", "preset", "dataset", "attack", "defense", "line", "seed")]
+        assert facts == ["toy", "smoke", "scenes", "htba", "poisoncam", "PoisonCAM", "0"]
+        assert (row["x"], row["settings"], row["status"]) == (x, settings, "")
+        assert (row["search_key"], row["threat_model_key"]) == (pipeline.clean.key, pipeline.threat.key)
+    names = [name for name in last if name.endswith(".iou")]
+    assert names == sorted(names, key=lambda name: int(name.split(".")[1]))
     assert "Everything is in the store: nothing will be computed." in bench(*arguments, "--store", copied)
     assert bench(*arguments, "--check") == ""
-    assert [file.read_bytes() for file in files] == before
+    assert [file.read_bytes() for file in files] == written
 
 
 def test_a_page_is_held_to_its_csv(toy, console, refused, tmp_path):
