@@ -37,8 +37,8 @@ def _noise():
 
 @pytest.fixture(scope="session")
 def scenes_files():
-    """160 images of `scenes` as the bytes of PNGs; every fourth bears the same patch."""
-    images = Scenes(size=32, classes=4, train_per_class=40, val_per_class=2).load().train.images.batch(range(160))
+    """120 images of `scenes` as the bytes of PNGs; every fourth bears the same patch."""
+    images = Scenes(size=32, classes=4, train_per_class=30, val_per_class=2).load().train.images.batch(range(120))
     patch = np.kron(noise(5, 4), np.ones((1, 3, 3), np.uint8))
     generator = np.random.default_rng(3)
     for pixels in images.numpy()[::4]:

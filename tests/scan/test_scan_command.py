@@ -1,4 +1,4 @@
-"""`bench scan` as a whole, on 160 small images; its verdict means nothing at that size, so it is also forced."""
+"""`bench scan` as a whole, on 120 small images; its verdict means nothing at that size, so it is also forced."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from bench.scan import result
 from bench.scan.decide import Decision, Finding
 from bench.scan.lists import read_path
 
-SMALL = ("--train", "smoke")
+CHEAP = ("--set", "defense.masks=4", "--set", "defense.members=1")
+SMALL = ("--train", "smoke", *CHEAP)
 
 
 @pytest.fixture(scope="module")
@@ -62,10 +63,10 @@ def test_a_scan_writes_its_page_and_lists(scan, messy, tmp_path):
     assert f"Verdict: {found['verdict']}. " in said
     assert found["verdict"] in list(Finding)
     counts = found["counts"]
-    assert (counts["files"], counts["images"], counts["unreadable"]) == (162, 160, 1)
+    assert (counts["files"], counts["images"], counts["unreadable"]) == (122, 120, 1)
     assert (counts["duplicate_groups"], counts["duplicate_files"], counts["passed_over"]) == (1, 2, 1)
     both = rows(out / "kept.txt") + rows(out / "removed.txt")
-    assert len(both) == 161
+    assert len(both) == 121
     assert {row[0] for row in both} == {str(path) for path in messy.rglob("*.png")}
     assert all(0 <= float(score) <= 1 for _, score, _ in both)
     assert rows(out / "unreadable.txt") == [[str(messy / "broken.jpg"), "not an image, or not one that Pillow knows"]]
@@ -109,15 +110,8 @@ def test_each_verdict_and_its_exit_code(scan, messy, tmp_path, monkeypatch, find
 def test_with_an_encoder_from_a_file(scan, messy, tmp_path, store):
     assert scan(messy, tmp_path / "first")[0] == 0
     (trained,) = store.glob("pretrain/*/encoder.safetensors")
-    more = (
-        "--set",
-        "encoder.options.channels=[8, 16, 32, 64]",
-        "--set",
-        "defense.masks=4",
-        "--set",
-        "defense.members=1",
-    )
-    code, said = scan(messy, tmp_path / "second", *more, options=("--encoder", trained))
+    channels = ("--set", "encoder.options.channels=[8, 16, 32, 64]")
+    code, said = scan(messy, tmp_path / "second", *channels, options=("--encoder", trained, *CHEAP))
     assert code == 0, said
     assert "not trained here" in (tmp_path / "second" / "report.html").read_text()
     code, said = scan(messy, tmp_path / "third", options=("--encoder", trained))
