@@ -36,7 +36,6 @@ from .job import Job, Method
 from .verdict import check_verdict, put_together
 
 log = logging.getLogger(__name__)
-Report = Callable[[str, int, int], None]
 _WHAT = {"attention": "maps and windows of these shapes", "grouping": "labels and scores that do not fit"}
 PACKAGES = ("bench", "bench.plugins", "bench.attacks", "bench.defenses")
 """The harness itself, which may be installed for editing, its folders anywhere."""
@@ -57,7 +56,7 @@ class IsolatedDefense:
     size: int
     readable: tuple[Path, ...] = ()
     closed: tuple[Path, ...] = ()
-    report: Report = lambda what, done, total: None
+    report: Callable[[str, int, int], None] = lambda what, done, total: None
     in_place: bool = False
     peaks: list[float] = field(default_factory=list)
     """The most memory of each process that has answered, in MiB."""

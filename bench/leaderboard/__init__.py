@@ -1,10 +1,12 @@
-"""From records to tables: one table per dataset, attack, preset and metric version, one line per defense and status.
+"""Which defense does best? Tables of records, one per dataset, attack, preset and metric version, with one line per
+defense and status.
 
 Records that differ in any of these never meet in a table. Those that differ in another setting (a `--set`)
 meet in one table but never in one line: the line is named after what differs. Nothing here prints.
 
 rows.py: records to rows; tables.py: rows to tables, in numbers; reported.py: a paper's numbers as tables; one module
-per format; escaping.py: how each format keeps a text a text; marks.py: the tables inside a page that somebody writes.
+per format (markdown.py also puts tables into a page that somebody writes); escaping.py: how each format keeps a text a
+text; site/: all of it as pages.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from bench.store import canonical, digest
 NONE, ORACLE = "none", "oracle"
 LEAST_GAP = 1.0
 """Points of ASR that the oracle must gain: the share of a smaller gain says nothing."""
-_DEFENSE_STAGES = {"defense", "retraining", "defended_probe"}  # "none" rests on the others
+_DEFENSE_STAGES = {"defense", "retraining", "defended_probe"}  # "none" depends on the others
 RATES = {
     f"{metric.title}{suffix}": (part, metric.name)
     for part, suffix in ((CLEAN, ""), (TRIGGERED, " triggered"))

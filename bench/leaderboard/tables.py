@@ -30,8 +30,8 @@ class BoardLine:
     one) by the names of `rows`; the texts are raw: each format escapes them.
 
     status: "measured" here, "submitted" and verified, or "paper-reported". control: it sees the truth. by_seed: the
-    values behind a mean, in the order of the seeds (none where a paper reports it). config: every setting, as texts,
-    but for the seed, the dataset's and (of "none") the defense's. stages: seconds of each stage behind it, by its key.
+    values behind a mean, in the order of the seeds (none where a paper reports it). stages: seconds of each stage
+    behind it, by its key.
     """
 
     defense: str
@@ -42,7 +42,6 @@ class BoardLine:
     mean: Mapping[str, float]
     spread: Mapping[str, float]
     by_seed: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
-    config: Mapping[str, str] = field(default_factory=dict)
     stages: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -78,7 +77,7 @@ class Leaderboard:
 
     @property
     def found(self) -> dict[str, str]:
-        """How well the poisoned images were told apart: title -> name in `BoardLine.mean`."""
+        """How well the poisoned images were separated from the clean ones: title -> name in `BoardLine.mean`."""
         return {name: name for name in FOUND}
 
     @property
@@ -176,7 +175,6 @@ def _line(same: Sequence[RunRow]) -> BoardLine:
         mean={name: _mean(values) for name, values in columns.items()},
         spread={name: stdev(values) if len(values) > 1 else math.nan for name, values in columns.items()},
         by_seed=by_seed,
-        config=first.config,
         stages=_merged(row.stages for row in same),
     )
 

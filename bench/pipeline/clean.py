@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.api import Defense, Images
 from bench.config.config import Config
+from bench.errors import BenchError
 from bench.isolation.handover import hand_over
 from bench.isolation.job import Job
 from bench.isolation.process import IsolatedDefense
@@ -38,7 +40,11 @@ class DefenseTask:
 
         def make(making: ArtifactBuilder, report: ProgressReport) -> None:
             isolated = self.isolated(making.scratch, making.dir.parents[1], report)
-            write_verdict(isolated.clean(), making.dir)
+            try:
+                write_verdict(isolated.clean(), making.dir)
+            except BenchError:  # the steps stay for the next attempt; the images are large, and quickly written again
+                shutil.rmtree(making.scratch / "images")
+                raise
             making.add_memory(max(isolated.peaks, default=0.0))
 
         return Stage(
@@ -62,6 +68,7 @@ class DefenseTask:
         seeds = config.seeds.child("view", self.inputs.get("poison") or digest(self.inputs))
         wanted = "encoder" in self.defense.needs
         source = EncoderSource(self.encoder(), config.encoder, images.size) if wanted else None
+        torch.cuda.empty_cache()  # what a training has left here is for the defense's process
         closed = closed_paths(store, vars(config.dataset))
         readable = [path for path in existing(options) if _may_read(path, store, closed)]
         job = Job(

@@ -70,7 +70,7 @@ def build_record(pipeline: Pipeline) -> record.Record:
 
 
 def _imported(config: Config) -> dict[str, Any]:
-    """Which threat model was asked for: its file's name and digest, since a record is published."""
+    """An imported threat model by its file's name and digest: a record is published, a path is not."""
     checkpoint = config.threat_checkpoint
     return {"threat_checkpoint": checkpoint.facts} if checkpoint else {}
 

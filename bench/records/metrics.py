@@ -101,13 +101,13 @@ class Answers:
 
 @metric("ACC", "classified rightly (ACC)", *RATES)
 def acc(answers: Answers) -> Number:
-    """Accuracy: share of the validation images whose class a linear classifier on the encoder predicts."""
+    """Accuracy, the share of the validation images whose class a linear classifier on the encoder predicts."""
     return percent(np.count_nonzero(answers.right), len(answers.right))
 
 
 @metric("ASR", "taken for the target class (ASR)", *RATES, higher_is_better=False)
 def asr(answers: Answers) -> Number:
-    """Attack success rate: share of the images of other classes that are taken for the target class."""
+    """Attack success rate, the share of the images of other classes that are taken for the target class."""
     return _share(answers.hit, answers.other)
 
 
@@ -196,8 +196,8 @@ def f1(removal: Removal) -> Number:
 
 @metric("AUROC", "area under the ROC curve of the score", DETECTION, OF_TRIGGER)
 def auroc(removal: Removal) -> Number:
-    """Area under the ROC curve of the score: how often a poisoned image scores higher than a clean one, ties counted
-    half; 50 % is guessing."""
+    """Area under the ROC curve of the score, or how often a poisoned image scores higher than a clean one, ties
+    counted half; 50 % is guessing."""
     counts = _by_score(removal)
     if counts is None:
         return None
@@ -208,7 +208,7 @@ def auroc(removal: Removal) -> Number:
 
 @metric("AP", "average precision of the score", DETECTION)
 def average_precision(removal: Removal) -> Number:
-    """Average precision of the score: mean of its precision at each score, weighted by the recall gained there."""
+    """Average precision of the score, the mean of its precision at each score, weighted by the recall gained there."""
     counts = _by_score(removal)
     if counts is None:
         return None
@@ -264,7 +264,7 @@ def iou(top: Top) -> Number:
 
 @metric("CR@{k}", "catch rate", LOCALISATION)
 def cr(top: Top) -> Number:
-    """Catch rate: share of the trigger's area inside the window found, mean over the poisoned images of the top k."""
+    """Catch rate, the share of the trigger's area inside the window, mean over the poisoned images of the top k."""
     return percent(top.cr.sum(), len(top.cr))
 
 

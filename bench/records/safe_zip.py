@@ -60,7 +60,7 @@ def array_from(data: bytes, name: str, dtype: str, shape: tuple[int, ...]) -> ND
         raise BenchError(f"{name} is no .npy file") from None
     if got is None:
         raise BenchError(f"{name} is a .npy of version {version}; expected (1, 0)")
-    _demand(got == (shape, False, expected), f"{name} is {_told(got)}; expected {expected} {shape}")
+    _demand(got == (shape, False, expected), f"{name} is {_described(got)}; expected {expected} {shape}")
     rest = data[file.tell() :]
     _demand(len(rest) == expected.itemsize * int(np.prod(shape)), f"{name} is cut short or too long")
     if expected == np.bool_:
@@ -68,7 +68,7 @@ def array_from(data: bytes, name: str, dtype: str, shape: tuple[int, ...]) -> ND
     return np.frombuffer(rest, expected).reshape(shape).copy()
 
 
-def _told(header: tuple[Any, bool, Any]) -> str:
+def _described(header: tuple[Any, bool, Any]) -> str:
     return ascii(f"{header[2]} {header[0]}{' in Fortran order' if header[1] else ''}")[1:-1][:200]
 
 

@@ -1,4 +1,4 @@
-"""Whether a submission's record says what its evidence gives: every number that can be computed again, is.
+"""Checks a submission: every number of its record that can be computed again from what came with it, is.
 
 What cannot be: times, memory, hardware, versions, the configuration, what the defense says of its own work
 ("facts"), and whether the predictions come from that training on those images.
@@ -124,7 +124,7 @@ def _inside(poison: Poison, size: int) -> bool:
 
 
 def _facts(record: Mapping[str, Any], evidence: Evidence) -> Iterator[str]:
-    """Facts that hang on the class list, the root seed, or on two stages being one."""
+    """Facts that depend on the class list, the root seed, or on two stages being one."""
     data, root = record["dataset"], record["run"]["seed"]
     names = ("attack", "pretrain", "probe")
     said = {"classes": data.get("classes"), "classes_sha256": data["classes_sha256"]}

@@ -12,8 +12,9 @@ import torch
 from bench.api import Defense, Verdict
 from bench.config.combination import Combination
 from bench.errors import BenchError, UndeclaredNeed
+from bench.pipeline.events import silent
 from bench.pipeline.pipeline import Pipeline
-from bench.pipeline.runner import make_stages
+from bench.pipeline.runner import make_stage, make_stages
 from bench.records.build import build_record
 from bench.ssl import encoder, linear_probe as probe, train
 from bench.ssl.import_weights import Checkpoint
@@ -109,7 +110,7 @@ def everything(images):
 
 def make_aside(stage, folder):
     """Make a stage anew, in a store of its own."""
-    Store(folder).make(stage.name, stage.key, lambda making: stage.make(making, lambda *_: None))
+    make_stage(stage, Store(folder), silent)
 
 
 def test_trainings_see_the_poisoned_images_and_the_second_only_those_kept(smoke, tmp_path, monkeypatch):

@@ -12,8 +12,10 @@ from bench.api import Attack, Poison, Verdict
 from bench.errors import BenchError
 from bench.isolation.verdict import check_verdict, kept_digest, read_verdict
 from bench.pipeline import stage as stage_module
+from bench.pipeline.events import silent
 from bench.pipeline.poison import poison_stage
 from bench.pipeline.pretrain import pretrain_stage
+from bench.pipeline.runner import make_stage
 from bench.pipeline.stage import Machine, Stage
 from bench.store import Store
 
@@ -123,7 +125,8 @@ def poison(workshop, tmp_path, *rows, val=80):
     pipeline = workshop.pipeline()
     config = dataclasses.replace(pipeline.config, attack=Rogue(rows=rows, val=val))
     stage = poison_stage(config, pipeline.dataset)
-    return Store(tmp_path).make("poison", stage.key, lambda making: stage.make(making, lambda *_: None))
+    make_stage(stage, Store(tmp_path), silent)
+    return Store(tmp_path).find("poison", stage.key)
 
 
 def test_an_attack_within_its_bounds(workshop, tmp_path):

@@ -12,6 +12,7 @@ from bench.records.metrics import (
     classification,
     clean_removed,
     detection,
+    glossary,
     localisation,
     of_each_trigger,
     overlap,
@@ -424,5 +425,19 @@ def test_overlap_of_pixels_is_the_same(arrays):
             if top >= 0:
                 grid[top : top + height, left : left + width] = True
         shared = (grids[0] & grids[1]).sum()
+        top = localisation(bools(1), true[row : row + 1], np.ones(1), found[row : row + 1], ks=(1,))["1"]
+        assert top["hit"] == (None if b[0] < 0 else 100 * (shared > 0))
         assert iou[row] == pytest.approx(shared / max(1, (grids[0] | grids[1]).sum()))
         assert cr[row] == pytest.approx(shared / max(1, grids[1].sum()))
+
+
+# --- the table --------------------------------------------------------------------------------------------
+
+
+def test_every_metric_is_described_once():
+    listed = glossary()
+    places = [place for each in listed for place in each["keys"].split(", ")]
+    assert len(set(places)) == len(places)
+    assert all(each["title"] and each["help"].endswith(".") for each in listed)
+    (hit,) = [each for each in listed if each["title"] == "hit@k"]
+    assert (hit["keys"], hit["unit"], hit["better"]) == ("localisation.hit", "%", "higher")

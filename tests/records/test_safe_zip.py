@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import pickle
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -74,7 +76,11 @@ def test_a_file_that_is_not_there_or_encrypted_or_packed_otherwise():
         Archive(bytes(data)).read("x", 9)
 
 
-def test_a_large_file_is_not_read(tmp_path, monkeypatch):
+def test_a_file_that_is_too_large_or_no_regular_file_is_not_read(tmp_path, monkeypatch):
+    os.mkfifo(tmp_path / "pipe")
+    for endless in (tmp_path / "pipe", Path("/dev/zero"), tmp_path):
+        with pytest.raises(BenchError, match="it is no regular file"):
+            read_file(endless)
     monkeypatch.setattr(archive, "MAX_FILE", 10)
     (tmp_path / "x").write_bytes(bytes(11))
     with pytest.raises(BenchError, match="it is larger than"):

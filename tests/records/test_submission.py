@@ -100,6 +100,37 @@ def test_the_same_run_gives_the_same_bytes(smoke, run, sent, bench, tmp_path):
     assert (tmp_path / "again.zip").read_bytes() == sent.read_bytes()
 
 
+MINE = """
+from dataclasses import dataclass
+import numpy as np
+from bench import Defense, Verdict, hookimpl
+
+@dataclass(frozen=True, kw_only=True)
+class Mine(Defense):
+    "Keeps every image."
+    name = "mine"
+    needs = frozenset()
+
+    def clean(self, view):
+        return Verdict(keep=np.ones(len(view), bool))
+
+@hookimpl
+def bench_defenses():
+    return [Mine]
+"""
+
+
+def test_a_run_of_a_plugin_file_is_submitted_with_that_file(copied, bench, tmp_path):
+    mine, run = tmp_path / "mine.py", tmp_path / "r.json"
+    mine.write_text(MINE)
+    plugin = ("--plugin", mine, "--store", copied)
+    bench("run", "--preset", "smoke", "--defense", "mine", "--record", run, *plugin)
+    with pytest.raises(BenchError, match="mine"):
+        bench("submit", run, "--store", copied)
+    bench("submit", run, *plugin)
+    assert "all agree" in bench("verify", tmp_path / "r.zip")
+
+
 def test_it_lies_beside_the_record(smoke, run, bench, tmp_path):
     mine = tmp_path / "mine.json"
     mine.write_bytes(run.read_bytes())

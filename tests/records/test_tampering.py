@@ -161,6 +161,15 @@ def test_every_changed_number_of_the_record_is_found(path, by, vanish):
     assert fault.startswith(path[0])
 
 
+def test_an_older_record_need_not_say_what_came_later():
+    older = copy.deepcopy(RECORD)
+    for found in older["metrics"]["localisation"].values():
+        del found["hit"]
+    assert faults(older, TRUE) == []
+    del older["metrics"]["localisation"]["5"]["iou"]
+    assert faults(older, TRUE) == ["metrics.localisation.5.iou is missing; it is in what the evidence gives"]
+
+
 def test_numbers_are_counted():
     assert numbers({"a": [1, 2.5, None, "x"], "b": {"c": 0}}) == 3
     assert sum(1 for path in LEAVES) >= numbers({name: RECORD[name] for name in ("metrics", "poison")}) > 100
