@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from bench.cli.leaderboard import leaderboard_command
 from bench.errors import BenchError
 from bench.leaderboard.site import faults, write
 from bench.leaderboard.site.folder import MARK
@@ -45,19 +44,18 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path, name):
         write(tmp_path / name, PAGES)
 
 
-def test_the_command_writes_and_checks(files, folder, tmp_path, capsys):
+def test_the_command_writes_and_checks(files, folder, tmp_path, console, bench):
     site = tmp_path / "site"
-    assert not leaderboard_command(files, site, None, "html", True)
+    command = ("leaderboard", *files, "--format", "html", "--output", site)
+    assert console(*command, "--check")[0] == 1
     assert not site.exists()
-    assert leaderboard_command(files, site, None, "html", False)
-    assert leaderboard_command(files, site, None, "html", True)
+    bench(*command)
+    assert bench(*command, "--check") == ""
     assert (site / "index.html").read_bytes() == (folder / "index.html").read_bytes()
-    assert not leaderboard_command(files[1:], site, None, "html", True)
-    assert "index.html is stale" in capsys.readouterr().err
+    code, _, said = console("leaderboard", *files[1:], *command[-4:], "--check")
+    assert (code, "index.html is stale" in said) == (1, True)
 
 
-def test_the_command_says_what_is_missing(files):
-    with pytest.raises(BenchError, match="name it with --output FOLDER"):
-        leaderboard_command(files, None, None, "html", False)
-    with pytest.raises(BenchError, match="Did you mean 'html'"):
-        leaderboard_command(files, None, None, "htm", False)
+def test_the_command_says_what_is_missing(files, refused):
+    assert "name it with --output FOLDER" in refused("leaderboard", *files, "--format", "html")
+    assert "Did you mean 'html'" in refused("leaderboard", *files, "--format", "htm")
