@@ -7,26 +7,19 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from bench import Attack, BenchError, Box, Poison, Seeds, SplitInfo
+from bench import Attack, BenchError, Poison, Seeds, SplitInfo
 
-from .classes import check_rate, choose, class_index
+from .classes import check_rate, choose, class_index, copy_of
 from .triggers import Trigger
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 Margin = tuple[float, float]
-
-
-def check_margin(name: str, margin: Margin) -> None:
-    """Raises BenchError unless `margin` is (low, high) with 0 <= low < high <= 1."""
-    low, high = margin
-    if not 0 <= low < high <= 1:
-        raise BenchError(f"{name} is {margin}, expected shares of the width, 0 <= low < high <= 1.")
 
 
 def corners(width: int, patch: int, margin: Margin) -> range:
@@ -43,35 +36,6 @@ def corners(width: int, patch: int, margin: Margin) -> range:
             "make it smaller or widen the margins (train_margin, val_margin)."
         )
     return range(first, last + 1)
-
-
-def place(seed: int, patch: int, free: range) -> Box:
-    """The box of a patch whose corner is uniform over `free` x `free`, from a 63-bit seed."""
-    across, down = seed % len(free), seed // len(free) % len(free)
-    return free[down], free[across], patch, patch
-
-
-def rows(indices: Iterable[int], *, trigger: int, target: int, patch: int, free: range, seeds: Seeds) -> list[Poison]:
-    """A row of truth for each of `indices`, all with one trigger; its place follows from (seeds, index)."""
-    truth = []
-    for index in indices:
-        seed = seeds.child(index).value
-        box = place(seed, patch, free)
-        truth.append(Poison(index=int(index), trigger=trigger, target=target, box=box, seed=seed))
-    return truth
-
-
-def paste(images: Tensor, poisons: Sequence[Poison], pixels: Callable[[int, int], Tensor]) -> Tensor:
-    """A copy of `images` (B, 3, S, S) uint8 with `pixels(trigger, width)` in the box of each row."""
-    if len(images) != len(poisons):
-        raise ValueError(f"{len(images)} images but {len(poisons)} rows: expected one row for each image")
-    pasted = images.clone()
-    for image, poison in zip(pasted, poisons, strict=True):
-        if poison.box is None:
-            raise ValueError(f"row {poison.index} has no box: it is not of a pasted trigger")
-        top, left, height, width = poison.box
-        image[:, top : top + height, left : left + width] = pixels(poison.trigger, width)
-    return pasted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,8 +59,10 @@ class PatchAttack(Attack):
 
     def __post_init__(self) -> None:
         check_rate(self.rate)
-        check_margin("train_margin", self.train_margin)
-        check_margin("val_margin", self.val_margin)
+        for name in ("train_margin", "val_margin"):
+            low, high = getattr(self, name)
+            if not 0 <= low < high <= 1:
+                raise BenchError(f"{name} is {(low, high)}, expected shares of the width, 0 <= low < high <= 1.")
         self._pairs()
 
     @abstractmethod
@@ -126,15 +92,27 @@ class PatchAttack(Attack):
 
     def apply(self, images: Tensor, poisons: Sequence[Poison]) -> Tensor:
         """Paste the trigger into the box of each row."""
-        triggers = [trigger for trigger, _ in self._pairs()]
-        return paste(images, poisons, lambda number, width: triggers[number].pixels(width).to(images.device))
+        triggers, pasted = [trigger for trigger, _ in self._pairs()], copy_of(images, poisons)
+        for image, poison in zip(pasted, poisons, strict=True):
+            if poison.box is None:
+                raise ValueError(f"row {poison.index} has no box: it is not of a pasted trigger")
+            top, left, height, width = poison.box
+            image[:, top : top + height, left : left + width] = triggers[poison.trigger].pixels(width).to(image.device)
+        return pasted
 
     def _rows(
         self, indices: Iterable[int], trigger: int, scene: SplitInfo, margin: Margin, seeds: Seeds
     ) -> list[Poison]:
+        """A row for each of `indices`: the patch's corner is uniform over the free ones, by the image's own seed."""
         patch = self._trigger(trigger).width(scene.size)
         free, target = corners(scene.size, patch, margin), self.targets(scene.classes)[trigger]
-        return rows(indices, trigger=trigger, target=target, patch=patch, free=free, seeds=seeds.child("place"))
+        truth = []
+        for index in indices:
+            seed = seeds.child("place", index).value
+            left, top = free[seed % len(free)], free[seed // len(free) % len(free)]
+            box = (top, left, patch, patch)
+            truth.append(Poison(index=index, trigger=trigger, target=target, box=box, seed=seed))
+        return truth
 
     def _trigger(self, number: int) -> Trigger:
         pairs = self._pairs()

@@ -27,13 +27,14 @@ PREFIX = "bench_file_"
 def load_plugins(files: Sequence[Path] = ()) -> Plugins:
     """The installed plugins, and those in `files`. Raises BenchError for a file that cannot be used as a plugin;
     unlike an installed one it was requested by name."""
-    paths = dict.fromkeys(path.expanduser().resolve() for path in files)
-    return Plugins.load([_source(path, files) for path in paths])
+    shown: dict[Path, str] = {}
+    for path in files:
+        shown.setdefault(path.expanduser().resolve(), str(path))
+    return Plugins.load(list(map(_source, shown, shown.values())))
 
 
-def _source(path: Path, given: Sequence[Path]) -> Source:
+def _source(path: Path, shown: str) -> Source:
     """The plugin in `path`, tried by itself so that its faults are reported as its own."""
-    shown = next(str(each) for each in given if each.expanduser().resolve() == path)
     module = load_file(path, shown)
     source = Source(path.stem, shown, lambda: module)
     broken = Plugins([source]).broken

@@ -132,6 +132,52 @@ def session(copied, tmp_path):
     return run
 
 
+@pytest.fixture
+def console(monkeypatch, capsys):
+    """console(*arguments) -> (exit code, standard output, standard error) of the console script; no line is folded."""
+    from rich.console import Console
+
+    from bench.cli import common, main as cli
+
+    monkeypatch.setattr(common, "out", Console(width=300))
+    monkeypatch.setattr(common, "log_out", Console(width=300, stderr=True))
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["bench", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        said = capsys.readouterr()
+        return stop.value.code or 0, said.out, said.err
+
+    return run
+
+
+@pytest.fixture
+def bench(console):
+    """bench(*arguments) -> what it prints; it succeeds, with nothing but `errors` on standard error."""
+
+    def run(*arguments, errors=""):
+        code, out, err = console(*arguments)
+        assert (code, err.strip()) == (0, errors)
+        return out
+
+    return run
+
+
+@pytest.fixture
+def refused(console):
+    """refused(*arguments) -> the message of a command that ends with code 2, without a traceback, and prints nothing
+    else; `midway`: it may have printed what it did until then."""
+
+    def run(*arguments, midway=False):
+        code, out, err = console(*arguments)
+        assert (code, err[:7], "Traceback" in out + err) == (2, "bench: ", False)
+        assert midway or not out
+        return err
+
+    return run
+
+
 @pytest.fixture(scope="session")
 def plain_search():
     """The class PlainSearch of tests/plain_search.py."""

@@ -26,7 +26,7 @@ def check(
         list[str] | None, typer.Option("--set", metavar="OPTION=VALUE", help="Check it with this option.")
     ] = None,
 ) -> None:
-    """Hold a plugin to the contract of its kind, on toy data; exit code 1 if it breaks it."""
+    """Check on toy data that a plugin keeps the contract of its kind; exit code 1 if it does not."""
     from bench.plugins.contract.checks import run_checks
     from bench.plugins.from_file import load_plugins
 

@@ -29,33 +29,23 @@ def leaderboard(
     only: Annotated[str, typer.Option(help="Only tables with this in their title.", show_default="all")] = "",
     store: options.StoreRoot = None,
 ) -> None:
-    """Records as tables: one for each dataset, attack and preset.
+    """Make tables of records: one for each dataset, attack and preset.
 
     A markdown file with the lines <!-- leaderboard: begin --> and <!-- leaderboard: end --> keeps what is around them.
-    """
-    if not leaderboard_command(records or [], output, store, form, check, only):
-        raise typer.Exit(1)
-
-
-def leaderboard_command(
-    paths: list[Path], output: Path | None, store: Path | None, form: str, check: bool, only: str = ""
-) -> bool:
-    """`bench leaderboard`. With `check` nothing is written; False where the file is not what would be written.
-
-    only: part of the titles of the tables wanted.
     """
     from bench import leaderboard
 
     render = None if form == SITE else leaderboard.renderer(form, also=[SITE])
     if check and output is None:
         raise BenchError("--check compares a file with its records: name it with --output FILE")
-    files = files_in(paths or [common.open_store(store).root / "records"])
+    files = files_in(records or [common.open_store(store).root / "records"])
     if not files:
         raise BenchError("there is no record yet. `bench run` makes one; or name record files or folders.")
     if render is None:
         if only:
             raise BenchError("--only chooses tables of one file; a site has them all")
-        return _site(files, output, check)
+        _site(files, output, check)
+        return
     every = leaderboard.read(files, output.parent if output else None)
     wanted = [table for table in every if only in table.title]
     if not wanted:
@@ -64,8 +54,8 @@ def leaderboard_command(
     text = render(wanted)
     if output is None:
         sys.stdout.write(text)
-        return True
-    return _file(output, _in_page(output, text, check) if form == "markdown" else text, len(files), check)
+    else:
+        _file(output, _in_page(output, text, check) if form == "markdown" else text, len(files), check)
 
 
 def _in_page(output: Path, text: str, check: bool) -> str:
@@ -86,36 +76,35 @@ def _in_page(output: Path, text: str, check: bool) -> str:
     return text if filled is None else filled
 
 
-def _file(output: Path, text: str, count: int, check: bool) -> bool:
-    """Write a file made of `count` records; with `check` only say whether it holds `text`, however its lines end."""
+def _file(output: Path, text: str, count: int, check: bool) -> None:
+    """Write a file made of `count` records; with `check` only see whether it holds `text`, however its lines end."""
     from bench.store import write_bytes
 
-    if not check:
+    if check:
+        there = output.is_file()
+        if not there or output.read_bytes().replace(b"\r\n", b"\n") != text.encode():
+            what = "is stale" if there else "is not there"
+            common.warn(f"bench: {output} {what}: the same command without --check writes it")
+            raise typer.Exit(1)
+    else:
         write_bytes(output, text.encode())
         common.say(f"{count} records -> {output}")
-        return True
-    if output.is_file() and output.read_bytes().replace(b"\r\n", b"\n") == text.encode():
-        return True
-    what = "is stale" if output.is_file() else "is not there"
-    common.warn(f"bench: {output} {what}: the same command without --check writes it")
-    return False
 
 
-def _site(files: list[Path], folder: Path | None, check: bool) -> bool:
+def _site(files: list[Path], folder: Path | None, check: bool) -> None:
     """The format html: a folder of pages."""
     from bench.leaderboard import site
 
     if folder is None:
         raise BenchError("--format html writes a folder of pages: name it with --output FOLDER")
     pages = site.site(files)
-    if check:
-        found = site.faults(folder, pages)
+    if not check:
+        site.write(folder, pages)
+        common.say(f"{len(files)} records -> {folder / 'index.html'}")
+    elif found := site.faults(folder, pages):
         for fault in [*found[:5], *([f"and {len(found) - 5} more"] if len(found) > 5 else [])]:
             common.warn(f"bench: {folder}: {fault}")
-        return not found
-    site.write(folder, pages)
-    common.say(f"{len(files)} records -> {folder / 'index.html'}")
-    return True
+        raise typer.Exit(1)
 
 
 def files_in(paths: list[Path]) -> list[Path]:

@@ -17,8 +17,6 @@ from . import common, options
 from .common import say
 
 if TYPE_CHECKING:
-    from bench.api import Plugin
-    from bench.config.config import Config
     from bench.plugins.manager import Entry, Plugins
 
 WORDS = ("attack", "defense", "dataset", "ssl", "preset")
@@ -43,7 +41,7 @@ def list_(
     preset: options.Preset = "laptop",
     plugin: options.PluginFiles = None,
 ) -> None:
-    """Attacks, defenses, datasets, SSL methods and presets; of one kind, or of one plugin, also the options."""
+    """List attacks, defenses, datasets, SSL methods and presets; of one kind, or of one plugin, also the options."""
     from bench.plugins.from_file import load_plugins
 
     kind = kind if kind is None or kind in WORDS else kind.removesuffix("s")
@@ -101,15 +99,11 @@ def _print_plugin(plugins: Plugins, entry: Entry, preset: str) -> None:
     from bench.plugins.options import options as options_of
     from bench.plugins.registry import KINDS, path
 
+    known, (values, note) = options_of(entry.cls), _values(plugins, entry, preset)
     about = cleandoc(entry.cls.__doc__ or "").split("\n\n")[0].replace("\n", " ")
     common.out.print(f"[bold]{KINDS[entry.kind].word} [cyan]{entry.name}[/][/]", **common.PLAIN)
     say(f"{about}\n\nFrom {entry.origin}: {path(entry.cls)}")
-    known = options_of(entry.cls)
-    if not known:
-        say("It has no options.")
-        return
-    values, note = _values(plugins, entry, preset)
-    say(f"\nOptions, {note}:")
+    say(f"\nOptions, {note}:" if known else "It has no options.")
     for option in known:
         value = values.get(option.name, option.default)
         changed = option.name in values and repr(value) != repr(option.default)
@@ -131,26 +125,16 @@ def _values(plugins: Plugins, entry: Entry, preset: str) -> tuple[Mapping[str, A
         config = load_config(plugins, preset, choices={entry.kind: entry.name})
     except BenchError as error:
         return {}, f"with their defaults (preset {preset} cannot be used: {' '.join(str(error).splitlines()[-1:])})"
-    used = _used(config, entry)
-    values = {option: getattr(used, option) for option in vars(used)}
+    parts = [config.attack, config.dataset, config.ssl, config.defense.training_change, config.defense.filter]
+    used = next(part for part in parts if type(part) is entry.cls)
     if not isinstance(used, Defense):
-        return values, f"as a run with preset {preset} uses them"
+        return vars(used), f"as a run with preset {preset} uses them"
     try:
         data = config.dataset.load()
     except BenchError:
-        return values, f"as preset {preset} has them (None: a rule chooses, for which the dataset must be there)"
-    count, size = len(data.train), data.size
-    found = used.in_force(count, size)
-    return found, f"as a run with preset {preset} uses them ({count:,} training images of {size} px)"
-
-
-def _used(config: Config, entry: Entry) -> Plugin:
-    """The instance of a plugin in a configuration."""
-    if entry.kind != "defense":
-        used: Plugin = getattr(config, entry.kind)
-        return used
-    change = config.defense.training_change
-    return change if change is not None and change.name == entry.name else config.defense.filter
+        return vars(used), f"as preset {preset} has them (None: a rule chooses, for which the dataset must be there)"
+    found = used.in_force(len(data.train), data.size)
+    return found, f"as a run with preset {preset} uses them ({len(data.train):,} training images of {data.size} px)"
 
 
 # --- presets --------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,11 +15,13 @@ from bench.errors import BenchError
 from . import common, options
 
 if TYPE_CHECKING:
+    from bench.estimate.estimate import StageEstimate
     from bench.estimate.pace import Pace
     from bench.matrix.forecast import Forecast
-    from bench.matrix.graph import Graph, Node
+    from bench.matrix.graph import Graph
     from bench.matrix.ray import RayOptions
-    from bench.records.record import Record
+
+_LATER = "as the first, at most"
 
 
 def matrix(
@@ -44,6 +46,7 @@ def matrix(
     accelerator: options.Accelerator = "auto",
 ) -> None:
     """Run every attack with every defense and seed of a file; a stage that several need is computed once."""
+    from bench import leaderboard
     from bench.matrix.cell import RunContext
     from bench.matrix.file import read_matrix
     from bench.matrix.run import run_cells
@@ -65,7 +68,9 @@ def matrix(
         return
     common.show_log()
     result = run_cells(context, cells, jobs=jobs or 1, output=output, ray=ray, console=common.out)
-    _print_table([result.records[cell] for cell in cells if cell in result.records])
+    records = [result.records[cell] for cell in cells if cell in result.records]
+    if records:
+        sys.stdout.write("\n" + leaderboard.renderer("markdown")(leaderboard.tables(records)))
     raise typer.Exit(result.exit_code)
 
 
@@ -85,28 +90,6 @@ def ray_options(
     return None
 
 
-def _print_table(records: Sequence[Record]) -> None:
-    from bench import leaderboard
-
-    if records:
-        sys.stdout.write("\n" + leaderboard.renderer("markdown")(leaderboard.tables(records)))
-
-
-class _Line:
-    """Stages of one title in a plan. `later`: some of them are known only when a defense's verdict is."""
-
-    def __init__(self) -> None:
-        self.needed = self.cached = 0
-        self.later = False
-        self.seconds = 0.0
-        self.basis: set[str] = set()
-
-    def add(self, seconds: float, basis: str, later: bool = False) -> None:
-        self.seconds, self.later = self.seconds + seconds, self.later or later
-        self.needed += 1
-        self.basis.add(basis)
-
-
 def _print_plan(graph: Graph, forecast: Forecast) -> None:
     """Print the stages by title, how many are in the store, and an estimate for the rest."""
     from rich.table import Table
@@ -114,52 +97,51 @@ def _print_plan(graph: Graph, forecast: Forecast) -> None:
     from bench.estimate.estimate import duration
     from bench.matrix.board import plural
 
-    lines = _lines(graph, forecast)
+    rows = [*_known(graph, forecast), *_later(graph, forecast)]
     table = Table(show_edge=False, pad_edge=False)
     for heading in ("stage", "needed", "in the store", "time for the rest", "estimated from"):
         table.add_column(heading, justify="left" if heading in ("stage", "estimated from") else "right")
-    for title, line in lines.items():
-        needed = f"up to {line.needed}" if line.later else str(line.needed)
-        table.add_row(escape(title), needed, str(line.cached), duration(line.seconds), ", ".join(sorted(line.basis)))
+    for title in dict.fromkeys(row.title for row in rows):
+        stages = [row for row in rows if row.title == title]
+        left = [row for row in stages if not row.cached]
+        bases = sorted({row.basis for row in left})
+        needed = f"{'up to ' if _LATER in bases else ''}{len(stages)}"
+        time = duration(sum(row.seconds for row in left))
+        table.add_row(escape(title), needed, str(len(stages) - len(left)), time, ", ".join(bases))
     common.out.print(table)
-    total = duration(sum(line.seconds for line in lines.values()))
-    left = sum(line.needed - line.cached for line in lines.values())
-    to_do = f"To do: at most {plural('stage', left)}, about {total} one after the other." if left else "All is there."
-    texts = [f"\n{plural('cell', len(graph.pipelines))}. {to_do}"]
-    texts += [f"cannot run: {escape(c.title)}: {escape(fault.message)}" for c, fault in graph.failures.items()]
-    for text in texts:
-        common.out.print(text, highlight=False, soft_wrap=True)
+    left = [row for row in rows if not row.cached]
+    time = f"about {duration(sum(row.seconds for row in left))} one after the other"
+    to_do = f"To do: at most {plural('stage', len(left))}, {time}." if left else "All is there."
+    common.say(f"\n{plural('cell', len(graph.pipelines))}. {to_do}")
+    for cell, fault in graph.failures.items():
+        common.say(f"cannot run: {cell.title}: {fault.message}")
 
 
-def _lines(graph: Graph, forecast: Forecast) -> dict[str, _Line]:
-    """By title, in the order in which the stages come."""
-    from bench.estimate.estimate import kind_of
-    from bench.matrix.forecast import expected
+def _known(graph: Graph, forecast: Forecast) -> Iterator[StageEstimate]:
+    """The stages that are known, each once. A short trial of one stands for its kind."""
+    from bench.estimate.estimate import Estimator, StageEstimate, kind_of
 
-    found: dict[str, _Line] = {}
     paces: dict[str, Pace] = {}
     for node in graph.nodes.values():
-        line = found.setdefault(node.stage.title, _Line())
+        title, seconds = node.stage.title, forecast.seconds.get(kind_of(node.stage))
         if node.state == "done":
-            line.needed, line.cached = line.needed + 1, line.cached + 1
+            yield StageEstimate(title, True, 0.0, "")
+        elif seconds is not None:
+            yield StageEstimate(title, False, seconds, "the same kind of stage")
         else:
-            line.add(*_estimate(node, graph, forecast, paces))
+            row = Estimator(graph.pipelines[node.cells[0]], paces).row(node.stage)
+            forecast.learn(node.stage, row.seconds)
+            yield StageEstimate(title, False, row.seconds, row.basis.partition(";")[0])
+
+
+def _later(graph: Graph, forecast: Forecast) -> Iterator[StageEstimate]:
+    """The stages that may follow a verdict."""
+    from bench.estimate.estimate import StageEstimate, kind_of
+    from bench.matrix.forecast import expected
+
     for cell in graph.open_cells():
         pipeline = graph.pipelines[cell]
         alike = (pipeline.training_on_all, pipeline.threat_probe)
         for (title, kind), like in zip(expected(pipeline), alike, strict=False):
             seconds = forecast.seconds.get(kind, forecast.seconds.get(kind_of(like), 0.0))
-            found.setdefault(title, _Line()).add(seconds, "as the first, at most", later=True)
-    return found
-
-
-def _estimate(node: Node, graph: Graph, forecast: Forecast, paces: dict[str, Pace]) -> tuple[float, str]:
-    """(seconds, where from): an earlier stage of the same kind, else a short trial, which stands for its kind."""
-    from bench.estimate.estimate import Estimator, kind_of
-
-    seconds = forecast.seconds.get(kind_of(node.stage))
-    if seconds is not None:
-        return seconds, "the same kind of stage"
-    row = Estimator(graph.pipelines[node.cells[0]], paces).row(node.stage)
-    forecast.learn(node.stage, row.seconds or 0.0)
-    return row.seconds or 0.0, row.basis.partition(";")[0]
+            yield StageEstimate(title, False, seconds, _LATER)

@@ -26,9 +26,7 @@ def plan(
         str | None, typer.Option(help="Estimate for other machines: 'h200', '4xrtx3090' ...", show_default=False)
     ] = None,
 ) -> None:
-    """The stages of that run, which of them are in the store, and an estimate of the time for the rest."""
-    from rich.table import Table
-
+    """List the stages of a run: which are in the store, and about how long the others take."""
     from bench.estimate.estimate import Estimator
     from bench.estimate.gpus import read_fleet
     from bench.pipeline.stage import Machine
@@ -38,11 +36,7 @@ def plan(
     fleet = read_fleet(on) if on else None
     pipeline = common.open_pipeline(config, store, Machine(accelerator=accelerator, devices=devices))
     estimator = Estimator(pipeline, fleet=fleet)
-    table = Table(show_edge=False, pad_edge=False)
-    for heading in ("stage", "in the store", "time", "estimated from"):
-        table.add_column(heading, justify="right" if heading == "time" else "left")
     rows = estimator.rows()
-    for row in rows:
-        table.add_row(row.title, "yes" if row.cached else "no", row.time, row.basis)
-    common.out.print(table)
+    lines = [(row.title, "yes" if row.cached else "no", row.time, row.basis) for row in rows]
+    common.print_table(("stage", "in the store", "time", "estimated from"), lines, right=("time",))
     common.say(f"\n{estimator.total(rows)}")

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from . import common, options
+
+if TYPE_CHECKING:
+    from bench.api import Defense
+    from bench.pipeline.pipeline import Pipeline
+    from bench.plugins.manager import Plugins
 
 PICTURES = (".png", ".svg", ".pdf")
 
@@ -32,43 +37,40 @@ def report(
     plugin: options.PluginFiles = None,
     store: options.StoreRoot = None,
 ) -> None:
-    """One HTML page of a run: story, numbers, suspects, what was removed, clusters, curves, cost.
+    """Write an HTML page of a run: story, numbers, suspects, what was removed, clusters, curves, cost.
 
     Or a picture of the most suspicious images alone: attention maps, windows found, true triggers.
     """
-
-    from bench.store import check_can_write
+    from bench.store import check_can_write, write_bytes
 
     output = output or run.with_suffix(".html")
     check_can_write(output)
-    write = _picture if output.suffix in PICTURES else _page
-    write(run, output, maps or (), count, plugin or (), store)
-
-
-def _page(run: Path, output: Path, maps: Sequence[str], count: int, files: Sequence[Path], store: Path | None) -> None:
+    pipeline, plugins = common.reopened(run, store, plugin or ())
+    if output.suffix in PICTURES:
+        _save_picture(output, pipeline, common.lookers(pipeline, plugins, maps or _all_names(plugins)), count)
+        common.say(f"Picture: {output}")
+        return
     from bench.records import record as records
     from bench.report.controls import beside
     from bench.report.page import report as page
-    from bench.store import write_bytes
 
-    pipeline, plugins = common.reopened(run, store, files)
-    found = records.load(run)
+    found, own = records.load(run), pipeline.config.defense.filter
     others = beside(found, [run.parent, pipeline.store.root / "records"])
-    own = pipeline.config.defense.filter
-    defenses = common.lookers(pipeline, plugins, [name for name in maps if name != own.name])
+    defenses = common.lookers(pipeline, plugins, [name for name in maps or () if name != own.name])
     write_bytes(output, page(pipeline, found, others, defenses, count))
     common.say(f"Report: {output}")
 
 
-def _picture(
-    run: Path, output: Path, maps: Sequence[str], count: int, files: Sequence[Path], store: Path | None
-) -> None:
+def _all_names(plugins: Plugins) -> list[str]:
+    """Every defense, controls apart."""
     from bench.api import Defense
+
+    return [entry.name for entry in plugins.entries("defense") if issubclass(entry.cls, Defense)]
+
+
+def _save_picture(output: Path, pipeline: Pipeline, defenses: Sequence[Defense], count: int) -> None:
     from bench.report.attention import gallery
 
-    pipeline, plugins = common.reopened(run, store, files)
-    names = maps or [each.name for each in plugins.entries("defense") if issubclass(each.cls, Defense)]
-    figure = gallery(pipeline, common.lookers(pipeline, plugins, names), count)
+    figure = gallery(pipeline, defenses, count)
     output.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(output, metadata={"Software": None} if output.suffix == ".png" else None)
-    common.say(f"Picture: {output}")

@@ -47,7 +47,7 @@ def reproduce(
     devices: options.Devices = 1,
     accelerator: options.Accelerator = "auto",
 ) -> None:
-    """The paper's numbers, ours, the difference; which runs are missing; and whether the setting is the paper's."""
+    """Compare the paper's numbers with ours: the difference, the runs that are missing, what departs from the paper."""
     from bench.matrix.cell import RunContext
     from bench.matrix.run import run_cells
     from bench.paper.published import table_of
@@ -96,10 +96,10 @@ def text(name: str, tables: Sequence[PaperTable], ours: RecordsByRun, seeds: int
     from bench.leaderboard.rows import UNDEFINED
     from bench.paper.published import RUNS, SOURCE
 
-    parts = [*_opening(tables), f"# {name}: the paper / ours (difference)\n\nThe paper: {SOURCE}; each number a mean "]
-    parts[-1] += f"over {RUNS} seeds. {UNDEFINED}: no record."
-    parts += [_table_text(table, ours) for table in tables]
-    return "\n\n".join([*parts, *_closing(_wanted(tables, ours), seeds)])
+    about = f"The paper: {SOURCE}; each number a mean over {RUNS} seeds. {UNDEFINED}: no record."
+    head = [*_opening(tables), f"# {name}: the paper / ours (difference)", about]
+    parts = [*head, *(_table_text(table, ours) for table in tables), _closing(_wanted(tables, ours), seeds)]
+    return "\n\n".join(parts)
 
 
 def _opening(tables: Sequence[PaperTable]) -> list[str]:
@@ -110,38 +110,40 @@ def _opening(tables: Sequence[PaperTable]) -> list[str]:
         names = " and ".join(dict.fromkeys(table.preset for table in tables))
         return [f"The setting is the paper's as far as it is published (see the notes in preset {names})."]
     found = dict.fromkeys(
-        f"preset {table.preset} has, with the paper's in brackets: {in_words(table.departures)}." for table in departing
+        f"- preset {table.preset} has, with the paper's in brackets: {in_words(table.departures)}."
+        for table in departing
     )
-    return [
+    warning = (
         "NOT A REPRODUCTION. The setting is not the paper's, so the numbers cannot be expected to agree, and a small "
-        "difference confirms nothing:\n" + "\n".join(f"- {each}" for each in found)
-    ]
+        "difference confirms nothing:"
+    )
+    return ["\n".join([warning, *found])]
 
 
 def _table_text(table: PaperTable, ours: RecordsByRun) -> str:
     from tabulate import tabulate
 
-    keys = list(table.rows[0].paper)
     epochs = len({row.epochs for row in table.rows}) > 1
-    lines = [_line(row, ours.ours(row), keys, epochs, table.foreign) for row in table.rows]
+    headings = ["target", "defense", *(["epochs"] if epochs else []), *(_HEADINGS[key] for key in table.rows[0].paper)]
+    lines = []
+    for row in table.rows:
+        found = ours.ours(row)
+        numbers = [_cell(key, paper, found, table.foreign) for key, paper in row.paper.items()]
+        lines.append([row.target, row.defense, *([str(row.epochs)] if epochs else []), *numbers, _runs(row, found)])
     beside = f": its average, beside preset {table.preset} on other data" if table.foreign else ""
-    headings = ["target", "defense", *(["epochs"] if epochs else []), *(_HEADINGS[key] for key in keys), "our runs"]
-    return f"## {table.setting.title}{beside}\n\n{tabulate(lines, headings, 'pipe', disable_numparse=True)}"
+    text = tabulate(lines, [*headings, "our runs"], "pipe", disable_numparse=True)
+    return f"## {table.setting.title}{beside}\n\n{text}"
 
 
-def _line(row: PaperRow, ours: OurNumbers | None, keys: Sequence[Key], epochs: bool, foreign: bool) -> list[str]:
-    values = {} if ours is None else ours.values
-    numbers = [_cell(row.paper[key], values.get(key), foreign and key[1] in _COUNTS) for key in keys]
-    return [row.target, row.defense, *([str(row.epochs)] if epochs else []), *numbers, _runs(row, ours)]
-
-
-def _cell(paper: float, ours: float | None, incomparable: bool) -> str:
-    """`incomparable`: counts of different numbers of images, of which a difference says nothing."""
+def _cell(key: Key, paper: float, found: OurNumbers | None, foreign: bool) -> str:
+    """The paper's number, ours, and the difference; not that of counts of images on `foreign` data: it says nothing."""
     from bench.leaderboard.rows import UNDEFINED
 
+    ours = found.values.get(key) if found else None
     if ours is None:
         return f"{paper:.1f} / {UNDEFINED}"
-    return f"{paper:.1f} / {ours:.1f}" + ("" if incomparable else f" ({round(ours - paper, 1) + 0.0:+.1f})")
+    difference = "" if foreign and key[1] in _COUNTS else f" ({round(ours - paper, 1) + 0.0:+.1f})"
+    return f"{paper:.1f} / {ours:.1f}{difference}"
 
 
 def _runs(row: PaperRow, ours: OurNumbers | None) -> str:
@@ -155,13 +157,13 @@ def _runs(row: PaperRow, ours: OurNumbers | None) -> str:
     return seeds if len(row.runs) == 1 else f"{seeds}, {ours.targets} of {len(row.runs)} targets"
 
 
-def _closing(missing: Sequence[Cell], seeds: int) -> list[str]:
+def _closing(missing: Sequence[Cell], seeds: int) -> str:
     """The commands that make what is missing."""
     from bench.matrix.board import plural
     from bench.paper.published import RUNS
 
     if not missing:
-        return [f"Every run that can be made has a record of {plural('seed', seeds)}; the paper has {RUNS} (--seeds)."]
+        return f"Every run that can be made has a record of {plural('seed', seeds)}; the paper has {RUNS} (--seeds)."
     lines = "\n".join(f"    {cell.command}" for cell in missing)
     how = "The same command with --run makes all that is missing; one by one:"
-    return [f"No record yet of {plural('run', len(missing))}. {how}\n\n{lines}"]
+    return f"No record yet of {plural('run', len(missing))}. {how}\n\n{lines}"

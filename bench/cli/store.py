@@ -8,23 +8,19 @@ import typer
 
 from . import common, options
 
-app = typer.Typer(no_args_is_help=True, help="What finished stages left on disk: list, prune.")
+app = typer.Typer(no_args_is_help=True, help="List or delete what finished stages left on disk.")
 
 
 @app.command("list")
 def store_list(store: options.StoreRoot = None) -> None:
     """Every stage kept, its size, and when it was last used."""
-    from rich.table import Table
-
     kept = common.open_store(store)
     entries = kept.entries()
-    table = Table(show_edge=False, pad_edge=False)
-    for heading in ("stage", "key", "size", "seconds", "last used", "state"):
-        table.add_column(heading, justify="right" if heading in ("size", "seconds") else "left")
+    rows = []
     for e in entries:
         used = e.last_used.astimezone().strftime("%Y-%m-%d %H:%M")
-        table.add_row(e.stage, e.key[:12], size(e.bytes), f"{e.seconds:.0f}", used, "" if e.finished else "unfinished")
-    common.out.print(table)
+        rows.append((e.stage, e.key[:12], size(e.bytes), f"{e.seconds:.0f}", used, "" if e.finished else "unfinished"))
+    common.print_table(("stage", "key", "size", "seconds", "last used", "state"), rows, right=("size", "seconds"))
     common.say(f"{len(entries)} stages, {size(sum(e.bytes for e in entries))} in {kept.root}")
 
 

@@ -38,7 +38,7 @@ def study(
     devices: options.Devices = 1,
     accelerator: options.Accelerator = "auto",
 ) -> None:
-    """One of the paper's studies: its runs share what they can; a table (CSV, markdown) and a plot (SVG, PNG)."""
+    """Run one of the paper's studies, which gives a table (CSV, markdown) and a plot (SVG, PNG)."""
     from bench.paper.studies.study import find, studies
 
     if check:
@@ -81,23 +81,23 @@ def _make(runs: StudyRuns, jobs: int, output: Path) -> None:
     """Make the runs that are not in the store, then the files. A study that is stopped leaves the tables it has."""
     from bench.matrix.run import run_cells
     from bench.paper.studies.plot import draw
+    from bench.store import write_bytes
 
     common.warn_of_skipped(runs.dataset)
     _announce(runs)
+    files = {kind: output / f"{runs.study.name}-{runs.preset}.{kind}" for kind in ("md", "csv", "svg", "png")}
     failures: dict[Cell, str] = {}
     try:
         result = run_cells(runs.context, runs.cells, jobs=jobs, needed=runs.study.needed, console=common.out)
         failures = {cell: fault.message for cell, fault in result.failures.items()}
     finally:
-        table = _write_tables(runs, failures, output)
+        table = _write_tables(runs, failures, files)
     if table is None or (table["status"] != "").all():
         reason = "" if table is None else table["status"].iloc[0]
         raise BenchError(f"no run of study {runs.study.name!r} came to an end; {reason}")
     for kind, data in draw(runs.study, table).items():
-        _write(runs, output, kind, data)
-    common.say("")
-    for kind in ("md", "csv", "svg", "png"):
-        common.say(str(output / f"{runs.study.name}-{runs.preset}.{kind}"))
+        write_bytes(files[kind], data)
+    common.say("\n".join(["", *map(str, files.values())]))
 
 
 def _announce(runs: StudyRuns) -> None:
@@ -124,23 +124,18 @@ def _announce(runs: StudyRuns) -> None:
     common.say(f"Runs: {len(runs.cells)}. {how}")
 
 
-def _write_tables(runs: StudyRuns, failures: Mapping[Cell, str], output: Path) -> pd.DataFrame | None:
+def _write_tables(runs: StudyRuns, failures: Mapping[Cell, str], files: Mapping[str, Path]) -> pd.DataFrame | None:
     """Write and return what there is; None where no run has come to an end yet."""
     from bench.paper.studies.table import read_csv, to_markdown
+    from bench.store import write_bytes
 
     text = runs.to_csv(failures)
     if text.count("\n") < 2:
         return None
     table = read_csv(text)
-    _write(runs, output, "csv", text.encode())
-    _write(runs, output, "md", to_markdown(runs.study, table, len(runs.runs) - len(table)).encode())
+    write_bytes(files["csv"], text.encode())
+    write_bytes(files["md"], to_markdown(runs.study, table, len(runs.runs) - len(table)).encode())
     return table
-
-
-def _write(runs: StudyRuns, output: Path, kind: str, data: bytes) -> None:
-    from bench.store import write_bytes
-
-    write_bytes(output / f"{runs.study.name}-{runs.preset}.{kind}", data)
 
 
 def _check(name: str | None, preset: str, output: Path, given: list[str]) -> None:

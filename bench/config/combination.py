@@ -34,13 +34,14 @@ class Combination:
     @property
     def name(self) -> str:
         """Canonical: "poisoncam+icutmix", in whichever order it was requested; a change alone has its own name."""
+        return "+".join(part.name for part in self._parts)
+
+    @property
+    def _parts(self) -> list[Plugin]:
+        """Those that do something, the filter first; with no change the filter, even "none"."""
         if self.training_change is None:
-            return self.filter.name
-        return (
-            self.training_change.name
-            if self.filter.name == "none"
-            else f"{self.filter.name}+{self.training_change.name}"
-        )
+            return [self.filter]
+        return [*([self.filter] if self.filter.name != "none" else []), self.training_change]
 
     @property
     def control(self) -> bool:
@@ -50,13 +51,9 @@ class Combination:
     def identity(self) -> dict[str, Any]:
         """JSON-able: a single plugin's own identity, else one under each part's name."""
         reference = {"rival": identity(self.reference)} if self.reference else {}  # the key is part of stored results
-        if self.training_change is None:
-            return {**identity(self.filter), **reference}
-        if self.filter.name == "none":
-            alone: dict[str, Any] = identity(self.training_change)
-            return alone
-        parts = {part.name: identity(part) for part in (self.filter, self.training_change)}
-        return {"name": self.name, **parts, **reference}
+        if len(self._parts) == 1:
+            return {**identity(self._parts[0]), **reference}
+        return {"name": self.name, **{part.name: identity(part) for part in self._parts}, **reference}
 
 
 def combine(plugins: Plugins, text: str, presets: Mapping[str, Any], settings: Sequence[Setting]) -> Combination:
@@ -74,20 +71,14 @@ def combine(plugins: Plugins, text: str, presets: Mapping[str, Any], settings: S
             names = " and ".join(repr(part.name) for part in found)
             raise BenchError(f"--defense {text}: {names} are both {what}; a combination has one of each at most")
     chosen = filters[0] if filters else builder.make("none")
-    reference = _reference(builder, chosen)
+    reference = None
+    if isinstance(chosen, Control) and chosen.reference:
+        name = getattr(chosen, chosen.reference)
+        reference = builder.make(name)
+        if not isinstance(reference, Defense):
+            raise BenchError(f"{chosen.name}: {chosen.reference} is {name!r}, expected a defense that removes images")
     builder.check_all_used()
     return Combination(filter=chosen, training_change=changes[0] if changes else None, reference=reference)
-
-
-def _reference(builder: _Builder, control: Defense | Control) -> Defense | None:
-    """The defense that a control is measured against; None for one without, and for a defense."""
-    if not isinstance(control, Control) or not control.reference:
-        return None
-    name = getattr(control, control.reference)
-    found = builder.make(name)
-    if not isinstance(found, Defense):
-        raise BenchError(f"{control.name}: {control.reference} is {name!r}, expected a defense that removes images")
-    return found
 
 
 def own_keys(name: str, keys: list[str]) -> list[str]:
@@ -122,13 +113,10 @@ class _Builder:
         self._known[name] = [option.name for option in options(cls)]
         values = dict(self._presets.get(name, {}))
         for keys, value in self._settings:
-            self._set(name, values, keys, value)
+            own = own_keys(name, keys)
+            if own[0] in self._known[name]:
+                assign(values, own, value)
         return self._plugins.make("defense", name, values)
-
-    def _set(self, name: str, values: dict[str, Any], keys: list[str], value: Any) -> None:
-        own = own_keys(name, keys)
-        if own[0] in self._known[name]:
-            assign(values, own, value)
 
     def check_all_used(self) -> None:
         """Raises BenchError for the first setting that no part knows."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -75,37 +75,28 @@ class ArrayDataset(DatasetPlugin):
             (name, part.ids, image_digests(part.images, part.labels))
             for name, part in zip(("train", "val"), parts, strict=True)
         ]
+        sized = [
+            part if part.images.size == self.size else replace(part, images=Resized(part.images, self.size))
+            for part in parts
+        ]
         return Dataset(
             name=self.name,
             classes=classes,
-            train=_sized(parts[0], self.size),
-            val=_sized(parts[1], self.size),
+            train=sized[0],
+            val=sized[1],
             fingerprint=fingerprint(classes, digests, of="pixels", size=self.size),
         )
 
 
 def _pick(arrays: SplitArrays, most: int | None, split: str, classes: tuple[str, ...]) -> Split:
     """The first `most` images of each class, in the order of the set; an id is the place in the whole set."""
-    labels, images = arrays.labels, ArrayImages(arrays.pixels)
-    if most is None:
-        return Split(images=images, labels=labels, ids=_ids(split, range(len(labels))))
-    counts = np.bincount(labels, minlength=len(classes))
-    if most > counts.min():
-        option = "per_class" if split == "train" else "val_per_class"
-        raise BenchError(f"dataset.{option} is {most}, but {classes[counts.argmin()]!r} has {counts.min()} images.")
-    rows = _first(labels, most)
-    return Split(images=Subset(images, rows), labels=labels[rows], ids=_ids(split, rows.tolist()))
-
-
-def _ids(split: str, rows: range | list[int]) -> list[str]:
-    return [f"{split}/{row:05d}" for row in rows]
-
-
-def _first(labels: NDArray[np.int64], most: int) -> NDArray[np.int64]:
-    """Indices, increasing, of the first `most` of each label."""
-    return np.sort(np.concatenate([np.flatnonzero(labels == label)[:most] for label in np.unique(labels)]))
-
-
-def _sized(split: Split, size: int) -> Split:
-    images: Images = split.images if split.images.size == size else Resized(split.images, size)
-    return Split(images=images, labels=split.labels, ids=split.ids)
+    labels, rows = arrays.labels, np.arange(len(arrays.labels))
+    images: Images = ArrayImages(arrays.pixels)
+    if most is not None:
+        counts = np.bincount(labels, minlength=len(classes))
+        if most > counts.min():
+            option = "per_class" if split == "train" else "val_per_class"
+            raise BenchError(f"dataset.{option} is {most}, but {classes[counts.argmin()]!r} has {counts.min()} images.")
+        rows = np.sort(np.concatenate([np.flatnonzero(labels == label)[:most] for label in np.unique(labels)]))
+        images = Subset(images, rows)
+    return Split(images=images, labels=labels[rows], ids=[f"{split}/{row:05d}" for row in rows.tolist()])

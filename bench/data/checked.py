@@ -112,9 +112,6 @@ def _load(file: Path) -> dict[str, list[Any]]:
     """The entries of a ledger; none where it is not there, is broken, or was made by another decoder."""
     try:
         content = json.loads(file.read_bytes())
-    except (OSError, ValueError):
+        return {name: entry for name, entry in content["files"].items() if content["law"] == _law() and len(entry) == 5}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return {}
-    if not isinstance(content, dict) or content.get("law") != _law():
-        return {}
-    files = content.get("files")
-    return {k: v for k, v in files.items() if len(v) == 5} if isinstance(files, dict) else {}

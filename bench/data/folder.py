@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -16,14 +16,11 @@ from .checked import Ledger
 from .decode import LAW
 from .fingerprint import fingerprint
 from .images import CacheMode, Decoded, FileImages, keep_in_memory
-from .layout import Layout, Listing, read_layout, split_by_ratio
+from .layout import Listing, read_layout, split_by_ratio
 from .names import Names
 
 CHUNK = 512
-"""Files checked between two reports of progress."""
-
-Progress = Callable[[str, int, int], None]
-"""progress(what, done, total), as a defense's view has it."""
+"""Files checked at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,21 +56,24 @@ class FileDataset(DatasetPlugin):
         """The options but `cache`, which changes no pixel. The files' content is in `Dataset.fingerprint`."""
         return {option: value for option, value in super().identity().items() if option != "cache"}
 
-    def read_files(
-        self, root: Path, listings: tuple[Listing, Listing], progress: Progress | None, titles: Mapping[str, str]
-    ) -> Dataset:
+    def read_files(self, root: Path, listings: tuple[Listing, Listing], titles: Mapping[str, str]) -> Dataset:
         """The dataset of the files listed for training and validation; `titles` names classes otherwise than their
         folders."""
         classes = tuple(titles.get(each, each) for each in listings[0])
-        caps = (self.max_per_class, self.max_val_per_class)
-        total = sum(_most(ids, cap) for part, cap in zip(listings, caps, strict=True) for ids in part.values())
-        count = _Count(total, progress)
-        train, val = (_check(root, part, cap, count) for part, cap in zip(listings, caps, strict=True))
+        train = _check(root, listings[0], self.max_per_class)
+        val = _check(root, listings[1], self.max_val_per_class)
         faults = {**train.faults, **val.faults}
         if faults and self.on_bad == "refuse":
-            raise BenchError(_refusal(root, faults))
+            raise BenchError(
+                f"{len(faults)} of the images below {root} cannot be read:\n  {_some(faults, 10)}\n"
+                "Repair or remove them, or leave them out with --set dataset.on_bad=skip."
+            )
         for split, part in (("training", train), ("validation", val)):
-            _none_empty(split, part, classes)
+            for label in sorted(set(range(len(classes))) - set(part.labels))[:1]:
+                raise BenchError(
+                    f"The class {classes[label]!r} has no readable {split} image. Repair its files or leave the class "
+                    f"out:\n  {_some(part.faults, 3)}"
+                )
         keep = keep_in_memory(self.cache, len(train.ids) + len(val.ids), self.size)
         parts = [("train", train.ids, train.digests), ("val", val.ids, val.digests)]
         return Dataset(
@@ -110,12 +110,21 @@ class Folder(FileDataset):
         super().__post_init__()
         _require(0 < self.val_ratio < 1, f"dataset.val_ratio is {self.val_ratio}, expected a share in (0, 1).")
 
-    def load(self, progress: Progress | None = None) -> Dataset:
-        """The dataset, its images unread; `progress` is called with how many files are checked. Raises BenchError."""
-        root = _root(self.root)
-        train, val = list_files(root, self.train_dir, self.val_dir, self.classes)
+    def load(self) -> Dataset:
+        """The dataset, its images unread. Raises BenchError."""
+        root = Path(self.root).expanduser()
+        _require(
+            bool(self.root),
+            "The dataset 'folder' needs a directory: --set dataset.root=DIR, with one folder per class.",
+        )
+        _require(
+            root.is_dir(),
+            f"dataset.root is {self.root!r}, which is {'no directory' if root.exists() else 'not there'}. Expected "
+            "one folder of images per class: DIR/train/CLASS/*.jpg and DIR/val/CLASS/*.jpg, or DIR/CLASS/*.jpg.",
+        )
+        train, val = read_layout(root, self.train_dir, self.val_dir, self.classes)
         listings = split_by_ratio(train, self.val_ratio, self.split_seed) if val is None else (train, val)
-        return self.read_files(root, listings, progress, {})
+        return self.read_files(root, listings, {})
 
 
 @dataclass(frozen=True)
@@ -128,99 +137,35 @@ class _Kept:
     faults: dict[str, str] = field(default_factory=dict)
 
 
-class _Count:
-    """Reports files checked of `total`, at every chunk."""
-
-    def __init__(self, total: int, progress: Progress | None) -> None:
-        self._done, self._total, self._progress = 0, total, progress
-
-    def __call__(self, files: int) -> None:
-        # With a cap, broken files let more than `total` be looked at.
-        self._done = min(self._done + files, self._total)
-        if self._progress:
-            self._progress("checking images", self._done, self._total)
-
-
 def _require(holds: bool, message: str) -> None:
     if not holds:
         raise BenchError(message)
 
 
-def _root(given: str) -> Path:
-    _require(
-        bool(given),
-        "The dataset 'folder' needs a directory: --set dataset.root=DIR, with one folder per class.",
-    )
-    root = Path(given).expanduser()
-    _require(
-        root.is_dir(),
-        f"dataset.root is {given!r}, which is {'no directory' if root.exists() else 'not there'}. Expected "
-        "one folder of images per class: DIR/train/CLASS/*.jpg and DIR/val/CLASS/*.jpg, or DIR/CLASS/*.jpg.",
-    )
-    return root
-
-
-def list_files(root: Path, train_dir: str, val_dir: str, classes: Sequence[str]) -> Layout:
-    """See `read_layout`. Raises BenchError where a folder cannot be listed."""
-    try:
-        return read_layout(root, train_dir, val_dir, classes)
-    except OSError as error:
-        raise BenchError(f"Cannot list {error.filename or root}: {error.strerror}.") from None
-
-
-def _most(ids: Sequence[str], cap: int | None) -> int:
-    return len(ids) if cap is None else min(cap, len(ids))
-
-
-def _check(root: Path, listing: Listing, cap: int | None, count: _Count) -> _Kept:
-    """The first `cap` sound images of each class."""
+def _check(root: Path, listing: Listing, cap: int | None) -> _Kept:
+    """The first `cap` sound images of each class; why the others before them cannot be read."""
     kept = _Kept()
     for label, (name, ids) in enumerate(listing.items()):
+        left, start = len(ids) if cap is None else cap, 0
         with Ledger(root, name) as ledger:
-            found = _check_class(ledger, ids, _most(ids, cap), kept.faults, count)
-        kept.ids.extend(found)
-        kept.digests.extend(found.values())
-        kept.labels.extend([label] * len(found))
+            while left > 0 and start < len(ids):
+                chunk = ids[start : start + min(CHUNK, left)]
+                start += len(chunk)
+                for image_id, result in zip(chunk, ledger.check(chunk), strict=True):
+                    if result.fault:
+                        kept.faults[image_id] = result.fault
+                        continue
+                    left -= 1
+                    kept.ids.append(image_id)
+                    kept.labels.append(label)
+                    kept.digests.append(bytes.fromhex(result.digest))
     return kept
 
 
-def _check_class(
-    ledger: Ledger, ids: Sequence[str], most: int, faults: dict[str, str], count: _Count
-) -> dict[str, bytes]:
-    """Id -> SHA-256 of the first `most` images that can be read; why the others cannot goes into `faults`."""
-    found: dict[str, bytes] = {}
-    start = 0
-    while len(found) < most and start < len(ids):
-        chunk = ids[start : start + min(CHUNK, most - len(found))]
-        for image_id, result in zip(chunk, ledger.check(chunk), strict=True):
-            if result.fault:
-                faults[image_id] = result.fault
-            else:
-                found[image_id] = bytes.fromhex(result.digest)
-        start += len(chunk)
-        count(len(chunk))
-    return found
-
-
-def _refusal(root: Path, faults: dict[str, str]) -> str:
-    named = "".join(f"\n  {image_id}: {fault}" for image_id, fault in list(faults.items())[:10])
-    more = f"\n  and {len(faults) - 10} more" if len(faults) > 10 else ""
-    many = "1 image" if len(faults) == 1 else f"{len(faults)} images"
-    return (
-        f"{many} below {root} cannot be read:{named}{more}\n"
-        "Repair or remove them, or leave them out with --set dataset.on_bad=skip."
-    )
-
-
-def _none_empty(split: str, part: _Kept, classes: tuple[str, ...]) -> None:
-    present = set(part.labels)
-    for label, name in enumerate(classes):
-        if label not in present:
-            raise BenchError(
-                f"The class {name!r} has no readable {split} image ({len(part.faults)} cannot be read, "
-                f"{'; '.join(f'{image_id}: {fault}' for image_id, fault in list(part.faults.items())[:3])}). "
-                "Repair its files or leave the class out."
-            )
+def _some(faults: Mapping[str, str], most: int) -> str:
+    """The first of them, one a line, and how many more there are."""
+    named = [f"{image_id}: {fault}" for image_id, fault in faults.items()]
+    return "\n  ".join([*named[:most], *([f"and {len(named) - most} more"] if len(named) > most else [])])
 
 
 def _split(root: Path, kept: _Kept, size: int, keep: bool) -> Split:

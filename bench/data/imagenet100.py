@@ -14,7 +14,8 @@ from bench.api import Dataset
 from bench.errors import BenchError
 
 from .decode import SUFFIXES
-from .folder import FileDataset, Progress, list_files
+from .folder import FileDataset
+from .layout import read_layout
 
 TARGETS = {
     "n02106550": "rottweiler",
@@ -61,14 +62,14 @@ class ImageNet100(FileDataset):
         digest = list_digest(read_list(self.class_list)) if path.is_file() else None
         return {**super().identity(), "class_list": path.name, "class_list_sha256": digest}
 
-    def load(self, progress: Progress | None = None) -> Dataset:
-        """The dataset, its images unread; `progress` is called with how many files are checked. Raises BenchError."""
+    def load(self) -> Dataset:
+        """The dataset, its images unread. Raises BenchError."""
         named = read_list(self.class_list)
         root = Path(self.root).expanduser()
         for split in ("train", "val"):
             _check_split(root / split, sorted(named), self.class_list)
-        train, val = list_files(root, "train", "val", tuple(named))
-        return self.read_files(root, (train, val or {}), progress, titles(named))
+        train, val = read_layout(root, "train", "val", tuple(named))
+        return self.read_files(root, (train, val or {}), titles(named))
 
 
 def read_list(file: str) -> dict[str, str]:
@@ -87,25 +88,21 @@ def read_list(file: str) -> dict[str, str]:
     named: dict[str, str] = {}
     for number, line in enumerate(lines, 1):
         text = line.partition("#")[0].strip()
-        if text:
-            synset, name = _entry(text, f"{file}, line {number}")
-            if synset in named:
-                raise BenchError(f"imagenet100: {file}, line {number}: {synset} stands there twice. Remove one.")
-            named[synset] = name
+        if not text:
+            continue
+        found = _LINE.fullmatch(text)
+        if found is None:
+            raise BenchError(
+                f"imagenet100: {file}, line {number} is {text!r}, expected a synset (n and eight digits), then "
+                "optionally names, as 'n02123045 tabby, tabby cat'."
+            )
+        synset, names = found.groups(default="")
+        if synset in named:
+            raise BenchError(f"imagenet100: {file}, line {number}: {synset} stands there twice. Remove one.")
+        named[synset] = names.partition(",")[0].strip().replace("_", " ")
     if len(named) < 2:
         raise BenchError(f"imagenet100: {file} names {len(named)} classes, expected two or more, one synset a line.")
     return named
-
-
-def _entry(text: str, place: str) -> tuple[str, str]:
-    found = _LINE.fullmatch(text)
-    if found is None:
-        raise BenchError(
-            f"imagenet100: {place} is {text!r}, expected a synset (n and eight digits), then optionally names, "
-            "as 'n02123045 tabby, tabby cat'."
-        )
-    names = found[2] or ""
-    return found[1], names.partition(",")[0].strip().replace("_", " ")
 
 
 def titles(named: dict[str, str]) -> dict[str, str]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -126,14 +127,18 @@ class FileImages(Images):
             ) from None
 
 
-class Resized(Images):
-    """`base` at another size, bicubic with antialiasing, when it is read."""
+class Derived(Images):
+    """Images made of the images of `base`, one of each."""
 
-    def __init__(self, base: Images, size: int) -> None:
-        self.size, self._base = size, base
+    def __init__(self, base: Images, size: int | None = None) -> None:
+        self.size, self._base = size or base.size, base
 
     def __len__(self) -> int:
         return len(self._base)
+
+
+class Resized(Derived):
+    """`base` at another size, bicubic with antialiasing, when it is read."""
 
     def batch(self, indices: Indices) -> Tensor:
         import torch
@@ -148,19 +153,16 @@ class Resized(Images):
         return torch.from_numpy(out)
 
 
-class Decoded(Images):
+class Decoded(Derived):
     """`base`, each image read from it once and then kept: N x 3 x S x S bytes when all have been requested.
 
     Several threads may read at once: at worst an image is decoded twice, to the same bytes.
     """
 
     def __init__(self, base: Images) -> None:
-        self.size, self._base = base.size, base
+        super().__init__(base)
         self._kept = np.empty((len(base), 3, base.size, base.size), np.uint8)
         self._known = np.zeros(len(base), np.bool_)
-
-    def __len__(self) -> int:
-        return len(self._base)
 
     def batch(self, indices: Indices) -> Tensor:
         import torch
@@ -173,7 +175,7 @@ class Decoded(Images):
         return torch.from_numpy(self._kept[rows])
 
 
-class PoisonedImages(Images):
+class PoisonedImages(Derived):
     """`base` with an attack's pixels, which `apply` puts on the poisoned images of a batch when it is read.
 
     Nothing but the rows of truth is held: a set of any size is poisoned in no memory. Raises BenchError where
@@ -181,16 +183,14 @@ class PoisonedImages(Images):
     """
 
     def __init__(self, base: Images, poisons: Sequence[Poison], apply: Apply) -> None:
-        self.size, self._base, self._apply = base.size, base, apply
+        super().__init__(base)
+        self._apply = apply
         self._poisons = {poison.index: poison for poison in poisons}
         if len(self._poisons) != len(poisons):
             raise BenchError("The attack poisons an image twice: every index may be named once.")
         wrong = [index for index in self._poisons if not 0 <= index < len(base)]
         if wrong:
             raise BenchError(f"The attack poisons image {wrong[0]} of {len(base)}: indices start at 0.")
-
-    def __len__(self) -> int:
-        return len(self._base)
 
     def batch(self, indices: Indices) -> Tensor:
         import torch
@@ -200,17 +200,15 @@ class PoisonedImages(Images):
         poisoned = [(row, poison) for row, poison in found if poison is not None]
         if poisoned:
             rows = torch.tensor([row for row, _ in poisoned])
-            images[rows] = self._changed(images[rows], [poison for _, poison in poisoned])
+            before = images[rows]
+            result = self._apply(before, [poison for _, poison in poisoned])
+            if result.shape != before.shape or result.dtype != before.dtype:
+                raise BenchError(
+                    f"The attack's apply() returned {result.dtype} {tuple(result.shape)}, "
+                    f"expected {before.dtype} {tuple(before.shape)}."
+                )
+            images[rows] = result
         return images
-
-    def _changed(self, images: Tensor, poisons: Sequence[Poison]) -> Tensor:
-        result = self._apply(images, poisons)
-        if result.shape != images.shape or result.dtype != images.dtype:
-            raise BenchError(
-                f"The attack's apply() returned {result.dtype} {tuple(result.shape)}, "
-                f"expected {images.dtype} {tuple(images.shape)}."
-            )
-        return result
 
 
 class Subset(Images):
@@ -229,17 +227,8 @@ class Subset(Images):
 
 def in_threads(work: Callable[[slice], None], count: int) -> None:
     """`work` on every slice of range(count), one slice a thread; the first exception is raised here."""
-    parts = list(_slices(count, workers()))
-    if len(parts) < 2:
-        for part in parts:
-            work(part)
-        return
+    step = max(1, -(-count // workers()))
+    parts = [slice(start, min(start + step, count)) for start in range(0, count, step)]
     # Not one pool for all: its threads would not survive fork(), and making some takes under a millisecond.
-    with ThreadPoolExecutor(len(parts)) as pool:
-        list(pool.map(work, parts))
-
-
-def _slices(count: int, parts: int) -> Iterator[slice]:
-    step = max(1, -(-count // parts))
-    for start in range(0, count, step):
-        yield slice(start, min(start + step, count))
+    with ThreadPoolExecutor(len(parts)) if len(parts) > 1 else nullcontext() as pool:
+        list((pool.map if pool else map)(work, parts))

@@ -42,28 +42,22 @@ def _wave(u: Field) -> Field:
     return folded
 
 
-def _cell_radius(u: Field, v: Field) -> Field:
-    """Distance from the middle of the unit cell."""
-    radius: Field = np.sqrt((u - np.floor(u) - 0.5) ** 2 + (v - np.floor(v) - 0.5) ** 2)
-    return radius
-
-
-def _crosses(u: Field, v: Field) -> Mask:
-    du, dv = np.abs(u - np.floor(u) - 0.5), np.abs(v - np.floor(v) - 0.5)
-    arms: Mask = (np.minimum(du, dv) < 0.14) & (np.maximum(du, dv) < 0.42)
-    return arms
+def _off(u: Field) -> Field:
+    """Distance from the middle of the unit cell, in [0, 0.5]."""
+    distance: Field = np.abs(u - np.floor(u) - 0.5)
+    return distance
 
 
 TEXTURES: dict[str, Callable[[Field, Field], Mask]] = {
     "stripes": lambda u, v: _wave(u) > 0.5,
     "rings": lambda u, v: _wave(np.sqrt(u * u + v * v)) > 0.5,
     "quarters": lambda u, v: (u > 0) ^ (v > 0),
-    "dots": lambda u, v: _cell_radius(u, v) < 0.32,
+    "dots": lambda u, v: np.sqrt(_off(u) ** 2 + _off(v) ** 2) < 0.32,
     "grid": lambda u, v: (_wave(u) > 0.66) | (_wave(v) > 0.66),
     "zigzag": lambda u, v: _wave(u + 0.9 * _wave(v * 0.8)) > 0.5,
     "core": lambda u, v: u * u + v * v < 0.6,
     "bands": lambda u, v: _wave(u * 0.45) > 0.5,
-    "crosses": _crosses,
+    "crosses": lambda u, v: (np.minimum(_off(u), _off(v)) < 0.14) & (np.maximum(_off(u), _off(v)) < 0.42),
     "halves": lambda u, v: u > 0,
 }
 """Where each texture is light, by the object's own coordinates (in texture periods)."""
@@ -99,28 +93,17 @@ def _direction(rng: Rng) -> tuple[float, float]:
     return sign * (1.0 - t * t) / (1.0 + t * t), sign * 2.0 * t / (1.0 + t * t)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """How scenes look; shares are of the image's width."""
-
-    size: int
-    classes: int
-    object_size: tuple[float, float]
-    period: float
-    hue_jitter: float
-
-
-def render(recipe: Recipe, label: int, rng: Rng) -> NDArray[np.uint8]:
-    """One image: uint8 (3, size, size) of class `label`, drawn from `rng` alone."""
-    s = recipe.size
+def render(scenes: Scenes, label: int, rng: Rng) -> NDArray[np.uint8]:
+    """One image: uint8 (3, size, size) of class `label`, drawn from `rng` and the options."""
+    s = scenes.size
     axis = (np.arange(s) + 0.5) / s
     y, x = axis[:, None] + 0.0 * axis[None, :], axis[None, :] + 0.0 * axis[:, None]
     canvas = _background(s, rng)
     texture = tuple(TEXTURES.values())[label % len(TEXTURES)]
-    inside, u, v = _object(x, y, recipe, rng)
+    inside, u, v = _object(x, y, scenes, rng)
     pattern: Field = texture(u, v) * 1.0
-    jitter = recipe.hue_jitter * (2.0 * rng.random() - 1.0)
-    *pair, hues = hue_pair(label, recipe.classes)
+    jitter = scenes.hue_jitter * (2.0 * rng.random() - 1.0)
+    *pair, hues = hue_pair(label, scenes.classes)
     first, second = ((hue + jitter) / hues % 1.0 for hue in pair)
     light = _rgb(first, 0.6 + 0.1 * rng.random(), 0.2 + 0.1 * rng.random())
     dark = _rgb(second, 0.35 + 0.1 * rng.random(), 0.2 + 0.1 * rng.random())
@@ -137,9 +120,9 @@ def _background(s: int, rng: Rng) -> Field:
     return np.repeat(grey[None], 3, axis=0)
 
 
-def _object(x: Field, y: Field, recipe: Recipe, rng: Rng) -> tuple[Field, Field, Field]:
+def _object(x: Field, y: Field, scenes: Scenes, rng: Rng) -> tuple[Field, Field, Field]:
     """The object's mask (s, s) in {0, 1} and its own coordinates (u, v) in texture periods."""
-    low, high = recipe.object_size
+    low, high = scenes.object_size
     width = low + (high - low) * rng.random()
     aspect = 0.8 + 0.4 * rng.random()
     room = max(0.0, 1.0 - 0.8 * width)
@@ -150,15 +133,15 @@ def _object(x: Field, y: Field, recipe: Recipe, rng: Rng) -> tuple[Field, Field,
     round_ = p * p + q * q < 1.0
     square = np.maximum(np.abs(p), np.abs(q)) < 0.87
     inside = (round_ if rng.random() < 0.5 else square) * 1.0
-    zoom = recipe.period * (0.85 + 0.3 * rng.random())
+    zoom = scenes.period * (0.85 + 0.3 * rng.random())
     return inside, a / zoom, b / zoom
 
 
 class SceneImages(Images):
     """Scenes of one split, drawn when they are requested."""
 
-    def __init__(self, recipe: Recipe, count: int, seeds: Seeds) -> None:
-        self.size, self._recipe, self._count, self._seeds = recipe.size, recipe, count, seeds
+    def __init__(self, scenes: Scenes, count: int, seeds: Seeds) -> None:
+        self.size, self._scenes, self._count, self._seeds = scenes.size, scenes, count, seeds
 
     def __len__(self) -> int:
         return self._count
@@ -169,7 +152,7 @@ class SceneImages(Images):
         rows = rows_of(indices, self._count)
         out = np.empty((len(rows), 3, self.size, self.size), np.uint8)
         for row, index in enumerate(rows.tolist()):
-            out[row] = render(self._recipe, index % self._recipe.classes, self._seeds.child(index).numpy())
+            out[row] = render(self._scenes, index % self._scenes.classes, self._seeds.child(index).numpy())
         return torch.from_numpy(out)
 
 
@@ -193,12 +176,9 @@ class Scenes(DatasetPlugin):
     )
 
     def __post_init__(self) -> None:
-        if self.size < 8:
-            raise BenchError(f"dataset.size must be 8 px or more, got {self.size}")
-        if self.classes < 2:
-            raise BenchError(f"dataset.classes must be 2 or more, got {self.classes}")
-        if min(self.train_per_class, self.val_per_class) < 1:
-            raise BenchError("dataset.train_per_class and dataset.val_per_class must be 1 or more")
+        for name, least in (("size", 8), ("classes", 2), ("train_per_class", 1), ("val_per_class", 1)):
+            if getattr(self, name) < least:
+                raise BenchError(f"dataset.{name} must be {least} or more, got {getattr(self, name)}")
         if not 0 < self.object_size[0] <= self.object_size[1] <= 1 or not self.period > 0:
             raise BenchError("dataset.object_size must be two shares, 0 < low <= high <= 1, and dataset.period above 0")
         if len(self.names) > self.classes or len(set(self.class_names)) < self.classes:
@@ -206,17 +186,19 @@ class Scenes(DatasetPlugin):
 
     def load(self) -> Dataset:
         """The scenes, drawn when they are requested; up to KEPT images (KEPT_BYTES) of a split are then kept."""
-        train, val = self.split("train", self.train_per_class), self.split("val", self.val_per_class)
+        splits = {name: self.split(name, getattr(self, f"{name}_per_class")) for name in ("train", "val")}
 
         def compute() -> str:
-            digests = []
-            for name, split in (("train", train), ("val", val)):
-                some = Subset(split.images, range(min(KEPT, len(split))))
-                digests.append((name, split.ids[:KEPT], image_digests(some, split.labels)))
-            return fingerprint(self.class_names, digests, counts=[len(train), len(val)])
+            some = {name: Subset(split.images, range(min(KEPT, len(split)))) for name, split in splits.items()}
+            digests = [
+                (name, split.ids[:KEPT], image_digests(some[name], split.labels)) for name, split in splits.items()
+            ]
+            return fingerprint(self.class_names, digests, counts=[len(split) for split in splits.values()])
 
         found = remembered({**self.identity(), "kept": KEPT}, __file__, compute)
-        return Dataset(name=self.name, classes=self.class_names, train=train, val=val, fingerprint=found)
+        return Dataset(
+            name=self.name, classes=self.class_names, fingerprint=found, train=splits["train"], val=splits["val"]
+        )
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -228,15 +210,8 @@ class Scenes(DatasetPlugin):
 
     def split(self, name: str, per_class: int) -> Split:
         """One split, of which nothing is drawn yet: "train", "val", or more of them by other names."""
-        recipe = Recipe(
-            size=self.size,
-            classes=self.classes,
-            object_size=self.object_size,
-            period=self.period,
-            hue_jitter=self.hue_jitter,
-        )
         count = per_class * self.classes
-        images: Images = SceneImages(recipe, count, Seeds(self.seed).child("scenes", name))
+        images: Images = SceneImages(self, count, Seeds(self.seed).child("scenes", name))
         if count <= KEPT and count * 3 * self.size**2 <= KEPT_BYTES:
             images = Decoded(images)
         labels = np.arange(count, dtype=np.int64) % self.classes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from .escaping import csv_cell
 from .rows import FOUND, GAP, PLACED, RATES, SECONDS, Group
@@ -56,11 +56,8 @@ def _facts(line: BoardLine) -> dict[str, str]:
 
 
 def _numbers(line: BoardLine, metrics: Sequence[str]) -> dict[str, str]:
-    return {name: _number(line.mean, name) for name in metrics} | {
-        f"{name} sd": _number(line.spread, name) for name in metrics
-    }
-
-
-def _number(values: Mapping[str, float], name: str) -> str:
-    value = values.get(name, math.nan)
-    return "" if math.isnan(value) else repr(float(value))
+    found: dict[str, str] = {}
+    for name in metrics:
+        pair = zip((name, f"{name} sd"), line.number(name), strict=True)
+        found |= {column: "" if math.isnan(value) else repr(float(value)) for column, value in pair}
+    return found

@@ -68,18 +68,8 @@ def _table(
     key: tuple[str, ...], lines: Mapping[str, Mapping[str, float]], tables: list[str], source: str
 ) -> Leaderboard:
     attack, dataset, setting, paper, note = key
-    found = [
-        BoardLine(
-            defense=defense,
-            settings="",
-            status=REPORTED,
-            control=False,
-            results=(SeedResult(None, source),),
-            mean=values,
-            spread={},
-        )
-        for defense, values in lines.items()
-    ]
+    results = (SeedResult(None, source),)
+    found = [BoardLine(defense=name, status=REPORTED, results=results, mean=values) for name, values in lines.items()]
     return Leaderboard(
         title=f"{attack} on {dataset}, {setting}, as the {paper} reports it",
         note=f"{' and '.join(tables)}, {note}. {_APART}",

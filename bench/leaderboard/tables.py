@@ -35,12 +35,12 @@ class BoardLine:
     """
 
     defense: str
-    settings: str
+    settings: str = ""
     status: str
-    control: bool
+    control: bool = False
     results: tuple[SeedResult, ...]
     mean: Mapping[str, float]
-    spread: Mapping[str, float]
+    spread: Mapping[str, float] = field(default_factory=dict)
     by_seed: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
     stages: Mapping[str, float] = field(default_factory=dict)
 
@@ -57,7 +57,16 @@ class BoardLine:
 
     def cell(self, name: str) -> str:
         """The mean of `name`, with its spread where there are several seeds."""
-        return _cell(name, self.mean.get(name, math.nan), self.spread.get(name, math.nan))
+        mean, spread = self.number(name)
+        if math.isnan(mean):
+            return UNDEFINED
+        single = math.isnan(spread)
+        digits = 0 if name == SECONDS or (name == "removed" and single) else 1
+        return f"{mean:.{digits}f}" + ("" if single else f" ± {spread:.{digits}f}")
+
+    def number(self, name: str) -> tuple[float, float]:
+        """Mean and spread of `name`, NaN where undefined."""
+        return self.mean.get(name, math.nan), self.spread.get(name, math.nan)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,20 +206,6 @@ def _common_k(part: Sequence[RunRow]) -> int:
     """The largest k up to K for which every locating row has numbers; K where none locates."""
     found = [{int(name.partition(".")[0]) for name in row.values if name.endswith(".accuracy")} for row in part]
     return max((k for k in set.intersection(*filter(None, found)) if k <= K), default=K) if any(found) else K
-
-
-def _cell(column: str, mean: float, spread: float) -> str:
-    single = math.isnan(spread)
-    if math.isnan(mean):
-        return UNDEFINED
-    digits = digits_of(column, single)
-    text = f"{mean:.{digits}f}"
-    return text if single else f"{text} ± {spread:.{digits}f}"
-
-
-def digits_of(column: str, single: bool) -> int:
-    """Digits behind the point of a column's number. single: one value, not a mean over several."""
-    return 0 if column == SECONDS or (column == "removed" and single) else 1
 
 
 def filled(lines: Sequence[BoardLine], columns: Mapping[str, str]) -> dict[str, str]:

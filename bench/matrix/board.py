@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
-from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
 
 from bench.estimate.estimate import duration
 from bench.pipeline.events import Notify, bars
@@ -14,9 +16,6 @@ from .cell import Cell
 from .forecast import Forecast
 from .graph import TRIES, Fault, Graph, Node
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
 log = logging.getLogger(__name__)
 
 
@@ -24,8 +23,6 @@ class Board:
     """A line for each stage made, with the time left; in a terminal also bars of what runs now."""
 
     def __init__(self, graph: Graph, forecast: Forecast, slots: int, console: Console | None, notify: Notify) -> None:
-        from rich.console import Console
-
         self._graph, self._forecast, self._slots, self._notify = graph, forecast, slots, notify
         self._console = console or Console(quiet=True)
         self._began: dict[Node, float] = {}
@@ -39,9 +36,7 @@ class Board:
         self._progress.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._progress.stop()
 
     def started(self, node: Node) -> None:
@@ -72,8 +67,6 @@ class Board:
 
     def lost(self, node: Node) -> None:
         """A stage's worker died; the stage will be begun again."""
-        from rich.markup import escape
-
         self._progress.remove_task(self._tasks.pop(node))
         remark = f"(its worker was lost; try {node.tries + 1} of {TRIES})"
         self.say(f"  [yellow]again[/] {escape(node.stage.title)} [dim]{remark}[/]")
@@ -90,8 +83,6 @@ class Board:
 
     def failures(self) -> None:
         """Each reason once, with the cells that it stopped and a command that shows it."""
-        from rich.markup import escape
-
         stopped: dict[str, list[Cell]] = {}
         for cell, fault in self._graph.failures.items():
             stopped.setdefault(fault.message, []).append(cell)
@@ -104,8 +95,6 @@ class Board:
         self._console.print(text, highlight=False, soft_wrap=True)
 
     def _line(self, node: Node, how: str, remark: str) -> None:
-        from rich.markup import escape
-
         self._progress.remove_task(self._tasks.pop(node))
         self._began.pop(node)
         rest = len(self._graph.to_do())

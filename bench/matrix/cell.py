@@ -5,16 +5,13 @@ from __future__ import annotations
 import dataclasses
 import shlex
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from bench.api import Dataset
 from bench.config.config import Config, load_config
 from bench.pipeline.pipeline import Pipeline
 from bench.pipeline.stage import Machine
+from bench.plugins.manager import Plugins
 from bench.store import Store, canonical
-
-if TYPE_CHECKING:
-    from bench.plugins.manager import Plugins
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,17 +54,9 @@ class RunContext:
 
     def __init__(self, store: Store, machine: Machine, plugins: Plugins | None = None) -> None:
         self.store, self.machine = store, machine
+        self.plugins = plugins or Plugins.load()
         self.datasets: dict[str, Dataset] = {}
-        self._plugins = plugins
         self._pipelines: dict[Cell, Pipeline] = {}
-
-    @property
-    def plugins(self) -> Plugins:
-        """All plugins."""
-        from bench.plugins.manager import Plugins
-
-        self._plugins = self._plugins or Plugins.load()
-        return self._plugins
 
     def config(self, cell: Cell) -> Config:
         """The cell's checked configuration. Raises BenchError."""

@@ -6,16 +6,17 @@ import contextlib
 import logging
 import math
 import os
-import threading
-import time
+import re
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
 from bench.errors import BenchError, nearest
+from bench.parallel.nodes import settled
 from bench.pipeline.stage import VERSIONS, Machine
 from bench.store import write_bytes, writing
 
@@ -24,7 +25,7 @@ from .graph import Fault, Job, Node
 
 Resources = dict[str, float]
 """What a stage takes or a machine has, by Ray's names: {"CPU": 4, "GPU": 0.5}. Half a GPU: two share one."""
-_OPTIONS = {"cpus": "CPU", "gpus": "GPU"}
+_CHANGE = re.compile(r"\w+\.(cpu|gpu)s=(\d+(?:\.0*)?|0?\.\d+)")
 _LIGHT = ("poison", "control", "import")  # no work for an accelerator
 _PAUSE = 1.0  # seconds between two looks whether the engine is closed
 _PATIENCE = 10.0  # seconds that a file written here may take to be seen elsewhere
@@ -77,9 +78,9 @@ class RayEngine(Engine):
                         fault: Fault | None = message
                         return fault
                     hear(*message)
-        except errors.RayTaskError as error:  # what a stage raises comes as a Fault: here the task never began
+        except errors.RayTaskError as error:  # not of the stage: that comes as a Fault
             text = str(error).strip()
-            return Fault(f"its Ray worker cannot begin: {text.splitlines()[-1]}", trace=text)
+            return Fault(f"its Ray worker failed: {text.splitlines()[-1]}", trace=text)
         except (errors.RayError, StopIteration) as error:
             text = str(error).strip().partition("\n")[0]
             return Fault(f"its Ray worker was lost ({type(error).__name__}: {text})", lost=True)
@@ -100,19 +101,13 @@ def make(job: Job, threads: int) -> Iterator[Progress | Fault | None]:
 
     os.environ.update(dict.fromkeys(THREADS, str(threads)))  # for faiss, and for processes that a training begins
     torch.set_num_threads(threads)
-    messages: SimpleQueue[Progress | Fault | None] = SimpleQueue()
-
-    def work() -> None:
-        fault: Fault | None = Fault("its worker ended without a reason")
-        try:
-            fault = attempt_job(job, lambda *progress: messages.put(progress))
-        finally:
-            messages.put(fault)
-
-    threading.Thread(target=work, daemon=True).start()
-    while isinstance(message := messages.get(), tuple):
-        yield message
-    yield message
+    messages: SimpleQueue[Progress | None] = SimpleQueue()
+    with ThreadPoolExecutor(1) as pool:
+        made = pool.submit(attempt_job, job, lambda *progress: messages.put(progress))
+        made.add_done_callback(lambda _: messages.put(None))
+        while (message := messages.get()) is not None:
+            yield message
+        yield made.result()
 
 
 # --- what a stage takes -----------------------------------------------------------------------------
@@ -129,27 +124,19 @@ def stage_resources(machine: Machine, gpus: bool, changes: Sequence[str] = ()) -
         devices = float(machine.devices) if stage == "pretrain" else 1.0
         found[stage] = {"CPU": devices, "GPU": devices if gpus and stage not in _LIGHT else 0.0}
     for text in changes:
-        name, _, number = text.partition("=")
-        stage, _, option = name.strip().partition(".")
+        stage, found_as = text.partition(".")[0].strip(), _CHANGE.fullmatch(text.replace(" ", ""))
         if stage not in VERSIONS:
             raise BenchError(f"--resources {text}: there is no stage {stage!r}.{nearest(stage, list(VERSIONS))}")
-        if option not in _OPTIONS:
-            raise BenchError(f"--resources {text}: expected {stage}.cpus=NUMBER or {stage}.gpus=NUMBER")
-        found[stage][_OPTIONS[option]] = _amount(number, text)
+        if found_as is None:
+            amount = "a whole number, or a share between 0 and 1"
+            raise BenchError(f"--resources {text}: expected {stage}.cpus=NUMBER or {stage}.gpus=NUMBER, {amount}")
+        found[stage][found_as[1].upper()] = float(found_as[2])
     return found
-
-
-def _amount(number: str, text: str) -> float:
-    with contextlib.suppress(ValueError):
-        value = float(number)
-        if 0 <= value <= 1 or (value.is_integer() and value > 0):
-            return value
-    raise BenchError(f"--resources {text}: expected a whole number, or a share between 0 and 1")
 
 
 def _largest(needs: Mapping[str, Resources]) -> Resources:
     """What has room for any of the stages."""
-    return {name: max(need[name] for need in needs.values()) for name in _OPTIONS.values()}
+    return {name: max(need[name] for need in needs.values()) for name in ("CPU", "GPU")}
 
 
 def _fits(need: Resources, room: Mapping[str, float]) -> int:
@@ -226,7 +213,5 @@ def check_shared(ray: Any, store: Path) -> None:
 
 def sees(token: str, patience: float = _PATIENCE) -> bool:
     """On some machine: whether this file is seen and its folder can be written."""
-    path, until = Path(token), time.monotonic() + patience
-    while not path.exists() and time.monotonic() < until:
-        time.sleep(0.2)
-    return path.exists() and os.access(path.parent, os.W_OK)
+    path = Path(token)
+    return bool(settled(path.exists, patience)) and os.access(path.parent, os.W_OK)

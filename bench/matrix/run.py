@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich.console import Console
+
 from bench.pipeline.pipeline import Pipeline
 from bench.pipeline.stage import Stage
 from bench.records.build import keep_record, save_changed
@@ -20,8 +22,6 @@ from .forecast import Forecast
 from .graph import TRIES, Fault, Graph, Node
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from .ray import RayOptions
 
 _PAUSE = 0.2  # seconds between two looks for progress, and for Ctrl-C
@@ -112,16 +112,13 @@ def make_all(graph: Graph, engine: Engine, board: Board, complete: Callable[[Cel
         ended, _ = wait(running, timeout=_PAUSE, return_when=FIRST_COMPLETED)
         engine.poll(board.progressed)
         for future in ended:
-            _settle(graph, running.pop(future), future.result(), board)
-
-
-def _settle(graph: Graph, node: Node, fault: Fault | None, board: Board) -> None:
-    if fault is None:
-        graph.done(node)
-        board.finished(node)
-    elif fault.lost and node.tries < TRIES:
-        node.state = "waiting"
-        board.lost(node)
-    else:
-        graph.fail(node, fault)
-        board.failed(node, fault)
+            node, fault = running.pop(future), future.result()
+            if fault is None:
+                graph.done(node)
+                board.finished(node)
+            elif fault.lost and node.tries < TRIES:
+                node.state = "waiting"
+                board.lost(node)
+            else:
+                graph.fail(node, fault)
+                board.failed(node, fault)

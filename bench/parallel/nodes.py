@@ -99,7 +99,7 @@ class NodeGroup:
             store.mkdir(parents=True, exist_ok=True)
             token.touch()
         first = store / self._gather(token.name)[0]
-        sees = bool(settled(lambda: first.exists() or None, self.timeout))
+        sees = settled(first.exists, self.timeout)
         found = self._gather({**about, "sees": sees, "host": platform.node()})
         if self.leads:
             token.unlink()
@@ -146,10 +146,10 @@ def joined(timeout: float, about: Mapping[str, Any], store: Path, *, gpus: bool)
         dist.destroy_process_group()
 
 
-def settled(look: Callable[[], T | None], timeout: float = _SETTLE) -> T | None:
-    """What `look` finds, or None after a while: a shared file system shows a new file late."""
+def settled(look: Callable[[], T], timeout: float = _SETTLE) -> T:
+    """What `look` finds, or nothing (as `look` says it) after a while: a shared file system shows a new file late."""
     until = time.monotonic() + min(_SETTLE, timeout)
-    while (found := look()) is None and time.monotonic() < until:
+    while not (found := look()) and time.monotonic() < until:
         time.sleep(1.0)
     return found
 

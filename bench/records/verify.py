@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from bench.api import Poison
 from bench.data.manifest import Manifest
 from bench.errors import BenchError
 from bench.isolation.verdict import check_verdict
@@ -63,7 +62,7 @@ def faults(record: Mapping[str, Any], evidence: Evidence) -> list[str]:
     """What is wrong, empty where all is right. Evidence that breaks the rules of a run is not scored."""
     if record["metric_version"] != METRIC_VERSION:
         return [f"its metrics are of version {record['metric_version']}; this benchmark computes {METRIC_VERSION}"]
-    broken = [*_counts(record, evidence), *_broken(record, evidence)]
+    broken = list(_broken(record, evidence))
     if broken:
         return broken
     found = scores(evidence)
@@ -74,18 +73,14 @@ def faults(record: Mapping[str, Any], evidence: Evidence) -> list[str]:
 # --- the evidence ---------------------------------------------------------------------------------
 
 
-def _counts(record: Mapping[str, Any], evidence: Evidence) -> Iterator[str]:
-    """The arrays have the record's counts already: it was so that they were read."""
+def _broken(record: Mapping[str, Any], evidence: Evidence) -> Iterator[str]:
+    """Rules that hold for every run of this benchmark. The arrays have the record's counts: it was so that they were
+    read."""
     train = record["dataset"]["counts"]["train"]
     if len(evidence.manifest) != train:
         yield f"train.jsonl has {len(evidence.manifest)} rows; the record says {train} training images"
-
-
-def _broken(record: Mapping[str, Any], evidence: Evidence) -> Iterator[str]:
-    """Rules that hold for every run of this benchmark."""
     arrays = {"train_labels": evidence.train_labels, "val_labels": evidence.val_labels}
-    for which in ("none", "defended"):
-        predicted = getattr(evidence, which)
+    for which, predicted in (("none", evidence.none), ("defended", evidence.defended)):
         arrays |= {f"{which}.clean": predicted.clean, f"{which}.trigger*": predicted.triggered}
     for name, array in {**arrays, "targets": np.asarray(evidence.targets, object)}.items():
         if array.size and not (array.min() >= 0 and array.max() < len(evidence.classes)):
@@ -109,15 +104,9 @@ def _wrong_rows(evidence: Evidence, size: int) -> Iterator[str]:
             yield f"{what} has trigger {poison.trigger} -> class {poison.target}, not a pair of the record's"
         elif evidence.train_labels[poison.index] != poison.target:
             yield f"{what} is not of its target class"
-        if not _inside(poison, size):
+        top, left, height, width = poison.box or (0, 0, 0, 0)
+        if top + height > size or left + width > size:
             yield f"{what} has a trigger that leaves the image"
-
-
-def _inside(poison: Poison, size: int) -> bool:
-    if poison.box is None:
-        return True
-    top, left, height, width = poison.box
-    return top + height <= size and left + width <= size
 
 
 # --- the record -----------------------------------------------------------------------------------

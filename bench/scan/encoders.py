@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from bench.api import Defense, Images
 from bench.config.config import Config, load_config
@@ -24,14 +25,22 @@ SMALL_SET = 3500
 """Up to so many images the preset `laptop` (20 epochs) fits best, above it `cifar10-cpu` (12): 32 px, on a CPU."""
 
 
+class Origin(StrEnum):
+    """Where an encoder comes from: trained here, a checkpoint file, or timm's pretrained weights."""
+
+    TRAINED = "trained"
+    FILE = "file"
+    TIMM = "timm"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Chosen:
     """A scan's configuration (its dataset, attack and probe are not used), the width in px at which images are
-    judged, and where the encoder comes from: trained here, a file, or timm's pretrained weights."""
+    judged, and where the encoder comes from."""
 
     config: Config
     size: int
-    origin: Literal["trained", "file", "timm"]
+    origin: Origin
     checkpoint: Checkpoint | None = None
 
     @property
@@ -44,15 +53,10 @@ class Chosen:
     @property
     def encoder_words(self) -> str:
         """The encoder in words."""
-        if self.origin == "trained":
+        if self.origin is Origin.TRAINED:
             return f"trained on these images (preset {self.config.preset}, {self.config.train.epochs} epochs)"
         name = self.checkpoint.path.name if self.checkpoint else f"timm's {self.config.encoder.backbone}"
         return f"{name}, not trained here"
-
-
-def preset_for(count: int) -> str:
-    """The preset for `count` images where none is named."""
-    return "laptop" if count <= SMALL_SET else "cifar10-cpu"
 
 
 def choose(
@@ -76,22 +80,17 @@ def choose(
             "--train trains an encoder on the images, --encoder takes one: give one of them. For a checkpoint, "
             "--set encoder.backbone=NAME says what it is."
         )
-    config = load_config(
-        plugins, train or preset_for(count), choices={"defense": defense}, settings=settings, seed=seed
-    )
+    preset = train or ("laptop" if count <= SMALL_SET else "cifar10-cpu")
+    config = load_config(plugins, preset, choices={"defense": defense}, settings=settings, seed=seed)
     _check_finds(config)
     usual = int(getattr(config.dataset, "size", 32))
-    if encoder is None:
-        return Chosen(config=_resized(config, usual, size or usual), size=size or usual, origin="trained")
-    path = Path(encoder).expanduser()
-    if path.is_file():
-        found = Checkpoint.of(path)
-        return Chosen(
-            config=_resized(config, usual, size or usual), size=size or usual, origin="file", checkpoint=found
-        )
-    wanted = size or _timm_size(encoder)
-    config = dataclasses.replace(config, encoder=EncoderSettings(backbone=encoder))
-    return Chosen(config=_resized(config, usual, wanted), size=wanted, origin="timm")
+    width, origin, checkpoint = size or usual, Origin.TRAINED, None
+    if encoder and (path := Path(encoder).expanduser()).is_file():
+        origin, checkpoint = Origin.FILE, Checkpoint.of(path)
+    elif encoder:
+        width, origin = size or _timm_size(encoder), Origin.TIMM
+        config = dataclasses.replace(config, encoder=EncoderSettings(backbone=encoder))
+    return Chosen(config=_resized(config, usual, width), size=width, origin=origin, checkpoint=checkpoint)
 
 
 def _check_finds(config: Config) -> None:
@@ -109,10 +108,8 @@ def _resized(config: Config, usual: int, size: int) -> Config:
     views = dataclasses.replace(config.views, local_size=max(4, round(config.views.local_size * size / usual)))
     defense: Any = config.defense.filter
     if any(field.name == "window" for field in dataclasses.fields(defense)):
-        set_by_user = any(
-            text.startswith("defense.") and ".window=" in f".{text[8:]}" for text in config.asked["settings"]
-        )
-        defense = defense if set_by_user else dataclasses.replace(defense, window=None)
+        own = any(text.startswith("defense.") and ".window=" in text for text in config.asked["settings"])
+        defense = defense if own else dataclasses.replace(defense, window=None)
     return dataclasses.replace(config, views=views, defense=dataclasses.replace(config.defense, filter=defense))
 
 
@@ -128,9 +125,7 @@ def _timm_size(name: str) -> int:
         raise BenchError(f"--encoder {name!r} is neither a file nor a model of timm.{hint}")
     facts = timm.get_pretrained_cfg(name)
     if facts is None or not facts.has_weights:
-        raise BenchError(
-            f"--encoder {name}: timm has no pretrained weights for it; `timm.list_pretrained()` lists them"
-        )
+        raise BenchError(f"--encoder {name}: timm has no weights for it; `timm.list_pretrained()` lists what has some")
     return int(facts.input_size[-1])
 
 
@@ -138,7 +133,7 @@ def encoder_stage(
     chosen: Chosen, images: Callable[[], Images], count: int, fingerprint: str, machine: Machine
 ) -> Stage:
     """The stage that leaves encoder.safetensors, whichever way."""
-    if chosen.origin == "trained":
+    if chosen.origin is Origin.TRAINED:
         inputs = {"dataset": fingerprint, "poison": "none", "kept": "all"}
         return pretrain_stage(chosen.config, images, count, machine, inputs, "train an encoder on the images")
     if chosen.checkpoint is None:

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, conv2d, interpolate, normalize
+from torch.nn.functional import avg_pool2d, conv2d, interpolate, normalize, pad
 
 from bench.api import Encoder, Images, Verdict
 from bench.seeds import Seeds
@@ -150,12 +150,11 @@ def _alike(features: Tensor) -> float:
 
 def _measure(images: Tensor, boxes: NDArray[np.int64], pasting: _Pasting, progress: Callable[[int], None]) -> Measured:
     """images (n, 3, S, S) uint8 and the box (n, 4) of each, all of one size."""
-    pulls, moves = [], []
+    found = []
     for number, (image, (top, left, height, width)) in enumerate(zip(images, boxes.tolist(), strict=True)):
-        pull, move = pasting(image[:, top : top + height, left : left + width], number)
-        pulls.append(pull)
-        moves.append(move)
+        found.append(pasting(image[:, top : top + height, left : left + width], number))
         progress(number + 1)
+    pulls, moves = zip(*found, strict=True)
     directions = torch.stack(moves)
     return Measured(
         pull=float(np.mean(pulls)),
@@ -180,20 +179,16 @@ def likeness(images: Tensor, boxes: NDArray[np.int64]) -> Tensor:
     width = int(boxes[0, 2])
     scale = min(1.0, DETAIL / width)
     side = max(3, round(width * scale))
-    around = [_cut_around(image, box, width) for image, box in zip(images.float(), boxes.tolist(), strict=True)]
+    padded = pad(images.float(), (width,) * 4, mode="replicate")  # beyond the edge of an image: its last pixels again
+    corners = boxes[:, :2] + width - width // 2
+    around = [
+        image[:, top : top + 2 * width, left : left + 2 * width]
+        for image, (top, left) in zip(padded, corners.tolist(), strict=True)
+    ]
     fields = interpolate(torch.stack(around), size=(2 * side, 2 * side), mode="area")
     inner = slice(side // 2 + side // 6, side // 2 + side - side // 6)
     middles = fields[:, :, inner, inner]
     return correlations(middles, fields)
-
-
-def _cut_around(image: Tensor, box: list[int], width: int) -> Tensor:
-    """(3, 2 w, 2 w) around the window of an image (3, S, S); beyond the edge of the image: its last pixels again."""
-    top, left = box[0] - width // 2, box[1] - width // 2
-    size = image.shape[-1]
-    rows = torch.arange(top, top + 2 * width).clamp(0, size - 1)
-    columns = torch.arange(left, left + 2 * width).clamp(0, size - 1)
-    return image[:, rows][:, :, columns]
 
 
 def correlations(windows: Tensor, fields: Tensor) -> Tensor:

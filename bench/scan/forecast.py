@@ -5,12 +5,13 @@ from __future__ import annotations
 from bench.estimate.estimate import duration, encoder_passes
 from bench.estimate.pace import measure_pace
 
+from .encoders import Origin
 from .scan import Scan
 
 
 def forecast(scan: Scan) -> str:
     """One sentence. Needs the images read."""
-    images, to_train = scan.images, scan.chosen.origin == "trained" and not scan.made(scan.encoder)
+    images, to_train = scan.images, scan.chosen.origin is Origin.TRAINED and not scan.made(scan.encoder)
     pace = measure_pace(scan.chosen.config, images, scan.machine, training=to_train)
     train = pace.training * scan.encoder.work
     passes = 0 if scan.made(scan.search) else encoder_passes(scan.chosen.defense, len(images), images.size)

@@ -83,7 +83,10 @@ def _decode(root: Path, names: Sequence[str], size: int, file: IO[bytes]) -> Arr
     def fill(part: slice) -> None:
         for row in range(part.start, part.stop):
             try:
-                data = _read(root / names[row])
+                path = root / names[row]
+                if path.stat().st_size > MOST_BYTES:
+                    raise Unreadable(f"larger than {MOST_BYTES >> 20} MiB")
+                data = path.read_bytes()
                 pixels[row] = square(open_rgb(BytesIO(data)), size)
                 digests[row] = np.frombuffer(hashlib.sha256(data).digest(), np.uint8)
             except (Unreadable, OSError) as error:
@@ -93,12 +96,6 @@ def _decode(root: Path, names: Sequence[str], size: int, file: IO[bytes]) -> Arr
     file.write(pixels.tobytes())
     file.flush()
     return {"digests": digests, "faults": np.array(faults, np.str_)}
-
-
-def _read(path: Path) -> bytes:
-    if path.stat().st_size > MOST_BYTES:
-        raise Unreadable(f"larger than {MOST_BYTES >> 20} MiB")
-    return path.read_bytes()
 
 
 @dataclass(frozen=True, eq=False)

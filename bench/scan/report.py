@@ -11,7 +11,7 @@ from bench.report.html import data_uri, heated, render
 from bench.store import check_can_write, write_bytes, write_json
 
 from .decide import Finding
-from .encoders import Chosen
+from .encoders import Chosen, Origin
 from .lists import write_list
 from .picture import framed
 from .result import ScanResult
@@ -41,18 +41,19 @@ def write_report(result: ScanResult, folder: Path) -> None:
 
 def page(result: ScanResult) -> bytes:
     """report.html: no script, nothing from a network."""
+    search, finding = result.scan.verdict.facts, result.decision.finding
     return render(
         "scan.html",
         facts=result.facts(),
-        finding={Finding.FOUND: "bad", Finding.UNCLEAR: "open", Finding.NONE: "good"}[result.decision.finding],
+        finding={Finding.FOUND: "bad", Finding.UNCLEAR: "open", Finding.NONE: "good"}[finding],
         steps=result.decision.steps,
         suspects=_pictured(result),
-        flip_set=result.flip_set,
+        flip_set=search.get("flip_set"),
         removed=result.rows[1][:SHOWN],
         unreadable=result.unreadable()[:SHOWN],
         duplicates=result.duplicates()[:SHOWN],
-        window=result.scan.verdict.facts.get("window"),
-        trained=result.scan.chosen.origin == "trained",
+        window=search.get("window"),
+        trained=result.scan.chosen.origin is Origin.TRAINED,
         took={title: duration(seconds) for title, seconds in result.scan.seconds().items()},
     )
 
@@ -71,16 +72,16 @@ def _pictured(result: ScanResult) -> list[dict[str, Any]]:
 def summary(result: ScanResult, folder: Path) -> list[str]:
     """The scan in a few lines, plain text."""
     counts, decision = result.counts(), result.decision
-    lines = [f"Verdict: {decision.finding}. {decision.because}"]
-    lines += [
+    measures = [
         f"  {step.name} {step.value:.2f} (of any window {step.usual:.2f}; a trigger has {step.limits.high:.2f} or more)"
         for step in decision.steps
     ]
-    lines.append(
+    files = (
         f"{counts['files']:,} files: {counts['kept']:,} kept, {counts['removed']:,} removed, "
         f"{counts['unreadable']:,} unreadable; {counts['images']:,} different images."
     )
-    return [*lines, f"Report: {folder / PAGE}"]
+    verdict = f"Verdict: {decision.finding}. {decision.because}"
+    return [verdict, *measures, files, f"Report: {folder / PAGE}"]
 
 
 def opening(chosen: Chosen) -> str:

@@ -60,7 +60,7 @@ class ScanResult:
         verdict = self.scan.verdict
         for path, owner in zip(self.paths, self.scan.gathered.owner.tolist(), strict=True):
             if owner >= 0:
-                scores = (_at(verdict.score, owner), _at(verdict.trigger_score, owner, 0))
+                scores = (number(_at(verdict.score, owner)), number(_at(verdict.trigger_score, owner), 0))
                 (kept if self.keep[owner] else removed).append((path, *scores))
         return kept, removed
 
@@ -72,38 +72,27 @@ class ScanResult:
 
     def duplicates(self) -> list[list[str]]:
         """The paths of each content that several files have."""
-        paths = self.paths
-        return [[paths[place] for place in group] for group in self.scan.gathered.duplicates()]
+        return [[self.paths[place] for place in group] for group in self.scan.gathered.duplicates()]
 
     def duplicate_rows(self) -> list[ListLine]:
         """Path, SHA-256 of the content: one group after the other."""
-        gathered, paths = self.scan.gathered, self.paths
-        groups = gathered.duplicates()
-        return [(paths[place], gathered.digests[gathered.owner[place]]) for group in groups for place in group]
+        gathered = self.scan.gathered
+        places = [place for group in gathered.duplicates() for place in group]
+        return [(self.paths[place], gathered.digests[gathered.owner[place]]) for place in places]
 
     def suspects(self) -> list[dict[str, Any]]:
-        """The most suspicious images, most first: paths (all copies), scores, box, whether removed, position."""
-        verdict, paths, copies = self.scan.verdict, self.paths, self._files_of(self.evidence.suspects)
+        """The most suspicious images, most first: paths (all copies), scores, box, whether removed."""
+        verdict, owner = self.scan.verdict, self.scan.gathered.owner
         return [
             {
-                "paths": [paths[place] for place in copies[int(image)]],
-                "score": _plain(verdict.score, image),
-                "trigger_score": _plain(verdict.trigger_score, image),
+                "paths": [self.paths[place] for place in np.flatnonzero(owner == image)],
+                "score": _at(verdict.score, image),
+                "trigger_score": _at(verdict.trigger_score, image),
                 "box": None if verdict.boxes is None else verdict.boxes[image].tolist(),
                 "removed": not bool(self.keep[image]),
             }
             for image in self.evidence.suspects
         ]
-
-    def _files_of(self, images: NDArray[np.int64]) -> dict[int, list[int]]:
-        owner = self.scan.gathered.owner
-        return {int(image): np.flatnonzero(owner == image).tolist() for image in images}
-
-    @property
-    def flip_set(self) -> int | None:
-        """How many images a window was tried on, where the defense tells."""
-        found = self.scan.verdict.facts.get("flip_set")
-        return int(found) if isinstance(found, int) else None
 
     def counts(self) -> dict[str, int]:
         """Files and images by what became of them."""
@@ -151,9 +140,6 @@ class ScanResult:
         }
 
 
-def _at(values: NDArray[np.float64] | None, image: int, digits: int = 4) -> str:
-    return number(None if values is None else float(values[image]), digits)
-
-
-def _plain(values: NDArray[np.float64] | None, image: int) -> float | None:
+def _at(values: NDArray[np.float64] | None, image: int) -> float | None:
+    """The score of an image; None where there is none."""
     return None if values is None or not np.isfinite(values[image]) else float(values[image])

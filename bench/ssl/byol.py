@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
-from bench.api import Mixed
-
-from .pairs import MomentumMethod, Views, at_least, key_views, numbered, share
+from .pairs import MomentumMethod, Views
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,17 +31,9 @@ class BYOL(MomentumMethod):
     output: int = field(default=256, metadata={"help": "width of the projection"})
     momentum: float = field(default=0.996, metadata={"help": "momentum at the start; rises to 1 by a cosine"})
 
-    def __post_init__(self) -> None:
-        at_least(0, projector=self.projector)
-        at_least(1, predictor=self.predictor, hidden=self.hidden, output=self.output)
-        share("momentum", self.momentum)
-
-    def loss(self, learner: MomentumLearner, views: Sequence[Tensor], mixed: Mixed | None) -> Tensor:
-        """Two global views alone: BYOL's symmetric sum. Local views add no weight, only more pairs."""
-        return learner.over_pairs(learner.predict(numbered(views, mixed)), learner.targets(key_views(views)), mixed) * 2
-
     def pair(self, learner: MomentumLearner, query: Tensor, keys: Views, view: int, match: Tensor) -> Tensor:
         """The squared distance of normalised prediction and target, in [0, 4] (BYOL, equation 2)."""
         from .losses import cosines
 
-        return 2 - 2 * cosines(query, keys[view][match]).mean()
+        own = learner.rank * len(query) + match
+        return 2 - 2 * cosines(query, keys[view][own]).mean()

@@ -36,6 +36,7 @@ BESIDES = re.compile(r"(momentum_encoder|encoder_k|predictor|projector|queue|que
 """Keys of what stands beside the encoder in a checkpoint of a whole SSL method."""
 PREFIXES = ("base_encoder.", "encoder_q.", "backbone.", "encoder.", "model.")
 """What stands before an encoder's keys."""
+SHAPES = "of another shape in the file"
 NESTS = ("state_dict", "model", "model_state_dict")
 
 
@@ -68,18 +69,16 @@ class Checkpoint:
 class Fit:
     """How a checkpoint's keys and an encoder's go together.
 
-    tensors: under the encoder's names. dropped: keys of heads and other encoders. The rest does not fit.
+    tensors: under the encoder's names. dropped: keys of heads and other encoders. misfits: the rest, by what is wrong.
     """
 
     tensors: Tensors
     dropped: list[str]
-    missing: list[str]
-    unexpected: list[str]
-    shapes: list[str]
+    misfits: dict[str, list[str]]
 
     @property
     def fits(self) -> bool:
-        return not (self.missing or self.unexpected or self.shapes)
+        return not any(self.misfits.values())
 
 
 def import_encoder(path: Path, settings: EncoderSettings, size: int) -> tuple[Tensors, list[str]]:
@@ -96,10 +95,15 @@ def import_encoder(path: Path, settings: EncoderSettings, size: int) -> tuple[Te
     found = read_tensors(path)
     fit = match(found, module.state_dict())
     place = f"--threat-checkpoint {path}"
-    if fit.shapes and (reason := _other_size(fit, module, size)):
+    if reason := _other_size(fit, module, size):
         raise BenchError(f"{place}: {reason}")
     if not fit.fits:
-        raise BenchError(f"{place} does not fit backbone {settings.backbone!r} at {size} px:{_misfits(fit)}")
+        kinds = {**fit.misfits, "left out (heads, other encoders)": fit.dropped}
+        lines = [f"\n- {what} ({len(keys)}): {', '.join(keys)}" for what, keys in kinds.items() if keys]
+        raise BenchError(
+            f"{place} does not fit backbone {settings.backbone!r} at {size} px:{''.join(lines)}\n"
+            "Another encoder.backbone, encoder.options or encoder.stem?"
+        )
     if fit.dropped:
         log.warning("%s: %d keys are left out: %s", path.name, len(fit.dropped), ", ".join(fit.dropped))
     module.load_state_dict(fit.tensors, strict=False)  # what is not in it are counters only, see match()
@@ -111,30 +115,31 @@ def import_encoder(path: Path, settings: EncoderSettings, size: int) -> tuple[Te
 
 def read_tensors(path: Path) -> Tensors:
     """The tensors of a safetensors file, or of a torch file and within it of `state_dict` or the like."""
-    content = _load_safetensors(path) if path.suffix == ".safetensors" else _load_torch(path)
+    import torch
+
+    content = _load(path)
     for nest in NESTS:
         if isinstance(content, Mapping) and isinstance(content.get(nest), Mapping):
             content = content[nest]
             break
-    return _only_tensors(content, path)
+    if not isinstance(content, Mapping):
+        got = f"a {type(content).__name__}"
+    elif content and all(isinstance(value, torch.Tensor) for value in content.values()):
+        return {str(name): value for name, value in content.items()}
+    else:
+        got = f"the keys {', '.join(map(str, list(content)[:10]))}" if content else "nothing"
+    raise BenchError(f"--threat-checkpoint {path} holds {got}; expected named tensors, alone or under {NESTS[0]!r}.")
 
 
-def _load_safetensors(path: Path) -> Any:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise BenchError(f"--threat-checkpoint {path} is no sound safetensors file: {error}") from None
-
-
-def _load_torch(path: Path) -> Any:
+def _load(path: Path) -> Any:
     import pickle
 
     import torch
+    from safetensors.torch import load_file
 
     try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise BenchError(
@@ -147,18 +152,6 @@ def _load_torch(path: Path) -> Any:
             f"--threat-checkpoint {path} cannot be read: {str(error) or type(error).__name__}. Expected a safetensors "
             "file (FILE.safetensors), or one that torch.save wrote."
         ) from None
-
-
-def _only_tensors(content: Any, path: Path) -> Tensors:
-    import torch
-
-    if not isinstance(content, Mapping):
-        got = f"a {type(content).__name__}"
-    elif content and all(isinstance(value, torch.Tensor) for value in content.values()):
-        return {str(name): value for name, value in content.items()}
-    else:
-        got = f"the keys {', '.join(map(str, list(content)[:10]))}" if content else "nothing"
-    raise BenchError(f"--threat-checkpoint {path} holds {got}; expected named tensors, alone or under {NESTS[0]!r}.")
 
 
 # --- matching -------------------------------------------------------------------------------------
@@ -178,13 +171,17 @@ def match(found: Tensors, own: Mapping[str, Tensor]) -> Fit:
     return Fit(
         tensors=taken,
         dropped=[name for name in left if name in extra],
-        missing=[name for name in own if name not in taken and not name.endswith("num_batches_tracked")],
-        unexpected=[name for name in left if name not in extra],
-        shapes=[
-            f"{name} {tuple(value.shape)}, expected {tuple(own[name].shape)}"
-            for name, value in taken.items()
-            if value.shape != own[name].shape
-        ],
+        misfits={
+            "missing in the file": [
+                name for name in own if name not in taken and not name.endswith("num_batches_tracked")
+            ],
+            "in the file, but not in the encoder": [name for name in left if name not in extra],
+            SHAPES: [
+                f"{name} {tuple(value.shape)}, expected {tuple(own[name].shape)}"
+                for name, value in taken.items()
+                if value.shape != own[name].shape
+            ],
+        },
     )
 
 
@@ -233,25 +230,13 @@ def _timm_name(name: str) -> str:
 # --- saying what does not fit ---------------------------------------------------------------------
 
 
-def _misfits(fit: Fit) -> str:
-    """Every key, a line for each kind."""
-    kinds = (
-        ("missing in the file", fit.missing),
-        ("in the file, but not in the encoder", fit.unexpected),
-        ("of another shape in the file", fit.shapes),
-        ("left out (heads, other encoders)", fit.dropped),
-    )
-    lines = [f"\n- {what} ({len(keys)}): {', '.join(keys)}" for what, keys in kinds if keys]
-    return "".join(lines) + "\nAnother encoder.backbone, encoder.options or encoder.stem?"
-
-
 def _other_size(fit: Fit, module: nn.Module, size: int) -> str | None:
     """Why the position embedding does not fit, where all other keys do: the encoder is for images of another size."""
     given, own = fit.tensors.get("pos_embed"), module.state_dict().get("pos_embed")
     patch: Any = getattr(getattr(module, "patch_embed", None), "patch_size", None)
     if given is None or own is None or patch is None or given.dim() != 3 or given.shape[2] != own.shape[2]:
         return None
-    if fit.missing or fit.unexpected or len(fit.shapes) > 1 or given.shape == own.shape:
+    if given.shape == own.shape or sum(map(len, fit.misfits.values())) > 1:
         return None
     side = math.isqrt(given.shape[1])  # class tokens are fewer than the next square is away
     pixels = side * patch[0]

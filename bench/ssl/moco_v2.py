@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from bench.api import Mixed
 
-from .pairs import PairMethod, Views, at_least, numbered, positive, share
+from .pairs import PairMethod, Views, numbered
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -35,12 +35,6 @@ class MoCoV2(PairMethod):
     queue: int = field(default=65536, metadata={"help": "earlier keys kept as negatives; fewer than the images"})
     temperature: float = field(default=0.2, metadata={"help": "temperature of InfoNCE"})
     momentum: float = field(default=0.999, metadata={"help": "momentum of the key encoder, the same throughout"})
-
-    def __post_init__(self) -> None:
-        at_least(0, projector=self.projector)
-        at_least(1, hidden=self.hidden, output=self.output, queue=self.queue)
-        positive("temperature", self.temperature)
-        share("momentum", self.momentum)
 
     def learner(self, backbone: nn.Module, dim: int) -> nn.Module:
         """See SSLMethod."""

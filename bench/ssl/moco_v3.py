@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
-from bench.api import Mixed
-
-from .pairs import MomentumMethod, Views, at_least, key_views, numbered, positive, share
+from .pairs import MomentumMethod, Views
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,24 +23,13 @@ class MoCoV3(MomentumMethod):
 
     name: ClassVar[str] = "moco_v3"
     normalised_heads = True
+    optional_heads = ("projector", "predictor")
     projector: int = field(default=3, metadata={"help": "layers of the projection head; 0 for none"})
     predictor: int = field(default=2, metadata={"help": "layers of the prediction head; 0 for none"})
     hidden: int = field(default=4096, metadata={"help": "width of the heads' hidden layers"})
     output: int = field(default=256, metadata={"help": "width of the projection"})
     temperature: float = field(default=0.2, metadata={"help": "temperature of InfoNCE"})
     momentum: float = field(default=0.99, metadata={"help": "momentum at the start; rises to 1 by a cosine"})
-
-    def __post_init__(self) -> None:
-        at_least(0, projector=self.projector, predictor=self.predictor)
-        at_least(1, hidden=self.hidden, output=self.output)
-        positive("temperature", self.temperature)
-        share("momentum", self.momentum)
-
-    def loss(self, learner: MomentumLearner, views: Sequence[Tensor], mixed: Mixed | None) -> Tensor:
-        """Two global views alone: MoCo-v3's symmetric sum. Local views add no weight, only more pairs."""
-        queries = learner.predict(numbered(views, mixed))
-        keys = {number: learner.gather(key) for number, key in learner.targets(key_views(views)).items()}
-        return learner.over_pairs(queries, keys, mixed) * 2
 
     def pair(self, learner: MomentumLearner, query: Tensor, keys: Views, view: int, match: Tensor) -> Tensor:
         """InfoNCE against the keys of all processes, times 2T (MoCo-v3, algorithm 1)."""

@@ -6,6 +6,7 @@ step. The module that is trained is shared by all (learner.py).
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
@@ -24,6 +25,19 @@ class PairMethod(SSLMethod):
 
     Views go by their number: 0 and 1 are global, from 2 on they are local (multi-crop, after SwAV).
     """
+
+    optional_heads: ClassVar[tuple[str, ...]] = ("projector",)
+    """Options that count the layers of a head that may be left out (0)."""
+
+    def __post_init__(self) -> None:
+        for option in dataclasses.fields(self):  # type: ignore[arg-type]
+            name, value = option.name, getattr(self, option.name)
+            if name == "temperature":
+                positive(name, value)
+            elif name == "momentum":
+                share(name, value)
+            elif isinstance(value, int):
+                at_least(0 if name in self.optional_heads else 1, **{name: value})
 
     @abstractmethod
     def loss(self, learner: Any, views: Sequence[Tensor], mixed: Mixed | None) -> Tensor:
@@ -60,6 +74,14 @@ class MomentumMethod(PairMethod):
         projector = mlp(self.projector, dim, self.hidden, out, last_norm=self.normalised_heads)
         predictor = mlp(self.predictor, out, self.hidden, out, last_norm=self.normalised_heads)
         return MomentumLearner(self, backbone, projector, predictor)
+
+    def loss(self, learner: Any, views: Sequence[Tensor], mixed: Mixed | None) -> Tensor:
+        """Two global views alone: the symmetric sum; keys are those of all processes. Local views add no weight, only
+        more pairs."""
+        queries = learner.predict(numbered(views, mixed))
+        keys = {number: learner.gather(key) for number, key in learner.targets(key_views(views)).items()}
+        loss: Tensor = learner.over_pairs(queries, keys, mixed) * 2
+        return loss
 
     def after_step(self, learner: Any, fraction: float) -> None:
         """The copy follows with a momentum of half a cosine from `momentum` to 1 (BYOL, section 3.3; MoCo-v3)."""

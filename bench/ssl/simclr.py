@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from bench.api import Mixed
 
-from .pairs import PairMethod, Views, at_least, key_views, numbered, positive
+from .pairs import PairMethod, Views, key_views, numbered
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -32,11 +32,6 @@ class SimCLR(PairMethod):
     hidden: int = field(default=2048, metadata={"help": "width of the head's hidden layers"})
     output: int = field(default=128, metadata={"help": "width of the projection"})
     temperature: float = field(default=0.1, metadata={"help": "temperature of NT-Xent"})
-
-    def __post_init__(self) -> None:
-        at_least(0, projector=self.projector)
-        at_least(1, hidden=self.hidden, output=self.output)
-        positive("temperature", self.temperature)
 
     def learner(self, backbone: nn.Module, dim: int) -> nn.Module:
         """See SSLMethod."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from bench.api import Mixed
 
-from .pairs import PairMethod, Views, at_least, key_views, numbered
+from .pairs import PairMethod, Views, key_views, numbered
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -32,10 +32,6 @@ class SimSiam(PairMethod):
     hidden: int = field(default=2048, metadata={"help": "width of the projector's hidden layers"})
     bottleneck: int = field(default=512, metadata={"help": "width of the predictor's hidden layers"})
     output: int = field(default=2048, metadata={"help": "width of the projection"})
-
-    def __post_init__(self) -> None:
-        at_least(0, projector=self.projector)
-        at_least(1, predictor=self.predictor, hidden=self.hidden, bottleneck=self.bottleneck, output=self.output)
 
     def learner(self, backbone: nn.Module, dim: int) -> nn.Module:
         """See SSLMethod."""

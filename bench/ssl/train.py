@@ -11,8 +11,8 @@ import os
 import threading
 import time
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -20,10 +20,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bench.api import Images, Mixed, SSLMethod, TrainingDefense
+from bench.api import Images, SSLMethod, TrainingDefense
 from bench.data.augment import ViewSpec, draw, render
 from bench.errors import BenchError, nearest
 from bench.parallel.devices import open_fabric, without_fabric_warnings
@@ -72,14 +71,10 @@ class Job:
 def view_specs(views: ViewSettings, size: int) -> list[ViewSpec]:
     """Two global views, then the local ones, for images of `size` px."""
     shared: dict[str, Any] = {name: getattr(views, name) for name in ("flip", "jitter", "jitter_p", "grey_p")}
-    specs = [
-        ViewSpec(
-            size=views.size or size, scale=views.scale, blur_p=views.blur_p[i], solarise_p=views.solarise_p[i], **shared
-        )
-        for i in range(2)
-    ]
-    local = ViewSpec(size=views.local_size, scale=views.local_scale, blur_p=views.blur_p[1], **shared)
-    return specs + [local] * views.local_count
+    shared["size"], shared["scale"] = views.size or size, views.scale
+    both = [ViewSpec(blur_p=views.blur_p[i], solarise_p=views.solarise_p[i], **shared) for i in range(2)]
+    local = replace(both[1], size=views.local_size, scale=views.local_scale, solarise_p=0.0)
+    return both + [local] * views.local_count
 
 
 def resolve_precision(wanted: str, device: torch.device) -> str:
@@ -161,15 +156,11 @@ def _listen(queue: Any, report: StepCallback, failures: list[BenchError]) -> Non
             report(*message)
 
 
-def _send(queue: Any, *step: float) -> None:
-    queue.put(step)
-
-
 def _train_apart(fabric: Fabric, job: Job, queue: Any) -> None:
     """In a process of its own: torch hands the parent only the text of an exception, so ours is sent."""
     _end_with_parent()
     try:
-        _train(fabric, job, partial(_send, queue))
+        _train(fabric, job, lambda *step: queue.put(step))
     except BenchError as error:
         queue.put(error)
         raise
@@ -193,21 +184,16 @@ def make_learner(job: Job) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(job.seeds.child("init").value)
         backbone, dim = build(job.encoder.backbone, job.encoder.options, job.images.size, job.encoder.stem)
-        if job.encoder.freeze_patch_embed:
-            _freeze_patch_embed(backbone)
+        if job.encoder.freeze_patch_embed:  # MoCo-v3, section 4: it steadies the training of a ViT
+            if not hasattr(backbone, "patch_embed"):
+                raise BenchError("encoder.freeze_patch_embed is for transformers; this backbone has no patch_embed")
+            backbone.patch_embed.requires_grad_(False)
         learner: nn.Module = job.method.learner(backbone, dim)
     if job.change and "mixed" not in inspect.signature(learner.forward).parameters:
         raise BenchError(
             f"SSL method {job.method.name!r} cannot train with {job.change.name!r}: it takes no mixed views"
         )
     return learner.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
-
-
-def _freeze_patch_embed(backbone: nn.Module) -> None:
-    """MoCo-v3, section 4: a frozen random patch projection steadies the training of a ViT."""
-    if not hasattr(backbone, "patch_embed"):
-        raise BenchError("encoder.freeze_patch_embed is for transformers; this backbone has no patch_embed")
-    backbone.patch_embed.requires_grad_(False)
 
 
 def make_optimiser(learner: nn.Module, train: TrainSettings) -> torch.optim.Optimizer:
@@ -234,14 +220,24 @@ def _train(fabric: Fabric, job: Job, report: StepCallback) -> None:
     losses = checkpoint.load(saved, learner, optimiser)
     model, optimiser = fabric.setup(learner, optimiser)
     _check_same_start(fabric, len(losses))
-    batches = _Slices(plan, len(losses), fabric.global_rank, fabric.world_size)
+    share = job.train.batch // fabric.world_size
+    rows = slice(fabric.global_rank * share, (fabric.global_rank + 1) * share)
+    batches = (plan.indices(step)[rows] for step in range(len(losses), plan.steps))
     kept = time.monotonic()
     for step, images in enumerate(feed(job.images, batches, fabric.device, job.train.loader_workers), len(losses)):
         for group in optimiser.param_groups:
             group["lr"] = plan.lr(step)
-        views = make_views(images, specs, job, step, batches.rows)
-        mixed = make_mixed(views, job, step, fabric.global_rank)
-        losses.append(_step(fabric, model, learner, optimiser, views, mixed, plan.fraction(step + 1)))
+        views = make_views(images, specs, job, step, rows)
+        mixed = job.change.mix(views, job.seeds.child("change", step, fabric.global_rank)) if job.change else None
+        loss = model(views) if mixed is None else model(views, mixed)
+        fabric.backward(loss)
+        optimiser.step()
+        optimiser.zero_grad()
+        learner.after_step(plan.fraction(step + 1))  # type: ignore[operator]
+        losses.append(float(cast("Tensor", fabric.all_reduce(loss.detach()))))
+        if not math.isfinite(losses[-1]):
+            much = "a lower train.lr or train.precision = '32' may help"
+            raise BenchError(f"the training loss became {losses[-1]}; {much}")
         if fabric.is_global_zero:
             report(step + 1, plan.steps, losses[-1], plan.lr(step))
             if time.monotonic() - kept > CHECKPOINT_SECONDS:
@@ -262,26 +258,6 @@ def _check_same_start(fabric: Fabric, step: int) -> None:
             )
 
 
-def _step(
-    fabric: Fabric,
-    model: nn.Module,
-    learner: nn.Module,
-    optimiser: Any,
-    views: list[Tensor],
-    mixed: Mixed | None,
-    fraction: float,
-) -> float:
-    loss = model(views) if mixed is None else model(views, mixed)
-    fabric.backward(loss)
-    optimiser.step()
-    optimiser.zero_grad()
-    learner.after_step(fraction)  # type: ignore[operator]
-    value = float(cast("Tensor", fabric.all_reduce(loss.detach())))
-    if not math.isfinite(value):
-        raise BenchError(f"the training loss became {value}; a lower train.lr or train.precision = '32' may help")
-    return value
-
-
 def make_views(images: Tensor, specs: list[ViewSpec], job: Job, step: int, rows: slice) -> list[Tensor]:
     """The views of this process's rows of the global batch; drawn for all rows, so the split changes nothing."""
     views = []
@@ -290,27 +266,6 @@ def make_views(images: Tensor, specs: list[ViewSpec], job: Job, step: int, rows:
         draws = {name: value[rows] for name, value in draw(spec, job.train.batch, generator).items()}
         views.append(render(images, spec, draws).contiguous(memory_format=torch.channels_last))
     return views
-
-
-def make_mixed(views: list[Tensor], job: Job, step: int, rank: int) -> Mixed | None:
-    """What the job's training change makes of this process's views; None without one."""
-    return job.change.mix(views, job.seeds.child("change", step, rank)) if job.change else None
-
-
-class _Slices(Sequence[NDArray[np.int64]]):
-    """This process's rows of every global batch from step `start` on."""
-
-    def __init__(self, plan: Schedule, start: int, rank: int, world: int) -> None:
-        share = plan.settings.batch // world
-        self._plan, self._start, self.rows = plan, start, slice(rank * share, (rank + 1) * share)
-
-    def __len__(self) -> int:
-        return max(0, self._plan.steps - self._start)
-
-    def __getitem__(self, at: Any) -> Any:
-        if not 0 <= at < len(self):
-            raise IndexError(at)
-        return self._plan.indices(self._start + at)[self.rows]
 
 
 def _gatherer(fabric: Fabric) -> Callable[[Tensor], Tensor]:

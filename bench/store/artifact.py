@@ -135,7 +135,6 @@ def earlier_time(folder: Path) -> dict[str, float]:
     """What earlier attempts left in time.json: non-negative numbers only."""
     try:
         found = read_json(folder / TIME)
-    except BenchError:
+        return {name: float(value) for name, value in found.items() if value >= 0}
+    except (BenchError, AttributeError, TypeError):
         return {}
-    items = found.items() if isinstance(found, dict) else ()
-    return {name: float(value) for name, value in items if isinstance(value, int | float) and value >= 0}

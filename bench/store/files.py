@@ -46,10 +46,9 @@ def writing(path: Path, *, only_below: bool = False) -> Iterator[None]:
         yield
     except Exception as error:
         number = _number(error)
-        advice = _ADVICE.get(number)
-        if advice is None or (only_below and not _concerns(error, number, path)):
+        if number not in _ADVICE or (only_below and number not in _ANYWHERE and not _is_below(error, path)):
             raise
-        raise BenchError(f"cannot write {path}: {advice}") from error
+        raise BenchError(f"cannot write {path}: {_ADVICE[number]}") from error
 
 
 def _number(error: Exception) -> int:
@@ -60,11 +59,10 @@ def _number(error: Exception) -> int:
     return int(hidden[1]) if hidden else 0
 
 
-def _concerns(error: Exception, number: int, root: Path) -> bool:
-    if number in _ANYWHERE:
-        return True
+def _is_below(error: Exception, root: Path) -> bool:
+    """Whether it is about a permission to write a file below `root`."""
     name = getattr(error, "filename", None)
-    return number in _BELOW and isinstance(name, str | os.PathLike) and Path(name).is_relative_to(root)
+    return _number(error) in _BELOW and isinstance(name, str | os.PathLike) and Path(name).is_relative_to(root)
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ import math
 import os
 import re
 import shutil
+import stat
 import sys
 import time
 import uuid
@@ -73,16 +74,13 @@ class Store:
         `touch` marks it as used now, which `prune` goes by.
         """
         folder = self._folder(stage, key)
-        if not _exists(folder):
-            return None
-        fault = _fault(folder, stage, key)
-        if fault is not None:
-            log.warning("artifact %s/%s is not used: %s", stage, key[:12], fault)
-            return None
-        if touch:
-            with contextlib.suppress(OSError):  # a read-only store can still be read
-                os.utime(folder / META)
-        return folder
+        with contextlib.suppress(OSError):  # what a store forbids us to see is found out when it is written
+            if folder.is_dir() and not self._damaged(folder, stage, key, "is not used"):
+                if touch:
+                    with contextlib.suppress(OSError):  # a read-only store can still be read
+                        os.utime(folder / META)
+                return folder
+        return None
 
     def meta(self, stage: str, key: str) -> dict[str, Any] | None:
         """meta.json of a finished artifact, None where `find` finds none.
@@ -109,13 +107,16 @@ class Store:
         a block must not open its own artifact. Raises BenchError where the store cannot be written.
         """
         folder = self._folder(stage, key)
-        about = {"stage": stage, "key": key, "version": version, "config": config}
-        about["inputs"] = dict(inputs or {})
+        about = {"stage": stage, "key": key, "version": version, "config": config, "inputs": dict(inputs or {})}
         with self._locked(stage, key), writing(self.root, only_below=True):
             if self._finished_already(folder, stage, key):
                 yield ArtifactBuilder(folder, finished=True)
                 return
-            making = ArtifactBuilder(_work_folder(folder))
+            work = _partial(folder)
+            work.mkdir(parents=True, exist_ok=True)
+            for left in work.rglob(".*.tmp"):  # a killed attempt's half-written files
+                left.unlink(missing_ok=True)
+            making = ArtifactBuilder(work)
             try:
                 yield making
             except BaseException:
@@ -151,19 +152,13 @@ class Store:
         if older_than is None and max_bytes is None and stage is None and not partial:
             raise BenchError("say what to prune: an age, a size to shrink to, a stage, or unfinished work")
         entries = sorted(self.entries(), key=lambda entry: entry.last_used)
-        chosen = [
-            entry
-            for entry in entries
-            if (stage is None or entry.stage == stage)
-            and not (partial and entry.finished)
-            and (older_than is None or _unused_for(entry) >= older_than)
-        ]
         excess = math.inf if max_bytes is None else sum(entry.bytes for entry in entries) - max_bytes
-        freed = 0
-        for entry in chosen:
-            if freed >= excess:
-                break
-            freed += self._drop(entry, dry_run)
+        freed, now = 0, time.time()
+        for entry in entries:
+            unused = max(0.0, now - entry.last_used.timestamp())  # a clock ahead of ours counts as now
+            meant = (stage is None or entry.stage == stage) and not (partial and entry.finished)
+            if freed < excess and meant and (older_than is None or unused >= older_than):
+                freed += self._drop(entry, dry_run)
         return freed
 
     def _drop(self, entry: StoreEntry, dry_run: bool) -> int:
@@ -186,10 +181,8 @@ class Store:
     def _finished_already(self, folder: Path, stage: str, key: str) -> bool:
         """Under the lock: is it there? Ends one killed just before its last step, drops a damaged one."""
         if folder.exists():
-            fault = _fault(folder, stage, key)
-            if fault is None:
+            if not self._damaged(folder, stage, key, "is made again"):
                 return True
-            log.warning("artifact %s/%s is made again: %s", stage, key[:12], fault)
             shutil.rmtree(folder)
         work = _partial(folder)
         if not (work / META).exists():
@@ -199,6 +192,14 @@ class Store:
             return True
         (work / META).unlink()
         return False
+
+    @staticmethod
+    def _damaged(folder: Path, stage: str, key: str, what: str) -> bool:
+        """Whether the artifact cannot be used; the log says why, and `what` becomes of it."""
+        fault = _fault(folder, stage, key)
+        if fault:
+            log.warning("artifact %s/%s %s: %s", stage, key[:12], what, fault)
+        return fault is not None
 
     @contextlib.contextmanager
     def _locked(self, stage: str, key: str, *, wait: bool = True) -> Iterator[None]:
@@ -226,25 +227,8 @@ class _Busy(Exception):
     """An artifact is locked by somebody else."""
 
 
-def _exists(folder: Path) -> bool:
-    """Whether it is there and can be seen; what a store forbids us to see is found out when it is written."""
-    try:
-        return folder.is_dir()
-    except OSError:
-        return False
-
-
 def _partial(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}.partial")
-
-
-def _work_folder(folder: Path) -> Path:
-    """The work folder of an artifact, made where missing, without a killed attempt's half-written files."""
-    work = _partial(folder)
-    work.mkdir(parents=True, exist_ok=True)
-    for left in work.rglob(".*.tmp"):
-        left.unlink(missing_ok=True)
-    return work
 
 
 def _finish(making: ArtifactBuilder, folder: Path, about: Mapping[str, Any]) -> None:
@@ -252,22 +236,17 @@ def _finish(making: ArtifactBuilder, folder: Path, about: Mapping[str, Any]) -> 
     files = [path for path in sorted(making.dir.rglob("*")) if path.is_file() and _counts(path, making.dir)]
     for path in files:
         sync(path)
+    torch = sys.modules.get("torch")
     meta = {
         **about,
         "files": {path.relative_to(making.dir).as_posix(): path.stat().st_size for path in files},
         "seconds": round(making.seconds, 3),
         "peak_memory_mb": round(making.peak_memory_mb, 1),
-        "threads": _threads(),
+        "threads": torch and int(torch.get_num_threads()),  # another number adds up in another order
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     write_json(making.dir / META, meta)
     _publish(making.dir, folder)
-
-
-def _threads() -> int | None:
-    """Threads of torch in this process, where it is loaded: another number adds up in another order."""
-    torch = sys.modules.get("torch")
-    return None if torch is None else int(torch.get_num_threads())
 
 
 def _counts(path: Path, folder: Path) -> bool:
@@ -298,10 +277,6 @@ def _fault(folder: Path, stage: str, key: str) -> str | None:
         float(meta["seconds"]), datetime.fromisoformat(meta["created"])
     except (KeyError, TypeError, ValueError) as error:
         return f"its {META} is damaged: {error!r}"
-    return _missing_file(folder, files)
-
-
-def _missing_file(folder: Path, files: Mapping[str, object]) -> str | None:
     for name, size in files.items():
         try:
             found = (folder / name).stat().st_size
@@ -312,32 +287,26 @@ def _missing_file(folder: Path, files: Mapping[str, object]) -> str | None:
     return None
 
 
-def _unused_for(entry: StoreEntry) -> float:
-    """Seconds since its last use; a clock ahead of ours counts as now."""
-    return max(0.0, time.time() - entry.last_used.timestamp())
-
-
 def _entry(folder: Path, key: str) -> StoreEntry:
-    stage, finished = folder.parent.name, folder.name == key
-    finished = finished and _fault(folder, stage, key) is None
-    stats = list(_stats(folder))
-    newest = max((stat.st_mtime for stat in stats), default=folder.stat().st_mtime)
-    oldest = min((stat.st_mtime for stat in stats), default=folder.stat().st_mtime)
+    stage = folder.parent.name
+    finished = folder.name == key and _fault(folder, stage, key) is None
+    stats = [each for each in map(_stat, folder.rglob("*")) if each and stat.S_ISREG(each.st_mode)]
+    times = [each.st_mtime for each in stats] or [folder.stat().st_mtime]
     meta: dict[str, Any] = read_json(folder / META) if finished else {**earlier_time(folder)}
     return StoreEntry(
         stage=stage,
         key=key,
         path=folder,
-        bytes=sum(stat.st_size for stat in stats),
-        created=datetime.fromisoformat(meta["created"]) if finished else datetime.fromtimestamp(oldest, UTC),
-        last_used=datetime.fromtimestamp(newest, UTC),
+        bytes=sum(each.st_size for each in stats),
+        created=datetime.fromisoformat(meta["created"]) if finished else datetime.fromtimestamp(min(times), UTC),
+        last_used=datetime.fromtimestamp(max(times), UTC),
         finished=finished,
         seconds=float(meta.get("seconds", 0.0)),
     )
 
 
-def _stats(folder: Path) -> Iterator[os.stat_result]:
-    for path in folder.rglob("*"):
-        with contextlib.suppress(OSError):
-            if path.is_file():
-                yield path.stat()
+def _stat(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except OSError:
+        return None

@@ -1,5 +1,3 @@
-import threading
-
 import numpy as np
 import pytest
 import torch
@@ -8,8 +6,7 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from bench.api import Images, Poison
-from bench.data import images as module
-from bench.data.images import ArrayImages, Decoded, FileImages, PoisonedImages, Resized, Subset, keep_in_memory, rows_of
+from bench.data.images import ArrayImages, Decoded, FileImages, PoisonedImages, Resized, Subset, rows_of
 from bench.errors import BenchError
 
 
@@ -93,24 +90,6 @@ def test_file_images_come_in_the_order_asked_for(tmp_path):
     assert images.batch([]).shape == (0, 3, 6, 6)
 
 
-def test_file_images_decode_in_several_threads(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "workers", lambda: 3)
-    names = save(tmp_path, 6)
-    images, seen = FileImages(names, 4, root=tmp_path), set()
-    meet = threading.Barrier(3, timeout=10)
-    inner = images._read
-
-    def read(path):
-        if threading.get_ident() not in seen:
-            seen.add(threading.get_ident())
-            meet.wait()  # passes only when three threads are here at once
-        return inner(path)
-
-    images._read = read
-    images.batch(range(6))
-    assert len(seen) == 3
-
-
 def test_file_images_equal_resize_and_centre_crop(tmp_path):
     picture = Image.fromarray(noise(6, 8, 3)).resize((300, 200), Image.Resampling.BICUBIC)
     picture.save(tmp_path / "a.png")
@@ -142,14 +121,6 @@ def test_decoded_reads_every_image_once():
         batch.zero_()
     assert sorted(base.read) == [0, 1, 2, 3, 4]
     assert np.array_equal(images.batch(range(5)).numpy(), array)
-
-
-def test_cache_modes():
-    assert keep_in_memory("memory", 10**9, 224)
-    assert not keep_in_memory("none", 1, 8)
-    most = (1 << 30) // (3 * 224 * 224)
-    assert keep_in_memory("auto", most, 224)
-    assert not keep_in_memory("auto", most + 1, 224)
 
 
 def test_resized_doubles_a_flat_image_and_keeps_order():

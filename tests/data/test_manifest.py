@@ -1,7 +1,5 @@
 """The manifest: exact bytes, the same truth back, arrays by image, and errors that name the line."""
 
-from __future__ import annotations
-
 import json
 
 import numpy as np

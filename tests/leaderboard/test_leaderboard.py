@@ -6,16 +6,18 @@ import hashlib
 import json
 import statistics
 from html import unescape
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings, strategies as st
 from markdown_it import MarkdownIt
 
-from bench.leaderboard import Group, escape, group_of, rows, tables
+from bench.leaderboard import Group, escape, rows, tables
 from bench.leaderboard.markdown import markdown
 from bench.leaderboard.rows import UNDEFINED
 from bench.records.record import validate
 
+FIXTURE = Path(__file__).parents[1] / "fixtures" / "records" / "v4-hit.json"
 LAPTOP = Group("scenes", "a" * 64, "htba", '{"rate":"0.5"}', "laptop", 1)
 
 
@@ -47,61 +49,29 @@ def make(
     """A record that the schema accepts. The threat model depends on the attack's options and the seed."""
     threat = key(attack, preset, fingerprint, seed, attack_options)
     names = ("removed", "precision", "recall", "f1")
-    found = {"10": {"accuracy": 100.0, "iou": 60.0, "cr": 80.0}} if localisation is None else localisation
-    record = {
-        "schema_version": 2,
-        "status": status,
-        "metric_version": metric_version,
-        "bench": "0.1.0",
-        "created": "2025-01-31T12:00:00+00:00",
-        "run": {"attack": attack, "defense": defense, "preset": preset, "seed": seed, "control": control},
-        "config": {
-            "seed": seed,
-            "dataset": {"name": "scenes"},
-            "attack": {"name": attack, "rate": 0.5, **(attack_options or {})},
-            "defense": {"name": defense, **(options or {})},
-            "train": {"epochs": 20, "loader_workers": 0},
-        },
-        "dataset": {
-            "name": "scenes",
-            "fingerprint": fingerprint,
-            "classes_sha256": "c" * 64,
-            "counts": {"train": 5000, "val": 1000},
-            "image_size": 32,
-            "skipped": 0,
-        },
-        "poison": {
-            "count": 1,
-            "rate_of_target": 50,
-            "rate_of_dataset": 5,
-            "targets": ["ring"],
-            "triggers": [],
-        },
-        "metrics": {
-            "none": rates(*none),
-            "defended": rates(*defended),
-            "detection": {
-                **dict(zip(names, detection, strict=True)),
-                "auroc": 99.0,
-                "average_precision": 98.0,
-            },
-            "localisation": found,
-        },
-        "seeds": {"root": seed},
-        "versions": {"python": "3", "numpy": "2", "torch": "2"},
-        "hardware": {},
-        "stages": {
-            "threat_model": {"key": threat, "seconds": 100.0, "peak_memory_mb": None},
-            "threat_probe": {"key": key("probe", threat), "seconds": 10.0, "peak_memory_mb": None},
-            "defense": {"key": key(defense, options, threat), "seconds": 30.0, "peak_memory_mb": None},
-            "retraining": {
-                "key": key("again", defense, options, threat),
-                "seconds": 90.0,
-                "peak_memory_mb": None,
-            },
-        },
-        "git": None,
+    record = json.loads(FIXTURE.read_text()) | {"status": status, "metric_version": metric_version}
+    record["run"] |= {"attack": attack, "defense": defense, "preset": preset, "seed": seed, "control": control}
+    record["config"] = {
+        "seed": seed,
+        "dataset": {"name": "scenes"},
+        "attack": {"name": attack, "rate": 0.5, **(attack_options or {})},
+        "defense": {"name": defense, **(options or {})},
+        "train": {"epochs": 20, "loader_workers": 0},
     }
+    record["dataset"]["fingerprint"] = fingerprint
+    record["metrics"] = {
+        "none": rates(*none),
+        "defended": rates(*defended),
+        "detection": {**dict(zip(names, detection, strict=True)), "auroc": 99.0, "average_precision": 98.0},
+        "localisation": {"10": {"accuracy": 100.0, "iou": 60.0, "cr": 80.0}} if localisation is None else localisation,
+    }
+    stages = {
+        "threat_model": (threat, 100.0),
+        "threat_probe": (key("probe", threat), 10.0),
+        "defense": (key(defense, options, threat), 30.0),
+        "retraining": (key("again", defense, options, threat), 90.0),
+    }
+    record["stages"] = {n: {"key": k, "seconds": spent, "peak_memory_mb": None} for n, (k, spent) in stages.items()}
     record = json.loads(json.dumps(record))
     validate(record)
     return record
@@ -153,8 +123,7 @@ def test_what_counts_once():
 
 
 def test_no_records_no_tables():
-    assert tables([]) == []
-    assert markdown([]) == "No records.\n"
+    assert (tables([]), markdown([])) == ([], "No records.\n")
 
 
 # --- tables -----------------------------------------------------------------------------------------------
@@ -176,10 +145,6 @@ def test_what_cannot_be_compared_never_meets(other):
     assert LAPTOP in [table.group for table in found]
     assert [[line.defense for line in table.lines] for table in found] == [["none", "poisoncam"]] * 2
     assert {line.seeds for table in found for line in table.lines} == {1}
-
-
-def test_group_of_a_record():
-    assert group_of(make()) == LAPTOP
 
 
 def test_mean_and_sample_deviation_over_seeds():
@@ -233,11 +198,8 @@ def test_two_results_of_one_seed_are_one_seed_and_undefined_values_are_passed_ov
     assert table["poisoncam"]["seeds"] == "2"
     assert table["poisoncam"]["ASR triggered"] == f"4.5 ± {statistics.stdev((3, 6)):.1f}"
     table = only([make(detection=(0, None, 0, 0)), make(seed=1, detection=(10, 50, 5, 9))])
-    assert [table["poisoncam"][name] for name in ("precision", "recall", "removed")] == [
-        "50.0",
-        "2.5 ± 3.5",
-        "5.0 ± 7.1",
-    ]
+    found = [table["poisoncam"][name] for name in ("precision", "recall", "removed")]
+    assert found == ["50.0", "2.5 ± 3.5", "5.0 ± 7.1"]
 
 
 def test_none_comes_first_then_the_lowest_asr_and_controls_last():
@@ -265,23 +227,21 @@ def test_other_settings_make_another_row_named_after_them():
 
 
 def test_an_attack_with_other_options_has_a_table_of_its_own_whose_title_says_which():
-    hashes = [{"trigger_sha256": letter * 64} for letter in "ab"]
-    weak = make(none=(70, 2, 40, 60), attack_options=hashes[0])
-    strong = make(attack_options={"rate": 1.0, **hashes[1]}, none=(70, 2, 40, 90))
-    other = make(attack="ctrl")
-    found = {table.title: table.lines[0].cell("ASR triggered") for table in tables([weak, strong, other])}
+    """The hash of a trigger is said only where nothing else differs."""
+    records = [
+        make(none=(70, 2, 40, 60), attack_options={"trigger_sha256": "a" * 8}),
+        make(none=(70, 2, 40, 90), attack_options={"rate": 1.0, "trigger_sha256": "b" * 8}),
+        make(attack="ctrl"),
+    ]
+    found = {table.title: table.lines[0].cell("ASR triggered") for table in tables(records)}
     assert found == {
         "ctrl on scenes, preset laptop": "90.0",
         "htba (rate 0.5) on scenes, preset laptop": "60.0",
         "htba (rate 1.0) on scenes, preset laptop": "90.0",
     }
-
-
-def test_attacks_that_differ_by_their_trigger_alone_are_told_apart_by_its_hash():
     found = tables([make(attack_options={"trigger_sha256": letter * 8}) for letter in "ab"])
     assert [table.title.partition(" on ")[0] for table in found] == [
-        "htba (trigger_sha256 aaaaaaaa)",
-        "htba (trigger_sha256 bbbbbbbb)",
+        f"htba (trigger_sha256 {letter * 8})" for letter in "ab"
     ]
 
 
@@ -319,42 +279,29 @@ def placed(*ks):
         ([placed(5, 10), {}], {"top-10": "10.0"}),
         ([{}], {"top-10": UNDEFINED}),
         ([placed(20)], {"top-10": UNDEFINED}),
+        ([{"10": {"accuracy": 80.0, "iou": None, "cr": None}}], {"top-10": "80.0", "IoU@10": UNDEFINED}),
     ],
 )
 def test_one_k_for_the_whole_table(localisations, expected):
-    table = only([make(seed=seed, localisation=found) for seed, found in enumerate(localisations)])
-    tops = {name: value for name, value in table["poisoncam"].items() if name.startswith("top-")}
-    assert tops == expected
-
-
-def test_locating_a_trigger_that_is_not_at_one_place_does_not_apply():
-    table = only([make(localisation={"10": {"accuracy": 80.0, "iou": None, "cr": None}})])
-    assert [table["poisoncam"][name] for name in ("top-10", "IoU@10", "CR@10")] == ["80.0", UNDEFINED, UNDEFINED]
+    table = only([make(seed=seed, localisation=found) for seed, found in enumerate(localisations)])["poisoncam"]
+    assert [name for name in table if name.startswith("top-")] == [next(iter(expected))]
+    assert {name: table[name] for name in expected} == expected
 
 
 # --- status -------------------------------------------------------------------------------------------------------
 
 
-def test_what_was_sent_in_never_mixes_with_what_was_measured():
-    sent = make(seed=1, none=(70, 2, 40, 80), defended=(69, 1, 66, 1), status="submitted")
-    (table,) = tables([sent, make()])
-    assert [(line.defense, line.status, line.cell("ASR triggered")) for line in table.lines] == [
-        ("none", "submitted", "80.0"),
-        ("none", "measured", "90.0"),
-        ("poisoncam", "submitted", "1.0"),
-        ("poisoncam", "measured", "3.0"),
+def test_what_was_sent_in_never_mixes_with_what_was_measured_and_of_one_result_the_measured_counts():
+    sent = make(seed=1, none=(70, 2, 40, 80), defended=(69, 1, 66, 1), status="submitted", localisation=placed(5))
+    (table,) = tables([sent, make(status="submitted"), make()], ["sent.json", "again.json", "ours.json"])
+    lines = [(line.defense, line.status, line.cell("ASR triggered"), line.results[0].source) for line in table.lines]
+    assert lines == [
+        ("none", "submitted", "80.0", "sent.json"),
+        ("none", "measured", "90.0", "ours.json"),
+        ("poisoncam", "submitted", "1.0", "sent.json"),
+        ("poisoncam", "measured", "3.0", "ours.json"),
     ]
-
-
-def test_a_result_that_was_also_measured_here_counts_once_as_measured():
-    (table,) = tables([make(status="submitted"), make()], ["sent.json", "ours.json"])
-    assert [(line.status, line.results[0].source) for line in table.lines] == [("measured", "ours.json")] * 2
-
-
-def test_k_is_that_of_what_was_measured():
-    sent = make("mine", localisation={"5": {"accuracy": 1.0, "iou": 1.0, "cr": 2.0}}, status="submitted")
-    (table,) = tables([make(), sent])
-    assert table.k == 10
+    assert table.k == 10, "that of what was measured"
 
 
 # --- markdown ---------------------------------------------------------------------------------------------
@@ -431,9 +378,6 @@ def test_no_name_breaks_the_table_or_becomes_markup(evil):
 @pytest.mark.parametrize("name", ["multi_target", "poisoncam+icutmix", "a b (c=0.5, d=1)", "x-1.2", "größe"])
 def test_plain_names_stay_readable(name):
     assert escape(name) == name
-
-
-def test_a_name_of_nothing():
     assert escape(" \n\t") == "(no name)"
 
 

@@ -18,6 +18,7 @@ from bench.leaderboard import FORMATS, read, renderer
 from bench.leaderboard.escaping import csv_cell, latex, url
 from bench.leaderboard.markdown import in_page
 from bench.leaderboard.reported import COLUMNS, reported
+from bench.leaderboard.rows import UNDEFINED
 from bench.records import record
 
 RECORDS = Path(__file__).parents[1] / "fixtures" / "records"
@@ -108,36 +109,24 @@ KNOWN = re.compile(r"\\[&%$#_{}]|\\text[a-z]+\{\}|\$\\pm\$")
 
 @settings(deadline=None, max_examples=80)
 @given(st.text(max_size=30))
-def test_any_text_is_one_line_and_no_markup_in_latex_and_csv(text):
+def test_any_text_is_one_line_and_no_markup_in_latex_csv_and_a_links_target(text):
     assert not set(KNOWN.sub("", latex(text))) & set("\\&%$#_{}~^")
     assert all(unicodedata.category(char) not in ("Cc", "Cf", "Zl", "Zp") for char in latex(text) + csv_cell(text))
     assert not csv_cell(text).startswith(("=", "+", "-", "@"))
-
-
-@settings(deadline=None, max_examples=80)
-@given(st.text(max_size=30))
-def test_any_path_is_a_links_target_and_nothing_else(path):
-    found = url(path.encode("utf-8", "replace").decode())
-    assert re.fullmatch(r"[A-Za-z0-9_.~/%-]*", found)
+    assert re.fullmatch(r"[A-Za-z0-9_.~/%-]*", url(text.encode("utf-8", "replace").decode()))
 
 
 # --- a paper's numbers ------------------------------------------------------------------------------------
 
 
-def test_a_papers_numbers_are_tables_of_their_own(files):
+def test_a_papers_numbers_are_tables_of_their_own(files, tmp_path):
     first, second = reported(files[2], "paper.csv")
     assert first.title == "htba on scenes, 5 % poisoned, as the Some paper reports it"
     assert first.note.startswith("Table 2 and Table 3, mean over 3 classes. Not measured here; ")
-    assert [(line.defense, line.status, line.seeds) for line in first.lines] == [
-        ("none", "paper-reported", 0),
-        ("mine", "paper-reported", 0),
-    ]
-    assert [first.lines[1].cell(name) for name in ("ACC", "ASR triggered", "recall")] == ["70.5", "–", "99.0"]  # noqa: RUF001
+    assert [(line.defense, line.seeds) for line in first.lines] == [("none", 0), ("mine", 0)]
+    assert [first.lines[1].cell(name) for name in ("ACC", "ASR triggered", "recall")] == ["70.5", UNDEFINED, "99.0"]
     assert second.lines[0].cell("ACC") == "60.0"
     assert [table.group is None for table in read(files)] == [False, True, True]
-
-
-def test_a_papers_numbers_in_markdown(files, tmp_path):
     text = renderer("markdown")(read(files, tmp_path))
     assert "| mine      | paper-reported | not known ([source][r3]) |  70.5 |" in text
     assert "[r3]: paper.csv\n" in text
@@ -162,11 +151,6 @@ def test_reported_numbers_that_cannot_be_read(tmp_path, text, said):
 # --- records of every version -----------------------------------------------------------------------------
 
 
-def test_there_is_a_record_of_every_version_of_the_schema():
-    versions = {json.loads(path.read_text())["schema_version"] for path in RECORDS.glob("*.json")}
-    assert versions == set(range(1, record.SCHEMA_VERSION + 1))
-
-
 @pytest.mark.parametrize("path", sorted(RECORDS.glob("*.json")), ids=lambda path: path.stem)
 def test_records_of_every_version_are_read_and_shown(path):
     raw, found = json.loads(path.read_text()), record.load(path)
@@ -177,6 +161,11 @@ def test_records_of_every_version_are_read_and_shown(path):
     assert [line.label for line in table.lines] == ["none", label]
     acc = found["metrics"]["defended"]["clean"]["acc"]
     assert table.lines[1].cell("ACC") == f"{acc:.1f}"
+
+
+def test_there_is_a_record_of_every_version_of_the_schema():
+    versions = {json.loads(path.read_text())["schema_version"] for path in RECORDS.glob("*.json")}
+    assert versions == set(range(1, record.SCHEMA_VERSION + 1))
 
 
 def test_the_committed_table_is_that_of_the_committed_records():

@@ -9,25 +9,20 @@ import pytest
 from bench.matrix.graph import Fault, Graph
 
 EIGHT = ("none", "poisoncam", "icutmix", "poisoncam+icutmix", "oracle", "oracle+icutmix", "random", "clean-set")
+CELL = ("poison", "pretrain", "clean", "probe")
 
 
 @pytest.fixture
 def graph_of(opened):
     """graph_of(cells) -> their graph, with an empty store."""
-
-    def make(cells):
-        context = opened()
-        return Graph({each: context.pipeline(each) for each in cells})
-
-    return make
+    context = opened()
+    return lambda cells: Graph({each: context.pipeline(each) for each in cells})
 
 
 def test_eight_defenses_have_one_threat_model(graph_of, cell):
     graph = graph_of(map(cell, EIGHT))
     assert Counter(node.stage.title for node in graph.nodes.values()) == {
-        "poison the images": 1,
-        "train on the poisoned images": 1,
-        "measure the encoder": 1,
+        **dict.fromkeys(("poison the images", "train on the poisoned images", "measure the encoder"), 1),
         **{f"find the poison ({each})": 1 for each in ("none", "poisoncam")},
         **{f"choose the images ({each}, a control)": 1 for each in ("oracle", "random", "clean-set")},
     }
@@ -35,37 +30,29 @@ def test_eight_defenses_have_one_threat_model(graph_of, cell):
 
 
 @pytest.mark.parametrize(
-    ("cell_by_cell", "last"),
+    ("cell_by_cell", "slots", "expected"),
     [
-        (False, [("clean", 0), ("clean", 1), ("probe", 0), ("probe", 1)]),  # what most others wait for comes first
-        (True, [("clean", 0), ("probe", 0), ("clean", 1), ("probe", 1)]),
+        (True, 1, [(stage, seed) for seed in (0, 1) for stage in CELL]),  # one process finishes a cell first
+        (False, 9, [(stage, seed) for stage in CELL for seed in (0, 1)]),  # what most others wait for comes first
     ],
 )
-def test_the_order_of_the_stages(graph_of, cell, cell_by_cell, last):
+def test_the_order_of_the_stages(graph_of, cell, cell_by_cell, slots, expected):
     graph, order = graph_of([cell("poisoncam"), cell("poisoncam", seed=1)]), []
     while ready := graph.ready(cell_by_cell):
-        order.append([(node.stage.name, node.cells[0].seed) for node in ready])
-        for node in ready:
+        for node in ready[:slots]:
             node.state = "done"
-    assert order == [[("poison", 0), ("poison", 1)], [("pretrain", 0), ("pretrain", 1)], last]
+            order.append((node.stage.name, node.cells[0].seed))
+    assert order == expected
 
 
-def test_one_process_finishes_a_cell_first(graph_of, cell):
-    graph = graph_of([cell("none"), cell("none", seed=1)])
-    graph.ready(cell_by_cell=True)[0].state = "done"
-    found = [(n.stage.name, n.cells[0].seed) for n in graph.ready(cell_by_cell=True)]
-    assert found == [("pretrain", 0), ("clean", 0), ("poison", 1)]
-
-
-def test_a_stage_that_fails_stops_its_cells_and_no_others(graph_of, cell):
-    graph = graph_of([cell("none"), cell("oracle"), cell("none", seed=1)])
-    graph.fail(graph.ready(cell_by_cell=True)[0], Fault("broken"))
-    assert {each.title for each in graph.failures} == {"htba, none, seed 0", "htba, oracle, seed 0"}
-    assert {node.cells[0].seed for node in graph.to_do()} == {1}
-
-
-def test_a_cell_whose_stages_cannot_be_named_fails_alone(graph_of, cell):
-    ((failed, fault),) = graph_of([cell("none"), cell("none", "train.batch=161")]).failures.items()
-    assert failed.settings == ("train.batch=161",)
+def test_what_fails_stops_its_cells_and_no_others(graph_of, cell):
+    """A stage; and a cell whose stages cannot be named."""
+    graph = graph_of([cell("none"), cell("oracle"), cell("none", seed=1), cell("none", "train.batch=161")])
+    ((unnamed, fault),) = graph.failures.items()
+    assert unnamed.settings == ("train.batch=161",)
     assert "160 training images are fewer than one batch of 161" in fault.message
     assert fault.trace == ""
+    graph.fail(graph.ready(cell_by_cell=True)[0], Fault("broken"))
+    stopped = [each.title for each, fault in graph.failures.items() if fault.message == "broken"]
+    assert stopped == ["htba, none, seed 0", "htba, oracle, seed 0"]
+    assert {node.cells[0].seed for node in graph.to_do()} == {1}

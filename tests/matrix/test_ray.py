@@ -16,18 +16,13 @@ def need(cpus, gpus=0):
     return {"CPU": cpus, "GPU": gpus}
 
 
-def test_a_training_takes_as_many_as_it_has_devices_and_what_decides_takes_no_gpu():
+def test_a_stage_takes_what_its_kind_and_the_last_change_say():
+    light = dict.fromkeys(("poison", "control", "import"), need(1))
     found = stage_resources(Machine(devices=2), gpus=True)
     assert set(found) == set(VERSIONS)
-    assert found["pretrain"] == need(2, 2)
-    assert found["clean"] == found["probe"] == need(1, 1)
-    assert found["poison"] == found["control"] == found["import"] == need(1)
-    assert {each["GPU"] for each in stage_resources(Machine(devices=2), gpus=False).values()} == {0}
-
-
-def test_changes_reach_their_stage_alone_and_the_last_counts():
+    assert found == {**found, "pretrain": need(2, 2), "clean": need(1, 1), "probe": need(1, 1), **light}
     found = stage_resources(Machine(), False, ["pretrain.cpus=4", "clean.gpus=0.5", "pretrain.cpus=8"])
-    assert (found["pretrain"], found["clean"], found["probe"]) == (need(8), need(1, 0.5), need(1))
+    assert found == {**dict.fromkeys(VERSIONS, need(1)), "pretrain": need(8), "clean": need(1, 0.5)}
 
 
 @pytest.mark.parametrize(
@@ -35,8 +30,10 @@ def test_changes_reach_their_stage_alone_and_the_last_counts():
     [
         ("pretrian.cpus=1", "there is no stage 'pretrian'. Did you mean 'pretrain'?"),
         ("pretrain.ram=1", "expected pretrain.cpus=NUMBER or pretrain.gpus=NUMBER"),
-        ("pretrain.cpus", "expected a whole number, or a share between 0 and 1"),
-        *((f"pretrain.{each}", "expected a whole number") for each in ("cpus=-1", "gpus=1.5", "gpus=inf", "gpus=nan")),
+        *(
+            (f"pretrain.{each}", "pretrain.gpus=NUMBER, a whole number, or a share between 0 and 1")
+            for each in ("cpus", "cpus=-1", "gpus=1.5", "gpus=inf", "gpus=nan")
+        ),
     ],
 )
 def test_resources_that_cannot_be_used(text, said):
@@ -48,7 +45,6 @@ def test_resources_that_cannot_be_used(text, said):
 @pytest.mark.parametrize(
     ("needs", "rooms", "count"),
     [
-        ([need(1)], [{"CPU": 8}], 8),
         ([need(3)], [{"CPU": 8}], 2),
         ([need(1, 0.5)], [{"CPU": 8, "GPU": 2}], 4),
         ([need(0)], [{}], 1),
@@ -60,9 +56,9 @@ def test_room_is_counted_by_machine_for_the_largest_stage(needs, rooms, count):
 
 
 def test_a_stage_with_room_nowhere_is_named():
-    with pytest.raises(BenchError, match="a pretrain stage takes 8 CPUs and 0 GPUs, and no machine") as caught:
+    said = r"a pretrain stage takes 8 CPUs and 0 GPUs, and no machine .* \(4 CPUs and 0 GPUs; 4 CPUs and 1 GPUs\)"
+    with pytest.raises(BenchError, match=said):
         room_for([{"CPU": 4}, {"CPU": 4, "GPU": 1}], {"poison": need(1), "pretrain": need(8)})
-    assert "(4 CPUs and 0 GPUs; 4 CPUs and 1 GPUs)" in str(caught.value)
 
 
 def test_a_machine_sees_a_file_of_the_store_or_not(tmp_path):

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from bench.matrix import run as module
 from bench.matrix.cell import RunContext
-from bench.matrix.engine import Engine, InProcess, ProcessPool
+from bench.matrix.engine import InProcess, ProcessPool
 from bench.matrix.graph import TRIES, Fault
 from bench.matrix.ray import RayOptions
 from bench.matrix.run import run_cells
@@ -22,7 +22,7 @@ from bench.records import record
 from bench.store import Store
 
 needs_kill = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
-STEPS = 120
+STEPS = 60
 """Enough that a training still runs when its first progress is heard."""
 
 
@@ -44,23 +44,23 @@ class Tracker:
         self.made.append(title)
 
 
-class Losing(Engine):
-    """Its workers all die."""
-
-    begun = 0
-
-    def make(self, node, hear):
-        self.begun += 1
-        return Fault("gone", lost=True)
-
-
+@needs_kill
 def test_a_stage_whose_worker_dies_is_tried_again_but_not_for_ever(opened, cell, monkeypatch):
-    engine = Losing(slots=1)
-    monkeypatch.setattr(module, "InProcess", lambda: engine)
-    result = run_cells(opened(), [cell("none")])
-    assert engine.begun == TRIES
-    assert [fault.message for fault in result.failures.values()] == ["gone"]
+    started = []
+
+    class Dying(ProcessPool):
+        def _start(self):
+            process, pipe = super()._start()
+            process.kill()
+            started.append(process)
+            return process, pipe
+
+    monkeypatch.setattr(module, "ProcessPool", Dying)
+    result = run_cells(opened(), [cell("none")], jobs=2)
+    assert len(started) == TRIES
+    why = Fault("its worker process ended by signal 9 (9: often for want of memory)", lost=True)
     assert (result.completed, result.records, result.exit_code) == ([], {}, 1)
+    assert list(result.failures.values()) == [why]
 
 
 def test_an_interrupted_matrix_resumes(copied, cell, monkeypatch):
@@ -74,30 +74,22 @@ def test_an_interrupted_matrix_resumes(copied, cell, monkeypatch):
                 raise KeyboardInterrupt
             return super().make(node, hear)
 
-    def run():
+    def run(**more):
         context, tracker = RunContext(Store(copied), Machine(accelerator="cpu")), Tracker()
         context.plugins.add(tracker)
-        try:
-            return tracker.made, run_cells(context, cells).completed
-        except KeyboardInterrupt:
-            return tracker.made, None
+        with contextlib.suppress(KeyboardInterrupt):
+            return tracker.made, run_cells(context, cells, **more)
+        return tracker.made, None
 
     with monkeypatch.context() as patch:
         patch.setattr(module, "InProcess", Interrupted)
         assert run() == (["find the poison (none)", "choose the images (oracle, a control)"], None)
     assert len(list((copied / "records").glob("*.json"))) == 1, "the record of the first cell is kept"
-    assert run() == (["train again on what is kept", "measure the new encoder"], cells)
-    assert run() == ([], cells)
-
-
-def test_a_study_of_the_search_makes_no_more_than_it_needs(copied, cell):
-    context, tracker = RunContext(Store(copied), Machine(accelerator="cpu")), Tracker()
-    context.plugins.add(tracker)
-    cells = [cell("none")]
-    result = run_cells(context, cells, needed=lambda pipeline: (pipeline.poison, pipeline.threat, pipeline.clean))
-    assert tracker.made == ["find the poison (none)"]
-    assert (result.completed, result.records) == (cells, {})
-    assert result.pipelines[cells[0]].verdict.keep.all()
+    made, result = run(needed=lambda pipeline: (pipeline.poison, pipeline.threat, pipeline.clean))
+    assert (made, result.completed, result.records) == ([], cells, {}), "a study of the search needs no more"
+    for expected in (["train again on what is kept", "measure the new encoder"], []):
+        made, result = run()
+        assert (made, result.completed) == (expected, cells)
 
 
 def kill_processes():
@@ -143,15 +135,3 @@ def test_with_workers_killed_the_records_are_those_of_one_process(opened, cell, 
     found = [[record.fingerprint(each.records[cell]) for cell in cells[:2]] for each in (made, alone)]
     assert found[0] == found[1]
     assert len(set(found[0])) == 2
-
-
-@needs_kill
-def test_a_killed_worker_is_found_out(opened, cell):
-    context, engine = opened(), ProcessPool(1)
-    (node,) = module.Graph({cell("none"): context.pipeline(cell("none"))}).ready(cell_by_cell=True)
-    future = engine.submit(node, lambda *_: None)
-    while not (processes := multiprocessing.active_children()):
-        pass
-    processes[0].kill()
-    assert future.result() == Fault("its worker process ended by signal 9 (9: often for want of memory)", lost=True)
-    engine.close()

@@ -39,24 +39,23 @@ def _no_launcher(monkeypatch):
 
 @pytest.fixture
 def play(tmp_path):
-    """play(first, second) -> what each of two processes says: what its function returns, or its BenchError. Each
-    function is called with the process's NodeGroup; two may be given instead with what it has in common and its store.
-    """
+    """play(first, second) -> what each of two processes says: what its function of the NodeGroup returns, or its
+    BenchError. `about`, `store`: what the second one has instead of the first one's."""
     if not hasattr(os, "fork"):
         pytest.skip("this system has no fork")
     context = multiprocessing.get_context("fork")
 
-    def process(rank, port, said, function, about=None, store=tmp_path):
+    def process(rank, port, said, function, about, store):
         os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
         try:
-            with joined(PATIENCE, about or {"version": 1}, store, gpus=False) as group:
+            with joined(PATIENCE, about, store, gpus=False) as group:
                 said.put((rank, function(group)))
         except BenchError as error:
             said.put((rank, str(error)))
 
-    def run(*functions):
+    def run(first, second, version=1, store=tmp_path):
         port, said = str(find_free_network_port()), context.SimpleQueue()
-        parts = [each if isinstance(each, tuple) else (each,) for each in functions]
+        parts = (first, {"version": 1}, tmp_path), (second, {"version": version}, store)
         processes = [context.Process(target=process, args=(n, port, said, *part)) for n, part in enumerate(parts)]
         for each in processes:
             each.start()
@@ -66,9 +65,13 @@ def play(tmp_path):
         found = {}
         while not said.empty():
             found.update([said.get()])
-        return [found.get(0), found.get(1)]
+        return found.get(0), found.get(1)
 
     return run
+
+
+def idle(group):
+    return "led"
 
 
 def lead(group, *, fails=lambda: None):
@@ -86,7 +89,7 @@ def obey(group, *, fails=lambda: None):
         with group.training(key, folder):
             fails()
             found.append((key, folder))
-    return found
+    return str(found)
 
 
 def die(*_):
@@ -97,44 +100,41 @@ def full_disk(*_):
     raise BenchError("the disk is full")
 
 
-def test_all_processes_take_part_in_each_training(play):
-    assert play(lead, obey) == ["led", [("a", "pretrain/a.partial"), ("b", "pretrain/b.partial")]]
-
-
-def test_a_run_without_a_training_ends_everywhere(play):
-    assert play(lambda group: "led", obey) == ["led", []]
-
-
 def test_what_the_processes_must_have_in_common(play, tmp_path, monkeypatch):
     monkeypatch.setattr(nodes, "_SETTLE", 1.0)
-    for said in play(lead, (obey, {"version": 2})):
+    for said in play(lead, obey, version=2):
         assert said.startswith("process 1 on ")
         assert said.endswith(" has version 2, process 0 has 1: start the same command on all nodes")
     (tmp_path / "elsewhere").mkdir()
-    for said in play(lead, (obey, None, tmp_path / "elsewhere")):
+    for said in play(lead, obey, store=tmp_path / "elsewhere"):
         assert said.endswith("does not see the store of process 0: name a folder that all share (--store)")
     assert [each.name for each in tmp_path.iterdir()] == ["elsewhere"], "nothing is left in the store"
+
+
+BROKE_OFF = "the training over 2 processes broke off: one of them failed or has gone; its output"
 
 
 @pytest.mark.parametrize(
     ("first", "second", "led", "followed"),
     [
-        (full_disk, obey, "the disk is full", "the first process has ended: the disk is full"),
-        (die, obey, None, "the first process has gone: its output says why"),
-        (lead, die, "the training over 2 processes broke off: one of them failed or has gone; its output", None),
-        (lead, full_disk, "the training over 2 processes broke off", "the disk is full"),
-        (lead, lambda group: time.sleep(5 * PATIENCE), "the training over 2 processes broke off", None),
-        (lead, lambda group: obey(group, fails=die), "the training over 2 processes broke off", None),
-        (
-            lambda group: lead(group, fails=lambda: full_disk(0)),
+        pytest.param(lead, obey, "led", "[('a', 'pretrain/a.partial'), ('b', 'pretrain/b.partial')]", id="well"),
+        pytest.param(idle, obey, "led", "[]", id="no training"),
+        pytest.param(full_disk, obey, "the disk is full", "the first process has ended: the disk is full", id="error"),
+        pytest.param(die, obey, None, "the first process has gone: its output says why", id="first dies"),
+        pytest.param(lead, die, BROKE_OFF, None, id="other dies"),
+        pytest.param(lead, full_disk, BROKE_OFF, "the disk is full", id="other fails"),
+        pytest.param(lead, lambda group: time.sleep(2 * PATIENCE), BROKE_OFF, None, id="other does not come"),
+        pytest.param(lead, lambda group: obey(group, fails=die), BROKE_OFF, None, id="dies in training"),
+        pytest.param(
+            lambda group: lead(group, fails=full_disk),
             obey,
             "the disk is full",
             "the first process has ended",
+            id="first fails in training",
         ),
     ],
-    ids=["first fails", "first dies", "dies", "fails", "does not come", "dies in training", "first fails in training"],
 )
-def test_one_process_that_ends_ends_all(play, first, second, led, followed):
+def test_all_processes_take_part_until_one_ends_and_then_all_end(play, first, second, led, followed):
     began = time.monotonic()
     for said, expected in zip(play(first, second), (led, followed), strict=True):
         assert said is None if expected is None else said.startswith(expected)
@@ -144,20 +144,17 @@ def test_one_process_that_ends_ends_all(play, first, second, led, followed):
 # --- stages and commands ----------------------------------------------------------------------------
 
 
-def test_torchrun_says_how_many_devices_there_are():
+def test_torchrun_says_how_many_devices_there_are(tmp_path, capsys):
+    before = dict(os.environ)
     assert torchrun_devices() is None
+    with environment({**TORCHRUN, "WORLD_SIZE": "1", "OMP_NUM_THREADS": None}):
+        assert torchrun_devices() is None
+        assert "OMP_NUM_THREADS" not in os.environ
     with environment(TORCHRUN):
         assert torchrun_devices() == 4
-    with environment({**TORCHRUN, "WORLD_SIZE": "1"}):
-        assert torchrun_devices() is None
-
-
-def test_variables_are_set_for_a_while(monkeypatch):
-    monkeypatch.setenv("MASTER_PORT", "1")
-    before = dict(os.environ)
-    with environment({"MASTER_PORT": None, "MASTER_ADDR": "head"}):
-        assert "MASTER_PORT" not in os.environ
-        assert os.environ["MASTER_ADDR"] == "head"
+        command = [*COMMAND, "--devices", "2", "--store", str(tmp_path)]
+        assert cli.guarded(lambda: cli.app(command, standalone_mode=False)) == 2
+    assert "--devices 2: torchrun started 4 processes on each machine" in capsys.readouterr().err
     assert dict(os.environ) == before
 
 
@@ -167,21 +164,15 @@ def test_a_slow_file_system_is_waited_for():
     assert settled(lambda: None, 0.0) is None
 
 
-def test_a_training_has_the_key_of_as_many_devices(workshop):
-    pipeline = workshop.pipeline()
-
-    def key(**machine):
-        return replace(pipeline, machine=Machine(accelerator="cpu", **machine)).threat.key
-
-    six = NodeGroup(rank=0, count=6, timeout=1.0, orders=None)
-    assert key(group=six, devices=3) == key(devices=6) != key()
-
-
 @dataclass(frozen=True, kw_only=True)
 class Ordered(NodeGroup):
-    """A group whose first process begins one training."""
+    """Of six processes the second; the first one begins the training of the key."""
 
-    key: str
+    rank: int = 1
+    count: int = 6
+    timeout: float = 1.0
+    orders: None = None
+    key: str = ""
 
     def trainings(self):
         yield self.key, f"pretrain/{self.key}.partial"
@@ -191,36 +182,26 @@ class Ordered(NodeGroup):
         yield self
 
 
-def ordered(key):
-    return Ordered(rank=1, count=2, timeout=1.0, orders=None, key=key)
-
-
 def test_a_process_takes_its_part_in_the_stage_that_the_first_one_names(workshop, tmp_path, ear, monkeypatch):
     pipeline = workshop.pipeline(store=tmp_path)
     make_stage(pipeline.poison, pipeline.store, ear)
     seen = []
     monkeypatch.setattr("bench.ssl.train.pretrain", lambda job, report, devices, kind, group: seen.append((job, group)))
-    mine = replace(pipeline, machine=Machine(accelerator="cpu", group=ordered("")))
-    group = ordered(mine.threat.key)
-    mine = replace(mine, machine=Machine(accelerator="cpu", group=group))
-    folder = tmp_path / "pretrain" / f"{group.key}.partial"
+
+    def on(**machine):
+        return replace(pipeline, machine=Machine(accelerator="cpu", **machine))
+
+    key = on(group=Ordered(), devices=3).threat.key
+    assert key == on(devices=6).threat.key != pipeline.threat.key
+    group = Ordered(key=key)
+    folder = tmp_path / "pretrain" / f"{key}.partial"
     folder.mkdir(parents=True)
-    follow(group, lambda: mine)
+    follow(group, lambda: on(group=group))
     ((job, found),) = seen
     assert (job.work, job.train.batch, found) == (folder, 32, group)
-
-
-def test_a_process_that_would_train_something_else_says_so(workshop, monkeypatch):
     monkeypatch.setattr(nodes, "_SETTLE", 0.0)
     with pytest.raises(BenchError, match=r"process 1 would not train in .* what process 0 trains: start the same"):
-        follow(ordered("0" * 64), workshop.pipeline)
-
-
-def test_devices_are_those_of_torchrun(tmp_path, capsys):
-    with environment(TORCHRUN):
-        command = [*COMMAND, "--devices", "2", "--store", str(tmp_path)]
-        assert cli.guarded(lambda: cli.app(command, standalone_mode=False)) == 2
-    assert "--devices 2: torchrun started 4 processes on each machine" in capsys.readouterr().err
+        follow(Ordered(key="0" * 64), lambda: pipeline)
 
 
 @pytest.mark.slow

@@ -1,7 +1,5 @@
 """Rows shared out over processes: cut at groups, joined in order, the same as in one."""
 
-from __future__ import annotations
-
 import os
 import re
 from functools import partial

@@ -8,18 +8,21 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from tensorboard.backend.event_processing import event_accumulator
 
 from bench.errors import BenchError
 from bench.plugins.from_file import load_plugins
 from bench.plugins.manager import Plugins
-from bench.plugins.tensorboard import TensorBoard, numbers_of
+from bench.plugins.tensorboard import TensorBoard
 
 PAGE = Path(__file__).parents[2] / "docs" / "trackers.md"
 EXAMPLES = dict(re.findall(r"```python\n# (\w+\.py)\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.S))
 STAGE = {"stage": "pretrain", "key": "k", "title": "train"}
 CONFIG = {"seed": 3, "attack": {"name": "htba"}, "defense": {"name": "poisoncam"}}
 ROW = {"clean": {"acc": 70.0, "asr": 1.0}, "poisoned": {"acc": 60.0, "asr": 40.5}}
-RECORD = {"metrics": {"none": ROW, "defended": {**ROW, "per_trigger": [ROW]}, "detection": {"auroc": None}}}
+RECORD = {
+    "metrics": {"none": ROW, "defended": {**ROW, "per_trigger": [ROW]}, "detection": {"auroc": None, "found": True}}
+}
 
 
 def play(plugins):
@@ -33,19 +36,11 @@ def play(plugins):
     plugins.notify("run_finished", record=RECORD)
 
 
-def accumulated(folder):
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    events = EventAccumulator(str(folder))
-    events.Reload()
-    return events
-
-
 def test_tensorboard_gets_curves_metrics_and_the_configuration(tmp_path):
     plugins = Plugins([])
     plugins.add(TensorBoard(tmp_path, "poisoncam-seed3"))
     play(plugins)
-    events = accumulated(tmp_path / "poisoncam-seed3")
+    events = event_accumulator.EventAccumulator(str(tmp_path / "poisoncam-seed3")).Reload()
     points = {tag: [(e.step, round(e.value, 4)) for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
     rows = ("none", "defended")
     expected = {f"metrics/{r}/{s}/{m}": [(0, ROW[s][m])] for r in rows for s in ROW for m in ("acc", "asr")}
@@ -64,15 +59,6 @@ def test_without_tensorboard_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(BenchError, match=r"pip install 'ssl-backdoor-bench\[tensorboard\]'"):
         TensorBoard(tmp_path, "x")
-
-
-def test_numbers_of_nested_metrics():
-    assert numbers_of({"a": {"b": 1, "c": [2]}, "d": None, "e": True, "f": 0.5}, "m") == [("m/a/b", 1.0), ("m/f", 0.5)]
-
-
-def test_a_plugin_that_cannot_be_added_is_an_error():
-    with pytest.raises(BenchError, match="implements no hook"):
-        Plugins([]).add(SimpleNamespace())
 
 
 MLFLOW = {
@@ -127,9 +113,4 @@ def test_an_example_calls_functions_of_the_real_parameters(module, functions, ex
     play(load_plugins([tmp_path / "example.py"]))
     assert calls == expected
     assert caplog.text == ""
-
-
-def test_the_examples_are_short():
-    assert set(EXAMPLES) == {"mlflow_tracker.py", "wandb_tracker.py"}
-    for text in EXAMPLES.values():
-        assert len([line for line in text.splitlines() if line.strip()]) <= 20
+    assert len([line for line in EXAMPLES[f"{module}_tracker.py"].splitlines() if line.strip()]) <= 20

@@ -22,23 +22,21 @@ def rates(acc, asr):
 
 
 @pytest.fixture
-def record():
+def record(record):
     """100 of 1,000 images poisoned, half of class a; 90 of these removed, and 10 clean ones of class b."""
-    found = copy.deepcopy(records.load(FIXTURES / "v2-multi-target.json"))
-    found["run"] |= {"defense": "mine", "attack": "htba", "seed": 3, "control": False}
-    found["config"].pop("threat", None)
-    found["dataset"]["counts"] = {"train": 1000, "val": 400}
-    found["poison"] |= {"count": 100, "rate_of_target": 50.0, "rate_of_dataset": 10.0, "targets": ["a"]}
-    found["metrics"] = {
+    record["run"]["seed"] = 3
+    record["dataset"]["counts"] = {"train": 1000, "val": 400}
+    record["poison"] |= {"count": 100, "rate_of_target": 50.0, "rate_of_dataset": 10.0, "targets": ["a"]}
+    unscored = {"auroc": None, "average_precision": None}
+    record["metrics"] = {
         "none": {"clean": rates(80.0, 2.0), "poisoned": rates(20.0, 90.0)},
         "defended": {"clean": rates(78.5, 3.0), "poisoned": rates(60.0, 12.5)},
-        "detection": {"removed": 100, "precision": 90.0, "recall": 90.0, "f1": 90.0, "auroc": None}
-        | {"average_precision": None},
+        "detection": {"removed": 100, "precision": 90.0, "recall": 90.0, "f1": 90.0, **unscored},
         "localisation": {},
         "clean_removed": {"a": 0, "b": 10},
     }
-    records.validate(found)
-    return found
+    records.validate(record)
+    return record
 
 
 def of(record, *, beside=(), seeds=(), **artifacts):
@@ -68,25 +66,27 @@ def test_what_was_removed_by_class():
 
 def test_the_five_sentences(record):
     planted, threat, defended, after, noise = of(record)
-    assert planted.startswith(
-        "In 100 of the 1,000 training images (10.0 %; 50.0 % of the images of 'a') the attack htba"
-    )
-    assert "right on 80.0 % of the clean" in threat
-    assert "takes 90.0 % of the images of other classes for 'a'" in threat
-    assert "against 2.0 % of them without it: a strong backdoor." in threat
-    assert defended == (
-        "mine removed 100 images: 90 of the 100 poisoned (recall 90.0 %) and 10 clean (precision 90.0 %), the most "
-        "in 'b' (10)."
-    )
-    figures = "right on 78.5 % (-1.5 points) of the clean images and takes 12.5 % (-77.5 points)"
-    assert figures.replace("-", MINUS) in after
+    start = "In 100 of the 1,000 training images (10.0 %; 50.0 % of the images of 'a') the attack htba"
+    assert planted.startswith(start)
+    for text in (
+        "right on 80.0 % of the clean",
+        "takes 90.0 % of the images of other classes for 'a'",
+        "against 2.0 % of them without it: a strong backdoor.",
+    ):
+        assert text in threat
+    caught = "90 of the 100 poisoned (recall 90.0 %) and 10 clean (precision 90.0 %)"
+    assert defended == f"mine removed 100 images: {caught}, the most in 'b' (10)."
+    assert f"right on 78.5 % ({MINUS}1.5 points) of the clean images and takes 12.5 % ({MINUS}77.5 points)" in after
     assert "clean-set" not in after
-    assert "This is one run, seed 3: with 400 validation images chance alone moves a share by up to 4.9 points" in noise
-    assert "no record of another seed" in noise
-    assert "no control of the same seed was found" in noise
+    for text in (
+        "This is one run, seed 3: with 400 validation images chance alone moves a share by up to 4.9 points",
+        "no record of another seed",
+        "no control of the same seed was found",
+    ):
+        assert text in noise
 
 
-def test_controls_and_other_seeds_are_told_of(record):
+def test_controls_and_other_seeds_are_said(record):
     clean, other = changed(record, "clean-set", control=True, asr=5.5), changed(record, asr=40.04)
     *_, after, noise = of(record, beside=[clean], seeds=[other])
     assert "an encoder that never saw a trigger (clean-set) takes 5.5 %" in after

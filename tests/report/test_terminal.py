@@ -10,26 +10,24 @@ from rich.console import Console
 from bench.report.tables import share
 from bench.report.terminal import summary
 
-RATES = {"acc": 71.54, "asr": 3.0}
 PLACES = {"5": {"accuracy": 100.0, "cr": 80.0, "iou": 60.0}, "10": {"accuracy": 90.0, "cr": 75.0, "iou": 40.0}}
 
 
-def record(**changes):
-    return {
-        "run": {"attack": "htba", "defense": "poisoncam", "preset": "smoke", "seed": 3},
-        "poison": {
-            **{"count": 20, "targets": ["red car"], "rate_of_target": 50.0, "rate_of_dataset": 12.5},
-            "triggers": [{}],
-        },
-        "dataset": {"name": "scenes", "counts": {"train": 160}},
-        "metrics": {
-            "none": {"clean": RATES, "poisoned": {"acc": 20.0, "asr": 88.8}},
-            "defended": {"clean": {"acc": 70.0, "asr": None}, "poisoned": RATES},
-            "detection": {"removed": 25, "recall": 95.0, "precision": 76.0},
-            "localisation": PLACES,
-            **changes,
-        },
+def rates(acc, asr):
+    return {"acc": acc, "asr": asr}
+
+
+@pytest.fixture
+def made(record):
+    """20 of 160 images poisoned, one target; 25 removed."""
+    record["poison"] |= {"count": 20, "targets": ["red car"], "rate_of_dataset": 12.5, "triggers": [{}]}
+    record["metrics"] = {
+        "none": {"clean": rates(71.54, 3.0), "poisoned": rates(20.0, 88.8)},
+        "defended": {"clean": rates(70.0, None), "poisoned": rates(71.54, 3.0)},
+        "detection": {"removed": 25, "recall": 95.0, "precision": 76.0},
+        "localisation": PLACES,
     }
+    return record
 
 
 def printed(made):
@@ -46,31 +44,28 @@ def test_shares(value, text):
     assert share(value) == text
 
 
-def test_everything_is_said():
-    text, rows = printed(record() | {"config": {"threat": {"checkpoint": "a[b].pth", "sha256": "0" * 64}}})
+def test_everything_is_said(made):
+    made["config"]["threat"] = {"checkpoint": "a[b].pth", "sha256": "0" * 64}
+    text, rows = printed(made)
     assert "htba on scenes, target 'red car': 20 of 160 training images carry the trigger" in text
-    assert "(50.0 % of the target class, 12.5 % of the training set). Seed 3, preset smoke." in text
+    assert "(50.0 % of the target class, 12.5 % of the training set). Seed 0, preset smoke." in text
     assert "preset smoke. Threat model imported from a[b].pth." in text
-    assert [row[1:] for row in rows] == [
-        ["71.5 %", "70.0 %"],
-        ["3.0 %", "-"],
-        ["20.0 %", "71.5 %"],
-        ["88.8 %", "3.0 %"],
-    ]
+    cells = [["71.5 %", "70.0 %"], ["3.0 %", "-"], ["20.0 %", "71.5 %"], ["88.8 %", "3.0 %"]]
+    assert [row[1:] for row in rows] == cells
     assert "removed 25 images: 19 of the 20 poisoned (recall 95.0 %) and 6 clean (precision 76.0 %)" in text
     assert "Of the 10 images it suspected most, 90.0 % are poisoned" in text
     assert "75.0 % of the trigger (catch rate) and overlaps it by 40.0 % (IoU).\n" in text
 
 
-def test_what_does_not_apply_or_is_new():
-    text, _ = printed(record(detection={"removed": 0, "recall": 0.0, "precision": None}, localisation={}))
-    assert "poisoncam removed nothing." in text
+def test_what_does_not_apply_or_is_new(made):
+    made["metrics"] |= {"detection": {"removed": 0, "recall": 0.0, "precision": None}, "localisation": {}}
+    text, _ = printed(made)
+    assert "mine removed nothing." in text
     assert "suspected" not in text
-    few = {"5": {"accuracy": 90.0, "hit": 62.5, "cr": None, "iou": None}}
-    text, _ = printed(record(localisation=few))
+    made["metrics"]["localisation"] = {"5": {"accuracy": 90.0, "hit": 62.5, "cr": None, "iou": None}}
+    text, _ = printed(made)
     assert "Of the 5 images" in text
     assert "(IoU); 62.5 % of these windows hold some part of it." in text
-    made = record(localisation=few)
     made["poison"]["triggers"] = [{"placed": False}]
     text, _ = printed(made)
     assert "Of the 5 images it suspected most, 90.0 % are poisoned. Locating the trigger does not apply" in text
@@ -78,9 +73,8 @@ def test_what_does_not_apply_or_is_new():
 
 
 @pytest.mark.parametrize("located", [True, False])
-def test_several_targets_have_a_line_each(located):
+def test_several_targets_have_a_line_each(made, located):
     """Trigger 0 is caught and located, trigger 1 less so."""
-    made = record()
     made["poison"] |= {"targets": ["red car", "[b]"], "triggers": [{}, {}]}
     for who, asrs in (("none", (90.0, 70.0)), ("defended", (5.0, None))):
         made["metrics"][who]["per_trigger"] = [{"poisoned": {"asr": asr}} for asr in asrs]

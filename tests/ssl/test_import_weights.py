@@ -1,7 +1,5 @@
 """Checkpoints of other projects become our backbone, feature for feature; what does not fit is named, all of it."""
 
-from __future__ import annotations
-
 import argparse
 import hashlib
 import logging
@@ -60,27 +58,25 @@ def mlp(prefix, layers):
     return {f"{prefix}.{layer}.weight": torch.randn(4, 4) for layer in layers}
 
 
-def moco_v3(tensors, head):
-    """moco-v3's and PatchSearch's layout: head is 'head' (ViT) or 'fc' (ResNet)."""
+def moco(tensors, head, names, layers, **beside):
+    """A checkpoint of a whole SSL method: the encoder that learns, and its slow copy, under `names`."""
     other = {name: value + 1 for name, value in tensors.items()}
-    state = {
-        **prefixed("base_encoder.", {**tensors, **mlp(head, (0, 1, 3))}),
-        **prefixed("momentum_encoder.", {**other, **mlp(head, (0, 1, 3))}),
-        **mlp("predictor", (0, 1, 3)),
-    }
-    return {"epoch": 200, "arch": "x", "state_dict": prefixed("module.", state), "optimizer": {"state": {}}}
+    both = zip(names, (tensors, other), strict=True)
+    parts = [prefixed(f"{name}.", {**each, **mlp(head, layers)}) for name, each in both]
+    state = prefixed("module.", {**parts[0], **parts[1], **beside})
+    return {"epoch": 200, "arch": "x", "state_dict": state, "optimizer": {"state": {}}}
+
+
+def moco_v3(tensors, head):
+    """moco-v3's layout, which PatchSearch writes, too: head is 'head' (ViT) or 'fc' (ResNet)."""
+    layers = (0, 1, 3)
+    return moco(tensors, head, ("base_encoder", "momentum_encoder"), layers, **mlp("predictor", layers))
 
 
 def moco_v2(tensors, head):
     """The layout of MoCo v2 and of the ResNets in studies of SSL backdoors."""
-    other = {name: value + 1 for name, value in tensors.items()}
-    state = {
-        **prefixed("encoder_q.", {**tensors, **mlp(head, (0, 2))}),
-        **prefixed("encoder_k.", {**other, **mlp(head, (0, 2))}),
-        "queue": torch.zeros(4, 8),
-        "queue_ptr": torch.zeros(1, dtype=torch.long),
-    }
-    return {"epoch": 200, "state_dict": prefixed("module.", state)}
+    queue = {"queue": torch.zeros(4, 8), "queue_ptr": torch.zeros(1, dtype=torch.long)}
+    return moco(tensors, head, ("encoder_q", "encoder_k"), (0, 2), **queue)
 
 
 LAYOUTS = {
@@ -88,7 +84,6 @@ LAYOUTS = {
     "timm": lambda tensors, head: {**tensors, f"{head}.weight": torch.zeros(10, 4), f"{head}.bias": torch.zeros(10)},
     "ddp": lambda tensors, head: {"model": prefixed("module.", tensors)},
     "moco_v3": moco_v3,
-    "patchsearch": moco_v3,
     "moco_v2": moco_v2,
     "simsiam": lambda tensors, head: {
         "state_dict": prefixed("module.", {**prefixed("encoder.", tensors), **mlp("predictor", (0, 3))})
@@ -201,37 +196,30 @@ def test_another_image_size_is_refused_with_both_sizes(tmp_path):
         import_encoder(tmp_path / "c.pth", VIT, SIZE)
 
 
+PICKLED = {"state_dict": {}, "args": argparse.Namespace(lr=1)}
+
+
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
         ("c.pth", b"garbage", "is no checkpoint"),
         ("c.pth", b"", "cannot be read"),
         ("c.pth", b"PK\x03\x04 broken", "cannot be read"),
-        ("c.safetensors", b"garbage", "is no sound safetensors file"),
+        ("c.safetensors", b"garbage", "cannot be read.*Expected a safetensors file"),
+        ("c.pth", PICKLED, "is not unpickled, as that could run code"),
+        ("c.pth", [1, 2], "holds a list; expected named tensors"),
+        ("c.pth", {"a": 1, "b": 2}, "holds the keys a, b; expected named tensors"),
+        ("c.pth", {"state_dict": {}}, "holds nothing; expected named tensors"),
+        ("c.pth", torch.zeros(2), "holds a Tensor; expected named tensors"),
     ],
 )
-def test_broken_files_and_those_that_would_run_code(tmp_path, name, content, said):
-    (tmp_path / name).write_bytes(content)
+def test_broken_files_those_that_would_run_code_and_those_without_named_tensors(tmp_path, name, content, said):
+    if isinstance(content, bytes):
+        (tmp_path / name).write_bytes(content)
+    else:
+        torch.save(content, tmp_path / name)
     with pytest.raises(BenchError, match=said):
         import_encoder(tmp_path / name, RESNET, SIZE)
-    torch.save({"state_dict": {}, "args": argparse.Namespace(lr=1)}, tmp_path / "code.pth")
-    with pytest.raises(BenchError, match=r"is not unpickled, as that could run code"):
-        import_encoder(tmp_path / "code.pth", RESNET, SIZE)
-
-
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        ([1, 2], "holds a list"),
-        ({"a": 1, "b": 2}, "holds the keys a, b"),
-        ({"state_dict": {}}, "holds nothing"),
-        (torch.zeros(2), "holds a Tensor"),
-    ],
-)
-def test_files_without_named_tensors(tmp_path, content, said):
-    torch.save(content, tmp_path / "c.pth")
-    with pytest.raises(BenchError, match=f"{said}; expected named tensors"):
-        import_encoder(tmp_path / "c.pth", RESNET, SIZE)
 
 
 def test_a_checkpoint_is_known_by_its_content(tmp_path):

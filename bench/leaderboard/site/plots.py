@@ -56,7 +56,7 @@ class Scatter:
 
 def scatter(name: str, rows: Sequence[SiteRow], *, x: str, y: str) -> Scatter:
     """`y` over `x` of the rows that have both, by their names in `BoardLine.mean`."""
-    shown = [row for row in rows if not math.isnan(_mean(row.line, x)) and not math.isnan(_mean(row.line, y))]
+    shown = [row for row in rows if not any(math.isnan(row.line.number(name)[0]) for name in (x, y))]
     whole = Axis(title=f"{x}, percent", low=0, high=100)
     along = replace(whole, title=f"{y}, percent") if y in FOUND else _fitted(y, [row.line for row in shown])
     frame = Frame(across=whole, along=along)
@@ -64,18 +64,16 @@ def scatter(name: str, rows: Sequence[SiteRow], *, x: str, y: str) -> Scatter:
     return Scatter(name=name, frame=frame, points=tuple(_labelled(frame, points)))
 
 
-def _mean(line: BoardLine, name: str) -> float:
-    return line.mean.get(name, math.nan)
-
-
-def _spread(line: BoardLine, name: str) -> float:
-    spread = line.spread.get(name, math.nan)
-    return 0.0 if math.isnan(spread) else spread
+def _drawn(line: BoardLine, name: str) -> tuple[float, float]:
+    """Mean and spread, 0 where there is none."""
+    mean, spread = line.number(name)
+    return mean, 0.0 if math.isnan(spread) else spread
 
 
 def _fitted(name: str, lines: Iterable[BoardLine]) -> Axis:
     """An axis around all means and spreads, its ends at multiples of 5."""
-    ends = [_mean(line, name) + sign * _spread(line, name) for line in lines for sign in (-1, 1)] or [0.0, 100.0]
+    drawn = [_drawn(line, name) for line in lines]
+    ends = [mean + sign * spread for mean, spread in drawn for sign in (-1, 1)] or [0.0, 100.0]
     low, high = 5 * math.floor(min(ends) / 5), 5 * math.ceil(max(ends) / 5)
     while high - low < _LEAST_SPAN:
         low, high = low - 5, high + 5
@@ -83,8 +81,7 @@ def _fitted(name: str, lines: Iterable[BoardLine]) -> Axis:
 
 
 def _point(frame: Frame, row: SiteRow, x: str, y: str) -> Point:
-    across, along = _mean(row.line, x), _mean(row.line, y)
-    aside, up = _spread(row.line, x), _spread(row.line, y)
+    (across, aside), (along, up) = _drawn(row.line, x), _drawn(row.line, y)
     return Point(
         row=row,
         x=frame.x(across),

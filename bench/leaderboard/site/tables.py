@@ -78,7 +78,7 @@ class SiteRow:
 
     def value(self, name: str) -> float | str:
         """What a column is sorted by: the number of that name, "" where it is undefined."""
-        value = self.line.mean.get(name, math.nan)
+        value, _ = self.line.number(name)
         return "" if math.isnan(value) else float(value)
 
 

@@ -137,13 +137,12 @@ class Study:
             for attack in entry.get("attacks", [{}])
             for defense in entry["defenses"]
         ]
-        parts: dict[str, Any] = {
-            **entry,
-            "lines": tuple(lines),
-            "panels": tuple(Panel(**panel) for panel in entry["panels"]),
-            "vary": Vary(**entry["vary"]) if "vary" in entry else None,
-        }
-        return cls(**{name: value for name, value in parts.items() if name not in ("attacks", "defenses")})
+        return cls(
+            **{name: value for name, value in entry.items() if name not in ("attacks", "defenses", "panels", "vary")},
+            lines=tuple(lines),
+            panels=tuple(Panel(**panel) for panel in entry["panels"]),
+            vary=Vary(**entry["vary"]) if "vary" in entry else None,
+        )
 
     def needed(self, pipeline: Pipeline) -> Sequence[Stage]:
         """The stages of a run that the study needs, in order, as far as they are known by now."""
@@ -162,7 +161,7 @@ def studies() -> tuple[Study, ...]:
 
 def find(name: str) -> Study:
     """The study of that name. Raises BenchError with the nearest."""
-    for study in studies():
-        if study.name == name:
-            return study
-    raise BenchError(f"unknown study {name!r}.{nearest(name, [study.name for study in studies()])}")
+    known = {study.name: study for study in studies()}
+    if name not in known:
+        raise BenchError(f"unknown study {name!r}.{nearest(name, known)}")
+    return known[name]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.config.config import preset_names
@@ -13,7 +12,7 @@ from bench.errors import BenchError
 from bench.leaderboard import escape
 from bench.leaderboard.rows import UNDEFINED
 
-from .study import Panel, Study, find
+from .study import Panel, Study
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -118,30 +117,20 @@ def not_run(table: pd.DataFrame) -> list[str]:
 # --- markdown -------------------------------------------------------------------------------------
 
 
-def markdown_of(path: Path) -> str:
-    """The tables of a study's CSV file in markdown, with what they are about but no heading. Raises BenchError."""
-    table = read_csv(path.read_text(encoding="utf-8"))
-    return _body(find(str(table["study"].iloc[0])), table)
-
-
 def to_markdown(study: Study, table: pd.DataFrame, left: int = 0) -> str:
-    """A page of its own. left: how many runs are still to come."""
-    unfinished = f"**Unfinished: {left} of {left + len(table)} runs are still to come.**\n\n" if left else ""
-    return f"# {study.title}\n\n{unfinished}{_body(study, table)}"
+    """A page: what was set, a table of the study's measures, and one for each measure over k.
 
-
-def _body(study: Study, table: pd.DataFrame) -> str:
-    """What was set, a table of the study's measures, and one for each measure over k."""
+    left: how many runs are still to come.
+    """
     changed, warning, count = table["changed"].iloc[0], caveat(table), len(seeds_of(table))
-    about = [
-        f"{study.about} After {study.figure} of the PoisonCAM paper.",
-        "",
-        f"- Here: {escape(setting_words(table))}",
-    ]
+    about = [f"{study.about} After {study.figure} of the PoisonCAM paper.", ""]
+    about += [f"- Here: {escape(setting_words(table))}"]
     about += [f"- Changed by --set: {escape(changed)}"] if changed else []
     about += [f"- **This is {warning}.**"] if warning else []
     drawn = panels(study, table)
-    parts = ["\n".join(about), _table(study, [panel for panel in drawn if not panel.over_k], table)]
+    unfinished = f"**Unfinished: {left} of {left + len(table)} runs are still to come.**" if left else ""
+    parts = [f"# {study.title}", unfinished, "\n".join(about)]
+    parts.append(_table(study, [panel for panel in drawn if not panel.over_k], table))
     for panel in drawn:
         if panel.over_k:
             parts.append(f"## {escape(panel.axis)} by search number\n\n{_k_table(study, panel, table)}")
@@ -157,9 +146,8 @@ def _table(study: Study, drawn: Sequence[Panel], table: pd.DataFrame) -> str:
     named = [(panel, name, path) for panel in drawn for name, path in panel.curves.items()]
     if not named:
         return ""
-    groups = table.reindex(columns=list(dict.fromkeys([*table.columns, *(path for *_, path in named)]))).groupby(
-        ["line", "step"], sort=False
-    )
+    columns = dict.fromkeys([*table.columns, *(path for *_, path in named)])
+    groups = table.reindex(columns=[*columns]).groupby(["line", "step"], sort=False)
     mean, spread = groups.mean(numeric_only=True), groups.std(numeric_only=True)
     shown: dict[str, Iterable[str]] = {
         "": mean.index.get_level_values("line"),
@@ -184,10 +172,10 @@ def _k_table(study: Study, panel: Panel, table: pd.DataFrame) -> str:
 
 
 def _cells(means: pd.Series, spreads: pd.Series) -> list[str]:
-    return [cell_text(mean, spread) for mean, spread in zip(means, spreads, strict=True)]
+    return [_cell(mean, spread) for mean, spread in zip(means, spreads, strict=True)]
 
 
-def cell_text(mean: float, spread: float) -> str:
+def _cell(mean: float, spread: float) -> str:
     """'12.3 ± 0.4', three digits of what is small, a dash for NaN."""
     if mean != mean:
         return UNDEFINED

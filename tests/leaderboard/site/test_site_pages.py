@@ -34,7 +34,7 @@ def rows(page, anchor):
     return [re.sub(r"<[^>]*>", "", cell).strip() for cell in cells]
 
 
-def test_every_link_leads_somewhere(pages, page):
+def test_every_link_leads_somewhere_and_the_index_links_to_every_page(pages, page):
     for name, data in html(pages).items():
         found = page(data)
         assert len(found.ids) == len(set(found.ids)), name
@@ -43,16 +43,12 @@ def test_every_link_leads_somewhere(pages, page):
             target = posixpath.normpath(posixpath.join(posixpath.dirname(name), path)) if path else name
             assert target in pages, (name, link)
             assert not anchor or anchor in page(pages[target]).ids, (name, link)
-
-
-def test_the_index_links_to_every_page(pages, page):
     linked = {link["href"] for link in page(pages["index.html"]).all("a")}
-    assert {name for name in html(pages) if name != "index.html"} <= linked
+    assert {*html(pages), "reported/paper.csv"} - {"index.html"} <= linked
     assert sum(name.startswith("runs/") for name in pages) == 2 * 5
-    assert "reported/paper.csv" in linked
 
 
-def test_nothing_is_loaded_from_anywhere(pages, page):
+def test_nothing_is_loaded_and_only_the_pages_own_style_and_script_are_allowed(pages, page):
     for name, data in html(pages).items():
         found = page(data)
         for tag, attributes in found.tags:
@@ -61,11 +57,6 @@ def test_nothing_is_loaded_from_anywhere(pages, page):
             assert ":" not in attributes.get("href", "").replace("data:,", "")
         assert [link["href"] for link in found.all("link")] == ["data:,"]
         assert not re.search(r"url\(|@import", "".join(found.raw["style"]))
-
-
-def test_only_the_pages_own_style_and_script_are_allowed(pages, page):
-    for name, data in html(pages).items():
-        found = page(data)
         policy = next(each["content"] for each in found.all("meta") if "http-equiv" in each)
         rules = dict(rule.strip().partition(" ")[::2] for rule in policy.split(";"))
         assert rules["default-src"] == rules["base-uri"] == rules["form-action"] == "'none'"
@@ -82,13 +73,9 @@ def test_hostile_texts_stay_texts(pages, page):
         assert b"<script>window" not in pages[name]
         assert not any(mark in pages[name].decode() for mark in ("\u202e", "\x1b"))
         assert b"{{7*7}}" in pages[name]
-    assert all(
-        re.fullmatch(r"(index\.html|(runs|reported)/[A-Za-z0-9_+-]{1,180}\.(html|json|csv))", each) for each in pages
-    )
-
-
-def test_no_page_tells_a_folder(pages):
-    assert not [name for name, data in pages.items() if b"somebody" in data]
+    plain = re.compile(r"index\.html|(runs|reported)/[A-Za-z0-9_+-]{1,180}\.(html|json|csv)")
+    assert all(map(plain.fullmatch, pages))
+    assert not [name for name, data in pages.items() if b"somebody" in data], "no page says where a file lies"
     assert [name for name, data in pages.items() if b"x.txt" in data]
 
 
@@ -104,14 +91,10 @@ def test_the_table_has_the_numbers_of_the_other_formats(pages, files):
     assert "control" in rows(pages["index.html"], f"t1-{names.index('oracle') + 1}")[1]
 
 
-def test_a_papers_numbers_are_a_table_of_their_own(pages):
+def test_a_papers_numbers_are_a_table_of_their_own_and_undefined_cells_have_no_value_to_sort_by(pages):
     cells = rows(pages["index.html"], "t2-2")
     assert cells == ["2", "mine", "70.5", UNDEFINED, UNDEFINED, "12.0", "paper-reported", "not known: source"]
-
-
-def test_undefined_cells_have_no_value_to_sort_by(pages):
-    found = re.search(rf'<td class="number" data-sort="([^"]*)">{UNDEFINED}</td>', pages["index.html"].decode())
-    assert found[1] == ""
+    assert re.search(rf'<td class="number" data-sort="([^"]*)">{UNDEFINED}</td>', pages["index.html"].decode())[1] == ""
 
 
 def cells_of(data, heading):
@@ -158,18 +141,14 @@ def test_the_record_lies_beside_its_page(pages):
     assert json.loads(pages[name])["metrics"]["defended"]["clean"]["acc"] == 60.0
 
 
-def test_equal_records_give_equal_bytes_and_one_page(pages, files, tmp_path):
+def test_equal_records_give_equal_bytes_and_one_page_each_result_a_linked_one(pages, files, tmp_path, page):
     (tmp_path / "again.json").write_text(files[0].read_text())
-    assert site(files) == pages
-    assert site([*files, tmp_path / "again.json"]).keys() == pages.keys()
-
-
-def test_a_run_whose_result_another_has_is_still_linked(files, tmp_path, page):
+    assert site([*files, tmp_path / "again.json"]) == pages
     later = json.loads(files[0].read_text()) | {"created": "2027-01-01T00:00:00+00:00"}
     (tmp_path / "later.json").write_text(json.dumps(later))
     made = site([files[0], tmp_path / "later.json"])
     linked = {link["href"] for link in page(made["index.html"]).all("a")}
-    assert {name for name in html(made) if name != "index.html"} <= linked
+    assert html(made).keys() - {"index.html"} <= linked
     assert len(html(made)) == 3
 
 

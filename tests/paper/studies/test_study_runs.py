@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import io
 from pathlib import Path
 
@@ -12,9 +11,8 @@ from hypothesis import given, strategies as st
 
 from bench.errors import BenchError
 from bench.matrix.cell import RunContext
-from bench.matrix.run import run_cells
 from bench.paper.studies.runs import StudyRuns, flat, measure
-from bench.paper.studies.study import Line, Step, Study, Vary, find, setting, studies
+from bench.paper.studies.study import Line, Step, Vary, find, setting, studies
 from bench.paper.studies.table import HEAD
 from bench.records.build import build_record
 from bench.store import Store
@@ -48,19 +46,20 @@ def test_values_by_rule_from_the_presets_own(name, values, xs):
     assert [step.x for step in steps(name, values)] == xs
 
 
-def test_one_thing_changes_at_a_time_and_the_presets_own_value_changes_nothing():
-    assert steps("window", LAPTOP)[0].settings == (
-        "defense.window=8",
-        "defense.patch_min=8",
-        "defense.patch_max=16",
-    )
-    assert steps("window", LAPTOP)[2].settings == ()
-    assert steps("clusters", LAPTOP)[-1] == Step(
-        64, "64", ("defense.clusters=64", "defense.flip_set=128", "defense.top_k=10")
-    )
-    assert steps("augmentation", PAPER) == [Step(0.5, "rate 0.5"), Step(1.0, "rate 1", ("attack.rate=1.0",))]
-    assert steps("epochs", LAPTOP)[0] == Step(2.0, "2", ("train.max_steps=124",))
-    assert steps("epochs", LAPTOP)[-1] == Step(20.0, "20")
+@pytest.mark.parametrize(
+    ("name", "values", "number", "step"),
+    [
+        ("window", LAPTOP, 0, Step(8, "8", ("defense.window=8", "defense.patch_min=8", "defense.patch_max=16"))),
+        ("window", LAPTOP, 2, Step(12, "12")),
+        ("clusters", LAPTOP, -1, Step(64, "64", ("defense.clusters=64", "defense.flip_set=128", "defense.top_k=10"))),
+        ("augmentation", PAPER, 0, Step(0.5, "rate 0.5")),
+        ("augmentation", PAPER, 1, Step(1.0, "rate 1", ("attack.rate=1.0",))),
+        ("epochs", LAPTOP, 0, Step(2.0, "2", ("train.max_steps=124",))),
+        ("epochs", LAPTOP, -1, Step(20.0, "20")),
+    ],
+)
+def test_one_thing_changes_at_a_time_and_the_presets_own_value_changes_nothing(name, values, number, step):
+    assert steps(name, values)[number] == step
 
 
 def test_an_option_without_a_value_is_named():
@@ -167,41 +166,6 @@ def test_values_are_those_of_the_record_and_fewer_stages_give_fewer(smoke, toy):
         assert not [name for name in values if name.startswith(without)]
 
 
-@pytest.mark.parametrize("study", studies(), ids=lambda study: study.name)
-def test_every_measure_that_a_study_draws_is_there(study: Study, smoke):
-    values = measure(smoke[0], study)
-    for panel in study.panels:
-        for path in panel.curves.values():
-            assert path.replace("{k}", "5").replace("*", "5") in values
-
-
-def test_a_study_makes_what_is_missing_and_keeps_every_value_exactly(planned, toy, copied):
-    study = toy(
-        lines=(("Else", "nosuch"), ("PoisonCAM", "poisoncam")), vary=Vary(option="defense.masks", times=(0.5, 1))
-    )
-    plan = planned(study, store=copied)
-    before = {(entry.stage, entry.key) for entry in plan.context.store.entries()}
-    stages, seconds = plan.left_to_do()
-    assert (stages, seconds > 0) == (1, True)
-    assert plan.to_csv({}).count("\n") == 1 + 2, "what is there already: the skipped run, and the preset's own"
-    result = run_cells(plan.context, plan.cells, needed=study.needed)
-    assert (set(result.completed), result.failures) == (set(plan.cells), {})
-    added = {(entry.stage, entry.key) for entry in plan.context.store.entries()} - before
-    assert added == {("clean", plan.context.pipeline(plan.cells[0]).clean.key)}
-    assert plan.left_to_do() == (0, 0)
-    skipped, half, own = csv.DictReader(io.StringIO(plan.to_csv({plan.cells[0]: "too few images"})))
-    assert skipped["status"].startswith("skipped: ")
-    assert (half["status"], half["detection.f1"], half["settings"]) == ("failed: too few images", "", "defense.masks=8")
-    pipeline = plan.context.pipeline(plan.cells[1])
-    values = measure(pipeline, study)
-    assert {name: float(own[name]) if own[name] else None for name in values} == values
-    facts = {name: own[name] for name in ("study", "preset", "dataset", "attack", "defense", "line", "x", "seed")}
-    assert list(facts.values()) == ["toy", "smoke", "scenes", "htba", "poisoncam", "PoisonCAM", "16", "0"]
-    assert (own["search_key"], own["threat_model_key"]) == (pipeline.clean.key, pipeline.threat.key)
-    names = [name for name in own if name.endswith(".iou")]
-    assert names == sorted(names, key=lambda name: int(name.split(".")[1]))
-
-
 def test_a_run_that_retrains_is_estimated_with_what_follows_its_verdict(planned, toy, smoke, monkeypatch):
     monkeypatch.setattr("bench.estimate.estimate.measure_pace", lambda *_: pytest.fail("the store has all kinds"))
     study = toy(stages="all", vary=Vary(option="defense.masks", times=(1,)))
@@ -214,23 +178,24 @@ def test_a_run_that_retrains_is_estimated_with_what_follows_its_verdict(planned,
 FILES = sorted((Path(__file__).parents[3] / "docs" / "studies").glob("*.csv"))
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_every_committed_study_holds_the_runs_that_the_catalogue_names(file, laptop_context):
-    lines = list(csv.DictReader(io.StringIO(file.read_text(encoding="utf-8"))))
-    seeds = tuple(dict.fromkeys(int(line["seed"]) for line in lines))
-    plan = StudyRuns(find(lines[0]["study"]), laptop_context, lines[0]["preset"], (), seeds)
-    wanted = [{name: str(run.facts[name]) for name in HEAD if name != "status"} for run in plan.runs]
-    assert [{name: line[name] for name in HEAD if name != "status"} for line in lines] == wanted
-    assert file.with_suffix(".svg").is_file()
-
-
 @pytest.fixture(scope="module")
 def laptop_context(tmp_path_factory, workshop):
     """One context for all, so that the data are drawn once."""
     return RunContext(Store(tmp_path_factory.mktemp("empty")), workshop.pipeline().machine)
 
 
-def test_studies_are_found_by_name():
-    assert len(FILES) >= 7
-    assert {file.stem for file in FILES} == {f"{study.name}-laptop" for study in studies()}
-    assert all(dataclasses.is_dataclass(study) and study.figure and study.about for study in studies())
+@pytest.mark.parametrize("study", studies(), ids=lambda study: study.name)
+def test_every_study_has_its_measures_and_its_committed_table_holds_its_runs(study, smoke, laptop_context):
+    values = measure(smoke[0], study)
+    paths = [path for panel in study.panels for path in panel.curves.values()]
+    assert [path for path in paths if path.replace("{k}", "5").replace("*", "5") not in values] == []
+    (file,) = [file for file in FILES if file.stem == f"{study.name}-laptop"]
+    lines = list(csv.DictReader(io.StringIO(file.read_text(encoding="utf-8"))))
+    plan = StudyRuns(study, laptop_context, "laptop", (), tuple(dict.fromkeys(int(line["seed"]) for line in lines)))
+    wanted = [{name: str(run.facts[name]) for name in HEAD if name != "status"} for run in plan.runs]
+    assert [{name: line[name] for name in HEAD if name != "status"} for line in lines] == wanted
+    assert file.with_suffix(".svg").is_file()
+
+
+def test_every_committed_table_is_of_a_study():
+    assert len(FILES) == len(studies()) >= 7

@@ -9,10 +9,9 @@ import pytest
 from bench.errors import BenchError
 from bench.paper.studies.study import find
 from bench.paper.studies.table import (
+    HEAD,
     caveat,
-    cell_text,
     curves,
-    markdown_of,
     not_run,
     panels,
     read_csv,
@@ -21,40 +20,20 @@ from bench.paper.studies.table import (
 )
 
 NAMES = ("localisation.5.iou", "localisation.5.cr", "detection.f1", "seconds.search_per_image")
-MASKS = {
-    (8, 0): (10, 50, 60, 0.5),
-    (8, 1): (12, None, 64, 0.5),
-    (16, 0): (30, None, 8, 1),
-    (16, 1): (34, None, 0, 1),
-}
+MASKS = ((8, 0, 10, 50, 60, 0.5), (8, 1, 12, None, 64, 0.5), (16, 0, 30, None, 8, 1), (16, 1, 34, None, 0, 1))
+NAN = pytest.approx(math.nan, nan_ok=True)
 
 
 @pytest.fixture
 def rows():
     """PoisonCAM with 8 and 16 masks and two seeds."""
-    return [("PoisonCAM", str(x), x, seed, dict(zip(NAMES, v, strict=True))) for (x, seed), v in MASKS.items()]
+    return [("PoisonCAM", str(x), x, seed, dict(zip(NAMES, values, strict=True))) for x, seed, *values in MASKS]
 
 
 def points(study, number, table):
     """Of each curve of a panel: {x: (mean, spread)}."""
     found = curves(study, panels(study, table)[number], table)
     return {name: {x: tuple(row) for x, row in zip(c.index, c.to_numpy(), strict=True)} for name, c in found.items()}
-
-
-NAN = pytest.approx(math.nan, nan_ok=True)
-
-
-@pytest.mark.parametrize(
-    ("mean", "spread", "text"),
-    [
-        (11, math.sqrt(2), "11.0 ± 1.4"),
-        (0.0514, math.nan, "0.051"),
-        (0, 0.0, "0.0 ± 0.0"),
-        (math.nan, math.nan, "–"),  # noqa: RUF001 - the dash of the tables
-    ],
-)
-def test_cells(mean, spread, text):
-    assert cell_text(mean, spread) == text
 
 
 def test_curves_over_the_steps(table, rows):
@@ -83,9 +62,8 @@ def test_several_curves_of_a_line_and_lines_along_the_axis(table):
 
 
 def cells(text, start="|"):
-    return [
-        [cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith(start)
-    ]
+    lines = [line.strip("|").split("|") for line in text.splitlines() if line.startswith(start)]
+    return [[cell.strip() for cell in line] for line in lines]
 
 
 def test_markdown(table, rows):
@@ -100,7 +78,10 @@ def test_markdown(table, rows):
     assert "Mean ± standard deviation over 2 seeds" in text
 
 
-def test_markdown_over_k(table):
+def test_markdown_of_one_seed_and_over_k(table, rows):
+    text = to_markdown(find("masks"), table("masks", [(*rows[0][:-1], {NAMES[2]: 7, NAMES[3]: 0.0514})]))
+    assert cells(text)[2] == ["PoisonCAM", "8", "–", "–", "7.0", "0.051"]  # noqa: RUF001
+    assert "One seed: no spread can be given." in text
     values = {"localisation.5.iou": 50.0, "localisation.10.iou": 25.0}
     text = to_markdown(find("search-number"), table("search-number", [("PoisonCAM, 2 targets", "", "", 0, values)]))
     assert "## IoU (%) by search number" in text
@@ -119,21 +100,15 @@ def test_what_was_not_run_is_said(table, rows):
 
 
 def test_the_papers_own_preset_unchanged_needs_no_caveat(table, rows):
-    assert caveat(table("masks", rows, preset="paper-stl10")) == ""
-    assert caveat(table("masks", rows, preset="paper-stl10", changed="train.epochs=1"))
-    assert caveat(table("masks", rows))
+    changed = {"preset": "paper-stl10", "changed": "train.epochs=1"}
+    found = [caveat(table("masks", rows, **facts)) for facts in ({"preset": "paper-stl10"}, changed, {})]
+    assert [bool(each) for each in found] == [False, True, True]
     assert setting_words(table("masks", rows[:1])) == "preset smoke, scenes, attack htba, seed 0"
 
 
 def test_a_table_of_before_the_column_k_is_about_ten(table, rows):
-    found = table("masks", rows).drop(columns=["k", "changed"])
-    assert panels(find("masks"), read_csv(found.to_csv(index=False)))[0].axis == "IoU in the top 10 (%)"
-
-
-def test_the_tables_of_a_file(table, rows, tmp_path):
-    found = table("masks", rows)
-    (tmp_path / "a.csv").write_text(found.to_csv(index=False))
-    assert to_markdown(find("masks"), found) == f"# Number of masks\n\n{markdown_of(tmp_path / 'a.csv')}"
+    old = table("masks", rows).drop(columns=["k", "changed"])
+    assert panels(find("masks"), read_csv(old.to_csv(index=False)))[0].axis == "IoU in the top 10 (%)"
 
 
 @pytest.mark.parametrize(
@@ -142,13 +117,12 @@ def test_the_tables_of_a_file(table, rows, tmp_path):
         ("seed", "sed", "expected the columns study, preset, "),
         ("50.0", "high", "this is no study's CSV: could not convert string to float: .*high"),
         ("\n", "\n1,2,3\n" + "," * 99 + "\n", "this is no study's CSV"),
+        (None, "", "this is no study's CSV"),
+        (None, ",".join(HEAD) + "\n", "this is no study's CSV"),
     ],
 )
 def test_another_file(table, rows, old, new, said):
     text = table("masks", rows).to_csv(index=False)
-    assert old in text
+    assert old is None or old in text
     with pytest.raises(BenchError, match=said):
-        read_csv(text.replace(old, new, 1))
-    for without_runs in ("", text.splitlines()[0]):
-        with pytest.raises(BenchError, match="this is no study's CSV"):
-            read_csv(without_runs)
+        read_csv(text.replace(old, new, 1) if old else new)
