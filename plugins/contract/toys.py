@@ -14,14 +14,27 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bench.api import Arrays, Encoder, ProgressCallback, RowFunction, RowMapper, Split, SplitInfo, View
-from bench.data.images import ArrayImages
+from bench.api import Arrays, Encoder, Images, ProgressCallback, RowFunction, RowMapper, Split, SplitInfo, View
 from bench.errors import UndeclaredNeed
 from bench.seeds import Seeds
 
 CLASSES = tuple(f"toy{index}" for index in range(10))
 PATCH = 5
 """Width in pixels of the patch that `planted` pastes."""
+
+
+class ToyImages(Images):
+    """Images held in memory: uint8 (N, 3, S, S)."""
+
+    def __init__(self, pixels: Tensor) -> None:
+        self.pixels, self.size = pixels, int(pixels.shape[-1])
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def batch(self, indices: Sequence[int] | NDArray[np.int64]) -> Tensor:
+        """A copy of the images at `indices`."""
+        return self.pixels[torch.as_tensor(np.asarray(indices, dtype=np.int64))].clone()
 
 
 @dataclass(frozen=True)
@@ -35,7 +48,7 @@ class Toy:
     def split(self) -> Split:
         """Striped pictures: each class has its colour and angle, each image its phase and noise."""
         ids = [f"toy-{index}" for index in range(self.count)]
-        return Split(images=ArrayImages(self._pixels().numpy()), labels=self._labels(), ids=ids)
+        return Split(images=ToyImages(self._pixels()), labels=self._labels(), ids=ids)
 
     def scene(self) -> SplitInfo:
         """What an attack may know of it; a fresh copy at each call."""
@@ -111,7 +124,7 @@ class ToyView:
         seed: int = 0,
         notebook: dict[str, Arrays] | None = None,
     ) -> None:
-        self._images = ArrayImages(images.numpy())
+        self._images = ToyImages(images)
         self._needs = needs
         self._encoder = encoder or ToyEncoder()
         self._root = Seeds(seed)

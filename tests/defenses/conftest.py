@@ -61,7 +61,7 @@ class ToyView(toys.ToyView):
 @pytest.fixture(scope="session")
 def toy_view():
     """toy_view(images, function, dim) -> ToyView."""
-    return lambda images, function, dim, **more: ToyView(images.byte(), ToyEncoder(function, dim), **more)
+    return lambda images, function, dim, **more: ToyView(images, ToyEncoder(function, dim), **more)
 
 
 MAGENTA, CYAN = torch.tensor([1.0, 0.0, 1.0]), torch.tensor([0.0, 1.0, 1.0])

@@ -176,7 +176,7 @@ mutant(Far, "forwards", forwards=lambda self, count, size: count / 2)
 mutant(Far, "forwards", trained_on=lambda self, count, size: -count)
 before("encoder_kept", lambda view: view.encoder.module.train())
 before("encoder_kept", lambda view: view.encoder.module.register_forward_hook(lambda *_: None))
-before("images_kept", lambda view: view._images._array.__setitem__(-1, 0))
+before("images_kept", lambda view: view._images.pixels.__setitem__(-1, 0))
 before("global_state", lambda view: torch.set_grad_enabled(False))
 
 
