@@ -58,10 +58,3 @@ def _write(
 def handed_over(folder: Path) -> Images:
     """The images that `hand_over` wrote into `folder`, in the order of the view, read when they are asked for."""
     return Subset(ArrayImages(np.load(folder / IMAGES, mmap_mode="r")), read_arrays(folder / ROWS)["rows"])
-
-
-def places_of(order: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Where each image of the data set stands in a view of that order, (N,) int64."""
-    places = np.empty_like(order)
-    places[order] = np.arange(len(order))
-    return places

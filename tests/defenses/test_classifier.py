@@ -72,13 +72,10 @@ def training(**changes):
     return scale(16, 240, **{**given, "crops": 1.0, "decoys": 0.0, "batch": 100, **changes})
 
 
-TRAINING = training(iterations=100, patch_min=6, patch_max=7, margin=0, learning_rate=0.04, crops=0.0)
-
-
 class TestTraining:
     def test_it_learns_a_planted_patch(self, planted, toy_view):
-        view = toy_view(planted.images, None, 1)
-        opinion = ensemble(view, _lesson(planted), TRAINING, 1)
+        settings = training(iterations=100, patch_min=6, patch_max=7, margin=0, learning_rate=0.04, crops=0.0)
+        opinion = ensemble(toy_view(planted.images, None, 1), _lesson(planted), settings, 1)
         assert opinion.probability.shape == (240,)
         assert 0 <= opinion.probability.min() <= opinion.probability.max() <= 1
         assert roc_auc_score(planted.poisoned, opinion.probability) > 0.9

@@ -135,11 +135,9 @@ class TestCoarseMasks:
         assert cyclic_masks(draws, size, window).any(1).all()
         assert draws.tops.shape[1] == len({*zip(draws.tops[0].tolist(), draws.lefts[0].tolist(), strict=True)})
 
-    def test_as_many_as_it_says(self):
+    def test_around_by_hand(self):
         made = grid(32, 12, 256).tops.numel() + around(torch.tensor([[4, 4, 12, 12]]), 32, 256).tops.numel()
         assert PoisonCAM(search="coarse").passes == made == 25 + 16
-
-    def test_around_by_hand(self):
         draws = around(torch.tensor([[0, 10, 8, 8]]), 12, 32)  # two by two, a quarter of the window off each side
         places = {*zip(draws.tops[0].tolist(), draws.lefts[0].tolist(), strict=True)}
         assert places == {(10, 8), (10, 0), (2, 8), (2, 0)}
@@ -184,20 +182,18 @@ class TestHalving:
         scores = [self._test(toy_view, kind=kind, halving=on)(patches, own, Seeds(1)) for on in (False, True)]
         assert torch.equal(*scores)
 
-    def test_the_share_that_plans_count_on(self):
-        """128 images, 32 candidates: 8 each, 8 of them 24 more, 4 of them the other 96."""
-        seen = 32 * LEAST + 8 * (32 - LEAST) + 4 * (128 - 32)
-        assert seen / (32 * 128) == pytest.approx(HALVED_SHARE, abs=0.05)
-
 
 class TestTheOption:
     def test_the_exact_search_keeps_the_name_it_had(self):
         assert "search" not in PoisonCAM().identity()
-        assert PoisonCAM(search="bf16").identity()["search"] == "bf16"
-        assert {**PoisonCAM(search="coarse").identity(), "search": 0} == {**PoisonCAM().identity(), "search": 0}
+        for search in ("bf16", "coarse"):
+            assert PoisonCAM(search=search).identity() == {**PoisonCAM().identity(), "search": search}
 
-    def test_a_plan_counts_every_mask_once(self):
-        """By hand: 3 masks on 2 x 2 places, each place drawn with 1 - (3/4)^3; at 224 px next to none twice."""
+    def test_a_plan_counts_every_mask_once_and_the_share_that_halving_sees(self):
+        """By hand: 3 masks on 2 x 2 places, each place drawn with 1 - (3/4)^3; at 224 px next to none twice.
+        128 images, 32 candidates: 8 each, 8 of them 24 more, 4 of them the other 96."""
+        seen = 32 * LEAST + 8 * (32 - LEAST) + 4 * (128 - 32)
+        assert seen / (32 * 128) == pytest.approx(HALVED_SHARE, abs=0.05)
         assert PoisonCAM(masks=3).encoded(2) == pytest.approx(4 * 37 / 64)
         assert PoisonCAM().encoded(224) == pytest.approx(255.4, abs=0.1)
         assert PoisonCAM(strategy="random").encoded(2) == 256

@@ -201,7 +201,8 @@ def imported(smoke, workshop, tmp_path):
         shutil.copy(smoke[0].folder(smoke[0].threat) / train.ENCODER_FILE, path)
         pipeline = workshop.pipeline(*settings, store=tmp_path / "store", **more)
         config = dataclasses.replace(pipeline.config, threat_checkpoint=Checkpoint.of(path))
-        return dataclasses.replace(pipeline, config=config)
+        machine = dataclasses.replace(pipeline.machine, in_place=True)  # without a process for the defense
+        return dataclasses.replace(pipeline, config=config, machine=machine)
 
     return make
 
