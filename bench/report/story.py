@@ -106,7 +106,7 @@ def _defended(record: Record, artifacts: Artifacts | None) -> str:
     change = artifacts.training_change if artifacts else None
     changed = f"{change} changed how the new encoder was trained"
     if count:
-        return f"{who} removed {judged(record)}{f'; {changed}' if change else ''}."
+        return f"{who} removed {judged(record)}{_worst(record)}{f'; {changed}' if change else ''}."
     if change:
         return f"No image was removed; {changed}."
     if artifacts is None and _trained_again(record):
@@ -118,12 +118,16 @@ def judged(record: Record) -> str:
     """How many images were removed, and how many of them are poisoned and clean."""
     found, poisoned = record["metrics"]["detection"], record["poison"]["count"]
     caught = round((found["recall"] or 0) * poisoned / 100)
-    all_or_some = f"all {poisoned:,}" if caught == poisoned else f"{caught:,} of the {poisoned:,}"
-    text = f"{many(found['removed'], 'image')}: {all_or_some} poisoned (recall {share(found['recall'])})"
-    text += f" and {found['removed'] - caught:,} clean (precision {share(found['precision'])})"
+    text = (
+        f"{many(found['removed'], 'image')}: {caught:,} of the {poisoned:,} poisoned (recall {share(found['recall'])})"
+    )
+    return f"{text} and {found['removed'] - caught:,} clean (precision {share(found['precision'])})"
+
+
+def _worst(record: Record) -> str:
     lost: Mapping[str, int] = record["metrics"].get("clean_removed", {})
     worst = max(lost, key=lambda name: lost[name], default=None)
-    return text if worst is None or lost[worst] < 2 else f"{text}, the most in '{worst}' ({lost[worst]:,})"
+    return "" if worst is None or lost[worst] < 2 else f", the most in '{worst}' ({lost[worst]:,})"
 
 
 def _after(record: Record, beside: Beside) -> str:
