@@ -77,8 +77,7 @@ ThreatCheckpoint = Annotated[
     ),
 ]
 TensorBoardDir = Annotated[
-    Path | None,
-    typer.Option("--tensorboard", metavar="DIR", help="Write the run's curves below DIR.", show_default="no"),
+    Path | None, typer.Option("--tensorboard", metavar="DIR", help="Write the run's curves below DIR.")
 ]
 RunInStore = Annotated[Path, typer.Argument(help="The record of a run whose stages are still in the store.")]
 Devices = Annotated[int, typer.Option(min=1, help="Devices (processes) a training takes.")]
@@ -93,9 +92,7 @@ NodeTimeout = Annotated[
 ]
 EngineName = Annotated[
     str | None,
-    typer.Option(
-        metavar="processes|ray", help="What makes the stages; ray: see docs/scale.md.", show_default="processes"
-    ),
+    typer.Option(metavar="processes|ray", help="What makes the stages (docs/scale.md).", show_default="processes"),
 ]
 RayAddress = Annotated[
     str | None,

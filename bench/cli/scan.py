@@ -75,7 +75,7 @@ def _make(scan: Scan, plugins: Plugins, target: Path) -> bool:
         if not all(scan.made(stage) for stage in (scan.encoder, scan.search)):
             common.say(f"       {forecast(scan)}")
         scan.judge(plugins.notify)
-    result = ScanResult(scan)
+    result = ScanResult(scan, *scan.weighed())
     write_report(result, target)
     for line in ("", *summary(result, target)):
         common.say(line)

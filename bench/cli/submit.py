@@ -17,13 +17,10 @@ if TYPE_CHECKING:
     from bench.records.inputs import Evidence
     from bench.store import Store
 
-ARTIFACTS = {
-    "poison": ("poison",),
-    "threat_probe": ("probe",),
-    "defense": ("clean", "control"),
-    "defended_probe": ("probe",),
-}
-"""Stage in a record -> the store's names for it."""
+NEEDED = ("poison", "threat_probe", "defense", "defended_probe")
+"""The stages in a record from which its metrics follow."""
+KINDS = ("poison", "probe", "clean", "control")
+"""What the store calls them; a control is a defense too."""
 
 
 def submit(
@@ -58,7 +55,7 @@ def _evidence(run: Path, found: Mapping[str, Any], plugins: Plugins, store: Stor
     from bench.records.inputs import gather
 
     asked, named = common.asked_for(run, found), found["metrics"]["none"].get("per_trigger", [])
-    folders = {name: _folder(run, store, name, found["stages"].get(name)) for name in ARTIFACTS}
+    folders = {name: _folder(run, store, name, found["stages"].get(name) or {}) for name in NEEDED}
     dataset = common.again(asked, plugins, asked["choices"]).dataset.load()
     if dataset.fingerprint != found["dataset"]["fingerprint"]:
         raise BenchError(f"{run}: the dataset {dataset.name!r} has changed since: its fingerprint is another")
@@ -67,10 +64,8 @@ def _evidence(run: Path, found: Mapping[str, Any], plugins: Plugins, store: Stor
     return gather(dataset, targets, manifest, verdict, (folders["threat_probe"], folders["defended_probe"]))
 
 
-def _folder(run: Path, store: Store, name: str, stage: Mapping[str, Any] | None) -> Path:
-    if stage is not None:
-        for kind in ARTIFACTS[name]:
-            folder = store.find(kind, stage["key"])
-            if folder is not None:
-                return folder
+def _folder(run: Path, store: Store, name: str, stage: Mapping[str, Any]) -> Path:
+    for kind in KINDS if stage else ():
+        if folder := store.find(kind, stage["key"]):
+            return folder
     raise BenchError(f"{run}: its stage {name!r} is not in the store {store.root}; name the --store it was made in")

@@ -69,10 +69,12 @@ class FileDataset(DatasetPlugin):
                 "Repair or remove them, or leave them out with --set dataset.on_bad=skip."
             )
         for split, part in (("training", train), ("validation", val)):
-            for label in sorted(set(range(len(classes))) - set(part.labels))[:1]:
+            present = set(part.labels)
+            empty = [name for label, name in enumerate(classes) if label not in present]
+            if empty:
                 raise BenchError(
-                    f"The class {classes[label]!r} has no readable {split} image. Repair its files or leave the class "
-                    f"out:\n  {_some(part.faults, 3)}"
+                    f"The class {empty[0]!r} has no readable {split} image. Repair its files or leave the class out:"
+                    f"\n  {_some(part.faults, 3)}"
                 )
         keep = keep_in_memory(self.cache, len(train.ids) + len(val.ids), self.size)
         parts = [("train", train.ids, train.digests), ("val", val.ids, val.digests)]
@@ -164,8 +166,10 @@ def _check(root: Path, listing: Listing, cap: int | None) -> _Kept:
 
 def _some(faults: Mapping[str, str], most: int) -> str:
     """The first of them, one a line, and how many more there are."""
-    named = [f"{image_id}: {fault}" for image_id, fault in faults.items()]
-    return "\n  ".join([*named[:most], *([f"and {len(named) - most} more"] if len(named) > most else [])])
+    lines = [f"{image_id}: {fault}" for image_id, fault in faults.items()]
+    if len(lines) > most:
+        lines[most:] = [f"and {len(lines) - most} more"]
+    return "\n  ".join(lines)
 
 
 def _split(root: Path, kept: _Kept, size: int, keep: bool) -> Split:

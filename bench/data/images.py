@@ -6,7 +6,6 @@ import mmap
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -229,6 +228,10 @@ def in_threads(work: Callable[[slice], None], count: int) -> None:
     """`work` on every slice of range(count), one slice a thread; the first exception is raised here."""
     step = max(1, -(-count // workers()))
     parts = [slice(start, min(start + step, count)) for start in range(0, count, step)]
+    if len(parts) < 2:
+        for part in parts:
+            work(part)
+        return
     # Not one pool for all: its threads would not survive fork(), and making some takes under a millisecond.
-    with ThreadPoolExecutor(len(parts)) if len(parts) > 1 else nullcontext() as pool:
-        list((pool.map if pool else map)(work, parts))
+    with ThreadPoolExecutor(len(parts)) as pool:
+        list(pool.map(work, parts))

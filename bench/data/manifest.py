@@ -109,7 +109,8 @@ class Manifest:
             for index, line in enumerate(lines):
                 place = f"{source}, line {index + 1}"
                 name, poison = _parse(line.rstrip(b"\r\n"), index)
-                poisons.extend([poison] if poison else [])
+                if poison is not None:
+                    poisons.append(poison)
                 yield name
             place = source
 

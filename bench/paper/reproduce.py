@@ -204,7 +204,8 @@ class RecordsByRun:
 
     def missing(self, row: PaperRow) -> list[Cell]:
         """The cells of a row that have no record."""
-        return [cell for run in row.runs for cell in run if cell.seed not in self.of(run)]
+        there = [(run, self.of(run)) for run in row.runs]
+        return [cell for run, found in there for cell in run if cell.seed not in found]
 
 
 def _identity(config: Mapping[str, Any], defense: str) -> str:

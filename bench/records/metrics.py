@@ -111,34 +111,23 @@ def asr(answers: Answers) -> Number:
     return _share(answers.hit, answers.other)
 
 
-@metric("ASR of all", "ASR over all images", *RATES, higher_is_better=False, board=False, required=False)
+_MORE: dict[str, Any] = {"higher_is_better": False, "board": False, "required": False}
+"""Of the rates that leaderboards do not show and that older records lack."""
+
+
+@metric("ASR of all", "ASR over all images", *RATES, **_MORE)
 def asr_all(answers: Answers) -> Number:
     """Share of all images, those of the target class included, that are taken for the target class."""
     return percent(np.count_nonzero(answers.hit), len(answers.hit))
 
 
-@metric(
-    "ASR of right ones",
-    "ASR over images classified rightly without a trigger",
-    *RATES,
-    higher_is_better=False,
-    board=False,
-    required=False,
-)
+@metric("ASR of right ones", "ASR over images classified rightly without a trigger", *RATES, **_MORE)
 def asr_correct(answers: Answers) -> Number:
     """Attack success rate over the images of other classes that are classified rightly without a trigger."""
     return _share(answers.hit, answers.other & answers.right_before)
 
 
-@metric(
-    "false positives",
-    "taken for the target class (number of images)",
-    *RATES,
-    unit=IMAGES,
-    higher_is_better=False,
-    board=False,
-    required=False,
-)
+@metric("false positives", "taken for the target class (number of images)", *RATES, unit=IMAGES, **_MORE)
 def false_positives(answers: Answers) -> Number:
     """Number of images of other classes that are taken for the target class (Table III of the paper)."""
     return int(np.count_nonzero(answers.hit & answers.other))

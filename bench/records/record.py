@@ -97,9 +97,10 @@ def _complaint(error: ValidationError) -> str:
     place = "".join(parts).removeprefix(".") or "the record"
     text = error.message if len(error.message) <= 200 else f"{error.message[:197]}..."
     about: Any = error.schema
+    got: Any = error.instance
     meaning = f" ({about['description']})" if parts and "description" in about else ""
     if error.validator == "additionalProperties" and "properties" in about:
-        strange = next(key for key in error.instance if key not in about["properties"])
+        strange = next(key for key in got if key not in about["properties"])
         meaning = f".{nearest(strange, about['properties'])}"
     return f"{place}: {text}{meaning}"
 

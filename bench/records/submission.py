@@ -126,7 +126,12 @@ def from_bytes(data: bytes) -> Submission:
         val_labels=arrays["val_labels"],
         none=_predictions(arrays, "none", len(targets)),
         defended=_predictions(arrays, "defended", len(targets)),
-        verdict=Verdict(keep=arrays["keep"], **{name: arrays.get(name) for name in _OPTIONAL}),
+        verdict=Verdict(
+            keep=arrays["keep"],
+            score=arrays.get("score"),
+            trigger_score=arrays.get("trigger_score"),
+            boxes=arrays.get("boxes"),
+        ),
     )
     return Submission(record=record, evidence=evidence, sha256=hashlib.sha256(data).hexdigest())
 

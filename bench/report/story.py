@@ -48,7 +48,7 @@ def many(count: int, one: str, several: str | None = None) -> str:
 
 def _targets(record: Record) -> str:
     names = [f"'{name}'" for name in _names(record)]
-    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + f" and {names[-1]}"
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def _names(record: Record) -> list[str]:
@@ -106,7 +106,7 @@ def _defended(record: Record, artifacts: Artifacts | None) -> str:
     change = artifacts.training_change if artifacts else None
     changed = f"{change} changed how the new encoder was trained"
     if count:
-        return f"{who} removed {_judged(record)}{f'; {changed}' if change else ''}."
+        return f"{who} removed {judged(record)}{_worst(record)}{f'; {changed}' if change else ''}."
     if change:
         return f"No image was removed; {changed}."
     if artifacts is None and _trained_again(record):
@@ -114,15 +114,20 @@ def _defended(record: Record, artifacts: Artifacts | None) -> str:
     return f"{name} removed nothing."
 
 
-def _judged(record: Record) -> str:
+def judged(record: Record) -> str:
+    """How many images were removed, and how many of them are poisoned and clean."""
     found, poisoned = record["metrics"]["detection"], record["poison"]["count"]
     caught = round((found["recall"] or 0) * poisoned / 100)
-    all_or_some = f"all {poisoned:,}" if caught == poisoned else f"{caught:,} of the {poisoned:,}"
-    text = f"{many(found['removed'], 'image')}: {all_or_some} poisoned (recall {share(found['recall'])})"
-    text += f" and {found['removed'] - caught:,} clean (precision {share(found['precision'])})"
+    text = (
+        f"{many(found['removed'], 'image')}: {caught:,} of the {poisoned:,} poisoned (recall {share(found['recall'])})"
+    )
+    return f"{text} and {found['removed'] - caught:,} clean (precision {share(found['precision'])})"
+
+
+def _worst(record: Record) -> str:
     lost: Mapping[str, int] = record["metrics"].get("clean_removed", {})
     worst = max(lost, key=lambda name: lost[name], default=None)
-    return text if worst is None or lost[worst] < 2 else f"{text}, the most in '{worst}' ({lost[worst]:,})"
+    return "" if worst is None or lost[worst] < 2 else f", the most in '{worst}' ({lost[worst]:,})"
 
 
 def _after(record: Record, beside: Beside) -> str:
@@ -130,19 +135,17 @@ def _after(record: Record, beside: Beside) -> str:
     if not _trained_again(record):
         return "All images were kept and the training was left as it was, so the encoder after is the encoder before."
     target = "the class of its trigger" if _several(record) else "that class"
-    acc = f"{share(defended['clean']['acc'])} ({points(none['clean']['acc'], defended['clean']['acc'])} points)"
-    asr = (
-        f"{share(defended['poisoned']['asr'])} ({points(none['poisoned']['asr'], defended['poisoned']['asr'])} points)"
+    acc, asr = (
+        f"{share(defended[part][name])} ({points(none[part][name], defended[part][name])} points)"
+        for part, name in (("clean", "acc"), ("poisoned", "asr"))
     )
     text = f"On the new encoder the classifier is right on {acc} of the clean images and takes {asr} of those with the "
     text += f"trigger for {target}"
-    floor = [each for each in beside.controls if each["run"]["defense"] == "clean-set"]
+    floor = [share(_asr(each)) for each in beside.controls if each["run"]["defense"] == "clean-set"]
     if not floor:
         return f"{text}."
-    there = share(floor[0]["metrics"]["defended"]["poisoned"]["asr"])
-    return (
-        f"{text}; an encoder that never saw a trigger (clean-set) takes {there}, which no defense is expected to beat."
-    )
+    text += f"; an encoder that never saw a trigger (clean-set) takes {floor[0]}"
+    return f"{text}, which no defense is expected to beat."
 
 
 def _noise(record: Record, beside: Beside) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .controls import Beside
+from .story import judged
 from .tables import PageTable, localisations, rates, share, shown_k
 
 if TYPE_CHECKING:
@@ -19,11 +20,12 @@ def summary(record: Record) -> list[RenderableType]:
     """What to print after a run."""
     encoders = rates(record, Beside())
     headings = [encoders.caption[0].lower() + encoders.caption[1:], *encoders.headings[1:]]
+    removed = record["metrics"]["detection"]["removed"]
     targets = [table for table in localisations(record) if table.caption.startswith("Each target")]
     return [
         _heading(record),
         _drawn(headings, encoders),
-        *_removal(record),
+        f"\n{record['run']['defense']} removed {judged(record) if removed else 'nothing'}.",
         *_localisation(record),
         *(_drawn(table.headings, table, f"\n{table.caption}") for table in targets),
     ]
@@ -59,18 +61,6 @@ def _drawn(headings: Sequence[str], table: PageTable, title: str | None = None) 
     for row in table.rows:
         drawn.add_row(*map(escape, row))
     return drawn
-
-
-def _removal(record: Record) -> list[str]:
-    found, poison = record["metrics"]["detection"], record["poison"]
-    if not found["removed"]:
-        return [f"\n{record['run']['defense']} removed nothing."]
-    caught = round((found["recall"] or 0) * poison["count"] / 100)
-    return [
-        f"\n{record['run']['defense']} removed {found['removed']} images: {caught} of the {poison['count']} poisoned "
-        f"(recall {share(found['recall'])}) and {found['removed'] - caught} clean "
-        f"(precision {share(found['precision'])})."
-    ]
 
 
 def _localisation(record: Record) -> list[str]:

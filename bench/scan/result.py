@@ -19,23 +19,11 @@ ListLine = tuple[str, ...]
 
 @dataclass(frozen=True)
 class ScanResult:
-    """A finished scan, read from the store."""
+    """A finished scan: its evidence, with the images suspected most, and where the defense looks on them, (n, S, S)."""
 
     scan: Scan
-
-    @cached_property
-    def _weighed(self) -> tuple[Evidence, NDArray[np.float32] | None]:
-        return self.scan.weighed()
-
-    @property
-    def evidence(self) -> Evidence:
-        """The measures, and the images suspected most."""
-        return self._weighed[0]
-
-    @property
-    def maps(self) -> NDArray[np.float32] | None:
-        """Where the defense looks on each suspect, (n, S, S)."""
-        return self._weighed[1]
+    evidence: Evidence
+    maps: NDArray[np.float32] | None
 
     @cached_property
     def decision(self) -> Decision:

@@ -88,9 +88,6 @@ def test_reference(benchmark):
     assert benchmark(torch.mm, one, two).shape == (512, 512)
 
 
-# --- a defense ------------------------------------------------------------------------------------
-
-
 @each_network
 def test_features(benchmark, encoders, amount, name):
     assert benchmark(encoders[name], noise(amount(64, 2))).shape[1] == encoders[name].dim
@@ -149,9 +146,6 @@ def test_poison_classifier(benchmark, amount):
     assert len(benchmark(train, Shown(), lesson, training, Seeds(0), "member")["f1"]) == 1
 
 
-# --- a training -----------------------------------------------------------------------------------
-
-
 def views(images):
     generator = torch.Generator().manual_seed(0)
     return [render(images, spec, draw(spec, len(images), generator)) for spec in SPECS]
@@ -183,9 +177,6 @@ def test_step(benchmark, images, name):
         return loss.item()
 
     assert math.isfinite(benchmark(step))
-
-
-# --- the store, and a leaderboard of 10,000 records -----------------------------------------------
 
 
 def test_make_an_artifact(benchmark, tmp_path):

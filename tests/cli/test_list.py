@@ -20,32 +20,24 @@ def test_alone_it_shows_a_line_for_every_plugin_and_preset(bench):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "shown", "not_shown"),
+    ("words", "shown", "not_shown"),
     [
-        (["attack"], "      rate = 0.5  poisoned share of the TARGET class, in (0, 1]", "poisoncam"),
-        (["ssl"], "      temperature = 0.2  temperature of InfoNCE", "htba"),
-        (["datasets"], "      class_list = ''", "htba"),
-        (["presets"], "  laptop  The default", "htba"),
-        (["defense", "oracle"], "It has no options.", " = "),
-        (["defense", "icutmix"], "      alpha = 1.0 ", "poisoncam"),
-        (
-            ["ssl", "moco_v3"],
-            "      momentum = 0.9  momentum at the start; rises to 1 by a cosine (default 0.99)",
-            "htba",
-        ),
-        (["dataset", "folder"], "      root = ''  the directory", "htba"),
-        (
-            ["defense", "poisoncam", "--preset", "cifar10"],
-            "None: a rule chooses, for which the dataset must be",
-            "htba",
-        ),
-        (["defense", "poisoncam", "--preset", "smoke"], "      clusters = 10  k-means", "2,000"),
-        (["defense", "poisoncam", "--preset", "smoke"], "(160 training images of 32 px)", "2,000"),
-        (["preset", "smoke"], 'purpose = "Seconds', "laptop"),
+        ("attack", "      rate = 0.5  poisoned share of the TARGET class, in (0, 1]", "poisoncam"),
+        ("ssl", "      temperature = 0.2  temperature of InfoNCE", "htba"),
+        ("datasets", "      class_list = ''", "htba"),
+        ("presets", "  laptop  The default", "htba"),
+        ("defense oracle", "It has no options.", " = "),
+        ("defense icutmix", "      alpha = 1.0 ", "poisoncam"),
+        ("ssl moco_v3", "  momentum = 0.9  momentum at the start; rises to 1 by a cosine (default 0.99)", "htba"),
+        ("dataset folder", "      root = ''  the directory", "htba"),
+        ("defense poisoncam --preset cifar10", "None: a rule chooses, for which the dataset must be there", "htba"),
+        ("defense poisoncam --preset smoke", "      clusters = 10  k-means", "2,000"),
+        ("defense poisoncam --preset smoke", "(160 training images of 32 px)", "2,000"),
+        ("preset smoke", 'purpose = "Seconds', "laptop"),
     ],
 )
-def test_of_one_kind_or_one_plugin_it_shows_the_options(bench, arguments, shown, not_shown):
-    out = bench("list", *arguments)
+def test_of_one_kind_or_one_plugin_it_shows_the_options(bench, words, shown, not_shown):
+    out = bench("list", *words.split())
     assert shown in out
     assert not_shown not in out
 
@@ -61,16 +53,16 @@ def test_one_plugin_is_shown_with_the_values_of_the_presets_run(bench):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("words", "said"),
     [
-        (["defence"], "unknown kind 'defence'. Did you mean 'defense'?"),
-        (["defense", "poisoncan"], "unknown defense 'poisoncan'. Did you mean 'poisoncam'?"),
-        (["presets", "smok"], "unknown preset 'smok'. Did you mean 'smoke'?"),
-        (["attack", "htba", "--preset", "smok"], "unknown preset 'smok'. Did you mean 'smoke'?"),
+        ("defence", "unknown kind 'defence'. Did you mean 'defense'?"),
+        ("defense poisoncan", "unknown defense 'poisoncan'. Did you mean 'poisoncam'?"),
+        ("presets smok", "unknown preset 'smok'. Did you mean 'smoke'?"),
+        ("attack htba --preset smok", "unknown preset 'smok'. Did you mean 'smoke'?"),
     ],
 )
-def test_what_is_not_there(refused, arguments, said):
-    assert said in refused("list", *arguments)
+def test_what_is_not_there(refused, words, said):
+    assert said in refused("list", *words.split())
 
 
 def test_broken_plugins_are_named_with_their_reason(bench, monkeypatch):

@@ -95,9 +95,6 @@ def gaps(records):
     return {(row.defense, row.seed): row.values.get("gap closed") for row in rows(records)}
 
 
-# --- rows -------------------------------------------------------------------------------------------------
-
-
 def test_a_record_gives_a_row_for_its_defense_and_one_for_none():
     none, defended = rows([make()])
     assert (none.defense, defended.defense, none.seed, none.group) == ("none", "poisoncam", 0, LAPTOP)
@@ -124,9 +121,6 @@ def test_what_counts_once():
 
 def test_no_records_no_tables():
     assert (tables([]), markdown([])) == ([], "No records.\n")
-
-
-# --- tables -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -288,9 +282,6 @@ def test_one_k_for_the_whole_table(localisations, expected):
     assert {name: table[name] for name in expected} == expected
 
 
-# --- status -------------------------------------------------------------------------------------------------------
-
-
 def test_what_was_sent_in_never_mixes_with_what_was_measured_and_of_one_result_the_measured_counts():
     sent = make(seed=1, none=(70, 2, 40, 80), defended=(69, 1, 66, 1), status="submitted", localisation=placed(5))
     (table,) = tables([sent, make(status="submitted"), make()], ["sent.json", "again.json", "ours.json"])
@@ -302,9 +293,6 @@ def test_what_was_sent_in_never_mixes_with_what_was_measured_and_of_one_result_t
         ("poisoncam", "measured", "3.0", "ours.json"),
     ]
     assert table.k == 10, "that of what was measured"
-
-
-# --- markdown ---------------------------------------------------------------------------------------------
 
 
 def cells(line):

@@ -53,9 +53,6 @@ def test_formats_by_name():
         renderer("markdwon")
 
 
-# --- CSV --------------------------------------------------------------------------------------------------
-
-
 def test_the_csv_has_every_line_and_every_number_unrounded(files, tmp_path):
     none, defended, *papers = lines(files, tmp_path)
     assert (none["defense"], defended["defense"], defended["control"]) == ("none", "poisoncam", "false")
@@ -78,9 +75,6 @@ def test_links_are_relative_to_where_the_table_lies(files, tmp_path):
 @pytest.mark.parametrize(("text", "cell"), [("=1+1", "'=1+1"), ("@x", "'@x"), ("\t=1", "'=1"), ("a=1", "a=1")])
 def test_nothing_in_the_csv_is_computed_by_a_spreadsheet(text, cell):
     assert csv_cell(text) == cell
-
-
-# --- LaTeX ------------------------------------------------------------------------------------------------
 
 
 def test_the_latex_of_a_table(files, tmp_path):
@@ -116,9 +110,6 @@ def test_any_text_is_one_line_and_no_markup_in_latex_csv_and_a_links_target(text
     assert re.fullmatch(r"[A-Za-z0-9_.~/%-]*", url(text.encode("utf-8", "replace").decode()))
 
 
-# --- a paper's numbers ------------------------------------------------------------------------------------
-
-
 def test_a_papers_numbers_are_tables_of_their_own(files, tmp_path):
     first, second = reported(files[2], "paper.csv")
     assert first.title == "htba on scenes, 5 % poisoned, as the Some paper reports it"
@@ -146,9 +137,6 @@ def test_reported_numbers_that_cannot_be_read(tmp_path, text, said):
     (tmp_path / "x.csv").write_text(text)
     with pytest.raises(BenchError, match=said):
         reported(tmp_path / "x.csv", "")
-
-
-# --- records of every version -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", sorted(RECORDS.glob("*.json")), ids=lambda path: path.stem)

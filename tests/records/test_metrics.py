@@ -47,9 +47,6 @@ def shares(values, *counts):
     assert all(value is None or 0 <= value <= 100 for name, value in values.items() if name not in counts)
 
 
-# --- classification ---------------------------------------------------------------------------------------
-
-
 def test_rates_by_hand_of_one_trigger_and_of_several():
     """Not of class 0: images 2 to 9, eight of them, five right when clean (2, 3, 5, 6, 7).
 
@@ -112,9 +109,6 @@ def test_rates_are_percent_and_do_not_depend_on_the_order_of_images(arrays, targ
         shares(found[which], "false_positives")
         assert 0 <= found[which]["false_positives"] <= len(labels)
     assert found["clean"]["asr_correct"] in (0, None)
-
-
-# --- detection --------------------------------------------------------------------------------------------
 
 
 def test_detection_by_hand():
@@ -212,9 +206,6 @@ def test_clean_images_removed_are_the_removed_without_the_poisoned(rows):
     assert canonical(found), "plain numbers, fit for JSON"
 
 
-# --- localisation -----------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("found", "true", "iou", "cr"),
     [
@@ -274,8 +265,6 @@ def test_what_has_no_place_has_no_overlap(poisoned, true, found, expected):
     for nothing in (None, np.full(2, NAN)):
         assert localisation(bools(*poisoned), boxes(*true), nothing, windows) == {}
 
-
-# --- several triggers -------------------------------------------------------------------------------------
 
 # Images 0, 1 carry trigger 0 (class 4), images 2, 3, 4 trigger 1 (class 7), images 5, 6, 7 nothing.
 TRIGGER = np.array([0, 0, 1, 1, 1, -1, -1, -1])

@@ -77,9 +77,6 @@ def test_a_file_that_is_too_large_or_no_regular_file_is_not_read(tmp_path, monke
             read_file(path)
 
 
-# --- arrays -----------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("array", "dtype"),
     [(np.arange(6).reshape(2, 3), "<i8"), (np.array([True, False]), "|b1"), (np.array([0.5, np.nan]), "<f8")],
@@ -141,9 +138,6 @@ def test_a_bool_is_0_or_1():
     data = array_bytes(np.array([True, False]), "|b1")
     with pytest.raises(BenchError, match="neither false nor true"):
         array_from(data[:-1] + b"\x02", "x", "|b1", (2,))
-
-
-# --- JSON -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -76,9 +76,6 @@ def forged(sent, tmp_path):
     return make
 
 
-# --- the way through --------------------------------------------------------------------------------------
-
-
 def test_a_run_is_submitted_verified_kept_and_shown(run, sent, bench, tmp_path):
     assert sent.stat().st_size < 2**16
     names = {"about.json", "record.json", "classes.json", "train.jsonl", "train_labels.npy", "val_labels.npy"}
@@ -138,9 +135,6 @@ def test_a_run_of_a_plugin_file_is_submitted_with_that_file(copied, bench, tmp_p
     assert "all agree" in bench("verify", tmp_path / "r.zip")
 
 
-# --- what cannot be submitted -----------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -164,9 +158,6 @@ def test_a_record_that_is_not_packed(smoke, run, bench, tmp_path, change, said):
 def test_a_record_whose_stages_are_elsewhere(run, bench, tmp_path):
     with pytest.raises(BenchError, match=r"its stage 'poison' is not in the store .*; name the --store"):
         bench("submit", run, "--store", tmp_path)
-
-
-# --- what is refused --------------------------------------------------------------------------------------
 
 
 def test_a_better_number_is_refused_with_the_reason_and_exit_code_2(forged, tmp_path, monkeypatch, capsys):

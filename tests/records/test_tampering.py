@@ -97,9 +97,6 @@ def test_what_was_packed_is_what_is_read_and_it_agrees():
     assert faults(found.record, found.evidence) == []
 
 
-# --- the record -------------------------------------------------------------------------------------------
-
-
 def leaves(value, path=()):
     if isinstance(value, dict | list):
         for key in range(len(value)) if isinstance(value, list) else value:
@@ -169,9 +166,6 @@ def test_every_other_fact_that_can_be_computed_is(path, value, said):
     made = forged(path.split("/"), lambda _: value)
     validate(made)
     assert any(said in fault for fault in faults(made, TRUE))
-
-
-# --- the evidence -----------------------------------------------------------------------------------------
 
 
 @ONCE

@@ -265,13 +265,14 @@ def test_moco_v3_is_the_symmetric_sum_over_pairs():
     assert model(given[:2]).item() == pytest.approx(two.item())
 
 
-def test_moco_v3_in_two_processes_sees_the_keys_of_both():
+@pytest.mark.parametrize("method", [MOCO3, BYOL1])
+def test_two_processes_see_the_keys_of_both(method):
     """Each half of a batch against the gathered keys: the mean of their losses is the whole batch's loss."""
-    whole, (first, second) = spy_learner(MOCO3), spy_views(6, 6)
+    whole, (first, second) = spy_learner(method), spy_views(6, 6)
     keys = iter([whole.backbone(first), whole.backbone(second)] * 2)
     losses = []
     for rank, part in enumerate((slice(0, 3), slice(3, 6))):
-        half = spy_learner(MOCO3)
+        half = spy_learner(method)
         half.rank, half.gather = rank, lambda mine: next(keys).detach()
         losses.append(half([first[part], second[part]]).item())
     assert sum(losses) / 2 == pytest.approx(whole([first, second]).item())
