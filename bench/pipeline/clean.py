@@ -7,19 +7,20 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.api import Defense, Images
 from bench.config.config import Config
 from bench.errors import BenchError
-from bench.isolation.handover import hand_over
-from bench.isolation.job import Job
-from bench.isolation.process import IsolatedDefense
 from bench.isolation.verdict import write_verdict
 from bench.plugins.identity import identity
 from bench.store import ArtifactBuilder, digest, user_cache
 
 from .pretrain import EncoderSource
 from .stage import Machine, ProgressReport, Stage
+
+if TYPE_CHECKING:
+    from bench.isolation.process import IsolatedDefense
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -63,6 +64,10 @@ class DefenseTask:
         without the labels and the unpoisoned images. The run's seed alone is soon guessed.
         """
         import torch
+
+        from bench.isolation.handover import hand_over
+        from bench.isolation.job import Job
+        from bench.isolation.process import IsolatedDefense
 
         config, images, options = self.config, self.images(), vars(self.defense)
         seeds = config.seeds.child("view", self.inputs.get("poison") or digest(self.inputs))

@@ -2,7 +2,3 @@
 
 The same record, artifacts and records beside it give the same bytes.
 """
-
-from .page import report, run_page, title_of
-
-__all__ = ["report", "run_page", "title_of"]

@@ -13,7 +13,7 @@ FAILING = '[[attacks]]\nname = "htba"\nsettings = ["attack.target=99"]\n'
 
 
 @pytest.fixture
-def matrix(wide, console, tmp_path, copied):
+def matrix(console, tmp_path, copied):
     """matrix(text, *arguments) -> (exit code, what is printed), in a store where the stages of `smoke` lie."""
 
     def run(text, *arguments):

@@ -147,7 +147,7 @@ def test_the_seed_argument_beats_the_preset_and_a_setting_beats_both(preset):
         ("attack.rate=1.5", r"rate is 1\.5"),
         ("defense.name=none", r"another defense is chosen by --defense NAME"),
         ("train=3", r"expected train\.OPTION=VALUE"),
-        ("dataset.size=4", r"dataset\.size must be 8 px or more"),
+        ("dataset.size=4", r"dataset\.size must be 8 or more, got 4"),
     ],
 )
 def test_bad_settings_name_what_is_wrong_and_the_mend(setting, said):

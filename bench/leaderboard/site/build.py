@@ -15,9 +15,9 @@ from bench.leaderboard import Leaderboard, tables
 from bench.leaderboard.reported import reported
 from bench.records import record as records
 from bench.records.redact import one_line, without_paths
-from bench.report import run_page, title_of
 from bench.report.controls import Neighbours
 from bench.report.html import render
+from bench.report.page import run_page, title_of
 from bench.store import digest
 
 from .tables import board_values

@@ -15,8 +15,8 @@ from bench.leaderboard import read
 from bench.leaderboard.rows import UNDEFINED
 from bench.leaderboard.site import site
 from bench.records.record import fingerprint
-from bench.report import run_page
 from bench.report.controls import Beside
+from bench.report.page import run_page
 
 
 def html(pages):
