@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from bench.api import Learner, Mixed
 
-from .pairs import PairMethod, Views
+Views = Mapping[int, Tensor]
+
+
+class PairObjective(Protocol):
+    """What a learner calls of its method (pairs.py: PairMethod)."""
+
+    def loss(self, learner: Any, views: Sequence[Tensor], mixed: Mixed | None) -> Tensor: ...
+
+    def pair(self, learner: Any, query: Tensor, keys: Views, view: int, match: Tensor) -> Tensor: ...
+
+    def after_step(self, learner: Any, fraction: float) -> None: ...
 
 
 def encode(encoder: nn.Module, views: Views) -> dict[int, Tensor]:
@@ -31,7 +42,7 @@ class PairLearner(nn.Module, Learner):
     """Encoder, projector and predictor (without one: the identity), trained with the loss of `method`."""
 
     def __init__(
-        self, method: PairMethod, backbone: nn.Module, projector: nn.Module, predictor: nn.Module | None = None
+        self, method: PairObjective, backbone: nn.Module, projector: nn.Module, predictor: nn.Module | None = None
     ) -> None:
         super().__init__()
         self.method = method
@@ -79,7 +90,7 @@ class MomentumLearner(PairLearner):
     """Keys of the step under way, for a method that keeps them."""
 
     def __init__(
-        self, method: PairMethod, backbone: nn.Module, projector: nn.Module, predictor: nn.Module | None = None
+        self, method: PairObjective, backbone: nn.Module, projector: nn.Module, predictor: nn.Module | None = None
     ) -> None:
         super().__init__(method, backbone, projector, predictor)
         self.momentum = copy.deepcopy(nn.ModuleList([self.backbone, self.projector])).requires_grad_(False)

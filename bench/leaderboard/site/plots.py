@@ -13,7 +13,7 @@ from bench.leaderboard.rows import FOUND
 from bench.report.plot import Axis, Frame
 
 if TYPE_CHECKING:
-    from .tables import SiteRow
+    from .row import SiteRow
 
 _MARK = 7.0  # half a marker's width, with some air
 _LABEL = (8.0, 12.0)  # width of a digit, height of a label

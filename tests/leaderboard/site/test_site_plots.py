@@ -8,7 +8,7 @@ from hypothesis import given, settings, strategies as st
 
 from bench.leaderboard import BoardLine, SeedResult
 from bench.leaderboard.site.plots import _box, _meet, scatter
-from bench.leaderboard.site.tables import SiteRow
+from bench.leaderboard.site.row import SiteRow
 
 
 def row(number, acc, asr, spread=math.nan):
