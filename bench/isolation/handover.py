@@ -56,5 +56,5 @@ def _write(
 
 
 def handed_over(folder: Path) -> Images:
-    """The images that `hand_over` wrote into `folder`, in the order of the view, read when they are asked for."""
+    """The images that `hand_over` wrote into `folder`, in the order of the view, read when they are requested."""
     return Subset(ArrayImages(np.load(folder / IMAGES, mmap_mode="r")), read_arrays(folder / ROWS)["rows"])

@@ -33,7 +33,7 @@ class Pipeline:
     machine: Machine
 
     def stages(self) -> Iterator[Stage]:
-        """In order. The two after the defense follow only when its verdict is in the store: what they are hangs on
+        """In order. The two after the defense follow only when its verdict is in the store: what they are depends on
         what it keeps."""
         yield from (self.poison, self.threat, self.threat_probe)
         if self.config.defense.reference is not None:

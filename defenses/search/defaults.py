@@ -29,7 +29,7 @@ that a user who enlarges the window for a larger trigger gets a classifier that 
 learns the poisoned images left among its negatives by heart (measured with the paper's
 values: average precision 0.93 at 400, 0.66 at 1200).
 
-Small images need three departures. A patch too small to be told apart makes every texture suspicious: patch_min
+Small images need three departures. A patch too small to be recognised makes every texture suspicious: patch_min
 from 8 px. Crops enlarged by interpolation are smoother than the images to be judged, which then all look pasted
 on: `crops` is the share of training images that is cropped at all. And a sharp square edge must not give a
 positive away: `decoys` is the share of negatives on which a window of another training image is pasted. Measured

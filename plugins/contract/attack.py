@@ -73,9 +73,9 @@ class AttackTrial(Trial[Attack]):
         indices = [row.index for row in rows]
         require(indices == sorted(set(indices)), f"the indices are not increasing: {indices[:10]} ...")
 
-    @check("return exactly one row for each image, in order, all with the trigger that was asked for")
+    @check("return exactly one row for each image, in order, all with the requested trigger")
     def check_val_rows(self) -> None:
-        """There is one validation row for each image, in order, with the trigger that was asked for."""
+        """There is one validation row for each image, in order, with the requested trigger."""
         for trigger in range(len(self.targets())):
             rows = self.val(trigger)
             self._require_rows(rows)

@@ -71,7 +71,7 @@ class DatasetTrial(Trial[DatasetPlugin]):
 
     @check("return a new uint8 tensor (B, 3, size, size) on the CPU, image i the one at indices[i]; set images.size")
     def check_batch(self) -> None:
-        """`batch` gives the images asked for in that order: uint8 (B, 3, size, size), both splits of one size."""
+        """`batch` gives the requested images in that order: uint8 (B, 3, size, size), both splits of one size."""
         size = self.data().size
         for name, split in self.splits():
             rows = rows_of(split.images)

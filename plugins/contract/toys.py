@@ -111,7 +111,7 @@ class ToyEncoder:
 class ToyView:
     """A view as the harness gives it, over a tensor of images uint8 (N, 3, S, S).
 
-    `touched` collects the needs that were asked for, declared or not; `notebook` holds the saved steps by
+    `touched` collects the needs that were used, declared or not; `notebook` holds the saved steps by
     name: handed to another view, it makes a run that was killed and continues.
     """
 
