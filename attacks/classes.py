@@ -1,13 +1,17 @@
-"""What every attack on target classes needs: the class, the share of it, and which of its images."""
+"""Shared by all attacks on target classes: the class, the share of it, which of its images, and a copy to write to."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import BenchError, Seeds, nearest
+from bench import BenchError, Poison, Seeds, nearest
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def check_rate(rate: float) -> None:
@@ -17,7 +21,7 @@ def check_rate(rate: float) -> None:
 
 
 def class_index(target: str | int, classes: Sequence[str]) -> int:
-    """The index of a class given by name or by index ("3" too, if no class bears that name)."""
+    """The index of a class given by name or by index ("3" too, if no class has that name)."""
     if target in classes:
         return list(classes).index(str(target))
     index = int(target) if isinstance(target, int) or target.isdecimal() else None
@@ -39,3 +43,10 @@ def choose(labels: NDArray[np.int64], target: int, rate: float, seeds: Seeds) ->
         raise BenchError(f"target class {target} has no images: choose a class that has some.")
     count = max(1, round(rate * len(members)))
     return sorted(sorted(members, key=lambda index: (seeds.child(index).value, index))[:count])
+
+
+def copy_of(images: Tensor, poisons: Sequence[Poison]) -> Tensor:
+    """A copy of `images`, for an attack to write to. Raises ValueError unless there is one row for each image."""
+    if len(images) != len(poisons):
+        raise ValueError(f"{len(images)} images but {len(poisons)} rows: expected one row for each image")
+    return images.clone()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from bench import Attack, BenchError, Poison, Seeds, SplitInfo
 
-from .classes import check_rate, choose, class_index
+from .classes import check_rate, choose, class_index, copy_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -78,13 +78,13 @@ class CTRL(Attack):
         return self._rows(range(len(scene.labels)), scene, self.val_magnitude, seeds.child("val"))
 
     def apply(self, images: Tensor, poisons: Sequence[Poison]) -> Tensor:
-        """Add the trigger, as strong as each row says."""
-        if len(images) != len(poisons):
-            raise ValueError(f"{len(images)} images but {len(poisons)} rows: expected one row for each image")
-        triggered = images.clone()
+        """Add the trigger, as strong as each row requires."""
+        triggered = copy_of(images, poisons)
         for image, row in zip(triggered, poisons, strict=True):
-            change = self._change(row, images.shape[-1]).to(images.device)
-            image.copy_((image + change).clamp(0, 255))
+            if row.strength is None:
+                raise ValueError(f"row {row.index} has no strength: it is not of this trigger")
+            change = spectral_change(images.shape[-1], self.window, self.bands, row.strength)
+            image.copy_((image + change.to(image.device)).clamp(0, 255))
         return triggered
 
     def _rows(self, indices: Sequence[int], scene: SplitInfo, strength: float, seeds: Seeds) -> list[Poison]:
@@ -98,11 +98,6 @@ class CTRL(Attack):
             Poison(index=i, trigger=0, target=target, box=None, seed=seeds.child(i).value, strength=strength)
             for i in indices
         ]
-
-    def _change(self, row: Poison, size: int) -> Tensor:
-        if row.strength is None:
-            raise ValueError(f"row {row.index} has no strength: it is not of this trigger")
-        return spectral_change(size, self.window, self.bands, row.strength)
 
 
 @lru_cache(maxsize=16)
@@ -130,8 +125,5 @@ def _wave(frequency: int, width: int) -> Tensor:
     import torch
 
     scale = math.sqrt((1 if frequency == 0 else 2) / width)
-    places = range(width)
-    return torch.tensor(
-        [scale * math.cos(math.pi * (2 * place + 1) * frequency / (2 * width)) for place in places],
-        dtype=torch.float64,
-    )
+    wave = [scale * math.cos(math.pi * (2 * place + 1) * frequency / (2 * width)) for place in range(width)]
+    return torch.tensor(wave, dtype=torch.float64)

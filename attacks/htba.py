@@ -16,7 +16,7 @@ class HTBA(PatchAttack):
     Source: the PoisonCAM paper, Section V-B, after Saha et al., "Backdoor attacks on self-supervised
     learning" (CVPR 2022), with the patches of "Hidden trigger backdoor attacks" (AAAI 2020).
     Departures: the size is a share of the width, 50/224 by default, so that it means the same on small
-    images. The location law is that of Saha et al.'s public code (corner in [0.25 W, 0.75 W - w] for
+    images. The distribution of places is that of Saha et al.'s public code (corner in [0.25 W, 0.75 W - w] for
     training, in [0.10 W, 0.90 W - w] for validation); [?] the share of the edges that the PoisonCAM paper
     keeps free is lost in our copy of its text. Without a PNG the trigger is drawn from a seed.
     """
@@ -27,20 +27,6 @@ class HTBA(PatchAttack):
     rate: float = field(default=0.5, metadata={"help": "poisoned share of the TARGET class, in (0, 1]"})
     trigger: str = field(default="mosaic", metadata={"help": '"mosaic" (by trigger_seed) or a PNG file'})
     trigger_seed: int = field(default=0, metadata={"help": "seed of the mosaic"})
-    trigger_size: float = field(
-        default=50 / 224, metadata={"help": "1 or more: pixels; below 1: share of the image width"}
-    )
-    train_margin: tuple[float, float] = field(
-        default=(0.25, 0.75),
-        metadata={"help": "training: it lies between these shares of the width"},
-    )
-    val_margin: tuple[float, float] = field(
-        default=(0.10, 0.90),
-        metadata={"help": "validation: it lies between these shares of the width"},
-    )
-
-    def __post_init__(self) -> None:
-        self._check()
 
     def _pairs(self) -> tuple[tuple[Trigger, str | int], ...]:
         return ((Trigger(source=self.trigger, seed=self.trigger_seed, size=self.trigger_size), self.target),)

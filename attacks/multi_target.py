@@ -35,24 +35,13 @@ class MultiTarget(patches.PatchAttack):
     trigger_seeds: tuple[int, ...] | None = field(
         default=None, metadata={"help": "for each target the seed of its mosaic; default: 0, 1, 2 ..."}
     )
-    trigger_size: float = field(
-        default=50 / 224, metadata={"help": "1 or more: pixels; below 1: share of the image width"}
-    )
-    train_margin: tuple[float, float] = field(
-        default=(0.25, 0.75),
-        metadata={"help": "training: it lies between these shares of the width"},
-    )
-    val_margin: tuple[float, float] = field(
-        default=(0.10, 0.90),
-        metadata={"help": "validation: it lies between these shares of the width"},
-    )
 
     def __post_init__(self) -> None:
         if len(self.target_classes) < 2:
             raise BenchError(
                 f"target_classes is {list(self.target_classes)}, expected two or more (attack 'htba' has one target)."
             )
-        self._check()
+        super().__post_init__()
         _distinct("target_classes", self.target_classes, self.target_classes)
         shown = [f"mosaic {t.seed}" if t.source == MOSAIC else t.source for t in self._triggers()]
         _distinct("the triggers", [t.identity()["trigger_sha256"] for t in self._triggers()], shown)

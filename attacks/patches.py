@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from bench import Attack, BenchError, Box, Poison, Seeds, SplitInfo
+from bench import Attack, BenchError, Poison, Seeds, SplitInfo
 
-from .classes import check_rate, choose, class_index
+from .classes import check_rate, choose, class_index, copy_of
 from .triggers import Trigger
 
 if TYPE_CHECKING:
@@ -21,17 +22,10 @@ if TYPE_CHECKING:
 Margin = tuple[float, float]
 
 
-def check_margin(name: str, margin: Margin) -> None:
-    """Raises BenchError unless `margin` is (low, high) with 0 <= low < high <= 1."""
-    low, high = margin
-    if not 0 <= low < high <= 1:
-        raise BenchError(f"{name} is {margin}, expected shares of the width, 0 <= low < high <= 1.")
-
-
 def corners(width: int, patch: int, margin: Margin) -> range:
     """The rows (and columns) at which a patch may begin: whole pixels in [low * width, high * width - patch].
 
-    [U]'s law. Raises BenchError when there is none: a centred patch would silently not be random.
+    After Saha et al.'s public code. Raises BenchError when there is none: a centred patch would silently not be random.
     """
     low, high = margin
     slack = 1e-9  # 0.7 * 10 is 7.000000000000001 in floats
@@ -44,56 +38,36 @@ def corners(width: int, patch: int, margin: Margin) -> range:
     return range(first, last + 1)
 
 
-def place(seed: int, patch: int, free: range) -> Box:
-    """The box of a patch whose corner is uniform over `free` x `free`, from a 63-bit seed."""
-    across, down = seed % len(free), seed // len(free) % len(free)
-    return free[down], free[across], patch, patch
-
-
-def rows(indices: Iterable[int], *, trigger: int, target: int, patch: int, free: range, seeds: Seeds) -> list[Poison]:
-    """A row of truth for each of `indices`, all with one trigger; its place follows from (seeds, index)."""
-    truth = []
-    for index in indices:
-        seed = seeds.child(index).value
-        box = place(seed, patch, free)
-        truth.append(Poison(index=int(index), trigger=trigger, target=target, box=box, seed=seed))
-    return truth
-
-
-def paste(images: Tensor, poisons: Sequence[Poison], pixels: Callable[[int, int], Tensor]) -> Tensor:
-    """A copy of `images` (B, 3, S, S) uint8 with `pixels(trigger, width)` in the box of each row."""
-    if len(images) != len(poisons):
-        raise ValueError(f"{len(images)} images but {len(poisons)} rows: expected one row for each image")
-    pasted = images.clone()
-    for image, poison in zip(pasted, poisons, strict=True):
-        if poison.box is None:
-            raise ValueError(f"row {poison.index} has no box: it is not of a pasted trigger")
-        top, left, height, width = poison.box
-        image[:, top : top + height, left : left + width] = pixels(poison.trigger, width)
-    return pasted
-
-
+@dataclass(frozen=True, kw_only=True)
 class PatchAttack(Attack):
     """(trigger, target) pairs: each trigger is a patch, pasted opaque at random places onto a share of its target.
 
     An image's row follows from the seeds and its index, whatever the other pairs are: the targets are distinct, so a
-    poisoned set of several pairs is the union of the sets of each alone. A subclass adds options and says the pairs.
+    poisoned set of several pairs is the union of the sets of each alone. A subclass adds options and lists the pairs.
     """
 
     rate: float
-    train_margin: Margin
-    val_margin: Margin
+    trigger_size: float = field(
+        default=50 / 224, metadata={"help": "1 or more: pixels; below 1: share of the image width"}
+    )
+    train_margin: Margin = field(
+        default=(0.25, 0.75), metadata={"help": "training: it lies between these shares of the width"}
+    )
+    val_margin: Margin = field(
+        default=(0.10, 0.90), metadata={"help": "validation: it lies between these shares of the width"}
+    )
+
+    def __post_init__(self) -> None:
+        check_rate(self.rate)
+        for name in ("train_margin", "val_margin"):
+            low, high = getattr(self, name)
+            if not 0 <= low < high <= 1:
+                raise BenchError(f"{name} is {(low, high)}, expected shares of the width, 0 <= low < high <= 1.")
+        self._pairs()
 
     @abstractmethod
     def _pairs(self) -> tuple[tuple[Trigger, str | int], ...]:
         """Each trigger with its target class, by name or index."""
-
-    def _check(self) -> None:
-        """Raises BenchError for options that cannot be used with any images."""
-        check_rate(self.rate)
-        check_margin("train_margin", self.train_margin)
-        check_margin("val_margin", self.val_margin)
-        self._pairs()
 
     def picture(self, trigger: int, size: int) -> Tensor:
         """A trigger as it is pasted on images of width `size`: uint8 (3, w, w), the caller's own."""
@@ -118,15 +92,27 @@ class PatchAttack(Attack):
 
     def apply(self, images: Tensor, poisons: Sequence[Poison]) -> Tensor:
         """Paste the trigger into the box of each row."""
-        triggers = [trigger for trigger, _ in self._pairs()]
-        return paste(images, poisons, lambda number, width: triggers[number].pixels(width).to(images.device))
+        triggers, pasted = [trigger for trigger, _ in self._pairs()], copy_of(images, poisons)
+        for image, poison in zip(pasted, poisons, strict=True):
+            if poison.box is None:
+                raise ValueError(f"row {poison.index} has no box: it is not of a pasted trigger")
+            top, left, height, width = poison.box
+            image[:, top : top + height, left : left + width] = triggers[poison.trigger].pixels(width).to(image.device)
+        return pasted
 
     def _rows(
         self, indices: Iterable[int], trigger: int, scene: SplitInfo, margin: Margin, seeds: Seeds
     ) -> list[Poison]:
+        """A row for each of `indices`: the patch's corner is uniform over the free ones, by the image's own seed."""
         patch = self._trigger(trigger).width(scene.size)
         free, target = corners(scene.size, patch, margin), self.targets(scene.classes)[trigger]
-        return rows(indices, trigger=trigger, target=target, patch=patch, free=free, seeds=seeds.child("place"))
+        truth = []
+        for index in indices:
+            seed = seeds.child("place", index).value
+            left, top = free[seed % len(free)], free[seed // len(free) % len(free)]
+            box = (top, left, patch, patch)
+            truth.append(Poison(index=index, trigger=trigger, target=target, box=box, seed=seed))
+        return truth
 
     def _trigger(self, number: int) -> Trigger:
         pairs = self._pairs()

@@ -81,32 +81,24 @@ def read_picture(path: Path) -> Pixels:
     """A PNG's pixels, uint8 (H, H, 3), RGB. Raises BenchError for any file that cannot serve."""
     from PIL import Image, UnidentifiedImageError
 
+    what = f"trigger {str(path)!r}"
     try:
         with Image.open(path) as image:
             image.load()
     except FileNotFoundError:
-        siblings = [file.name for file in path.parent.glob("*.png")] if path.parent.is_dir() else []
+        siblings = [file.name for file in path.parent.glob("*.png")]
         raise BenchError(
             f"no trigger file {str(path)!r}; expected a PNG or {MOSAIC!r}.{nearest(path.name, siblings)}"
         ) from None
     except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise BenchError(f"trigger {str(path)!r} cannot be read as an image: {error}.") from None
-    return _rgb(image, path)
-
-
-def _rgb(image: Any, path: Path) -> Pixels:
-    """8-bit RGB, refusing what cannot become it without a choice that belongs to the user."""
+        raise BenchError(f"{what} cannot be read as an image: {error}.") from None
+    # Refused is what cannot become 8-bit RGB without a choice that belongs to the user.
     if image.mode.startswith("I") or image.mode == "F":
-        raise BenchError(
-            f"trigger {str(path)!r} has more than 8 bits per channel ({image.mode}): save it as 8-bit RGB."
-        )
+        raise BenchError(f"{what} has more than 8 bits per channel ({image.mode}): save it as 8-bit RGB.")
     if image.width != image.height:
-        size = f"{image.width} x {image.height}"
-        raise BenchError(f"trigger {str(path)!r} is {size} px, expected a square: crop it or pad it.")
+        raise BenchError(f"{what} is {image.width} x {image.height} px, expected a square: crop it or pad it.")
     if image.has_transparency_data and image.convert("RGBA").getextrema()[3][0] < 255:
-        raise BenchError(
-            f"trigger {str(path)!r} is partly transparent, and triggers are pasted opaque: flatten it to RGB."
-        )
+        raise BenchError(f"{what} is partly transparent, and triggers are pasted opaque: flatten it to RGB.")
     return np.asarray(image.convert("RGB"))
 
 
@@ -126,7 +118,7 @@ def _picture(source: str, seed: int, stamp: Stamp) -> Pixels:
 
 @lru_cache(maxsize=256)
 def _resized(source: str, seed: int, stamp: Stamp, width: int) -> Tensor:
-    """[U] resizes its PNGs with Pillow too; bicubic there averages over the source pixels when shrinking."""
+    """Resized with Pillow, as in Saha et al.'s code; bicubic there averages over source pixels when shrinking."""
     import torch
     from PIL import Image
 

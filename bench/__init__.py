@@ -1,7 +1,9 @@
 """The public face of the benchmark: what plugins import. Everything else in `bench` is private to the harness.
 
-Names load when they are first used, so that `bench --help` does not pay for torch.
+Names load when they are first used, so that `bench --help` does not load torch.
 """
+
+# ruff: noqa: F403, F405 - the names of api.py are listed once, in __all__
 
 from __future__ import annotations
 
@@ -9,84 +11,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .api import (
-        Arrays,
-        Attack,
-        Box,
-        Control,
-        Cost,
-        Dataset,
-        DatasetPlugin,
-        Defense,
-        Encoder,
-        Grouping,
-        Images,
-        Learner,
-        Mixed,
-        Plugin,
-        Poison,
-        ProgressCallback,
-        RowFunction,
-        RowMapper,
-        Sample,
-        Split,
-        SplitInfo,
-        SSLMethod,
-        TrainingDefense,
-        Truth,
-        Verdict,
-        View,
-    )
+    from .api import *
+    from .data import augment
     from .errors import BenchError, UndeclaredNeed, nearest
     from .plugins import hookimpl
     from .seeds import Seeds
 
 __version__ = "0.1.0"
-
-_HOMES = {
-    "BenchError": "errors",
-    "UndeclaredNeed": "errors",
-    "nearest": "errors",
-    "hookimpl": "plugins",
-    "Seeds": "seeds",
-    "Arrays": "api",
-    "Attack": "api",
-    "Box": "api",
-    "Control": "api",
-    "Cost": "api",
-    "Dataset": "api",
-    "DatasetPlugin": "api",
-    "Defense": "api",
-    "Encoder": "api",
-    "Grouping": "api",
-    "Images": "api",
-    "Learner": "api",
-    "Mixed": "api",
-    "RowFunction": "api",
-    "Plugin": "api",
-    "Poison": "api",
-    "Sample": "api",
-    "SplitInfo": "api",
-    "Split": "api",
-    "SSLMethod": "api",
-    "RowMapper": "api",
-    "ProgressCallback": "api",
-    "TrainingDefense": "api",
-    "Truth": "api",
-    "Verdict": "api",
-    "View": "api",
-}
 __all__ = [
-    "BenchError",
-    "UndeclaredNeed",
-    "nearest",
-    "hookimpl",
-    "Seeds",
     "Arrays",
     "Attack",
+    "BenchError",
     "Box",
     "Control",
-    "Cost",
     "Dataset",
     "DatasetPlugin",
     "Defense",
@@ -95,24 +32,37 @@ __all__ = [
     "Images",
     "Learner",
     "Mixed",
-    "RowFunction",
     "Plugin",
     "Poison",
-    "Sample",
-    "SplitInfo",
-    "Split",
-    "SSLMethod",
-    "RowMapper",
     "ProgressCallback",
+    "RowFunction",
+    "RowMapper",
+    "SSLMethod",
+    "Seeds",
+    "Split",
+    "SplitInfo",
     "TrainingDefense",
     "Truth",
+    "UndeclaredNeed",
     "Verdict",
     "View",
+    "augment",
+    "hookimpl",
+    "nearest",
     "__version__",
 ]
+_HOMES = {  # of names that are not in api
+    "BenchError": "errors",
+    "UndeclaredNeed": "errors",
+    "nearest": "errors",
+    "hookimpl": "plugins",
+    "Seeds": "seeds",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name == "augment":
+        return import_module(".data.augment", __name__)
+    if name not in __all__:
         raise AttributeError(f"module 'bench' has no attribute {name!r}")
-    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    return getattr(import_module(f".{_HOMES.get(name, 'api')}", __name__), name)

@@ -1,4 +1,4 @@
-"""The words that the harness and its plugins share. Third parties reach them as `bench.NAME`.
+"""The types that the harness and its plugins share. Third parties import them as `bench.NAME`.
 
 Conventions: images are uint8 tensors (B, 3, S, S), RGB, square; a box is (top, left, height, width) in pixels;
 class and image indices start at 0; every score is "higher = more suspicious".
@@ -25,11 +25,11 @@ Box = tuple[int, int, int, int]
 Arrays = dict[str, NDArray[Any]]
 ProgressCallback = Callable[[int], None]
 RowFunction = Callable[[Any, int, int, ProgressCallback], Arrays]
-"""part(what, start, stop, done) -> arrays (stop - start, ...): rows start to stop of what is asked. Calls done(n) after
-n more rows."""
+"""function(what, start, stop, progress) -> arrays (stop - start, ...): rows start to stop of what is requested. It
+calls progress(n) after n more rows."""
 RowMapper = Callable[[Any, int, int, ProgressCallback], Arrays]
-"""team(what, count, group, tell) -> arrays (count, ...): all rows, each part of them from a multiple of `group` on.
-Calls tell(n) when n rows are done."""
+"""mapper(what, count, group, progress) -> arrays (count, ...): all rows, computed in spans that start at multiples of
+`group`. It calls progress(n) when n rows are done in all."""
 
 
 class Plugin:
@@ -48,7 +48,7 @@ class Plugin:
 
 
 class Images(ABC):
-    """A sequence of square RGB images of one size, read by index; nothing is read before it is asked for."""
+    """A sequence of square RGB images of one size, read by index; nothing is read before it is requested."""
 
     size: int
 
@@ -206,10 +206,10 @@ class Encoder(Protocol):
 
 
 class View(Protocol):
-    """All that a defense sees: unlabelled images by index, what it declared in `needs`, generators, a notebook.
+    """All that a defense sees: unlabelled images by index, what it declared in `needs`, generators, kept steps.
 
-    The images stand in an order of the run's own, drawn anew for every poisoned set, so that an index says nothing.
-    Asking for an undeclared need raises UndeclaredNeed.
+    The images stand in an order of the run's own, drawn anew for every poisoned set, so that an index carries no
+    information. Requesting an undeclared need raises UndeclaredNeed.
     """
 
     size: int
@@ -235,25 +235,27 @@ class View(Protocol):
         ...
 
     def map_rows(self, make: Callable[[View], RowFunction]) -> RowMapper:
-        """Rows made by `make(view)`: on one device in one go, with several in parts, each by a process that made its
-        own from a view of the same images, needs and seeds (and no notebook). `make` and what is asked are then
-        pickled: make is a module's function, or functools.partial of one."""
+        """A mapper whose rows are computed by the row function `make(view)`.
+
+        On one device in one go; on several in spans, each by a process that made its own row function from a view of
+        the same images, needs and seeds (whose `step` cannot be used). `make` and what is requested are then pickled:
+        make is a module's function, or functools.partial of one.
+        """
         ...
 
     def progress(self, what: str, done: int, total: int) -> None:
-        """Tell the user: `done` of `total` units of `what`."""
+        """Report to the user: `done` of `total` units of `what`."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Verdict:
-    """What a defense says of N training images.
+    """The judgement of a defense on N training images.
 
     keep: (N,) bool. score: (N,) float, the detector's suspicion of every image (None where there is none).
     trigger_score: (N,) float, how strongly the image's candidate trigger acts, NaN where not scored;
     boxes: (N, 4) int64 candidate trigger windows, -1 where not scored (both None for a defense that locates nothing).
-    facts: JSON-able facts worth keeping in the record (numbers of clusters, rounds, images scored ...). One whose name
-    ends in "_indices" is a list of image indices, which the harness translates as it does the rest.
+    facts: JSON-able facts worth keeping in the record (numbers of clusters, rounds, images scored ...).
     """
 
     keep: NDArray[np.bool_]
@@ -280,23 +282,6 @@ class Grouping(NamedTuple):
     rule: str
 
 
-Sample = tuple[float, Callable[[], object]]
-"""(units, run): run() does so many units of a cost."""
-
-
-class Cost(NamedTuple):
-    """One kind of a defense's work, for `bench plan`: its time is `amount` times that of a unit.
-
-    what: in words; costs of the same words take equally long a unit with the same encoder. amount: all that `clean`
-    does, in a unit that time is proportional to. sample(view): a little of it, ready to be timed, on a view of a few
-    images and an encoder with random weights: about as much as putting all images of that view through the encoder.
-    """
-
-    what: str
-    amount: float
-    sample: Callable[[View], Sample]
-
-
 class Defense(Plugin, ABC):
     """Finds poisoned images. Declares in `needs` what its view must hold besides the images: {"encoder"}."""
 
@@ -319,12 +304,13 @@ class Defense(Plugin, ABC):
 
     def forwards(self, count: int, size: int) -> int:
         """About how many images `clean` puts through the encoder for `count` training images of `size` px: what
-        `bench plan` estimates its time from where there are no `costs`, and for machines that are not at hand."""
+        `bench plan` estimates its time from."""
         return count if "encoder" in self.needs else 0
 
-    def costs(self, count: int, size: int) -> Sequence[Cost]:
-        """What `clean` spends its time on for `count` training images of `size` px; () where nobody has said."""
-        return ()
+    def trained_on(self, count: int, size: int) -> int:
+        """About how many images `clean` trains networks of its own on, each counted as often as it is used; 0 for a
+        defense that trains none. Also for `bench plan`."""
+        return 0
 
     def in_force(self, count: int, size: int) -> Mapping[str, Any]:
         """The value of every option for `count` training images of `size` px, those that a rule chooses included."""
@@ -352,7 +338,7 @@ class Truth:
 
 
 class Control(Plugin, ABC):
-    """A row to compare defenses with. It sees the truth, so it is no Defense, and every table says so."""
+    """A row to compare defenses with. It sees the truth, so it is no Defense, and every table marks it."""
 
     reference: ClassVar[str] = ""
     """The option that names the defense whose verdict `keep` needs; "" for none."""

@@ -1,4 +1,4 @@
-"""Errors that a user can mend: one message each, no traceback, exit code 2."""
+"""Errors that a user can fix: one message each, no traceback, exit code 2."""
 
 from __future__ import annotations
 
@@ -7,15 +7,11 @@ from collections.abc import Iterable
 
 
 class BenchError(Exception):
-    """Something the user gave cannot be used. The message says what was got, what was expected, and the mend."""
+    """Something the user gave cannot be used. The message says what was got, what was expected, and what to do."""
 
 
 class UndeclaredNeed(BenchError):
-    """A defense asked its view for something that it does not list in `needs`."""
-
-
-class Peeking(BenchError):
-    """A defense reached past its view: into the store, the data set's files, or the interpreter's own objects."""
+    """A defense requested something of its view that it does not list in `needs`."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

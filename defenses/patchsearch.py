@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from .search.search import TriggerSearch, option
+from .search.defaults import option
+from .search.search import TriggerSearch
 
 if TYPE_CHECKING:
     from .search.clusters import Clustering

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import isqrt
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from bench import BenchError
 
-from .search.defaults import Scale
-from .search.search import TriggerSearch, in_range, one_of, option
+from .search.defaults import Scale, in_range, option
+from .search.search import TriggerSearch, one_of
 
 if TYPE_CHECKING:
     from .search.clusters import Clustering
@@ -48,10 +48,10 @@ class PoisonCAM(TriggerSearch):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        in_range(self, "masks", 2, None)
-        in_range(self, "blocks", 2, None)
-        one_of(self, "strategy", ("full", "interval", "random"))
-        one_of(self, "fill", ("black", "mean"))
+        in_range("masks", self.masks, 2)
+        in_range("blocks", self.blocks, 2)
+        one_of(self, "strategy")
+        one_of(self, "fill")
         if self.search == "coarse" and self.strategy != "full":
             raise BenchError(f"search='coarse' masks whole windows: it cannot be combined with {self.strategy!r}")
 
@@ -59,10 +59,6 @@ class PoisonCAM(TriggerSearch):
     def passes(self) -> int:
         """One per mask; with search="coarse" those of its two steps."""
         return isqrt(self.masks // 8) ** 2 + isqrt(self.masks // 16) ** 2 if self.search == "coarse" else self.masks
-
-    def lighter(self, passes: int) -> PoisonCAM:
-        """With as many masks as make so many passes, at most its own."""
-        return replace(self, masks=max(2, round(self.masks * min(1.0, passes / self.passes))))
 
     def encoded(self, size: int) -> float:
         """Of masks drawn with replacement from size x size places those that differ (see masking.repeats)."""
@@ -75,13 +71,6 @@ class PoisonCAM(TriggerSearch):
         """Cluster activation masking."""
         from .search.masking import ActivationMasking
 
-        return ActivationMasking(
-            clusters=clustering.clusters,
-            window=settings.window,
-            masks=self.masks,
-            strategy=self.strategy,
-            blocks=self.blocks,
-            fill=self.fill,
-            normalise=self.normalise,
-            coarse=self.search == "coarse",
-        )
+        own = {name: getattr(self, name) for name in ("masks", "strategy", "blocks", "fill", "normalise")}
+        coarse = self.search == "coarse"
+        return ActivationMasking(clusters=clustering.clusters, window=settings.window, coarse=coarse, **own)

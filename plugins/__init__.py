@@ -1,4 +1,7 @@
-"""Plugging in: `hookimpl` marks a function as a hook of the benchmark; hookspecs.py lists the hooks."""
+"""How do attacks, defenses, datasets and SSL methods reach the benchmark? By hooks, which hookspecs.py lists.
+
+`hookimpl` marks a function as one of them.
+"""
 
 from __future__ import annotations
 

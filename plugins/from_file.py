@@ -19,21 +19,22 @@ from bench.errors import BenchError, nearest
 
 from .identity import LOADED
 from .manager import Plugins, Source
-from .registry import told
+from .registry import in_one_line
 
 PREFIX = "bench_file_"
 
 
 def load_plugins(files: Sequence[Path] = ()) -> Plugins:
     """The installed plugins, and those in `files`. Raises BenchError for a file that cannot be used as a plugin;
-    unlike an installed one it was asked for by name."""
-    paths = dict.fromkeys(path.expanduser().resolve() for path in files)
-    return Plugins.load([_source(path, files) for path in paths])
+    unlike an installed one it was requested by name."""
+    shown: dict[Path, str] = {}
+    for path in files:
+        shown.setdefault(path.expanduser().resolve(), str(path))
+    return Plugins.load(list(map(_source, shown, shown.values())))
 
 
-def _source(path: Path, given: Sequence[Path]) -> Source:
-    """The plugin in `path`, tried by itself so that its faults are told as its own."""
-    shown = next(str(each) for each in given if each.expanduser().resolve() == path)
+def _source(path: Path, shown: str) -> Source:
+    """The plugin in `path`, tried by itself so that its faults are reported as its own."""
     module = load_file(path, shown)
     source = Source(path.stem, shown, lambda: module)
     broken = Plugins([source]).broken
@@ -58,14 +59,14 @@ def load_file(path: Path, shown: str = "") -> ModuleType:
         exec(compile(data, str(path), "exec", dont_inherit=True), module.__dict__)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
-        raise BenchError(f"--plugin {shown} cannot be imported: {told(error)}{_line(error, path)}") from error
+        raise BenchError(f"--plugin {shown} cannot be imported: {in_one_line(error)}{_line(error, path)}") from error
     LOADED[name] = digest
     _make_portable(module, path)
     return module
 
 
 def _module_name(path: Path, digest: str) -> str:
-    """A name of its own for each file and content, that no installed module bears."""
+    """A name of its own for each file and content, that no installed module has."""
     place = hashlib.sha256(str(path).encode() + digest.encode()).hexdigest()[:8]
     return f"{PREFIX}{re.sub(r'[^0-9A-Za-z_]', '_', path.stem)}_{place}"
 

@@ -1,4 +1,4 @@
-"""Finds the plugins, asks each one in turn what it offers, and makes instances from options.
+"""Which plugins are there, and what does each offer? Finds them, and makes instances from options.
 
 One broken plugin never stops the others: it is kept in `Plugins.broken` with its error.
 """
@@ -18,10 +18,10 @@ from bench.api import Plugin
 from bench.errors import BenchError, nearest
 
 from . import hookspecs
-from .options import REQUIRED, Option, make, options
-from .registry import KINDS, Broken, Entry, offers, path, told
+from .options import make
+from .registry import KINDS, Broken, Entry, in_one_line, offers, path
 
-__all__ = ["REQUIRED", "Broken", "Entry", "Option", "Plugins", "options"]
+__all__ = ["Entry", "Plugins"]
 
 HOOKS = tuple(name for name in vars(hookspecs) if name.startswith("bench_"))
 log = logging.getLogger("bench.plugins")
@@ -37,13 +37,13 @@ class Source:
 
 
 class Plugins:
-    """The plugins of one run. Modules are imported at once; a kind's classes when it is first asked for."""
+    """The plugins of one run. Modules are imported at once; a kind's classes when they are first needed."""
 
     def __init__(self, sources: Iterable[Source]) -> None:
         self._pm = pluggy.PluginManager("bench")
         self._pm.add_hookspecs(hookspecs)
         self._origins: dict[str, str] = {}
-        self._asked: dict[str, list[Entry | Broken]] = {}
+        self._known: dict[str, tuple[list[Entry], list[Broken]]] = {}
         self._muted: set[str] = set()
         self._unloaded: list[Broken] = []
         for source in sources:
@@ -63,70 +63,55 @@ class Plugins:
 
     def _register(self, source: Source) -> None:
         """Import one plugin and check its hooks; a plugin with any bad hook is left out as a whole."""
+        label = f"{source.name} #{len(self._origins)}"
         try:
-            problem = self._add(source.load(), source)
-        except (Exception, SystemExit) as error:  # a module may call sys.exit while it is imported
-            problem = told(error)
-        if problem is not None:
-            self._unloaded.append(Broken(source.name, source.origin, problem))
-
-    def _add(self, plugin: object, source: Source) -> str | None:
-        """Register `plugin` and return None, or leave nothing registered and return the problem in words."""
-        if self._pm.is_registered(plugin):
-            return "the same module or object is loaded already, under another name; drop one of the two"
-        label = f"{source.name} #{len(self._origins) + len(self._unloaded)}"
-        try:
+            plugin = source.load()
+            if self._pm.is_registered(plugin):
+                raise BenchError("the same module or object is loaded already, under another name; drop one of the two")
             self._pm.register(plugin, label)
-            problem = _hook_problem(self._pm, plugin)
-        except pluggy.PluginValidationError as error:
-            problem = str(error)
-        if problem is not None:
-            if self._pm.is_registered(plugin):  # newer versions of pluggy unregister it themselves
-                self._pm.unregister(plugin)
-            return problem
-        self._origins[label] = source.origin
-        return None
+            _check_hooks(self._pm, plugin)
+        except (Exception, SystemExit) as error:  # a module may call sys.exit while it is imported
+            if self._pm.has_plugin(label):
+                self._pm.unregister(name=label)
+            said = isinstance(error, BenchError | pluggy.PluginValidationError)
+            self._unloaded.append(Broken(source.name, source.origin, str(error) if said else in_one_line(error)))
+        else:
+            self._origins[label] = source.origin
 
-    def _ask(self, kind: str) -> list[Entry | Broken]:
-        """What every plugin offers of `kind`, in order of loading, names offered twice included."""
+    def _offered(self, kind: str) -> tuple[list[Entry], list[Broken]]:
+        """What every plugin offers of `kind`: the usable, by name, and the others, names offered twice included."""
         if kind not in KINDS:
             raise BenchError(f"unknown kind of plugin {kind!r}.{nearest(kind, KINDS)}")
-        if kind not in self._asked:
-            self._asked[kind] = [
-                offer
-                for call in self._calls(KINDS[kind].hook)
-                for offer in offers(call.function, kind, self._origins[call.plugin_name])
-            ]
-        return self._asked[kind]
+        if kind not in self._known:
+            by_name: dict[str, list[Entry]] = {}
+            broken = []
+            for call in self._calls(KINDS[kind].hook):
+                for offer in offers(call.function, kind, self._origins[call.plugin_name]):
+                    if isinstance(offer, Entry):
+                        by_name.setdefault(offer.name, []).append(offer)
+                    else:
+                        broken.append(offer)
+            for name, same in by_name.items():
+                if len(same) > 1:
+                    places = " and ".join(f"{entry.origin} ({path(entry.cls)})" for entry in same)
+                    clash = f"{KINDS[kind].word} {name!r} is offered twice, so neither is used"
+                    broken.append(Broken(name, places, clash))
+            self._known[kind] = [by_name[name][0] for name in sorted(by_name) if len(by_name[name]) == 1], broken
+        return self._known[kind]
 
     def _calls(self, hook: str) -> list[pluggy.HookImpl]:
         """The implementations of `hook`, one by plugin, in order of loading."""
         caller: pluggy.HookCaller = getattr(self._pm.hook, hook)
         return caller.get_hookimpls()
 
-    def _clashes(self, kind: str) -> dict[str, str]:
-        """Names of `kind` that are offered more than once -> where from."""
-        places: dict[str, list[str]] = {}
-        for offer in self._ask(kind):
-            if isinstance(offer, Entry):
-                places.setdefault(offer.name, []).append(f"{offer.origin} ({path(offer.cls)})")
-        return {name: " and ".join(found) for name, found in places.items() if len(found) > 1}
-
     @property
     def broken(self) -> list[Broken]:
-        """Everything that cannot be used, names offered twice included. Asks the plugins for every kind."""
-        found = list(self._unloaded)
-        for kind in KINDS:
-            found += [offer for offer in self._ask(kind) if isinstance(offer, Broken)]
-            clashes = self._clashes(kind).items()
-            found += [Broken(name, places, _clash(kind, name)) for name, places in clashes]
-        return found
+        """Everything that cannot be used, names offered twice included. Loads the classes of every kind."""
+        return [*self._unloaded, *(broken for kind in KINDS for broken in self._offered(kind)[1])]
 
     def entries(self, kind: str) -> list[Entry]:
         """The usable classes of `kind` ("attack", "defense", "dataset", "ssl"), by name."""
-        clashes = self._clashes(kind)
-        offered = [offer for offer in self._ask(kind) if isinstance(offer, Entry)]
-        return sorted((e for e in offered if e.name not in clashes), key=lambda entry: entry.name)
+        return self._offered(kind)[0]
 
     def names(self, kind: str) -> list[str]:
         """The names of the usable classes of `kind`, sorted."""
@@ -134,12 +119,14 @@ class Plugins:
 
     def entry(self, kind: str, name: str) -> Entry:
         """The entry of that name. Raises BenchError with the nearest name and what is broken."""
-        for entry in self.entries(kind):
+        entries, unusable = self._offered(kind)
+        for entry in entries:
             if entry.name == name:
                 return entry
-        places = self._clashes(kind).get(name)
-        if places:
-            raise BenchError(f"{_clash(kind, name)}: {places}. Rename one, or uninstall it (leave its --plugin out).")
+        for clash in unusable:
+            if clash.name == name:
+                mend = "Rename one, or uninstall it (leave its --plugin out)."
+                raise BenchError(f"{clash.error}: {clash.origin}. {mend}")
         excuse = "".join(f"\nCould not be used: {broken}" for broken in self.broken)
         raise BenchError(f"unknown {KINDS[kind].word} {name!r}.{nearest(name, self.names(kind))}{excuse}")
 
@@ -152,21 +139,19 @@ class Plugins:
         return make(self.get(kind, name), options or {}, f"{KINDS[kind].word} {name!r}")
 
     def notify(self, event: str, **facts: Any) -> None:
-        """Tell every tracker of a run event ("stage_started"). One that raises is named and left alone."""
+        """Send a run event to every tracker ("stage_started"). One that raises is named and left alone."""
         hook = f"bench_{event.removeprefix('bench_')}"
         if hook not in HOOKS:
             raise ValueError(f"unknown run event {event!r}.{nearest(hook, HOOKS)}")
         for call in self._calls(hook):
-            if call.plugin_name not in self._muted:
-                self._tell(call, [facts[name] for name in call.argnames])
-
-    def _tell(self, call: pluggy.HookImpl, values: list[Any]) -> None:
-        try:
-            call.function(*values)
-        except Exception as error:
-            self._muted.add(call.plugin_name)
-            place = f"{call.function.__name__} of {self._origins[call.plugin_name]}"
-            log.warning("%s failed and is not told of any more events: %s", place, told(error))
+            values = [facts[name] for name in call.argnames]
+            try:
+                if call.plugin_name not in self._muted:
+                    call.function(*values)
+            except Exception as error:
+                self._muted.add(call.plugin_name)
+                place = f"{hook} of {self._origins[call.plugin_name]}"
+                log.warning("%s failed and gets no more events: %s", place, in_one_line(error))
 
 
 def installed_sources() -> list[Source]:
@@ -187,19 +172,16 @@ def _origin(point: EntryPoint) -> str:
     return f"{point.dist.name} {point.dist.version}" if point.dist else "unknown distribution"
 
 
-def _hook_problem(pm: pluggy.PluginManager, plugin: object) -> str | None:
-    """Why the hooks of a plugin that was just registered cannot be right, or None."""
+def _check_hooks(pm: pluggy.PluginManager, plugin: object) -> None:
+    """Raises BenchError where the hooks of a plugin that was just registered cannot be right."""
     implemented = [caller.name for caller in pm.get_hookcallers(plugin) or []]
     try:
         pm.check_pending()  # lets pass what is marked optionalhook=True, for hooks of a later version
     except pluggy.PluginValidationError:
         unknown = next(hook for hook in implemented if hook not in HOOKS)
-        return f"there is no hook {unknown!r}.{nearest(unknown, HOOKS)}"
+        raise BenchError(f"there is no hook {unknown!r}.{nearest(unknown, HOOKS)}") from None
     for hook in HOOKS:
         if hook not in implemented and inspect.isroutine(getattr(plugin, hook, None)):
-            return f"{hook} is not marked as a hook: decorate it with @bench.hookimpl"
-    return None if implemented else f"it implements no hook.{nearest('', HOOKS)}"
-
-
-def _clash(kind: str, name: str) -> str:
-    return f"{KINDS[kind].word} {name!r} is offered twice, so neither is used"
+            raise BenchError(f"{hook} is not marked as a hook: decorate it with @bench.hookimpl")
+    if not implemented:
+        raise BenchError(f"it implements no hook.{nearest('', HOOKS)}")

@@ -58,7 +58,7 @@ def offers(hook: Callable[[], Any], kind: str, origin: str) -> Iterator[Entry | 
         if not isinstance(offered, list | tuple):
             raise TypeError(f"it returned {type(offered).__name__}, expected a list of classes")
     except Exception as error:
-        yield Broken(KINDS[kind].hook, origin, told(error))
+        yield Broken(KINDS[kind].hook, origin, in_one_line(error))
         return
     for cls in offered:
         problem = class_problem(cls, KINDS[kind].bases)
@@ -90,6 +90,6 @@ def path(cls: object) -> str:
     return f"{cls.__module__}.{cls.__qualname__}" if inspect.isclass(cls) else repr(cls)
 
 
-def told(error: BaseException) -> str:
+def in_one_line(error: BaseException) -> str:
     """An exception in one line."""
     return f"{type(error).__name__}: {error}"

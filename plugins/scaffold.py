@@ -9,7 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from bench.errors import BenchError, nearest
-from bench.store.store import check_can_write, write_bytes
+from bench.store import check_can_write, write_bytes
 
 from .manager import Plugins
 from .registry import KINDS

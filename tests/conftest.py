@@ -51,9 +51,9 @@ class Workshop:
         """`settings` as for --set; choices such as defense="none"."""
         from bench.config.config import load_config
         from bench.pipeline.pipeline import Pipeline
-        from bench.pipeline.stages import Machine
+        from bench.pipeline.stage import Machine
         from bench.plugins.manager import Plugins
-        from bench.store.store import Store
+        from bench.store import Store
 
         config = load_config(Plugins.load(), "smoke", choices=choices, settings=settings, seed=seed)
         machine = Machine(accelerator="cpu")
@@ -62,21 +62,13 @@ class Workshop:
 
 @dataclass
 class Ear:
-    """A listener that remembers: ("started", title, cached), ("progressed", title, what, done, total) ..."""
+    """Remembers what it is notified of: ("started", title, cached), ("progress", title, what, done, total) ..."""
 
     heard: list[tuple] = field(default_factory=list)
 
-    def started(self, stage, cached):
-        self.heard.append(("started", stage.title, cached))
-
-    def progressed(self, stage, what, done, total):
-        self.heard.append(("progressed", stage.title, what, done, total))
-
-    def measured(self, stage, step, numbers):
-        pass
-
-    def finished(self, stage, seconds):
-        self.heard.append(("finished", stage.title, seconds))
+    def __call__(self, event, *, stage, key, title, **facts):
+        if event != "stage_measured":
+            self.heard.append((event.removeprefix("stage_"), title, *facts.values()))
 
     @property
     def made(self):
@@ -92,7 +84,7 @@ def workshop(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def smoke(workshop):
-    """The preset `smoke`, run once for all tests: (pipeline, what a listener heard). Read only."""
+    """The preset `smoke`, run once for all tests: (pipeline, the Ear that heard it). Read only."""
     from bench.pipeline.runner import make_stages
 
     pipeline, ear = workshop.pipeline(), Ear()
@@ -136,6 +128,52 @@ def session(copied, tmp_path):
         )
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
+
+    return run
+
+
+@pytest.fixture
+def console(monkeypatch, capsys):
+    """console(*arguments) -> (exit code, standard output, standard error) of the console script; no line is folded."""
+    from rich.console import Console
+
+    from bench.cli import common, main as cli
+
+    monkeypatch.setattr(common, "out", Console(width=300))
+    monkeypatch.setattr(common, "log_out", Console(width=300, stderr=True))
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["bench", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        said = capsys.readouterr()
+        return stop.value.code or 0, said.out, said.err
+
+    return run
+
+
+@pytest.fixture
+def bench(console):
+    """bench(*arguments) -> what it prints; it succeeds, with nothing but `errors` on standard error."""
+
+    def run(*arguments, errors=""):
+        code, out, err = console(*arguments)
+        assert (code, err.strip()) == (0, errors)
+        return out
+
+    return run
+
+
+@pytest.fixture
+def refused(console):
+    """refused(*arguments) -> the message of a command that ends with code 2, without a traceback, and prints nothing
+    else; `midway`: it may have printed what it did until then."""
+
+    def run(*arguments, midway=False):
+        code, out, err = console(*arguments)
+        assert (code, err[:7], "Traceback" in out + err) == (2, "bench: ", False)
+        assert midway or not out
+        return err
 
     return run
 

@@ -1,1 +1,1 @@
-"""What does the user type? One file for each command; only here is anything printed."""
+"""How is the benchmark used from a terminal? One file for each command; only here is anything printed."""

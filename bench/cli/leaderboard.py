@@ -1,125 +1,51 @@
-"""What `bench leaderboard`, `bench submit` and `bench verify` do: everything that they print and write."""
+"""`bench leaderboard`: records as tables, pages or a site."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Annotated
+
+import typer
 
 from bench.errors import BenchError
-from bench.leaderboard.marks import filled_in, has_place, marks, page_at, replaced
-from bench.store.store import Store, check_can_write, write_bytes
 
-from .commands import again, log_out, open_store, out
-
-if TYPE_CHECKING:
-    from bench.leaderboard import Table
-    from bench.records.inputs import Evidence
+from . import common, options
 
 SITE = "html"
 """The format that is a folder of pages; leaderboard.FORMATS has those of one file."""
-_ARTIFACTS = {
-    "poison": ("poison",),
-    "threat_probe": ("probe",),
-    "defense": ("clean", "control"),
-    "defended_probe": ("probe",),
-}
-"""Stage in a record -> the store's names for it."""
 
 
-def submit_command(run: Path, store: Path | None, output: Path | None) -> None:
-    """`bench submit`."""
-    from bench.records import record as records, submission, verify
+def leaderboard(
+    records: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Files of records or reported numbers, or folders of them.", show_default="the store's"),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write to this file (html: folder), with links.")
+    ] = None,
+    form: Annotated[str, typer.Option("--format", help="markdown, csv, latex, or html: a site of pages.")] = "markdown",
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; exit code 1 where --output is stale.")] = False,
+    only: Annotated[str, typer.Option(help="Only tables with this in their title.", show_default="all")] = "",
+    store: options.StoreRoot = None,
+) -> None:
+    """Make tables of records: one for each dataset, attack and preset.
 
-    output = output or run.with_suffix(".zip")
-    check_can_write(output)
-    found = records.load(run)
-    evidence = _evidence(run, found, open_store(store))
-    data = submission.to_bytes(found, evidence)
-    faults = verify.faults(found, evidence)
-    if faults:
-        raise BenchError(f"{run} does not say what its stages give:\n  " + "\n  ".join(faults[:5]))
-    write_bytes(output, data)
-    out.print(f"Submission: {output}", highlight=False, soft_wrap=True, markup=False)
-
-
-def _evidence(run: Path, found: Mapping[str, Any], store: Store) -> Evidence:
-    """What the stages named in a record left, with the labels of its dataset. Raises BenchError."""
-    from bench.data.manifest import Manifest
-    from bench.pipeline.stages import read_verdict
-    from bench.plugins.manager import Plugins
-    from bench.records.inputs import gather
-
-    asked, named = found["run"].get("asked"), found["metrics"]["none"].get("per_trigger", [])
-    if not asked:
-        raise BenchError(f"{run} does not say how its run was asked for (an older version made it): run it again")
-    folders = {name: _folder(run, store, name, found["stages"].get(name)) for name in _ARTIFACTS}
-    dataset = again(asked, Plugins.load(), asked["choices"]).dataset.load()
-    if dataset.fingerprint != found["dataset"]["fingerprint"]:
-        raise BenchError(f"{run}: the dataset {dataset.name!r} has changed since: its fingerprint is another")
-    manifest, verdict = Manifest.load(folders["poison"] / "train.jsonl"), read_verdict(folders["defense"])
-    targets = tuple(each["target"] for each in named)
-    return gather(dataset, targets, manifest, verdict, (folders["threat_probe"], folders["defended_probe"]))
-
-
-def _folder(run: Path, store: Store, name: str, stage: Mapping[str, Any] | None) -> Path:
-    if stage is not None:
-        for kind in _ARTIFACTS[name]:
-            folder = store.find(kind, stage["key"])
-            if folder is not None:
-                return folder
-    raise BenchError(f"{run}: its stage {name!r} is not in the store {store.root}; name the --store it was made in")
-
-
-def verify_command(files: list[Path], into: Path | None) -> None:
-    """`bench verify`."""
-    from bench.records import record as records, verify
-
-    for file in files:
-        record = verify.verified(file)
-        counted = verify.numbers({name: record[name] for name in ("poison", "metrics")})
-        out.print(
-            f"{file}: {counted} numbers computed again, all agree.", markup=False, highlight=False, soft_wrap=True
-        )
-        if into is not None:
-            kept = into / record_name(record)
-            if kept.exists():
-                raise BenchError(f"{kept} is there already; a record is never written over")
-            records.save(kept, record)
-            out.print(f"Record: {kept}", markup=False, highlight=False, soft_wrap=True)
-    out.print(
-        "Not checked: times, hardware, versions, and whether the predictions come from that training.", soft_wrap=True
-    )
-
-
-def record_name(record: Mapping[str, Any]) -> str:
-    """A file name for a record sent in: whatever its texts say, one plain name."""
-    from bench.records.record import plain_title
-
-    return f"submitted-{plain_title(record)}-{record['submission']['sha256'][:10]}.json"
-
-
-def leaderboard_command(
-    paths: list[Path], output: Path | None, store: Path | None, form: str, check: bool, only: str = ""
-) -> bool:
-    """`bench leaderboard`. With `check` nothing is written; False where the file is not what would be written.
-
-    only: part of the titles of the tables wanted; a number in a page may come from any. Of a page that has a place
-    for a leaderboard, or numbers that come from the records (see marks.py), all else is kept.
+    A markdown file with the lines <!-- leaderboard: begin --> and <!-- leaderboard: end --> keeps what is around them.
     """
     from bench import leaderboard
 
     render = None if form == SITE else leaderboard.renderer(form, also=[SITE])
     if check and output is None:
         raise BenchError("--check compares a file with its records: name it with --output FILE")
-    files = files_in(paths or [open_store(store).root / "records"])
+    files = files_in(records or [common.open_store(store).root / "records"])
     if not files:
         raise BenchError("there is no record yet. `bench run` makes one; or name record files or folders.")
-    if render is None and only:
-        raise BenchError("--only chooses tables of one file; a site has them all")
     if render is None:
-        return _site(files, output, check)
+        if only:
+            raise BenchError("--only chooses tables of one file; a site has them all")
+        _site(files, output, check)
+        return
     every = leaderboard.read(files, output.parent if output else None)
     wanted = [table for table in every if only in table.title]
     if not wanted:
@@ -128,70 +54,57 @@ def leaderboard_command(
     text = render(wanted)
     if output is None:
         sys.stdout.write(text)
-        return True
-    text, said = _around(output, text, every, check) if form == "markdown" else (text, [])
-    if check:
-        return _fresh(output, text, said)
-    write_bytes(output, text.encode())
-    out.print(f"{len(files)} records -> {output}", highlight=False, soft_wrap=True, markup=False)
-    return True
+    else:
+        _file(output, _in_page(output, text, check) if form == "markdown" else text, len(files), check)
 
 
-def _around(output: Path, text: str, every: Sequence[Table], check: bool) -> tuple[str, list[str]]:
-    """The page there with every mark filled in, and what is wrong with its numbers; the leaderboard itself where
-    there is no page yet, or an older leaderboard. Raises BenchError for any other page."""
-    from bench.leaderboard import page as pages
-    from bench.leaderboard.markdown import LEGEND
+def _in_page(output: Path, text: str, check: bool) -> str:
+    """The page at `output` with the tables in their place; the tables alone where there is no page yet, or tables
+    written before. Raises BenchError for any other page."""
+    from bench.leaderboard.markdown import BEGIN, END, LEGEND, in_page
 
-    page = page_at(output)
-    if page is None and output.is_file() and not check:
-        raise BenchError(f"{output} cannot be read as UTF-8 text, so it is not written over: remove it, or mend it")
     try:
-        numbered = bool(marks(page or ""))
-        stale = pages.stale(page or "", every, output.parent)
-    except BenchError as error:
-        raise BenchError(f"{output}, {error}") from error
-    if page is None or not (numbered or has_place(page, "leaderboard")):
-        if not check and page and page.strip() and LEGEND not in page:
-            begin, end = (f"<!-- leaderboard: {which} -->" for which in ("begin", "end"))
-            raise BenchError(
-                f"{output} is a page of somebody's, so it is not written over: put the lines {begin} and {end} where "
-                "the tables belong, or name another file"
-            )
-        return text, []
-    filled = replaced(page, stale)
-    if has_place(page, "leaderboard"):
-        filled = filled_in(filled, "leaderboard", text)
-    return filled, [pages.told(mark, new) for mark, new in stale.items()]
+        page = output.read_text(encoding="utf-8") if output.is_file() else ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise BenchError(f"{output} cannot be read as UTF-8 text, so it is not written over: {error}") from error
+    filled = in_page(page, text)
+    if filled is None and page.strip() and LEGEND not in page and not check:
+        raise BenchError(
+            f"{output} is a page that holds something else, so it is not written over: put the lines {BEGIN} and {END} "
+            "where the tables belong, or name another file"
+        )
+    return text if filled is None else filled
 
 
-def _site(files: list[Path], folder: Path | None, check: bool) -> bool:
+def _file(output: Path, text: str, count: int, check: bool) -> None:
+    """Write a file made of `count` records; with `check` only see whether it holds `text`, however its lines end."""
+    from bench.store import write_bytes
+
+    if check:
+        there = output.is_file()
+        if not there or output.read_bytes().replace(b"\r\n", b"\n") != text.encode():
+            what = "is stale" if there else "is not there"
+            common.warn(f"bench: {output} {what}: the same command without --check writes it")
+            raise typer.Exit(1)
+    else:
+        write_bytes(output, text.encode())
+        common.say(f"{count} records -> {output}")
+
+
+def _site(files: list[Path], folder: Path | None, check: bool) -> None:
     """The format html: a folder of pages."""
     from bench.leaderboard import site
 
     if folder is None:
         raise BenchError("--format html writes a folder of pages: name it with --output FOLDER")
     pages = site.site(files)
-    if check:
-        found = site.faults(folder, pages)
+    if not check:
+        site.write(folder, pages)
+        common.say(f"{len(files)} records -> {folder / 'index.html'}")
+    elif found := site.faults(folder, pages):
         for fault in [*found[:5], *([f"and {len(found) - 5} more"] if len(found) > 5 else [])]:
-            log_out.print(f"bench: {folder}: {fault}", markup=False, highlight=False, soft_wrap=True)
-        return not found
-    site.write(folder, pages)
-    out.print(f"{len(files)} records -> {folder / 'index.html'}", highlight=False, soft_wrap=True, markup=False)
-    return True
-
-
-def _fresh(output: Path, text: str, said: Sequence[str]) -> bool:
-    """Whether the file holds `text`, whichever way its lines end; else says so, with what else is `said`."""
-    if page_at(output) == text:
-        return True
-    what = "is stale" if output.is_file() else "is not there"
-    for line in [f"{output}, {each}" for each in said] + [
-        f"{output} {what}: the same command without --check writes it"
-    ]:
-        log_out.print(f"bench: {line}", markup=False, highlight=False, soft_wrap=True)
-    return False
+            common.warn(f"bench: {folder}: {fault}")
+        raise typer.Exit(1)
 
 
 def files_in(paths: list[Path]) -> list[Path]:

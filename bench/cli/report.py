@@ -1,29 +1,76 @@
-"""What `bench report` does: everything that it prints and writes."""
+"""`bench report`: one page, or one picture, of a finished run."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from bench.store.store import check_can_write, write_bytes
+import typer
 
-from .commands import lookers, out, reopened
+from . import common, options
+
+if TYPE_CHECKING:
+    from bench.api import Defense
+    from bench.pipeline.pipeline import Pipeline
+    from bench.plugins.manager import Plugins
+
+PICTURES = (".png", ".svg", ".pdf")
 
 
-def report_command(
-    run: Path, store: Path | None, output: Path | None, maps: Sequence[str], count: int, files: Sequence[Path] = ()
+def report(
+    run: options.RunInStore,
+    maps: Annotated[
+        list[str] | None,
+        typer.Option(help="Whose maps to draw.", show_default="the run's defense; in a picture every one that locates"),
+    ] = None,
+    count: Annotated[int, typer.Option(min=1, max=50, help="How many suspicious images.")] = 12,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="HTML file; or .png, .svg, .pdf: only the picture of the most suspicious images.",
+            show_default="an HTML file beside the record",
+        ),
+    ] = None,
+    plugin: options.PluginFiles = None,
+    store: options.StoreRoot = None,
 ) -> None:
-    """`bench report`."""
-    from bench.records import record as records
-    from bench.report import report
-    from bench.report.controls import beside
+    """Write an HTML page of a run: story, numbers, suspects, what was removed, clusters, curves, cost.
+
+    Or a picture of the most suspicious images alone: attention maps, windows found, true triggers.
+    """
+    from bench.store import check_can_write, write_bytes
 
     output = output or run.with_suffix(".html")
     check_can_write(output)
-    pipeline, plugins = reopened(run, store, files)
-    found = records.load(run)
+    pipeline, plugins = common.reopened(run, store, plugin or ())
+    if output.suffix in PICTURES:
+        _save_picture(output, pipeline, common.lookers(pipeline, plugins, maps or _all_names(plugins)), count)
+        common.say(f"Picture: {output}")
+        return
+    from bench.records import record as records
+    from bench.report.controls import beside
+    from bench.report.page import report as page
+
+    found, own = records.load(run), pipeline.config.defense.filter
     others = beside(found, [run.parent, pipeline.store.root / "records"])
-    chooser = pipeline.config.defense.filter
-    looking = lookers(pipeline, plugins, [name for name in maps if name != chooser.name])
-    write_bytes(output, report(pipeline, found, others, looking, count))
-    out.print(f"Report: {output}", highlight=False, soft_wrap=True, markup=False)
+    defenses = common.lookers(pipeline, plugins, [name for name in maps or () if name != own.name])
+    write_bytes(output, page(pipeline, found, others, defenses, count))
+    common.say(f"Report: {output}")
+
+
+def _all_names(plugins: Plugins) -> list[str]:
+    """Every defense, controls apart."""
+    from bench.api import Defense
+
+    return [entry.name for entry in plugins.entries("defense") if issubclass(entry.cls, Defense)]
+
+
+def _save_picture(output: Path, pipeline: Pipeline, defenses: Sequence[Defense], count: int) -> None:
+    from bench.report.attention import gallery
+
+    figure = gallery(pipeline, defenses, count)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(output, metadata={"Software": None} if output.suffix == ".png" else None)

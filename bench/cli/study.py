@@ -1,119 +1,67 @@
-"""`bench study`: what it prints, and the files it writes."""
+"""`bench study`: the paper's studies, their tables and their plots."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+import typer
 from rich.markup import escape
 
 from bench.errors import BenchError
-from bench.leaderboard.marks import page_at
-from bench.paper.studies.catalogue import STUDIES, find
-from bench.store.store import write_bytes
 
-from . import commands
+from . import common, options
 
 if TYPE_CHECKING:
-    from bench.paper.studies.engine import Row
-    from bench.paper.studies.plan import Cell, Plan
-    from bench.paper.studies.study import Study
-    from bench.plugins.manager import Plugins
+    import pandas as pd
+
+    from bench.matrix.cell import Cell
+    from bench.paper.studies.runs import StudyRuns
 
 
-def list_command() -> None:
-    """`bench study` alone."""
-    for study in STUDIES:
-        line = f"  [cyan]{study.name}[/]  {escape(study.about)} [dim]({study.figure})[/]"
-        commands.out.print(line, highlight=False, soft_wrap=True)
-
-
-def study_command(
-    name: str,
-    *,
-    preset: str,
-    settings: Sequence[str],
-    seeds: str | None,
-    store: Path | None,
-    output: Path,
-    devices: int,
-    accelerator: str,
+def study(
+    name: Annotated[str | None, typer.Argument(help="Which study; all are listed without it.")] = None,
+    preset: options.Preset = "laptop",
+    settings: options.Set = None,
+    seeds: Annotated[
+        str | None, typer.Option(metavar="0,1,2", help="Run it with each of these seeds.", show_default="the preset's")
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Stages at a time.")] = 1,
+    store: options.StoreRoot = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the tables and the plot.")] = Path(
+        "studies"
+    ),
+    check: Annotated[
+        bool, typer.Option("--check", help="Exit code 1 where the .md is not what the .csv beside it gives.")
+    ] = False,
+    devices: options.Devices = 1,
+    accelerator: options.Accelerator = "auto",
 ) -> None:
-    """`bench study NAME`."""
-    study, wanted = find(name), parse_seeds(seeds)
-    from bench.paper.studies.plan import Planner
-    from bench.pipeline.stages import Machine
-    from bench.plugins.manager import Plugins
+    """Run one of the paper's studies, which gives a table (CSV, markdown) and a plot (SVG, PNG)."""
+    from bench.paper.studies.study import find, studies
 
-    commands.show_log()
-    plugins = Plugins.load()
-    planner = Planner(
-        plugins=plugins,
-        store=commands.open_store(store),
-        machine=Machine(accelerator=accelerator, devices=devices),
-        preset=preset,
-        settings=settings,
-        seeds=wanted,
-    )
-    plan = planner.plan(study)
-    commands.tell_skipped(plan.dataset)
-    planner.store.check_writable()
-    _announce(plan)
-    rows = _run(plan, plugins, output)
-    _finish(plan, rows, output)
+    if check:
+        chosen = {
+            "--set": settings,
+            "--seeds": seeds,
+            "--devices": devices != 1,
+            "--accelerator": accelerator != "auto",
+        }
+        _check(name, preset, output, [option for option, value in chosen.items() if value])
+    elif name is None:
+        for each in studies():
+            line = f"  [cyan]{each.name}[/]  {escape(each.about)} [dim]({each.figure})[/]"
+            common.out.print(line, **common.PLAIN)
+    else:
+        from bench.matrix.cell import RunContext
+        from bench.paper.studies.runs import StudyRuns
+        from bench.pipeline.stage import Machine
 
-
-def check_command(name: str, *, preset: str, settings: Sequence[str], output: Path, given: Sequence[str] = ()) -> bool:
-    """`bench study NAME --check`: whether NAME-PRESET.md is what NAME-PRESET.csv gives; if not, says where.
-
-    given: options that mean something to a run alone. Nothing is run or written. Raises BenchError, also for files that
-    are not there, and for a CSV of another study.
-    """
-    if not name:
-        raise BenchError("--check compares the files of one study: name it, as in `bench study masks --check`")
-    study = find(name)
-    if given:
-        raise BenchError(f"--check runs nothing, and the CSV says which seeds: leave out {' and '.join(given)}")
-    from bench.config.config import load_config
-    from bench.paper.studies.report import difference
-    from bench.plugins.manager import Plugins
-
-    plugins = Plugins.load()
-    stem = f"{name}-{load_config(plugins, preset).preset}"
-    text, page = _text(output / f"{stem}.csv"), _text(output / f"{stem}.md")
-    try:
-        wrong = difference(page, _page_of(study, text, plugins, preset, settings))
-    except BenchError as error:
-        raise BenchError(f"{output / stem}.csv: {error}") from error
-    if wrong:
-        commands.log_out.print(f"bench: {output / stem}.md, {wrong}", markup=False, highlight=False, soft_wrap=True)
-    return not wrong
-
-
-def _text(file: Path) -> str:
-    text = page_at(file)
-    if text is None:
-        raise BenchError(f"{file} cannot be read: --check compares the .csv and the .md that `bench study` wrote")
-    return text
-
-
-def _page_of(study: Study, text: str, plugins: Plugins, preset: str, settings: Sequence[str]) -> str:
-    """The page that the CSV `text` gives."""
-    from bench.paper.studies.plan import Planner
-    from bench.paper.studies.report import from_csv, seeds_of, to_markdown
-    from bench.pipeline.stages import Machine
-
-    planner = Planner(
-        plugins=plugins,
-        store=commands.open_store(None),
-        machine=Machine(accelerator="cpu"),
-        preset=preset,
-        settings=settings,
-        seeds=seeds_of(text),
-    )
-    plan = planner.plan(study)
-    return to_markdown(plan, from_csv(plan, text))
+        found, wanted = find(name), parse_seeds(seeds)
+        common.show_log()
+        context = RunContext(common.open_store(store), Machine(accelerator=accelerator, devices=devices))
+        _make(StudyRuns(found, context, preset, settings or (), wanted), jobs, output)
 
 
 def parse_seeds(text: str | None) -> tuple[int, ...]:
@@ -129,66 +77,93 @@ def parse_seeds(text: str | None) -> tuple[int, ...]:
     return seeds
 
 
-def _announce(plan: Plan) -> None:
-    """What will be done, and about how long it takes."""
-    from bench.estimate.estimate import duration
-    from bench.paper.studies.engine import forecast
-    from bench.paper.studies.report import caveat, setting_words
-
-    say = commands.out.print
-    say(f"[bold]{escape(plan.study.title)}[/] ({plan.study.figure}): {escape(setting_words(plan))}", soft_wrap=True)
-    if caveat(plan):
-        say(f"This is {caveat(plan)}.", highlight=False, soft_wrap=True)
-    expected = forecast(plan)
-    if not expected.stages:
-        say("Everything is in the store: nothing will be computed.", highlight=False)
-        return
-    runs = sum(cell.pipeline is not None for cell in plan.cells)
-    say(
-        f"Runs: {runs}. Stages to be made for them: {expected.stages}, about {duration(expected.seconds)} on this "
-        "machine as it is now, and what the defenses' own networks take.",
-        highlight=False,
-        soft_wrap=True,
-    )
-
-
-def _run(plan: Plan, plugins: Plugins, output: Path) -> list[Row]:
-    """Every row; the tables are written after each, so that a study that is stopped leaves what it has."""
-    from bench.paper.studies.engine import run
-    from bench.pipeline.events import Everyone, Terminal, Trackers
-
-    def tell(number: int, cell: Cell) -> None:
-        what = f"[{number + 1}/{len(plan.cells)}] {cell.title}"
-        commands.out.print(what, markup=False, highlight=False, soft_wrap=True)
-
-    rows: list[Row] = []
-    with Terminal(commands.out) as terminal:
-        for row in run(plan, Everyone([terminal, Trackers(plugins)]), tell):
-            rows.append(row)
-            if row.status:
-                commands.out.print(f"  {row.status}", style="yellow", markup=False, highlight=False, soft_wrap=True)
-            _write_tables(plan, rows, output)
-    return rows
-
-
-def _write_tables(plan: Plan, rows: Sequence[Row], output: Path) -> None:
-    from bench.paper.studies.report import to_csv, to_markdown
-
-    write_bytes(_file(plan, output, "csv"), to_csv(plan, rows).encode())
-    write_bytes(_file(plan, output, "md"), to_markdown(plan, rows).encode())
-
-
-def _finish(plan: Plan, rows: Sequence[Row], output: Path) -> None:
+def _make(runs: StudyRuns, jobs: int, output: Path) -> None:
+    """Make the runs that are not in the store, then the files. A study that is stopped leaves the tables it has."""
+    from bench.matrix.run import run_cells
     from bench.paper.studies.plot import draw
+    from bench.store import write_bytes
 
-    if all(row.status for row in rows):
-        raise BenchError(f"no run of study {plan.study.name!r} came to an end; {rows[0].status}")
-    for kind, data in draw(plan, rows).items():
-        write_bytes(_file(plan, output, kind), data)
-    commands.out.print("")
-    for kind in ("md", "csv", "svg", "png"):
-        commands.out.print(str(_file(plan, output, kind)), markup=False, highlight=False, soft_wrap=True)
+    common.warn_of_skipped(runs.dataset)
+    _announce(runs)
+    files = {kind: output / f"{runs.study.name}-{runs.preset}.{kind}" for kind in ("md", "csv", "svg", "png")}
+    failures: dict[Cell, str] = {}
+    try:
+        result = run_cells(runs.context, runs.cells, jobs=jobs, needed=runs.study.needed, console=common.out)
+        failures = {cell: fault.message for cell, fault in result.failures.items()}
+    finally:
+        table = _write_tables(runs, failures, files)
+    if table is None or (table["status"] != "").all():
+        reason = "" if table is None else table["status"].iloc[0]
+        raise BenchError(f"no run of study {runs.study.name!r} came to an end; {reason}")
+    for kind, data in draw(runs.study, table).items():
+        write_bytes(files[kind], data)
+    common.say("\n".join(["", *map(str, files.values())]))
 
 
-def _file(plan: Plan, output: Path, kind: str) -> Path:
-    return output / f"{plan.study.name}-{plan.config.preset}.{kind}"
+def _announce(runs: StudyRuns) -> None:
+    """What will be done, and about how long it takes."""
+    import pandas as pd
+
+    from bench.estimate.estimate import duration
+    from bench.paper.studies.table import caveat, setting_words
+
+    table = pd.DataFrame([run.facts for run in runs.runs])
+    title = f"[bold]{escape(runs.study.title)}[/] ({runs.study.figure})"
+    common.out.print(f"{title}: {escape(setting_words(table))}", soft_wrap=True)
+    if caveat(table):
+        common.say(f"This is {caveat(table)}.")
+    for run in runs.runs:
+        if run.skipped:
+            what = ", ".join(str(run.facts[name]) for name in ("line", "step") if run.facts[name])
+            common.out.print(f"skipped: {escape(what)}: {escape(run.skipped)}", style="yellow", **common.PLAIN)
+    stages, seconds = runs.left_to_do()
+    if stages:
+        how = f"Stages to be made for them: {stages}, about {duration(seconds)} on this machine as it is now."
+    else:
+        how = "Everything is in the store: nothing will be computed."
+    common.say(f"Runs: {len(runs.cells)}. {how}")
+
+
+def _write_tables(runs: StudyRuns, failures: Mapping[Cell, str], files: Mapping[str, Path]) -> pd.DataFrame | None:
+    """Write and return what there is; None where no run has come to an end yet."""
+    from bench.paper.studies.table import read_csv, to_markdown
+    from bench.store import write_bytes
+
+    text = runs.to_csv(failures)
+    if text.count("\n") < 2:
+        return None
+    table = read_csv(text)
+    write_bytes(files["csv"], text.encode())
+    write_bytes(files["md"], to_markdown(runs.study, table, len(runs.runs) - len(table)).encode())
+    return table
+
+
+def _check(name: str | None, preset: str, output: Path, given: list[str]) -> None:
+    """Whether NAME-PRESET.md is what NAME-PRESET.csv gives; if not, prints the difference and exits with 1.
+
+    given: options that mean something to a run alone. Nothing is run or written.
+    """
+    import difflib
+
+    from bench.config.config import load_config
+    from bench.paper.studies.study import find
+    from bench.paper.studies.table import read_csv, to_markdown
+    from bench.plugins.manager import Plugins
+
+    if not name:
+        raise BenchError("--check compares the files of one study: name it, as in `bench study masks --check`")
+    if given:
+        raise BenchError(f"--check runs nothing, and the CSV says what was run: leave out {' and '.join(given)}")
+    found, stem = find(name), f"{name}-{load_config(Plugins.load(), preset).preset}"
+    try:
+        text, page = ((output / f"{stem}.{kind}").read_text(encoding="utf-8") for kind in ("csv", "md"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise BenchError(f"{error}: --check compares the .csv and the .md that `bench study` wrote") from error
+    try:
+        wanted = to_markdown(found, read_csv(text))
+    except BenchError as error:
+        raise BenchError(f"{output / stem}.csv: {error}") from error
+    if page != wanted:
+        difference = difflib.unified_diff(page.splitlines(), wanted.splitlines(), f"{stem}.md", "expected", "", "", 0)
+        common.warn("\n".join(line.rstrip("\n") for line in difference))
+        raise typer.Exit(1)

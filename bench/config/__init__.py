@@ -1,1 +1,1 @@
-"""What was requested? A preset, changed by what the user sets, checked, and turned into plugin instances."""
+"""What is to be run? A preset, the chosen plugins and each --set, checked: `config.load_config` makes a `Config`."""

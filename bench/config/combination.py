@@ -33,14 +33,15 @@ class Combination:
 
     @property
     def name(self) -> str:
-        """Canonical: "poisoncam+icutmix", whichever way round it was asked for; a change alone bears its own name."""
+        """Canonical: "poisoncam+icutmix", in whichever order it was requested; a change alone has its own name."""
+        return "+".join(part.name for part in self._parts)
+
+    @property
+    def _parts(self) -> list[Plugin]:
+        """Those that do something, the filter first; with no change the filter, even "none"."""
         if self.training_change is None:
-            return self.filter.name
-        return (
-            self.training_change.name
-            if self.filter.name == "none"
-            else f"{self.filter.name}+{self.training_change.name}"
-        )
+            return [self.filter]
+        return [*([self.filter] if self.filter.name != "none" else []), self.training_change]
 
     @property
     def control(self) -> bool:
@@ -49,14 +50,10 @@ class Combination:
 
     def identity(self) -> dict[str, Any]:
         """JSON-able: a single plugin's own identity, else one under each part's name."""
-        rival = {"rival": identity(self.reference)} if self.reference else {}
-        if self.training_change is None:
-            return {**identity(self.filter), **rival}
-        if self.filter.name == "none":
-            alone: dict[str, Any] = identity(self.training_change)
-            return alone
-        parts = {part.name: identity(part) for part in (self.filter, self.training_change)}
-        return {"name": self.name, **parts, **rival}
+        reference = {"rival": identity(self.reference)} if self.reference else {}  # the key is part of stored results
+        if len(self._parts) == 1:
+            return {**identity(self._parts[0]), **reference}
+        return {"name": self.name, **{part.name: identity(part) for part in self._parts}, **reference}
 
 
 def combine(plugins: Plugins, text: str, presets: Mapping[str, Any], settings: Sequence[Setting]) -> Combination:
@@ -67,26 +64,21 @@ def combine(plugins: Plugins, text: str, presets: Mapping[str, Any], settings: S
     """
     builder = _Builder(plugins, presets, settings)
     parts = [builder.make(name.strip()) for name in text.split("+")]
-    choosers = [part for part in parts if isinstance(part, Defense | Control)]
+    filters = [part for part in parts if isinstance(part, Defense | Control)]
     changes = [part for part in parts if isinstance(part, TrainingDefense)]
-    for found, what in ((choosers, "defenses that choose images"), (changes, "training changes")):
+    for found, what in ((filters, "defenses that choose images"), (changes, "training changes")):
         if len(found) > 1:
             names = " and ".join(repr(part.name) for part in found)
             raise BenchError(f"--defense {text}: {names} are both {what}; a combination has one of each at most")
-    chooser = choosers[0] if choosers else builder.make("none")
-    rival = _rival(builder, chooser)
+    chosen = filters[0] if filters else builder.make("none")
+    reference = None
+    if isinstance(chosen, Control) and chosen.reference:
+        name = getattr(chosen, chosen.reference)
+        reference = builder.make(name)
+        if not isinstance(reference, Defense):
+            raise BenchError(f"{chosen.name}: {chosen.reference} is {name!r}, expected a defense that removes images")
     builder.check_all_used()
-    return Combination(filter=chooser, training_change=changes[0] if changes else None, reference=rival)
-
-
-def _rival(builder: _Builder, chooser: Defense | Control) -> Defense | None:
-    if not isinstance(chooser, Control) or not chooser.reference:
-        return None
-    name = getattr(chooser, chooser.reference)
-    rival = builder.make(name)
-    if not isinstance(rival, Defense):
-        raise BenchError(f"{chooser.name}: {chooser.reference} is {name!r}, expected a defense that removes images")
-    return rival
+    return Combination(filter=chosen, training_change=changes[0] if changes else None, reference=reference)
 
 
 def own_keys(name: str, keys: list[str]) -> list[str]:
@@ -121,13 +113,10 @@ class _Builder:
         self._known[name] = [option.name for option in options(cls)]
         values = dict(self._presets.get(name, {}))
         for keys, value in self._settings:
-            self._set(name, values, keys, value)
+            own = own_keys(name, keys)
+            if own[0] in self._known[name]:
+                assign(values, own, value)
         return self._plugins.make("defense", name, values)
-
-    def _set(self, name: str, values: dict[str, Any], keys: list[str], value: Any) -> None:
-        own = own_keys(name, keys)
-        if own[0] in self._known[name]:
-            assign(values, own, value)
 
     def check_all_used(self) -> None:
         """Raises BenchError for the first setting that no part knows."""

@@ -15,8 +15,7 @@ from bench.plugins.identity import identity
 from bench.plugins.options import make
 from bench.seeds import Seeds
 from bench.ssl.import_weights import Checkpoint
-from bench.ssl.probe_settings import ProbeSettings
-from bench.ssl.settings import EncoderSettings, TrainSettings, ViewSettings
+from bench.ssl.settings import EncoderSettings, ProbeSettings, TrainSettings, ViewSettings
 
 from .combination import Combination, assign, combine
 
@@ -25,8 +24,8 @@ if TYPE_CHECKING:
     from bench.plugins.manager import Plugins
 
 DEFAULT_PRESET = "laptop"
-_CHOICES = {"dataset": "dataset", "ssl": "ssl", "attack": "attack", "defense": "defense"}
-"""Section of the configuration -> kind of plugin that its `name` chooses."""
+_CHOICES = ("dataset", "ssl", "attack", "defense")
+"""Kinds of plugins: the `name` in the section of a kind chooses one."""
 _SETTINGS = {"encoder": EncoderSettings, "views": ViewSettings, "train": TrainSettings, "probe": ProbeSettings}
 
 
@@ -136,63 +135,51 @@ def load_config(
     data = read_preset(preset)
     _check_sections(data, preset)
     chosen = {kind: name for kind, name in (choices or {}).items() if name is not None}
-    sections = {name: _section(data, name, chosen.get(name)) for name in (*_CHOICES, *_SETTINGS)}
-    top = {"seed": data.get("seed", 0) if seed is None else seed}
-    defense, changes = sections.pop("defense"), []
+    names = {kind: chosen.get(kind) or data.get(kind, {}).get("name") for kind in _CHOICES}
+    for kind, name in names.items():
+        if name is None:
+            raise BenchError(f"no {kind} was chosen: give --{kind} NAME")
+    values = {kind: data.get(kind, {}).get(name, {}) for kind, name in names.items()}
+    values |= {section: data.get(section, {}) for section in _SETTINGS}
+    values["top"] = {"seed": data.get("seed", 0) if seed is None else seed}
+    changes = []
     for text in settings:
-        keys, value = parse_setting(text)
-        if keys[0] == "defense":
-            changes.append((_option_keys(keys, text), value))
+        section, keys, value = _checked_setting(text)
+        if section == "defense":
+            changes.append((keys, value))
         else:
-            _apply(sections, top, keys, value, text)
+            values[section] = dict(values[section])
+            assign(values[section], keys, value)
     return Config(
         preset=Path(preset).stem if preset.endswith(".toml") else preset,
-        seed=_seed(top["seed"]),
-        asked={"preset": preset, "choices": chosen, "settings": list(settings), "seed": top["seed"]},
-        defense=combine(plugins, defense["name"], data.get("defense", {}), changes),
-        **{name: _plugin(plugins, kind, sections[name]) for name, kind in _CHOICES.items() if name in sections},
-        **{name: make(cls, sections[name], f"[{name}]") for name, cls in _SETTINGS.items()},  # type: ignore[type-var]
+        asked={"preset": preset, "choices": chosen, "settings": list(settings), **values["top"]},
+        seed=_seed(values["top"]["seed"]),
+        defense=combine(plugins, names["defense"], data.get("defense", {}), changes),
+        **{kind: plugins.make(kind, names[kind], values[kind]) for kind in ("dataset", "ssl", "attack")},
+        **{section: make(cls, values[section], f"[{section}]") for section, cls in _SETTINGS.items()},  # type: ignore[type-var]
     )
 
 
-def _section(data: Mapping[str, Any], name: str, chosen: str | None) -> dict[str, Any]:
-    """One section's options. Plugins: {"name": ..., options of that plugin}; the preset holds them by name."""
-    section = data.get(name, {})
-    if name not in _CHOICES:
-        return dict(section)
-    selected = chosen or section.get("name")
-    if selected is None:
-        raise BenchError(f"no {name} was chosen: give --{name} NAME")
-    return {**section.get(selected, {}), "name": selected}
-
-
-def _option_keys(keys: list[str], text: str) -> list[str]:
-    """What follows the section in a --set. Raises BenchError where nothing does, or the plugin's name."""
-    if len(keys) == 1 or keys[1] == "name":
-        raise BenchError(f"--set {text!r}: expected {keys[0]}.OPTION=VALUE" + _choose_instead(keys[0]))
-    return keys[1:]
-
-
-def _apply(sections: dict[str, dict[str, Any]], top: dict[str, Any], keys: list[str], value: Any, text: str) -> None:
-    if keys == ["seed"]:
-        top["seed"] = value
-        return
-    if keys[0] not in sections:
-        known = [*sections, "defense", "seed"]
-        raise BenchError(f"--set {text!r}: unknown section {keys[0]!r}.{nearest(keys[0], known)}")
-    assign(sections[keys[0]], _option_keys(keys, text), value)
-
-
-def _choose_instead(section: str) -> str:
-    return f"; another {section} is chosen by --{section} NAME" if section in _CHOICES else ""
+def _checked_setting(text: str) -> tuple[str, list[str], Any]:
+    """(section, keys in it, value) of a --set; the seed is in the section "top"."""
+    (section, *keys), value = parse_setting(text)
+    if section == "seed" and not keys:
+        return "top", ["seed"], value
+    known = [*_CHOICES, *_SETTINGS]
+    if section not in known:
+        raise BenchError(f"--set {text!r}: unknown section {section!r}.{nearest(section, [*known, 'seed'])}")
+    if not keys or keys[0] == "name":
+        instead = f"; another {section} is chosen by --{section} NAME" if section in _CHOICES else ""
+        raise BenchError(f"--set {text!r}: expected {section}.OPTION=VALUE{instead}")
+    return section, keys, value
 
 
 def _check_sections(data: Mapping[str, Any], preset: str) -> None:
-    tables, known = [*_CHOICES, *_SETTINGS], [*_CHOICES, *_SETTINGS, "purpose", "seed"]
+    known = [*_CHOICES, *_SETTINGS, "purpose", "seed"]
     for name, section in data.items():
         if name not in known:
             raise BenchError(f"preset {preset!r}: unknown section {name!r}.{nearest(name, known)}")
-        if name in tables and not isinstance(section, dict):
+        if name in known[:-2] and not isinstance(section, dict):
             raise BenchError(f"preset {preset!r}: {name} is {section!r}, expected a section [{name}]")
         for key, inner in section.items() if name in _CHOICES else ():
             if (key == "name") == isinstance(inner, dict):
@@ -200,10 +187,6 @@ def _check_sections(data: Mapping[str, Any], preset: str) -> None:
                     f"preset {preset!r}: cannot use {key} = {inner!r} in [{name}]. "
                     f'Expected name = "NAME", and the options of each {name} in a section [{name}.NAME]'
                 )
-
-
-def _plugin(plugins: Plugins, kind: str, section: Mapping[str, Any]) -> Any:
-    return plugins.make(kind, section["name"], {k: v for k, v in section.items() if k != "name"})
 
 
 def _seed(value: object) -> int:

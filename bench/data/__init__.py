@@ -1,4 +1,4 @@
-"""Datasets: procedural scenes, folders of images, CIFAR-10, STL-10, ImageNet-100."""
+"""What are the images? Datasets, decoding, augmentations, fingerprints, and the manifest of poisoned images."""
 
 from __future__ import annotations
 

@@ -1,10 +1,11 @@
-"""Datasets whose images lie in one array per split (CIFAR-10, STL-10): what they share."""
+"""Base of the datasets whose images are in one array per split (CIFAR-10, STL-10)."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +17,8 @@ from .fingerprint import fingerprint, image_digests
 from .images import ArrayImages, Resized, Subset
 
 
-class Arrays(NamedTuple):
-    """One split as it lies on disk: pixels (N, 3, S, S) uint8 (a memory map, too), class indices (N,) int64."""
+class SplitArrays(NamedTuple):
+    """One split as it is on disk: pixels (N, 3, S, S) uint8 (a memory map, too), class indices (N,) int64."""
 
     pixels: NDArray[np.uint8]
     labels: NDArray[np.int64]
@@ -26,6 +27,10 @@ class Arrays(NamedTuple):
 @dataclass(frozen=True, kw_only=True)
 class ArrayDataset(DatasetPlugin):
     """Base of such a dataset: `read` finds the arrays, the rest is the same for all."""
+
+    title: ClassVar[str]
+    archive: ClassVar[str]
+    """Where the publishers' archive is, for messages."""
 
     root: str = field(default="data", metadata={"help": "the directory that holds the dataset's own"})
     download: bool = field(default=False, metadata={"help": "fetch it where it is missing"})
@@ -44,8 +49,22 @@ class ArrayDataset(DatasetPlugin):
         options = super().identity()
         return {option: value for option, value in options.items() if option not in ("root", "download")}
 
+    def not_there(self, what: str) -> BenchError:
+        """The error for a set that is missing or broken."""
+        return BenchError(
+            f"{self.title}: {what}. Fetch it with --set dataset.download=true, or unpack {self.archive} into a "
+            "directory and name that with --set dataset.root=DIR."
+        )
+
+    def not_fetched(self, error: Exception) -> BenchError:
+        """The error for a download that failed."""
+        place = Path(self.root).expanduser()
+        return BenchError(
+            f"{self.title} could not be fetched into {place} ({error}). Unpack {self.archive} there by hand."
+        )
+
     @abstractmethod
-    def read(self) -> tuple[tuple[str, ...], Arrays, Arrays]:
+    def read(self) -> tuple[tuple[str, ...], SplitArrays, SplitArrays]:
         """Class names, training split, validation split. Raises BenchError: it is missing or broken."""
 
     def load(self) -> Dataset:
@@ -56,37 +75,28 @@ class ArrayDataset(DatasetPlugin):
             (name, part.ids, image_digests(part.images, part.labels))
             for name, part in zip(("train", "val"), parts, strict=True)
         ]
+        sized = [
+            part if part.images.size == self.size else replace(part, images=Resized(part.images, self.size))
+            for part in parts
+        ]
         return Dataset(
             name=self.name,
             classes=classes,
-            train=_sized(parts[0], self.size),
-            val=_sized(parts[1], self.size),
+            train=sized[0],
+            val=sized[1],
             fingerprint=fingerprint(classes, digests, of="pixels", size=self.size),
         )
 
 
-def _pick(arrays: Arrays, most: int | None, split: str, classes: tuple[str, ...]) -> Split:
+def _pick(arrays: SplitArrays, most: int | None, split: str, classes: tuple[str, ...]) -> Split:
     """The first `most` images of each class, in the order of the set; an id is the place in the whole set."""
-    labels, images = arrays.labels, ArrayImages(arrays.pixels)
-    if most is None:
-        return Split(images=images, labels=labels, ids=_ids(split, range(len(labels))))
-    counts = np.bincount(labels, minlength=len(classes))
-    if most > counts.min():
-        option = "per_class" if split == "train" else "val_per_class"
-        raise BenchError(f"dataset.{option} is {most}, but {classes[counts.argmin()]!r} has {counts.min()} images.")
-    rows = _first(labels, most)
-    return Split(images=Subset(images, rows), labels=labels[rows], ids=_ids(split, rows.tolist()))
-
-
-def _ids(split: str, rows: range | list[int]) -> list[str]:
-    return [f"{split}/{row:05d}" for row in rows]
-
-
-def _first(labels: NDArray[np.int64], most: int) -> NDArray[np.int64]:
-    """Indices, increasing, of the first `most` of each label."""
-    return np.sort(np.concatenate([np.flatnonzero(labels == label)[:most] for label in np.unique(labels)]))
-
-
-def _sized(split: Split, size: int) -> Split:
-    images: Images = split.images if split.images.size == size else Resized(split.images, size)
-    return Split(images=images, labels=split.labels, ids=split.ids)
+    labels, rows = arrays.labels, np.arange(len(arrays.labels))
+    images: Images = ArrayImages(arrays.pixels)
+    if most is not None:
+        counts = np.bincount(labels, minlength=len(classes))
+        if most > counts.min():
+            option = "per_class" if split == "train" else "val_per_class"
+            raise BenchError(f"dataset.{option} is {most}, but {classes[counts.argmin()]!r} has {counts.min()} images.")
+        rows = np.sort(np.concatenate([np.flatnonzero(labels == label)[:most] for label in np.unique(labels)]))
+        images = Subset(images, rows)
+    return Split(images=images, labels=labels[rows], ids=[f"{split}/{row:05d}" for row in rows.tolist()])

@@ -1,6 +1,6 @@
 """Which image files are sound, and the SHA-256 of their bytes: found by decoding each once, then remembered.
 
-A ledger is a JSON file per class in the user's cache folder (or below $BENCH_CACHE). What it says of a file
+A ledger is a JSON file per class in the user's cache folder (or below $BENCH_CACHE). An entry
 holds as long as the file's size, modification time and change time are the same, so that opening a million
 checked images costs a million calls of stat() instead of reading them. Losing it costs time, nothing else.
 """
@@ -11,17 +11,20 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
+import stat
 import time
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bench.errors import BenchError
+from bench.store import cache_folder, write_bytes
+
 from .images import in_threads
 
 SETTLED_NS = 2_000_000_000
-"""A file changed less than this before its reading is not remembered: the next change may bear that time."""
+"""A file changed less than this before its reading is not remembered: the next change may have the same time."""
 
 
 class Checked(NamedTuple):
@@ -29,12 +32,6 @@ class Checked(NamedTuple):
 
     digest: str
     fault: str
-
-
-class _Stamp(NamedTuple):
-    size: int
-    mtime_ns: int
-    ctime_ns: int
 
 
 class Ledger:
@@ -46,16 +43,19 @@ class Ledger:
     def __init__(self, root: Path, class_name: str) -> None:
         self._root = root.resolve()
         name = hashlib.sha256(os.fsencode(self._root) + b"\0" + os.fsencode(class_name)).hexdigest()[:32]
-        self._file = _home() / f"{name}.json"
-        self._known: dict[str, list[Any]] = _load(self._file)
+        home = cache_folder()
+        self._file = None if home is None else home / "checked-files" / f"{name}.json"
+        self._known: dict[str, list[Any]] = _load(self._file) if self._file else {}
         self._changed = False
 
     def __enter__(self) -> Ledger:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._changed:
-            _save(self._file, self._known)
+        if self._changed and self._file:
+            content = json.dumps({"law": _law(), "files": self._known})
+            with contextlib.suppress(OSError, BenchError):  # a full or read-only disk: it only costs time
+                write_bytes(self._file, content.encode())
 
     def check(self, names: Sequence[str]) -> list[Checked]:
         """What was found of each of `names` (POSIX paths below the root), in order, by a few threads."""
@@ -68,25 +68,27 @@ class Ledger:
         return [one for one in found if one is not None]
 
     def _check(self, name: str) -> Checked:
-        path = self._root / name
-        now = time.time_ns()
+        path, now = self._root / name, time.time_ns()
         try:
-            stamp = _stamp(path)
+            found = path.stat()
+            stamp = [found.st_size, found.st_mtime_ns, found.st_ctime_ns]
             known = self._known.get(name)
-            if known is not None and known[:3] == list(stamp):
+            if known is not None and known[:3] == stamp:
                 return Checked(*known[3:])
+            if not stat.S_ISREG(found.st_mode):  # reading a pipe would wait for ever
+                return Checked("", "no regular file")
             data = path.read_bytes()
         except OSError as error:  # no rights, gone, a broken link: not remembered, it may be mended
             return Checked("", error.strerror or str(error))
         result = check_bytes(data)
-        if max(stamp.mtime_ns, stamp.ctime_ns) + SETTLED_NS < now:
+        if max(stamp[1:]) + SETTLED_NS < now:
             self._known[name] = [*stamp, *result]
             self._changed = True
         return result
 
 
 def check_bytes(data: bytes) -> Checked:
-    """Hash `data` and decode it whole."""
+    """Hash `data` and decode all of it."""
     from .decode import Unreadable, open_rgb
 
     digest = hashlib.sha256(data).hexdigest()
@@ -95,19 +97,6 @@ def check_bytes(data: bytes) -> Checked:
     except Unreadable as error:
         return Checked(digest, str(error))
     return Checked(digest, "")
-
-
-def _stamp(path: Path) -> _Stamp:
-    stat = path.stat()
-    return _Stamp(stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
-
-
-def _home() -> Path:
-    import platformdirs
-
-    given = os.environ.get("BENCH_CACHE")
-    base = Path(given) if given else platformdirs.user_cache_path("ssl-backdoor-bench", appauthor=False)
-    return base / "checked-files"
 
 
 def _law() -> list[Any]:
@@ -123,24 +112,6 @@ def _load(file: Path) -> dict[str, list[Any]]:
     """The entries of a ledger; none where it is not there, is broken, or was made by another decoder."""
     try:
         content = json.loads(file.read_bytes())
-    except (OSError, ValueError):
+        return {name: entry for name, entry in content["files"].items() if content["law"] == _law() and len(entry) == 5}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return {}
-    if not isinstance(content, dict) or content.get("law") != _law():
-        return {}
-    files = content.get("files")
-    return {k: v for k, v in files.items() if len(v) == 5} if isinstance(files, dict) else {}
-
-
-def _save(file: Path, known: dict[str, list[Any]]) -> None:
-    """Write a ledger whole or not at all: a full or read-only disk leaves none, which costs only time."""
-    temporary = None
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=file.stem, suffix=".tmp")
-        with open(handle, "w", encoding="ascii") as stream:  # noqa: PTH123 - a file descriptor
-            json.dump({"law": _law(), "files": known}, stream)
-        Path(temporary).replace(file)
-    except OSError:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                Path(temporary).unlink()

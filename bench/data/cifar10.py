@@ -9,11 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from bench.errors import BenchError
-
-from .arrays import ArrayDataset, Arrays
-
-ARCHIVE = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
+from .arrays import ArrayDataset, SplitArrays
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,36 +22,32 @@ class CIFAR10(ArrayDataset):
     """
 
     name: ClassVar[str] = "cifar10"
+    title: ClassVar[str] = "CIFAR-10"
+    archive: ClassVar[str] = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
     root: str = field(default="data", metadata={"help": "the directory that holds cifar-10-batches-py"})
     download: bool = field(default=False, metadata={"help": "fetch it (170 MB) where it is missing"})
     size: int = field(default=32, metadata={"help": "width and height in pixels; other than 32: resized"})
 
-    def read(self) -> tuple[tuple[str, ...], Arrays, Arrays]:
+    def read(self) -> tuple[tuple[str, ...], SplitArrays, SplitArrays]:
         """See ArrayDataset."""
-        classes, train = _read(self, train=True)
-        return classes, train, _read(self, train=False)[1]
+        classes, train = self._split(train=True)
+        return classes, train, self._split(train=False)[1]
 
+    def _split(self, *, train: bool) -> tuple[tuple[str, ...], SplitArrays]:
+        """Class names and the arrays of one split."""
+        from torchvision import datasets
 
-def _read(options: CIFAR10, *, train: bool) -> tuple[tuple[str, ...], Arrays]:
-    """Class names and the arrays of one split."""
-    from torchvision import datasets
-
-    root = Path(options.root).expanduser()
-    try:
-        with warnings.catch_warnings():
-            # The pickles hold dtypes as NumPy 1 wrote them (align=0), at which NumPy 2.4.0 to 2.4.4 warn.
-            warnings.filterwarnings("ignore", message=".*align")
-            data = datasets.CIFAR10(str(root), train=train, download=options.download)
-    except (RuntimeError, OSError) as error:
-        raise BenchError(_missing(root, datasets.CIFAR10.base_folder, options.download, error)) from None
-    return tuple(data.classes), Arrays(data.data.transpose(0, 3, 1, 2), np.array(data.targets, np.int64))
-
-
-def _missing(root: Path, folder: str, download: bool, error: Exception) -> str:
-    if download:
-        return f"CIFAR-10 could not be fetched into {root} ({error}). Unpack {ARCHIVE} there by hand."
-    what = f"{root / folder} is incomplete or damaged" if (root / folder).is_dir() else f"{root / folder} is missing"
-    return (
-        f"CIFAR-10: {what}. Fetch it with --set dataset.download=true, or unpack {ARCHIVE} into a directory "
-        "and name that with --set dataset.root=DIR."
-    )
+        root = Path(self.root).expanduser()
+        try:
+            with warnings.catch_warnings():
+                # The pickles hold dtypes as NumPy 1 wrote them (align=0), at which NumPy 2.4.0 to 2.4.4 warn.
+                warnings.filterwarnings("ignore", message=".*align")
+                data = datasets.CIFAR10(str(root), train=train, download=self.download)
+        except (RuntimeError, OSError) as error:
+            if self.download:
+                raise self.not_fetched(error) from None
+            folder = root / datasets.CIFAR10.base_folder
+            state = "is incomplete or damaged" if folder.is_dir() else "is missing"
+            raise self.not_there(f"{folder} {state}") from None
+        pixels = data.data.transpose(0, 3, 1, 2)
+        return tuple(data.classes), SplitArrays(pixels, np.array(data.targets, np.int64))

@@ -8,13 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bench import seeds
 from bench.api import Images
+from bench.errors import BenchError
+from bench.store import cache_folder, write_bytes
 
 SplitDigests = tuple[str, Sequence[str], Iterable[bytes]]
 """A split's name, its ids, and one digest for each id, in the same order."""
@@ -52,6 +58,30 @@ def image_digests(images: Images, labels: NDArray[np.int64], chunk: int = 256) -
         rows = range(start, min(start + chunk, len(images)))
         for row, pixels in zip(rows, images.batch(rows), strict=True):
             yield array_digest(int(labels[row]), pixels.numpy())
+
+
+def remembered(options: Mapping[str, Any], code: str, compute: Callable[[], str]) -> str:
+    """The fingerprint of procedural images: `compute()`, or what an earlier call found for the same options and code.
+
+    options: JSON-able, all that the images depend on besides the code in the file `code`. What is remembered lies in
+    the cache folder; losing it costs time, nothing else.
+    """
+    hasher = hashlib.sha256()
+    _add(hasher, json.dumps([options, np.__version__], sort_keys=True).encode())
+    for file in (code, __file__, seeds.__file__):
+        _add(hasher, Path(file).read_bytes())
+    folder = cache_folder()
+    if folder is None:
+        return compute()
+    place = folder / "fingerprints" / hasher.hexdigest()
+    with suppress(OSError, ValueError):
+        text = place.read_text(encoding="ascii")
+        if re.fullmatch("[0-9a-f]{64}", text):
+            return text
+    found = compute()
+    with suppress(BenchError):
+        write_bytes(place, found.encode())
+    return found
 
 
 def _add(hasher: hashlib._Hash, part: bytes) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -20,14 +20,76 @@ from .layout import Listing, read_layout, split_by_ratio
 from .names import Names
 
 CHUNK = 512
-"""Files checked between two reports of progress."""
-
-Progress = Callable[[str, int, int], None]
-"""progress(what, done, total), as a defense's view has it."""
+"""Files checked at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Folder(DatasetPlugin):
+class FileDataset(DatasetPlugin):
+    """Base of datasets of image files, one folder per class; a subclass finds the files.
+
+    Each image is reduced to its middle square and resized to `size` (bicubic, antialiased); transparency is laid over
+    white, EXIF orientation applied. Every file is decoded once to find the broken ones and hashed for the fingerprint;
+    what was found is kept in the user's cache folder (or $BENCH_CACHE), so that only the first load takes long.
+    """
+
+    root: str = field(default="", metadata={"help": "the directory"})
+    size: int = field(default=224, metadata={"help": "width and height in pixels"})
+    max_per_class: int | None = field(default=None, metadata={"help": "first N training images of each class"})
+    max_val_per_class: int | None = field(default=None, metadata={"help": "first N validation images of each"})
+    on_bad: Literal["skip", "refuse"] = field(
+        default="skip", metadata={"help": "leave unreadable images out, or end with their names"}
+    )
+    cache: CacheMode = field(
+        default="auto", metadata={"help": "keep decoded images in memory: auto (up to 1 GiB), memory, none"}
+    )
+
+    def __post_init__(self) -> None:
+        _require(self.size >= 1, f"dataset.size is {self.size}, expected 1 or more pixels.")
+        for option in ("max_per_class", "max_val_per_class"):
+            value = getattr(self, option)
+            _require(value is None or value >= 1, f"dataset.{option} is {value}, expected 1 or more.")
+        _require(self.on_bad in ("skip", "refuse"), f"dataset.on_bad is {self.on_bad!r}: skip or refuse.")
+        known = ("auto", "memory", "none")
+        _require(self.cache in known, f"dataset.cache is {self.cache!r}, expected one of {', '.join(known)}.")
+
+    def identity(self) -> dict[str, Any]:
+        """The options but `cache`, which changes no pixel. The files' content is in `Dataset.fingerprint`."""
+        return {option: value for option, value in super().identity().items() if option != "cache"}
+
+    def read_files(self, root: Path, listings: tuple[Listing, Listing], titles: Mapping[str, str]) -> Dataset:
+        """The dataset of the files listed for training and validation; `titles` names classes otherwise than their
+        folders."""
+        classes = tuple(titles.get(each, each) for each in listings[0])
+        train = _check(root, listings[0], self.max_per_class)
+        val = _check(root, listings[1], self.max_val_per_class)
+        faults = {**train.faults, **val.faults}
+        if faults and self.on_bad == "refuse":
+            raise BenchError(
+                f"{len(faults)} of the images below {root} cannot be read:\n  {_some(faults, 10)}\n"
+                "Repair or remove them, or leave them out with --set dataset.on_bad=skip."
+            )
+        for split, part in (("training", train), ("validation", val)):
+            present = set(part.labels)
+            empty = [name for label, name in enumerate(classes) if label not in present]
+            if empty:
+                raise BenchError(
+                    f"The class {empty[0]!r} has no readable {split} image. Repair its files or leave the class out:"
+                    f"\n  {_some(part.faults, 3)}"
+                )
+        keep = keep_in_memory(self.cache, len(train.ids) + len(val.ids), self.size)
+        parts = [("train", train.ids, train.digests), ("val", val.ids, val.digests)]
+        return Dataset(
+            name=self.name,
+            classes=classes,
+            train=_split(root, train, self.size, keep),
+            val=_split(root, val, self.size, keep),
+            fingerprint=fingerprint(classes, parts, of="files", law=LAW, size=self.size),
+            skipped=tuple(faults),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Folder(FileDataset):
     """A directory with one folder per class, in train/ and val/ or split by a ratio; read lazily from disk.
 
     Splits: ROOT/train/CLASS/... and ROOT/val/CLASS/... (or valid, validation, test: the first that is there).
@@ -40,39 +102,31 @@ class Folder(DatasetPlugin):
     """
 
     name: ClassVar[str] = "folder"
-    root: str = field(default="", metadata={"help": "the directory"})
-    size: int = field(default=224, metadata={"help": "width and height in pixels"})
     train_dir: str = field(default="", metadata={"help": "training folder below root; '': train, if there"})
     val_dir: str = field(default="", metadata={"help": "validation folder; '': val, valid, validation or test"})
     val_ratio: float = field(default=0.1, metadata={"help": "share of each class for validation, without a folder"})
     split_seed: int = field(default=0, metadata={"help": "draws that share"})
     classes: tuple[str, ...] = field(default=(), metadata={"help": "the classes to use; none: all"})
-    max_per_class: int | None = field(default=None, metadata={"help": "first N training images of each class"})
-    max_val_per_class: int | None = field(default=None, metadata={"help": "first N validation images of each"})
-    on_bad: Literal["skip", "refuse"] = field(
-        default="skip", metadata={"help": "leave unreadable images out, or end with their names"}
-    )
-    cache: CacheMode = field(
-        default="auto", metadata={"help": "keep decoded images in memory: auto (up to 1 GiB), memory, none"}
-    )
 
     def __post_init__(self) -> None:
-        _require(self.size >= 1, f"dataset.size is {self.size}, expected 1 or more pixels.")
+        super().__post_init__()
         _require(0 < self.val_ratio < 1, f"dataset.val_ratio is {self.val_ratio}, expected a share in (0, 1).")
-        for option in ("max_per_class", "max_val_per_class"):
-            value = getattr(self, option)
-            _require(value is None or value >= 1, f"dataset.{option} is {value}, expected 1 or more.")
-        _require(self.on_bad in ("skip", "refuse"), f"dataset.on_bad is {self.on_bad!r}: skip or refuse.")
-        known = ("auto", "memory", "none")
-        _require(self.cache in known, f"dataset.cache is {self.cache!r}, expected one of {', '.join(known)}.")
 
-    def identity(self) -> dict[str, Any]:
-        """The options but `cache`, which changes no pixel. The files' content is in `Dataset.fingerprint`."""
-        return {option: value for option, value in super().identity().items() if option != "cache"}
-
-    def load(self, progress: Progress | None = None) -> Dataset:
-        """The dataset, its images unread; `progress` hears how many files are checked. Raises BenchError."""
-        return load_folder(self, progress)
+    def load(self) -> Dataset:
+        """The dataset, its images unread. Raises BenchError."""
+        root = Path(self.root).expanduser()
+        _require(
+            bool(self.root),
+            "The dataset 'folder' needs a directory: --set dataset.root=DIR, with one folder per class.",
+        )
+        _require(
+            root.is_dir(),
+            f"dataset.root is {self.root!r}, which is {'no directory' if root.exists() else 'not there'}. Expected "
+            "one folder of images per class: DIR/train/CLASS/*.jpg and DIR/val/CLASS/*.jpg, or DIR/CLASS/*.jpg.",
+        )
+        train, val = read_layout(root, self.train_dir, self.val_dir, self.classes)
+        listings = split_by_ratio(train, self.val_ratio, self.split_seed) if val is None else (train, val)
+        return self.read_files(root, listings, {})
 
 
 @dataclass(frozen=True)
@@ -85,129 +139,37 @@ class _Kept:
     faults: dict[str, str] = field(default_factory=dict)
 
 
-class _Count:
-    """Reports files checked of `total`, at every chunk."""
-
-    def __init__(self, total: int, progress: Progress | None) -> None:
-        self._done, self._total, self._progress = 0, total, progress
-
-    def __call__(self, files: int) -> None:
-        # With a cap, broken files let more than `total` be looked at.
-        self._done = min(self._done + files, self._total)
-        if self._progress:
-            self._progress("checking images", self._done, self._total)
-
-
-def load_folder(
-    options: Folder, progress: Progress | None = None, *, name: str = "folder", titles: Mapping[str, str] | None = None
-) -> Dataset:
-    """See `Folder.load`. `titles` names classes otherwise than their folders; `name` the dataset."""
-    root = _root(options.root)
-    listings = _listings(root, options)
-    classes = tuple((titles or {}).get(each, each) for each in listings[0])
-    caps = (options.max_per_class, options.max_val_per_class)
-    total = sum(_most(ids, cap) for part, cap in zip(listings, caps, strict=True) for ids in part.values())
-    count = _Count(total, progress)
-    train, val = (_check(root, part, cap, count) for part, cap in zip(listings, caps, strict=True))
-    faults = {**train.faults, **val.faults}
-    if faults and options.on_bad == "refuse":
-        raise BenchError(_refusal(root, faults))
-    for split, part in (("training", train), ("validation", val)):
-        _none_empty(split, part, classes)
-    keep = keep_in_memory(options.cache, len(train.ids) + len(val.ids), options.size)
-    parts = [("train", train.ids, train.digests), ("val", val.ids, val.digests)]
-    return Dataset(
-        name=name,
-        classes=classes,
-        train=_split(root, train, options.size, keep),
-        val=_split(root, val, options.size, keep),
-        fingerprint=fingerprint(classes, parts, of="files", law=LAW, size=options.size),
-        skipped=tuple(faults),
-    )
-
-
 def _require(holds: bool, message: str) -> None:
     if not holds:
         raise BenchError(message)
 
 
-def _root(given: str) -> Path:
-    _require(
-        bool(given),
-        "The dataset 'folder' needs a directory: --set dataset.root=DIR, with one folder per class.",
-    )
-    root = Path(given).expanduser()
-    _require(
-        root.is_dir(),
-        f"dataset.root is {given!r}, which is {'no directory' if root.exists() else 'not there'}. Expected "
-        "one folder of images per class: DIR/train/CLASS/*.jpg and DIR/val/CLASS/*.jpg, or DIR/CLASS/*.jpg.",
-    )
-    return root
-
-
-def _listings(root: Path, options: Folder) -> tuple[Listing, Listing]:
-    try:
-        layout = read_layout(root, options.train_dir, options.val_dir, options.classes)
-    except OSError as error:
-        raise BenchError(f"Cannot list {error.filename or root}: {error.strerror}.") from None
-    if layout.val is not None:
-        return layout.train, layout.val
-    return split_by_ratio(layout.train, options.val_ratio, options.split_seed)
-
-
-def _most(ids: Sequence[str], cap: int | None) -> int:
-    return len(ids) if cap is None else min(cap, len(ids))
-
-
-def _check(root: Path, listing: Listing, cap: int | None, count: _Count) -> _Kept:
-    """The first `cap` sound images of each class."""
+def _check(root: Path, listing: Listing, cap: int | None) -> _Kept:
+    """The first `cap` sound images of each class; why the others before them cannot be read."""
     kept = _Kept()
     for label, (name, ids) in enumerate(listing.items()):
+        left, start = len(ids) if cap is None else cap, 0
         with Ledger(root, name) as ledger:
-            found = _check_class(ledger, ids, _most(ids, cap), kept.faults, count)
-        kept.ids.extend(found)
-        kept.digests.extend(found.values())
-        kept.labels.extend([label] * len(found))
+            while left > 0 and start < len(ids):
+                chunk = ids[start : start + min(CHUNK, left)]
+                start += len(chunk)
+                for image_id, result in zip(chunk, ledger.check(chunk), strict=True):
+                    if result.fault:
+                        kept.faults[image_id] = result.fault
+                        continue
+                    left -= 1
+                    kept.ids.append(image_id)
+                    kept.labels.append(label)
+                    kept.digests.append(bytes.fromhex(result.digest))
     return kept
 
 
-def _check_class(
-    ledger: Ledger, ids: Sequence[str], most: int, faults: dict[str, str], count: _Count
-) -> dict[str, bytes]:
-    """Id -> SHA-256 of the first `most` images that can be read; why the others cannot goes into `faults`."""
-    found: dict[str, bytes] = {}
-    start = 0
-    while len(found) < most and start < len(ids):
-        chunk = ids[start : start + min(CHUNK, most - len(found))]
-        for image_id, result in zip(chunk, ledger.check(chunk), strict=True):
-            if result.fault:
-                faults[image_id] = result.fault
-            else:
-                found[image_id] = bytes.fromhex(result.digest)
-        start += len(chunk)
-        count(len(chunk))
-    return found
-
-
-def _refusal(root: Path, faults: dict[str, str]) -> str:
-    named = "".join(f"\n  {image_id}: {fault}" for image_id, fault in list(faults.items())[:10])
-    more = f"\n  and {len(faults) - 10} more" if len(faults) > 10 else ""
-    many = "1 image" if len(faults) == 1 else f"{len(faults)} images"
-    return (
-        f"{many} below {root} cannot be read:{named}{more}\n"
-        "Mend or remove them, or leave them out with --set dataset.on_bad=skip."
-    )
-
-
-def _none_empty(split: str, part: _Kept, classes: tuple[str, ...]) -> None:
-    present = set(part.labels)
-    for label, name in enumerate(classes):
-        if label not in present:
-            raise BenchError(
-                f"The class {name!r} has no readable {split} image ({len(part.faults)} cannot be read, "
-                f"{'; '.join(f'{image_id}: {fault}' for image_id, fault in list(part.faults.items())[:3])}). "
-                "Mend its files or leave the class out."
-            )
+def _some(faults: Mapping[str, str], most: int) -> str:
+    """The first of them, one a line, and how many more there are."""
+    lines = [f"{image_id}: {fault}" for image_id, fault in faults.items()]
+    if len(lines) > most:
+        lines[most:] = [f"and {len(lines) - most} more"]
+    return "\n  ".join(lines)
 
 
 def _split(root: Path, kept: _Kept, size: int, keep: bool) -> Split:

@@ -8,14 +8,14 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
-from bench.api import Dataset, DatasetPlugin
+from bench.api import Dataset
 from bench.errors import BenchError
 
 from .decode import SUFFIXES
-from .folder import Folder, Progress, load_folder
-from .images import CacheMode
+from .folder import FileDataset
+from .layout import read_layout
 
 TARGETS = {
     "n02106550": "rottweiler",
@@ -41,7 +41,7 @@ _PUBLISHED = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageNet100(DatasetPlugin):
+class ImageNet100(FileDataset):
     """ImageNet-100 from an ImageNet tree: the classes of a list, one synset a line; read lazily from disk.
 
     ROOT holds train/SYNSET/*.JPEG and val/SYNSET/*.JPEG. At least three different lists are in use under the name
@@ -55,47 +55,21 @@ class ImageNet100(DatasetPlugin):
     name: ClassVar[str] = "imagenet100"
     root: str = field(default="data/imagenet", metadata={"help": "the directory that holds train/ and val/"})
     class_list: str = field(default="", metadata={"help": "a file with one synset a line, optionally with a name"})
-    size: int = field(default=224, metadata={"help": "width and height in pixels"})
-    max_per_class: int | None = field(default=None, metadata={"help": "first N training images of each class"})
-    max_val_per_class: int | None = field(default=None, metadata={"help": "first N validation images of each"})
-    on_bad: Literal["skip", "refuse"] = field(
-        default="skip", metadata={"help": "leave unreadable images out, or end with their names"}
-    )
-    cache: CacheMode = field(
-        default="auto", metadata={"help": "keep decoded images in memory: auto (up to 1 GiB), memory, none"}
-    )
-
-    def __post_init__(self) -> None:
-        self._folder(())
 
     def identity(self) -> dict[str, Any]:
         """The options but `cache`; the list's file name and `class_list_sha256` (None: there is no list to read)."""
-        options = {option: value for option, value in super().identity().items() if option != "cache"}
         path = Path(self.class_list).expanduser()
         digest = list_digest(read_list(self.class_list)) if path.is_file() else None
-        return {**options, "class_list": path.name, "class_list_sha256": digest}
+        return {**super().identity(), "class_list": path.name, "class_list_sha256": digest}
 
-    def load(self, progress: Progress | None = None) -> Dataset:
-        """The dataset, its images unread; `progress` hears how many files are checked. Raises BenchError."""
+    def load(self) -> Dataset:
+        """The dataset, its images unread. Raises BenchError."""
         named = read_list(self.class_list)
         root = Path(self.root).expanduser()
         for split in ("train", "val"):
             _check_split(root / split, sorted(named), self.class_list)
-        return load_folder(self._folder(tuple(named)), progress, name=self.name, titles=titles(named))
-
-    def _folder(self, classes: tuple[str, ...]) -> Folder:
-        """The same as a dataset `folder`, which does all reading."""
-        return Folder(
-            root=self.root,
-            size=self.size,
-            train_dir="train",
-            val_dir="val",
-            classes=classes,
-            max_per_class=self.max_per_class,
-            max_val_per_class=self.max_val_per_class,
-            on_bad=self.on_bad,
-            cache=self.cache,
-        )
+        train, val = read_layout(root, "train", "val", tuple(named))
+        return self.read_files(root, (train, val or {}), titles(named))
 
 
 def read_list(file: str) -> dict[str, str]:
@@ -114,25 +88,21 @@ def read_list(file: str) -> dict[str, str]:
     named: dict[str, str] = {}
     for number, line in enumerate(lines, 1):
         text = line.partition("#")[0].strip()
-        if text:
-            synset, name = _entry(text, f"{file}, line {number}")
-            if synset in named:
-                raise BenchError(f"imagenet100: {file}, line {number}: {synset} stands there twice. Remove one.")
-            named[synset] = name
+        if not text:
+            continue
+        found = _LINE.fullmatch(text)
+        if found is None:
+            raise BenchError(
+                f"imagenet100: {file}, line {number} is {text!r}, expected a synset (n and eight digits), then "
+                "optionally names, as 'n02123045 tabby, tabby cat'."
+            )
+        synset, names = found.groups(default="")
+        if synset in named:
+            raise BenchError(f"imagenet100: {file}, line {number}: {synset} stands there twice. Remove one.")
+        named[synset] = names.partition(",")[0].strip().replace("_", " ")
     if len(named) < 2:
         raise BenchError(f"imagenet100: {file} names {len(named)} classes, expected two or more, one synset a line.")
     return named
-
-
-def _entry(text: str, place: str) -> tuple[str, str]:
-    found = _LINE.fullmatch(text)
-    if found is None:
-        raise BenchError(
-            f"imagenet100: {place} is {text!r}, expected a synset (n and eight digits), then optionally names, "
-            "as 'n02123045 tabby, tabby cat'."
-        )
-    names = found[2] or ""
-    return found[1], names.partition(",")[0].strip().replace("_", " ")
 
 
 def titles(named: dict[str, str]) -> dict[str, str]:

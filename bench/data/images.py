@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from bench.api import Images, Poison
 from bench.errors import BenchError
-from bench.isolation.proctor import trust
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,12 +41,12 @@ def rows_of(indices: Indices, count: int) -> NDArray[np.int64]:
     if rows.ndim != 1 or rows.dtype.kind not in "iu":
         raise TypeError(f"expected a list of integers, got {rows.dtype} of shape {rows.shape}")
     if rows.min() < 0 or rows.max() >= count:
-        raise IndexError(f"index {rows.min()} to {rows.max()} asked of {count} images")
+        raise IndexError(f"index {rows.min()} to {rows.max()} requested of {count} images")
     return rows.astype(np.int64)
 
 
 def keep_in_memory(cache: CacheMode, count: int, size: int) -> bool:
-    """Whether to keep `count` decoded images of `size` pixels: as `cache` says, "auto" up to CACHE_BYTES."""
+    """Whether to keep `count` decoded images of `size` pixels: as `cache` asks, "auto" up to CACHE_BYTES."""
     return cache == "memory" or (cache == "auto" and count * 3 * size * size <= CACHE_BYTES)
 
 
@@ -92,7 +91,7 @@ def _mapped(file: str, offset: int, shape: tuple[int, ...]) -> ArrayImages:
 
 
 class FileImages(Images):
-    """Image files, decoded when asked for by a few threads; the middle square of each, at `size` pixels.
+    """Image files, decoded by a few threads when they are requested; the middle square of each, at `size` pixels.
 
     paths: relative to `root`; of many, as Names. Raises BenchError naming the file that cannot be read.
     """
@@ -127,14 +126,18 @@ class FileImages(Images):
             ) from None
 
 
-class Resized(Images):
-    """`base` at another size, bicubic with antialiasing, when it is read."""
+class Derived(Images):
+    """Images made of the images of `base`, one of each."""
 
-    def __init__(self, base: Images, size: int) -> None:
-        self.size, self._base = size, base
+    def __init__(self, base: Images, size: int | None = None) -> None:
+        self.size, self._base = size or base.size, base
 
     def __len__(self) -> int:
         return len(self._base)
+
+
+class Resized(Derived):
+    """`base` at another size, bicubic with antialiasing, when it is read."""
 
     def batch(self, indices: Indices) -> Tensor:
         import torch
@@ -149,19 +152,16 @@ class Resized(Images):
         return torch.from_numpy(out)
 
 
-class Decoded(Images):
-    """`base`, each image read from it once and then kept: N x 3 x S x S bytes when all have been asked for.
+class Decoded(Derived):
+    """`base`, each image read from it once and then kept: N x 3 x S x S bytes when all have been requested.
 
     Several threads may read at once: at worst an image is decoded twice, to the same bytes.
     """
 
     def __init__(self, base: Images) -> None:
-        self.size, self._base = base.size, base
+        super().__init__(base)
         self._kept = np.empty((len(base), 3, base.size, base.size), np.uint8)
         self._known = np.zeros(len(base), np.bool_)
-
-    def __len__(self) -> int:
-        return len(self._base)
 
     def batch(self, indices: Indices) -> Tensor:
         import torch
@@ -174,7 +174,7 @@ class Decoded(Images):
         return torch.from_numpy(self._kept[rows])
 
 
-class PoisonedImages(Images):
+class PoisonedImages(Derived):
     """`base` with an attack's pixels, which `apply` puts on the poisoned images of a batch when it is read.
 
     Nothing but the rows of truth is held: a set of any size is poisoned in no memory. Raises BenchError where
@@ -182,16 +182,14 @@ class PoisonedImages(Images):
     """
 
     def __init__(self, base: Images, poisons: Sequence[Poison], apply: Apply) -> None:
-        self.size, self._base, self._apply = base.size, base, apply
+        super().__init__(base)
+        self._apply = apply
         self._poisons = {poison.index: poison for poison in poisons}
         if len(self._poisons) != len(poisons):
             raise BenchError("The attack poisons an image twice: every index may be named once.")
         wrong = [index for index in self._poisons if not 0 <= index < len(base)]
         if wrong:
             raise BenchError(f"The attack poisons image {wrong[0]} of {len(base)}: indices start at 0.")
-
-    def __len__(self) -> int:
-        return len(self._base)
 
     def batch(self, indices: Indices) -> Tensor:
         import torch
@@ -201,17 +199,15 @@ class PoisonedImages(Images):
         poisoned = [(row, poison) for row, poison in found if poison is not None]
         if poisoned:
             rows = torch.tensor([row for row, _ in poisoned])
-            images[rows] = self._changed(images[rows], [poison for _, poison in poisoned])
+            before = images[rows]
+            result = self._apply(before, [poison for _, poison in poisoned])
+            if result.shape != before.shape or result.dtype != before.dtype:
+                raise BenchError(
+                    f"The attack's apply() returned {result.dtype} {tuple(result.shape)}, "
+                    f"expected {before.dtype} {tuple(before.shape)}."
+                )
+            images[rows] = result
         return images
-
-    def _changed(self, images: Tensor, poisons: Sequence[Poison]) -> Tensor:
-        result = self._apply(images, poisons)
-        if result.shape != images.shape or result.dtype != images.dtype:
-            raise BenchError(
-                f"The attack's apply() returned {result.dtype} {tuple(result.shape)}, "
-                f"expected {images.dtype} {tuple(images.shape)}."
-            )
-        return result
 
 
 class Subset(Images):
@@ -230,17 +226,12 @@ class Subset(Images):
 
 def in_threads(work: Callable[[slice], None], count: int) -> None:
     """`work` on every slice of range(count), one slice a thread; the first exception is raised here."""
-    parts = list(_slices(count, workers()))
+    step = max(1, -(-count // workers()))
+    parts = [slice(start, min(start + step, count)) for start in range(0, count, step)]
     if len(parts) < 2:
         for part in parts:
             work(part)
         return
     # Not one pool for all: its threads would not survive fork(), and making some takes under a millisecond.
-    with ThreadPoolExecutor(len(parts), initializer=trust) as pool:
+    with ThreadPoolExecutor(len(parts)) as pool:
         list(pool.map(work, parts))
-
-
-def _slices(count: int, parts: int) -> Iterator[slice]:
-    step = max(1, -(-count // parts))
-    for start in range(0, count, step):
-        yield slice(start, min(start + step, count))

@@ -6,7 +6,6 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from bench.errors import BenchError, nearest
 from bench.seeds import Seeds
@@ -20,15 +19,23 @@ Listing = dict[str, list[str]]
 """Class name -> ids of its images: POSIX paths relative to the root, sorted."""
 
 
-class Layout(NamedTuple):
-    """The images of the training and the validation folder (None: there is none, split the first)."""
-
-    train: Listing
-    val: Listing | None
+Layout = tuple[Listing, Listing | None]
+"""The images of the training and the validation folder (None: there is none, split the first)."""
 
 
 def read_layout(root: Path, train_dir: str, val_dir: str, classes: Sequence[str]) -> Layout:
-    """What lies below `root`. A folder's name '': look for the usual one. No `classes`: all. BenchError."""
+    """The images below `root`.
+
+    An empty `train_dir` or `val_dir` means the usual names; no `classes` means all. Raises BenchError, also where a
+    folder cannot be listed.
+    """
+    try:
+        return _read_layout(root, train_dir, val_dir, classes)
+    except OSError as error:
+        raise BenchError(f"Cannot list {error.filename or root}: {error.strerror}.") from None
+
+
+def _read_layout(root: Path, train_dir: str, val_dir: str, classes: Sequence[str]) -> Layout:
     train = _split_folder(root, train_dir, ("train",))
     val = _split_folder(root, val_dir, VAL_NAMES)
     if val is not None and train is None:
@@ -38,12 +45,21 @@ def read_layout(root: Path, train_dir: str, val_dir: str, classes: Sequence[str]
         )
     first = read_split(root, train or root, classes)
     if val is None:
-        return Layout(first, None)
+        return first, None
     if train is not None and train.resolve() == val.resolve():
         raise BenchError(f"Training and validation are the same folder, {train}: name two.")
     second = read_split(root, val, classes)
-    _same_classes(first, second, train or root, val)
-    return Layout(first, second)
+    parts = [
+        f"only in {folder}: {', '.join(names[:5])}{' ...' if len(names) > 5 else ''}"
+        for folder, names in ((train or root, sorted(first.keys() - second)), (val, sorted(second.keys() - first)))
+        if names
+    ]
+    if parts:
+        raise BenchError(
+            f"The classes of training and validation differ: {'; '.join(parts)}. "
+            "Add or remove them, or choose among the common ones with --set dataset.classes=..."
+        )
+    return first, second
 
 
 def read_split(root: Path, folder: Path, classes: Sequence[str] = ()) -> Listing:
@@ -56,14 +72,17 @@ def read_split(root: Path, folder: Path, classes: Sequence[str] = ()) -> Listing
                 raise BenchError(f"{folder} has no class {name!r}.{nearest(name, names)}")
         names = sorted(set(classes))
     if len(names) < 2:
-        raise BenchError(_too_few(folder, names))
+        found = f"one class ({names[0]})" if names else "no class folder"
+        loose = not names and any(_is_image(path.name) for path in folder.iterdir())
+        hint = " Its images lie in it directly." if loose else ""
+        raise BenchError(f"{folder}: {found}, expected two or more, one folder of images per class.{hint}")
     return {name: _list_class(root, folder / name) for name in names}
 
 
 def split_by_ratio(listing: Listing, ratio: float, seed: int) -> tuple[Listing, Listing]:
     """Training and validation ids: of each class, round(ratio x n) images, 1 to n - 1, are for validation.
 
-    An image's lot depends on the seed and its id alone: the same on every machine and for every NumPy.
+    Where an image goes depends on the seed and its id alone: the same on every machine and for every NumPy.
     """
     train: Listing = {}
     val: Listing = {}
@@ -114,7 +133,10 @@ def _list_class(root: Path, folder: Path) -> list[str]:
     prefix = folder.relative_to(root).as_posix()
     images = sorted(f"{prefix}/{name}" for name in files if _is_image(name.rpartition("/")[2]))
     if not images:
-        raise BenchError(f"The class folder {folder} holds no image{_seen(files)}. Fill or remove it.")
+        counts = Counter(Path(name).suffix.lower() or "no suffix" for name in files)
+        kinds = ", ".join(kind for kind, _ in counts.most_common(3))
+        others = f" ({len(files)} other files: {kinds}; known are {', '.join(sorted(SUFFIXES))})" if files else ""
+        raise BenchError(f"The class folder {folder} holds no image{others}. Fill or remove it.")
     return images
 
 
@@ -131,7 +153,9 @@ def walk(folder: Path) -> Iterator[str]:
     """Files at any depth, as POSIX paths relative to `folder`. Links to folders are followed, each once."""
     visited = {os.path.realpath(folder)}
     for here, folders, files in os.walk(folder, onerror=_raise, followlinks=True):
-        folders[:] = [name for name in folders if not _is_hidden(name) and _is_new(here, name, visited)]
+        real = {os.path.realpath(Path(here, name)): name for name in folders if not _is_hidden(name)}
+        folders[:] = [name for place, name in real.items() if place not in visited]  # only links lead to one again
+        visited.update(real)
         prefix = Path(here).relative_to(folder).as_posix()
         yield from (name if prefix == "." else f"{prefix}/{name}" for name in files)
 
@@ -139,39 +163,3 @@ def walk(folder: Path) -> Iterator[str]:
 def _raise(error: OSError) -> None:
     """os.walk passes over folders that it may not list; images would be missing without a word."""
     raise error
-
-
-def _is_new(here: str, name: str, visited: set[str]) -> bool:
-    """Whether the folder has not been visited; from now on it has. Only links can lead to one again."""
-    real = os.path.realpath(Path(here, name))
-    known = real in visited
-    visited.add(real)
-    return not known
-
-
-def _seen(files: Sequence[str]) -> str:
-    """' (12 files: .npy, .txt)': what was found instead of images."""
-    counts = Counter(Path(name).suffix.lower() or "no suffix" for name in files)
-    kinds = ", ".join(kind for kind, _ in counts.most_common(3))
-    return f" ({len(files)} other files: {kinds}; known are {', '.join(sorted(SUFFIXES))})" if files else ""
-
-
-def _too_few(folder: Path, names: Sequence[str]) -> str:
-    loose = any(_is_image(path.name) for path in folder.iterdir())
-    found = "no class folder" if not names else f"one class ({names[0]})"
-    hint = " Its images lie in it directly." if loose and not names else ""
-    return f"{folder}: {found}, expected two or more, one folder of images per class.{hint}"
-
-
-def _same_classes(train: Listing, val: Listing, train_dir: Path, val_dir: Path) -> None:
-    only_train, only_val = sorted(train.keys() - val.keys()), sorted(val.keys() - train.keys())
-    parts = [
-        f"only in {folder}: {', '.join(names[:5])}{' ...' if len(names) > 5 else ''}"
-        for folder, names in ((train_dir, only_train), (val_dir, only_val))
-        if names
-    ]
-    if parts:
-        raise BenchError(
-            f"The classes of training and validation differ: {'; '.join(parts)}. "
-            "Add or remove them, or choose among the common ones with --set dataset.classes=..."
-        )

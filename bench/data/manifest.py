@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import functools
 import io
+import itertools
 import json
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.api import Box, Poison
+from bench.api import Poison
 from bench.errors import BenchError, nearest
-from bench.store.store import replacing
+from bench.store import replacing
 
 from .names import Names
 
@@ -46,7 +46,12 @@ class Manifest:
         object.__setattr__(self, "ids", _names(self.ids))
         plain = sorted(map(_plain, self.poisons), key=lambda poison: poison.index)
         object.__setattr__(self, "poisons", tuple(plain))
-        _check_indices(self.poisons, len(self.ids))
+        if plain and plain[-1].index >= len(self):
+            last = f"(0 to {len(self) - 1})"
+            raise BenchError(f"poisoned image {plain[-1].index} is not among the {len(self)} images {last}")
+        for one, other in itertools.pairwise(plain):
+            if one.index == other.index:
+                raise BenchError(f"image {one.index} is poisoned twice; expected one trigger in an image")
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -54,34 +59,31 @@ class Manifest:
     @functools.cached_property
     def poisoned(self) -> NDArray[np.bool_]:
         """(N,) bool: is the image poisoned?"""
-        return _frozen(self._column("index") >= 0)
+        return _frozen(self.trigger >= 0)
 
     @functools.cached_property
     def trigger(self) -> NDArray[np.int64]:
         """(N,) int64: number of the trigger, -1 where clean."""
-        return _frozen(self._column("trigger"))
+        return self._column("trigger")
 
     @functools.cached_property
     def target(self) -> NDArray[np.int64]:
         """(N,) int64: target class, -1 where clean."""
-        return _frozen(self._column("target"))
+        return self._column("target")
 
     @functools.cached_property
     def boxes(self) -> NDArray[np.int64]:
         """(N, 4) int64: (top, left, height, width) of the trigger in pixels, -1 where clean or not at one
         place.
         """
-        boxes = np.full((len(self), 4), -1, np.int64)
-        for poison in self.poisons:
-            if poison.box is not None:
-                boxes[poison.index] = poison.box
-        return _frozen(boxes)
+        return self._column("box", 4)
 
-    def _column(self, name: str) -> NDArray[np.int64]:
-        column = np.full(len(self), -1, np.int64)
+    def _column(self, name: str, *shape: int) -> NDArray[np.int64]:
+        column = np.full((len(self), *shape), -1, np.int64)
         for poison in self.poisons:
-            column[poison.index] = getattr(poison, name)
-        return column
+            value = getattr(poison, name)
+            column[poison.index] = -1 if value is None else value
+        return _frozen(column)
 
     def lines(self) -> Iterator[bytes]:
         """The JSON lines, ASCII, one by one; equal manifests give equal bytes."""
@@ -100,11 +102,22 @@ class Manifest:
     @classmethod
     def _read(cls, lines: Iterable[bytes], source: str) -> Manifest:
         poisons: list[Poison] = []
-        ids = Names(_ids(lines, poisons, source))
+        place = source
+
+        def ids() -> Iterator[str]:
+            nonlocal place
+            for index, line in enumerate(lines):
+                place = f"{source}, line {index + 1}"
+                name, poison = _parse(line.rstrip(b"\r\n"), index)
+                if poison is not None:
+                    poisons.append(poison)
+                yield name
+            place = source
+
         try:
-            return cls(ids, poisons)
+            return cls(Names(ids()), poisons)
         except BenchError as error:
-            raise BenchError(f"{source}: {error}") from None
+            raise BenchError(f"{place}: {error}") from None
 
     def save(self, path: Path) -> None:
         """Write the JSON lines to `path`, atomically."""
@@ -131,59 +144,32 @@ def _names(ids: Sequence[str]) -> Names:
     wrong = next((index for index, name in enumerate(ids) if not isinstance(name, str)), None)
     if wrong is not None:
         raise BenchError(f"the id of image {wrong} is {ids[wrong]!r}; expected a string")
-    first, second = _twice(ids)
-    if first != second:
-        raise BenchError(f"images {first} and {second} have the same id {ids[first]!r}; ids must be unique")
-    return ids if isinstance(ids, Names) else Names(ids)
-
-
-def _twice(ids: Sequence[str]) -> tuple[int, int]:
-    """Where an id comes first, and where again; (0, 0) where none does. A set of all ids would be a copy of them."""
     hashes = np.fromiter(map(hash, ids), np.int64, len(ids))
-    if len(np.unique(hashes)) == len(hashes):
-        return 0, 0
-    seen: dict[str, int] = {}
-    return next(((seen[name], at) for at, name in enumerate(ids) if seen.setdefault(name, at) != at), (0, 0))
-
-
-def _check_indices(poisons: Sequence[Poison], count: int) -> None:
-    """Sorted poisons: every index within range and given once."""
-    before = -1
-    for poison in poisons:
-        if poison.index >= count:
-            raise BenchError(f"poisoned image {poison.index} is not among the {count} images (0 to {count - 1})")
-        if poison.index == before:
-            raise BenchError(f"image {poison.index} is poisoned twice; expected one trigger in an image")
-        before = poison.index
+    if len(np.unique(hashes)) < len(hashes):  # a set of all ids would be a copy of them: made only where two may agree
+        seen: dict[str, int] = {}
+        for index, name in enumerate(ids):
+            first = seen.setdefault(name, index)
+            if first != index:
+                raise BenchError(f"images {first} and {index} have the same id {name!r}; ids must be unique")
+    return ids if isinstance(ids, Names) else Names(ids)
 
 
 def _plain(poison: Poison) -> Poison:
     """The same truth in plain non-negative ints (generators give NumPy's), else BenchError."""
-    who = f"poisoned image {poison.index!r}"
-    numbers = {name: _count(getattr(poison, name), f"{name} of {who}") for name in ("trigger", "target", "seed")}
-    index = _count(poison.index, f"index of {who}")
-    strength = _plain_strength(poison.strength, f"strength of {who}")
-    return Poison(index=index, box=_plain_box(poison.box, f"box of {who}"), strength=strength, **numbers)
-
-
-def _plain_strength(value: object, what: str) -> float | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not math.isfinite(value):
-        raise BenchError(f"{what} is {value!r}; expected a finite number, or None")
-    return float(value)
-
-
-def _plain_box(box: object, what: str) -> Box | None:
-    if box is None:
-        return None
-    expected = "expected (top, left, height, width) in pixels, or None"
-    if not isinstance(box, tuple | list) or len(box) != 4:
-        raise BenchError(f"{what} is {box!r}; {expected}")
-    top, left, height, width = (_count(value, f"{what}, {box!r}, has a value that") for value in box)
-    if not (height and width):
-        raise BenchError(f"{what} is {box!r}, which is empty; {expected}")
-    return top, left, height, width
+    who, box, strength = f"poisoned image {poison.index!r}", poison.box, poison.strength
+    names = ("index", "trigger", "target", "seed")
+    numbers = {name: _count(getattr(poison, name), f"{name} of {who}") for name in names}
+    if box is not None:
+        if not isinstance(box, tuple | list) or len(box) != 4 or not (box[2] and box[3]):
+            expected = "(top, left, height, width) in pixels, not empty, or None"
+            raise BenchError(f"box of {who} is {box!r}; expected {expected}")
+        top, left, height, width = (_count(value, f"box of {who}, {box!r}, has a value that") for value in box)
+        box = (top, left, height, width)
+    if strength is not None:
+        if isinstance(strength, bool) or not isinstance(strength, int | float | np.number) or not np.isfinite(strength):
+            raise BenchError(f"strength of {who} is {strength!r}; expected a finite number, or None")
+        strength = float(strength)
+    return Poison(**numbers, box=box, strength=strength)
 
 
 def _count(value: object, what: str) -> int:
@@ -193,25 +179,11 @@ def _count(value: object, what: str) -> int:
 
 
 def _line(name: str, poison: Poison | None) -> str:
-    row: dict[str, Any] = dict.fromkeys(COLUMNS)
-    row |= {"id": name, "poisoned": poison is not None}
-    if poison is not None:
-        box = None if poison.box is None else list(poison.box)
-        row |= {"trigger": poison.trigger, "target": poison.target, "box": box, "seed": poison.seed}
-        row |= {} if poison.strength is None else {STRENGTH: poison.strength}
+    row: dict[str, Any] = {"id": name, "poisoned": poison is not None}
+    row |= {column: getattr(poison, column, None) for column in COLUMNS[2:]}  # null where there is none
+    if poison and poison.strength is not None:
+        row[STRENGTH] = poison.strength
     return json.dumps(row, separators=(",", ":")) + "\n"
-
-
-def _ids(lines: Iterable[bytes], poisons: list[Poison], source: str) -> Iterator[str]:
-    """The id of each row; its poison, if any, is added to `poisons`."""
-    for index, line in enumerate(lines):
-        try:
-            name, poison = _parse(line.rstrip(b"\r\n"), index)
-        except BenchError as error:
-            raise BenchError(f"{source}, line {index + 1}: {error}") from None
-        if poison is not None:
-            poisons.append(poison)
-        yield name
 
 
 def _parse(line: bytes, index: int) -> tuple[str, Poison | None]:
@@ -222,25 +194,19 @@ def _parse(line: bytes, index: int) -> tuple[str, Poison | None]:
         raise BenchError(f"not JSON ({error})") from None
     if not isinstance(row, dict):
         raise BenchError(f"got {type(row).__name__}, expected an object with {', '.join(COLUMNS)}")
-    _check_columns(row)
-    name, poisoned, trigger, target, box, seed = (row[column] for column in COLUMNS)
-    strength = row.get(STRENGTH)
-    if not isinstance(name, str):
-        raise BenchError(f"id is {name!r}; expected a string")
-    if not isinstance(poisoned, bool):
-        raise BenchError(f"poisoned is {poisoned!r}; expected true or false")
-    if not poisoned:
-        if (trigger, target, box, seed, strength) != (None,) * 5:
-            raise BenchError("a clean image has a trigger, target, box, seed or strength; expected null in each")
-        return name, None
-    poison = Poison(index=index, trigger=trigger, target=target, box=box, seed=seed, strength=strength)
-    return name, _plain(poison)
-
-
-def _check_columns(row: dict[str, Any]) -> None:
-    for column in row:
-        if column not in (*COLUMNS, STRENGTH):
-            raise BenchError(f"unknown key {column!r}.{nearest(column, (*COLUMNS, STRENGTH))}")
-    missing = [column for column in COLUMNS if column not in row]
+    known = (*COLUMNS, STRENGTH)
+    unknown, missing = [name for name in row if name not in known], [name for name in COLUMNS if name not in row]
+    if unknown:
+        raise BenchError(f"unknown key {unknown[0]!r}.{nearest(unknown[0], known)}")
     if missing:
         raise BenchError(f"missing {', '.join(missing)}")
+    if not isinstance(row["id"], str):
+        raise BenchError(f"id is {row['id']!r}; expected a string")
+    if not isinstance(row["poisoned"], bool):
+        raise BenchError(f"poisoned is {row['poisoned']!r}; expected true or false")
+    truth: dict[str, Any] = {name: row.get(name) for name in known[2:]}
+    if row["poisoned"]:
+        return row["id"], _plain(Poison(index=index, **truth))
+    if any(value is not None for value in truth.values()):
+        raise BenchError("a clean image has a trigger, target, box, seed or strength; expected null in each")
+    return row["id"], None

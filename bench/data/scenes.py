@@ -1,8 +1,8 @@
 """The embedded dataset: procedural images, so that a first run needs no download.
 
-One textured, coloured object at a random place and size on a grey, noisy background that says nothing of the
-class. A class is a hue and a texture. Image i of a split depends on (seed, split, i) alone, and only on
-operations that IEEE 754 rounds exactly (+ - * / sqrt floor), so the bytes are the same on every platform.
+One textured, coloured object at a random place and size on a grey, noisy background that carries no
+information about the class. A class is a hue and a texture. Image i of a split depends on (seed, split, i) alone, and
+only on operations that IEEE 754 rounds exactly (+ - * / sqrt floor), so the bytes are the same on every platform.
 """
 
 from __future__ import annotations
@@ -18,19 +18,21 @@ from bench.api import Dataset, DatasetPlugin, Images, Split
 from bench.errors import BenchError
 from bench.seeds import Seeds
 
-from .fingerprint import fingerprint, image_digests
-from .images import ArrayImages, Subset, rows_of
+from .fingerprint import fingerprint, image_digests, remembered
+from .images import Decoded, Subset, rows_of
+from .names import Names
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 KEPT = 20_000
-"""Splits up to this size are drawn once and kept; of larger ones only so many images enter the fingerprint (their law
-is in it through the options, and image i never depends on the others)."""
+"""Splits up to this size are drawn once, when they are first read, and kept; of larger ones only so many images enter
+the fingerprint (their law is in it through the options, and image i never depends on the others)."""
 KEPT_BYTES = 2 << 30
-"""A split of more is drawn anew whenever it is asked for, however few images it has."""
+"""A split of more is drawn again whenever it is requested, however few images it has."""
 
 Field = NDArray[np.floating[Any]]
+Mask = NDArray[np.bool_]
 Rng = np.random.Generator
 
 
@@ -40,66 +42,25 @@ def _wave(u: Field) -> Field:
     return folded
 
 
-def _cell_radius(u: Field, v: Field) -> Field:
-    """Distance from the middle of the unit cell."""
-    radius: Field = np.sqrt((u - np.floor(u) - 0.5) ** 2 + (v - np.floor(v) - 0.5) ** 2)
-    return radius
+def _off(u: Field) -> Field:
+    """Distance from the middle of the unit cell, in [0, 0.5]."""
+    distance: Field = np.abs(u - np.floor(u) - 0.5)
+    return distance
 
 
-def _stripes(u: Field, v: Field, rng: Rng) -> Field:
-    return (_wave(u) > 0.5) * 1.0
-
-
-def _rings(u: Field, v: Field, rng: Rng) -> Field:
-    return (_wave(np.sqrt(u * u + v * v)) > 0.5) * 1.0
-
-
-def _dots(u: Field, v: Field, rng: Rng) -> Field:
-    return (_cell_radius(u, v) < 0.32) * 1.0
-
-
-def _grid(u: Field, v: Field, rng: Rng) -> Field:
-    return np.maximum(_wave(u) > 0.66, _wave(v) > 0.66) * 1.0
-
-
-def _zigzag(u: Field, v: Field, rng: Rng) -> Field:
-    return (_wave(u + 0.9 * _wave(v * 0.8)) > 0.5) * 1.0
-
-
-def _core(u: Field, v: Field, rng: Rng) -> Field:
-    return (u * u + v * v < 0.6) * 1.0
-
-
-def _halves(u: Field, v: Field, rng: Rng) -> Field:
-    return (u > 0) * 1.0
-
-
-def _quarters(u: Field, v: Field, rng: Rng) -> Field:
-    return ((u > 0) ^ (v > 0)) * 1.0
-
-
-def _bands(u: Field, v: Field, rng: Rng) -> Field:
-    return (_wave(u * 0.45) > 0.5) * 1.0
-
-
-def _crosses(u: Field, v: Field, rng: Rng) -> Field:
-    du, dv = np.abs(u - np.floor(u) - 0.5), np.abs(v - np.floor(v) - 0.5)
-    arms: Field = ((np.minimum(du, dv) < 0.14) & (np.maximum(du, dv) < 0.42)) * 1.0
-    return arms
-
-
-TEXTURES: dict[str, Callable[[Field, Field, Rng], Field]] = {
-    "stripes": _stripes,
-    "rings": _rings,
-    "quarters": _quarters,
-    "dots": _dots,
-    "grid": _grid,
-    "zigzag": _zigzag,
-    "core": _core,
-    "bands": _bands,
-    "crosses": _crosses,
-    "halves": _halves,
+TEXTURES: dict[str, Callable[[Field, Field], Mask]] = {
+    "stripes": lambda u, v: _wave(u) > 0.5,
+    "rings": lambda u, v: _wave(np.sqrt(u * u + v * v)) > 0.5,
+    "quarters": lambda u, v: (u > 0) ^ (v > 0),
+    "dots": lambda u, v: np.sqrt(_off(u) ** 2 + _off(v) ** 2) < 0.32,
+    "grid": lambda u, v: (_wave(u) > 0.66) | (_wave(v) > 0.66),
+    "zigzag": lambda u, v: _wave(u + 0.9 * _wave(v * 0.8)) > 0.5,
+    "core": lambda u, v: u * u + v * v < 0.6,
+    "bands": lambda u, v: _wave(u * 0.45) > 0.5,
+    "crosses": lambda u, v: (np.minimum(_off(u), _off(v)) < 0.14) & (np.maximum(_off(u), _off(v)) < 0.42),
+    "halves": lambda u, v: u > 0,
 }
+"""Where each texture is light, by the object's own coordinates (in texture periods)."""
 _HUES = ("red", "orange", "yellow", "lime", "green", "cyan", "azure", "blue", "violet", "pink")
 
 
@@ -132,28 +93,17 @@ def _direction(rng: Rng) -> tuple[float, float]:
     return sign * (1.0 - t * t) / (1.0 + t * t), sign * 2.0 * t / (1.0 + t * t)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """How scenes look; shares are of the image's width."""
-
-    size: int
-    classes: int
-    object_size: tuple[float, float]
-    period: float
-    hue_jitter: float
-
-
-def render(recipe: Recipe, label: int, rng: Rng) -> NDArray[np.uint8]:
-    """One image: uint8 (3, size, size) of class `label`, drawn from `rng` alone."""
-    s = recipe.size
+def render(scenes: Scenes, label: int, rng: Rng) -> NDArray[np.uint8]:
+    """One image: uint8 (3, size, size) of class `label`, drawn from `rng` and the options."""
+    s = scenes.size
     axis = (np.arange(s) + 0.5) / s
     y, x = axis[:, None] + 0.0 * axis[None, :], axis[None, :] + 0.0 * axis[:, None]
     canvas = _background(s, rng)
     texture = tuple(TEXTURES.values())[label % len(TEXTURES)]
-    inside, u, v = _object(x, y, recipe, rng)
-    pattern = texture(u, v, rng)
-    jitter = recipe.hue_jitter * (2.0 * rng.random() - 1.0)
-    *pair, hues = hue_pair(label, recipe.classes)
+    inside, u, v = _object(x, y, scenes, rng)
+    pattern: Field = texture(u, v) * 1.0
+    jitter = scenes.hue_jitter * (2.0 * rng.random() - 1.0)
+    *pair, hues = hue_pair(label, scenes.classes)
     first, second = ((hue + jitter) / hues % 1.0 for hue in pair)
     light = _rgb(first, 0.6 + 0.1 * rng.random(), 0.2 + 0.1 * rng.random())
     dark = _rgb(second, 0.35 + 0.1 * rng.random(), 0.2 + 0.1 * rng.random())
@@ -170,9 +120,9 @@ def _background(s: int, rng: Rng) -> Field:
     return np.repeat(grey[None], 3, axis=0)
 
 
-def _object(x: Field, y: Field, recipe: Recipe, rng: Rng) -> tuple[Field, Field, Field]:
+def _object(x: Field, y: Field, scenes: Scenes, rng: Rng) -> tuple[Field, Field, Field]:
     """The object's mask (s, s) in {0, 1} and its own coordinates (u, v) in texture periods."""
-    low, high = recipe.object_size
+    low, high = scenes.object_size
     width = low + (high - low) * rng.random()
     aspect = 0.8 + 0.4 * rng.random()
     room = max(0.0, 1.0 - 0.8 * width)
@@ -183,15 +133,15 @@ def _object(x: Field, y: Field, recipe: Recipe, rng: Rng) -> tuple[Field, Field,
     round_ = p * p + q * q < 1.0
     square = np.maximum(np.abs(p), np.abs(q)) < 0.87
     inside = (round_ if rng.random() < 0.5 else square) * 1.0
-    zoom = recipe.period * (0.85 + 0.3 * rng.random())
+    zoom = scenes.period * (0.85 + 0.3 * rng.random())
     return inside, a / zoom, b / zoom
 
 
 class SceneImages(Images):
-    """Scenes of one split, drawn when they are asked for."""
+    """Scenes of one split, drawn when they are requested."""
 
-    def __init__(self, recipe: Recipe, count: int, seeds: Seeds) -> None:
-        self.size, self._recipe, self._count, self._seeds = recipe.size, recipe, count, seeds
+    def __init__(self, scenes: Scenes, count: int, seeds: Seeds) -> None:
+        self.size, self._scenes, self._count, self._seeds = scenes.size, scenes, count, seeds
 
     def __len__(self) -> int:
         return self._count
@@ -202,7 +152,7 @@ class SceneImages(Images):
         rows = rows_of(indices, self._count)
         out = np.empty((len(rows), 3, self.size, self.size), np.uint8)
         for row, index in enumerate(rows.tolist()):
-            out[row] = render(self._recipe, index % self._recipe.classes, self._seeds.child(index).numpy())
+            out[row] = render(self._scenes, index % self._scenes.classes, self._seeds.child(index).numpy())
         return torch.from_numpy(out)
 
 
@@ -226,69 +176,43 @@ class Scenes(DatasetPlugin):
     )
 
     def __post_init__(self) -> None:
-        if self.size < 8:
-            raise BenchError(f"dataset.size must be 8 px or more, got {self.size}")
-        if self.classes < 2:
-            raise BenchError(f"dataset.classes must be 2 or more, got {self.classes}")
-        if min(self.train_per_class, self.val_per_class) < 1:
-            raise BenchError("dataset.train_per_class and dataset.val_per_class must be 1 or more")
+        for name, least in (("size", 8), ("classes", 2), ("train_per_class", 1), ("val_per_class", 1)):
+            if getattr(self, name) < least:
+                raise BenchError(f"dataset.{name} must be {least} or more, got {getattr(self, name)}")
         if not 0 < self.object_size[0] <= self.object_size[1] <= 1 or not self.period > 0:
             raise BenchError("dataset.object_size must be two shares, 0 < low <= high <= 1, and dataset.period above 0")
         if len(self.names) > self.classes or len(set(self.class_names)) < self.classes:
             raise BenchError(f"dataset.names must be up to {self.classes} different names, got {list(self.names)}")
 
     def load(self) -> Dataset:
-        """The scenes; up to KEPT images (KEPT_BYTES) lie in memory, more are drawn whenever they are asked for."""
-        train, val = self.split("train", self.train_per_class), self.split("val", self.val_per_class)
-        digests = [
-            (name, split.ids[:KEPT], image_digests(Subset(split.images, range(min(KEPT, len(split)))), split.labels))
-            for name, split in (("train", train), ("val", val))
-        ]
+        """The scenes, drawn when they are requested; up to KEPT images (KEPT_BYTES) of a split are then kept."""
+        splits = {name: self.split(name, getattr(self, f"{name}_per_class")) for name in ("train", "val")}
+
+        def compute() -> str:
+            some = {name: Subset(split.images, range(min(KEPT, len(split)))) for name, split in splits.items()}
+            digests = [
+                (name, split.ids[:KEPT], image_digests(some[name], split.labels)) for name, split in splits.items()
+            ]
+            return fingerprint(self.class_names, digests, counts=[len(split) for split in splits.values()])
+
+        found = remembered({**self.identity(), "kept": KEPT}, __file__, compute)
         return Dataset(
-            name=self.name,
-            classes=self.class_names,
-            train=train,
-            val=val,
-            fingerprint=fingerprint(self.class_names, digests, counts=[len(train), len(val)]),
+            name=self.name, classes=self.class_names, fingerprint=found, train=splits["train"], val=splits["val"]
         )
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Hue and texture of each class; a number is added where they come round again. The first bear `names`."""
+        """Hue and texture of each class; a number is added where they repeat. The first are called by `names`."""
         textures = tuple(TEXTURES)
         names = [f"{_HUES[k * 10 // self.classes % 10]} {textures[k % 10]}" for k in range(self.classes)]
         drawn = tuple(name if names.count(name) == 1 else f"{name} {k}" for k, name in enumerate(names))
         return self.names + drawn[len(self.names) :]
 
     def split(self, name: str, per_class: int) -> Split:
-        """One split, of which nothing is drawn but what is kept: "train", "val", or more of them by other names."""
-        recipe = Recipe(
-            size=self.size,
-            classes=self.classes,
-            object_size=self.object_size,
-            period=self.period,
-            hue_jitter=self.hue_jitter,
-        )
+        """One split, of which nothing is drawn yet: "train", "val", or more of them by other names."""
         count = per_class * self.classes
-        images: Images = SceneImages(recipe, count, Seeds(self.seed).child("scenes", name))
+        images: Images = SceneImages(self, count, Seeds(self.seed).child("scenes", name))
         if count <= KEPT and count * 3 * self.size**2 <= KEPT_BYTES:
-            images = ArrayImages(images.batch(range(count)).numpy())
+            images = Decoded(images)
         labels = np.arange(count, dtype=np.int64) % self.classes
-        return Split(images=images, labels=labels, ids=_Numbered(name, count))
-
-
-class _Numbered(Sequence[str]):
-    """The ids "train/0000000", "train/0000001", ... without a list of them."""
-
-    def __init__(self, prefix: str, count: int) -> None:
-        self._prefix, self._count = prefix, count
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __getitem__(self, at: Any) -> Any:
-        if isinstance(at, slice):
-            return [self[i] for i in range(*at.indices(self._count))]
-        if not -self._count <= at < self._count:
-            raise IndexError(at)
-        return f"{self._prefix}/{at % self._count:07d}"
+        return Split(images=images, labels=labels, ids=Names(f"{name}/{i:07d}" for i in range(count)))

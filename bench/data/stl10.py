@@ -9,9 +9,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.errors import BenchError
-
-from .arrays import ArrayDataset, Arrays
+from .arrays import ArrayDataset, SplitArrays
 
 CLASSES = ("airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck")
 """As class_names.txt of the archive has them, in the order of the labels."""
@@ -29,22 +27,35 @@ class STL10(ArrayDataset):
     """
 
     name: ClassVar[str] = "stl10"
+    title: ClassVar[str] = "STL-10"
+    archive: ClassVar[str] = "http://ai.stanford.edu/~acoates/stl10/stl10_binary.tar.gz"
     root: str = field(default="data", metadata={"help": "the directory that holds stl10_binary"})
     download: bool = field(default=False, metadata={"help": "fetch it (2.6 GB) where it is missing"})
     size: int = field(default=WIDTH, metadata={"help": "width and height in pixels; other than 96: resized"})
 
-    def read(self) -> tuple[tuple[str, ...], Arrays, Arrays]:
+    def read(self) -> tuple[tuple[str, ...], SplitArrays, SplitArrays]:
         """See ArrayDataset. The pixels are memory maps."""
         from torchvision import datasets
 
         folder = Path(self.root).expanduser() / datasets.STL10.base_folder
         sums = dict(datasets.STL10.train_list[:2] + datasets.STL10.test_list)
         if self.download and _faults(folder, sums):
-            _fetch(folder.parent)
+            self._fetch()
         faults = _faults(folder, sums)
         if faults:
-            raise BenchError(_missing(folder, faults, datasets.STL10.url))
+            raise self.not_there(f"in {folder} {', '.join(faults)}" if folder.is_dir() else f"{folder} is missing")
         return CLASSES, _open(folder, "train"), _open(folder, "test")
+
+    def _fetch(self) -> None:
+        """Not by torchvision's own method: that fetches everything again where only the unlabelled images are gone."""
+        from torchvision.datasets import STL10 as Known
+        from torchvision.datasets.utils import download_and_extract_archive
+
+        root = str(Path(self.root).expanduser())
+        try:
+            download_and_extract_archive(Known.url, root, filename=Known.filename, md5=Known.tgz_md5)
+        except (RuntimeError, OSError) as error:
+            raise self.not_fetched(error) from None
 
 
 def _faults(folder: Path, sums: dict[str, str]) -> list[str]:
@@ -57,29 +68,8 @@ def _faults(folder: Path, sums: dict[str, str]) -> list[str]:
     return [f"{name} is damaged" for name, md5 in sums.items() if not check_integrity(folder / name, md5)]
 
 
-def _fetch(root: Path) -> None:
-    """Not by torchvision's own method: that fetches all anew where only the unlabelled images are gone."""
-    from torchvision.datasets import STL10 as Known
-    from torchvision.datasets.utils import download_and_extract_archive
-
-    try:
-        download_and_extract_archive(Known.url, str(root), filename=Known.filename, md5=Known.tgz_md5)
-    except (RuntimeError, OSError) as error:
-        raise BenchError(
-            f"STL-10 could not be fetched into {root} ({error}). Unpack {Known.url} there by hand."
-        ) from None
-
-
-def _missing(folder: Path, faults: list[str], archive: str) -> str:
-    what = f"in {folder} {', '.join(faults)}" if folder.is_dir() else f"{folder} is missing"
-    return (
-        f"STL-10: {what}. Fetch it with --set dataset.download=true (2.6 GB), or unpack {archive} into a directory "
-        "and name that with --set dataset.root=DIR."
-    )
-
-
-def _open(folder: Path, part: str) -> Arrays:
+def _open(folder: Path, part: str) -> SplitArrays:
     """The file holds each channel column by column, and labels from 1."""
     flat: NDArray[np.uint8] = np.memmap(folder / f"{part}_X.bin", np.uint8, mode="r")
     pixels = np.asarray(flat).reshape(-1, 3, WIDTH, WIDTH).transpose(0, 1, 3, 2)
-    return Arrays(pixels, np.fromfile(folder / f"{part}_y.bin", np.uint8).astype(np.int64) - 1)
+    return SplitArrays(pixels, np.fromfile(folder / f"{part}_y.bin", np.uint8).astype(np.int64) - 1)

@@ -1,9 +1,9 @@
-"""The harness's side of `bench.View`: what a defense is handed, and nothing else."""
+"""The `bench.View` that a defense works with, in its process: what it is handed, and nothing else."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,21 +13,24 @@ from bench.api import Arrays, Encoder, Images, RowFunction, RowMapper, View
 from bench.errors import BenchError, UndeclaredNeed
 from bench.parallel.rows import alone
 from bench.seeds import Seeds
-from bench.ssl.loader import resident
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-Report = Callable[[str, int, int], None]
-Step = Callable[[str, Callable[[], Arrays]], Arrays]
 MakePart = Callable[[View], RowFunction]
 
 
-class DefenderView:
-    """Unlabelled images by index, the declared needs, generators, a notebook.
+def no_step(name: str, compute: Callable[[], Arrays]) -> Arrays:
+    """The steps of a view in a process that does a part of shared work: BenchError."""
+    raise BenchError(f"step {name!r}: a part of shared work saves no steps; keep what map_rows returns instead")
 
-    Closures hold the rest, so that no attribute leads to labels, file names or the manifest by accident.
+
+class DefenderView:
+    """Unlabelled images by index, the declared needs, generators, saved steps.
+
+    `encoder` loads it onto a device (None: the need is not declared); `share_out` has other processes make rows (None:
+    this one makes them).
     """
 
     def __init__(
@@ -35,26 +38,24 @@ class DefenderView:
         images: Images,
         *,
         name: str,
-        encoder: Callable[[], Encoder] | None,
+        encoder: Callable[[torch.device], Encoder] | None,
         seeds: Seeds,
-        step: Step,
-        report: Report,
         device: torch.device,
-        team: Callable[[MakePart], RowMapper] | None = None,
+        step: Callable[[str, Callable[[], Arrays]], Arrays] = no_step,
+        report: Callable[[str, int, int], None] = lambda what, done, total: None,
+        share_out: Callable[[MakePart], RowMapper] | None = None,
     ) -> None:
-        self.size, self.device = images.size, device
-        self._length, self._read = len(images), _reader(images)
-        self._name, self._load = name, encoder
+        self.size, self.device, self.step, self.progress = images.size, device, step, report
+        self._images, self._name, self._load, self._seeds = images, name, encoder, seeds
         self._encoder: Encoder | None = None
-        self._seeds, self.step, self.progress = seeds, step, report
-        self._team = team
+        self._share_out = share_out
 
     def __len__(self) -> int:
-        return self._length
+        return len(self._images)
 
     def batch(self, indices: Sequence[int] | NDArray[np.int64]) -> Tensor:
         """uint8 (B, 3, size, size) on the CPU."""
-        return self._read(np.asarray(indices, np.int64))
+        return self._images.batch(np.asarray(indices, np.int64))
 
     @property
     def encoder(self) -> Encoder:
@@ -65,59 +66,18 @@ class DefenderView:
                 "add needs: ClassVar[frozenset[str]] = frozenset({'encoder'})"
             )
         if self._encoder is None:
-            self._encoder = self._load()
+            self._encoder = self._load(self.device)
         return self._encoder
 
     def map_rows(self, make: MakePart) -> RowMapper:
         """See bench.View."""
-        return self.elsewhere(make) or alone(make(self))
-
-    def elsewhere(self, make: MakePart) -> RowMapper | None:
-        """A team of other processes; None where this one works alone."""
-        return None if self._team is None else self._team(make)
+        return alone(make(self)) if self._share_out is None else self._share_out(make)
 
     def seeds(self, *names: str | int) -> Seeds:
         """The seed node under these names."""
         return self._seeds.child(*names)
 
 
-@dataclass(frozen=True)
-class Seat:
-    """All that another process needs for a view of its own; it can be pickled. `encoder` loads it onto a device."""
-
-    images: Images
-    name: str
-    encoder: Callable[[torch.device], Encoder] | None
-    seeds: Seeds
-
-    def view(self, device: torch.device) -> DefenderView:
-        """The view there: without a notebook, and nobody is told of its progress."""
-        load = self.encoder
-        return DefenderView(
-            self.images,
-            name=self.name,
-            encoder=None if load is None else lambda: load(device),
-            seeds=self.seeds,
-            step=_no_step,
-            report=lambda what, done, total: None,
-            device=device,
-        )
-
-
-def seated(make: MakePart, seat: Seat, device: torch.device) -> RowFunction:
-    """What `make` makes of the seat's view on this device."""
-    return make(seat.view(device))
-
-
-def _no_step(name: str, compute: Callable[[], Arrays]) -> Arrays:
-    raise BenchError(f"step {name!r}: a part of shared work has no notebook; keep what the team returns instead")
-
-
-def _reader(images: Images) -> Callable[[NDArray[np.int64]], Tensor]:
-    """Reads batches; from one tensor where the set is small."""
-    kept = resident(images, "cpu")
-    if kept is None:
-        return images.batch
-    import torch
-
-    return lambda indices: kept[torch.from_numpy(indices)]
+def row_function(make: MakePart, view: partial[DefenderView], device: torch.device) -> RowFunction:
+    """What `make` makes of the view that `view` opens on this device; for other processes, so it can be pickled."""
+    return make(view(device=device))

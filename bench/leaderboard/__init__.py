@@ -1,11 +1,12 @@
-"""From records to tables: one table per dataset, attack, preset and metric version, one line per defense and status.
+"""Which defense does best? Tables of records, one per dataset, attack, preset and metric version, with one line per
+defense and status.
 
 Records that differ in any of these never meet in a table. Those that differ in another setting (a `--set`)
 meet in one table but never in one line: the line is named after what differs. Nothing here prints.
 
 rows.py: records to rows; tables.py: rows to tables, in numbers; reported.py: a paper's numbers as tables; one module
-per format; text.py: how each format keeps a text a text. page.py, quote.py, sample.py, measured.py: single numbers in
-pages that people write (docs/pages.md).
+per format (markdown.py also puts tables into a page that somebody writes); escaping.py: how each format keeps a text a
+text; site/: all of it as pages.
 """
 
 from __future__ import annotations
@@ -23,15 +24,15 @@ from .latex import latex
 from .markdown import markdown
 from .reported import reported
 from .rows import NONE, Group, group_of, leaves, rows
-from .tables import Line, Result, Table, tables
+from .tables import BoardLine, Leaderboard, SeedResult, tables
 
 __all__ = [
     "FORMATS",
     "NONE",
     "Group",
-    "Line",
-    "Result",
-    "Table",
+    "BoardLine",
+    "SeedResult",
+    "Leaderboard",
     "escape",
     "group_of",
     "leaves",
@@ -41,7 +42,7 @@ __all__ = [
     "tables",
 ]
 
-Renderer = Callable[[Sequence[Table]], str]
+Renderer = Callable[[Sequence[Leaderboard]], str]
 FORMATS: dict[str, Renderer] = {"markdown": markdown, "csv": flat, "latex": latex}
 """Formats of one file."""
 
@@ -53,7 +54,7 @@ def renderer(name: str, also: Sequence[str] = ()) -> Renderer:
     return FORMATS[name]
 
 
-def read(files: Sequence[Path], beside: Path | None = None) -> list[Table]:
+def read(files: Sequence[Path], beside: Path | None = None) -> list[Leaderboard]:
     """The tables of record files (.json), then those of reported numbers (.csv). Raises BenchError naming a file that
     cannot be used.
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from .escaping import csv_cell
 from .rows import FOUND, GAP, PLACED, RATES, SECONDS, Group
-from .tables import Line, Table
+from .tables import BoardLine, Leaderboard
 
 NOTE = "note"
 
 
-def flat(tables: Sequence[Table]) -> str:
+def flat(tables: Sequence[Leaderboard]) -> str:
     """Columns: those of Group, defense, control, settings, status, seeds (how many), seed_list, "<metric>" (mean) and
     "<metric> sd", records, note. Empty: undefined."""
     metrics = [*RATES, GAP, *FOUND, *_placed(tables), SECONDS]
@@ -29,19 +29,19 @@ def flat(tables: Sequence[Table]) -> str:
     return file.getvalue()
 
 
-def _placed(tables: Sequence[Table]) -> list[str]:
+def _placed(tables: Sequence[Leaderboard]) -> list[str]:
     found = {name for table in tables for line in table.lines for name in line.mean if name[0].isdigit()}
     ks = sorted({int(name.partition(".")[0]) for name in found})
     return [f"{k}.{name}" for k in ks for name in PLACED.values()]
 
 
-def _group(table: Table) -> dict[str, str]:
+def _group(table: Leaderboard) -> dict[str, str]:
     if table.group is None:
         return {NOTE: csv_cell(f"{table.title}. {table.note}")}
     return {name: csv_cell(str(value)) for name, value in table.group._asdict().items()}
 
 
-def _facts(line: Line) -> dict[str, str]:
+def _facts(line: BoardLine) -> dict[str, str]:
     seeds = sorted({result.seed for result in line.results if result.seed is not None})
     sources = sorted({result.source for result in line.results if result.source})
     return {
@@ -55,12 +55,9 @@ def _facts(line: Line) -> dict[str, str]:
     }
 
 
-def _numbers(line: Line, metrics: Sequence[str]) -> dict[str, str]:
-    return {name: _number(line.mean, name) for name in metrics} | {
-        f"{name} sd": _number(line.spread, name) for name in metrics
-    }
-
-
-def _number(values: Mapping[str, float], name: str) -> str:
-    value = values.get(name, math.nan)
-    return "" if math.isnan(value) else repr(float(value))
+def _numbers(line: BoardLine, metrics: Sequence[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name in metrics:
+        pair = zip((name, f"{name} sd"), line.number(name), strict=True)
+        found |= {column: "" if math.isnan(value) else repr(float(value)) for column, value in pair}
+    return found

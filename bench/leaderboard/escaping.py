@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from urllib.parse import quote
+
+from bench.records.redact import one_line
 
 _MARKUP = re.compile(r"[&<>|`*\[\]\\~$@:^]|(?<![a-z0-9])_|_(?![a-z0-9])|(?<=www)\.", re.IGNORECASE)
 _LATEX = {char: f"\\{char}" for char in "&%$#_{}"}
@@ -14,14 +15,9 @@ _LATEX |= {"±": "$\\pm$", "–": "--"}  # noqa: RUF001 - the en dash of an unde
 _FORMULA = ("=", "+", "-", "@")
 
 
-def plain(text: str) -> str:
-    """`text` on one line: control and format characters, and every kind of space, become a space."""
-    return "".join(" " if unicodedata.category(char)[0] in "CZ" else char for char in text).strip()
-
-
 def escape(text: str) -> str:
     """`text` on one line with nothing in it that markdown or HTML would take for more than text."""
-    return _MARKUP.sub(_entity, plain(text)) or "(no name)"
+    return _MARKUP.sub(_entity, one_line(text)) or "(no name)"
 
 
 def _entity(found: re.Match[str]) -> str:
@@ -30,12 +26,12 @@ def _entity(found: re.Match[str]) -> str:
 
 def latex(text: str) -> str:
     """`text` on one line with nothing in it that LaTeX would take for a command."""
-    return "".join(_LATEX.get(char, char) for char in plain(text))
+    return "".join(_LATEX.get(char, char) for char in one_line(text))
 
 
 def csv_cell(text: str) -> str:
     """`text` on one line; what a spreadsheet would compute gets an apostrophe in front."""
-    line = plain(text)
+    line = one_line(text)
     return f"'{line}" if line.startswith(_FORMULA) else line
 
 

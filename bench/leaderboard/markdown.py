@@ -6,53 +6,56 @@ from collections.abc import Mapping, Sequence
 
 from tabulate import tabulate
 
+from bench.records.metrics import METRICS
+
 from .escaping import escape, url
-from .rows import RATES, UNDEFINED
-from .tables import Line, Table, filled
+from .rows import GAP, SECONDS
+from .tables import BoardLine, Leaderboard
 
 WORDS = {
-    "ACC, ASR": "percent of clean validation images classified rightly, and of those of other classes taken for the "
-    "target; triggered: the same with the trigger in each image.",
-    "gap closed": "of what removing exactly the poisoned images (the oracle) takes off the triggered ASR, the percent "
-    "that this row takes off.",
-    "seconds": "of all stages that the row rests on.",
-    "removed": "number of training images; precision, recall, F1: percent, of the removal.",
-    "top-k, IoU@k, CR@k": "percent of the k most suspicious images that are poisoned, and how well their triggers are "
-    "located: overlap, and share of the trigger inside the window (catch rate).",
+    **{metric.title.format(k="k"): metric.help for metric in METRICS if metric.board},
+    "triggered": "the same with the trigger in each image.",
+    GAP: "the triggered ASR that the line takes away, in percent of what removing exactly the poisoned images (the "
+    "oracle) takes away.",
+    SECONDS: "of all stages that the line depends on.",
     "control": "sees the truth and is no defense.",
     "status": "measured: the run was made by the maintainers; submitted: sent in, each metric computed again from its "
     "predictions and masks; paper-reported: as a paper prints it.",
-    "± ": "sample standard deviation over the seeds. Each seed links to its record.",
+    "±": "sample standard deviation over the seeds. Each seed links to its record.",
 }
-"""What the columns mean."""
+"""What the columns mean. Shares are percent."""
 LEGEND = "## How to read it"
+BEGIN, END = (f"<!-- leaderboard: {which} -->" for which in ("begin", "end"))
+"""The lines of a page between which the tables lie."""
 
 
-def markdown(tables: Sequence[Table]) -> str:
+def in_page(page: str, text: str) -> str | None:
+    """The page with `text` between its lines BEGIN and END; None where it does not have them."""
+    before, begin, rest = page.partition(f"{BEGIN}\n")
+    _, end, after = rest.partition(f"{END}\n")
+    return f"{before}{begin}\n{text.strip()}\n\n{end}{after}" if end else None
+
+
+def markdown(tables: Sequence[Leaderboard]) -> str:
     """All tables, each under its heading, then what the columns mean, then the links."""
     if not tables:
         return "No records.\n"
     sources = sorted({result.source for table in tables for line in table.lines for result in line.results} - {""})
     links = {source: f"r{number}" for number, source in enumerate(sources, 1)}
     targets = [f"[{name}]: {url(source)}" for source, name in links.items()]
-    words = [f"- **{word.strip()}**: {meaning}" for word, meaning in WORDS.items()]
-    parts = [*(_table(table, links) for table in tables), "\n".join([LEGEND, "", *words])]
+    words = [f"- **{word}**: {meaning}" for word, meaning in WORDS.items()]
+    parts = [*(_table(table, links) for table in tables), "\n".join([LEGEND, "", "Shares are percent.", "", *words])]
     return "\n\n".join([*parts, *(["\n".join(targets)] if targets else [])]) + "\n"
 
 
-def _table(table: Table, links: Mapping[str, str]) -> str:
-    always = {name: name for name in RATES}
-    shown = always | filled(table.lines, table.rates)
-    rates = _pipes(table.lines, {name: shown[name] for name in table.rates if name in shown}, links)
-    parts = [f"## {escape(table.title)}", escape(table.note), rates]
-    found = filled(table.lines, table.found)
-    searching = [line for line in table.lines if any(line.cell(name) != UNDEFINED for name in found.values())]
-    if searching:
-        parts.append(_pipes(searching, found, None))
-    return "\n\n".join(parts)
+def _table(table: Leaderboard, links: Mapping[str, str]) -> str:
+    first, *others = table.parts()
+    rates = _pipes(first.lines, first.columns, links)
+    found = [_pipes(part.lines, part.columns, None) for part in others]
+    return "\n\n".join([f"## {escape(table.title)}", escape(table.note), rates, *found])
 
 
-def _pipes(lines: Sequence[Line], columns: Mapping[str, str], links: Mapping[str, str] | None) -> str:
+def _pipes(lines: Sequence[BoardLine], columns: Mapping[str, str], links: Mapping[str, str] | None) -> str:
     """With `links`, a column of seeds, each linked to its record."""
     seeds = [] if links is None else ["seeds"]
     body = [
@@ -69,9 +72,9 @@ def _pipes(lines: Sequence[Line], columns: Mapping[str, str], links: Mapping[str
     return str(tabulate(body, headings, tablefmt="pipe", disable_numparse=True, colalign=align))
 
 
-def _seeds(line: Line, links: Mapping[str, str]) -> str:
+def _seeds(line: BoardLine, links: Mapping[str, str]) -> str:
     """The number of seeds, then each of them with a link to its record, where there is one."""
-    count = str(line.seeds or "not told")
+    count = str(line.seeds or "not known")
     linked = [_link(result.seed, links[result.source]) for result in line.results if result.source in links]
     return f"{count} ({', '.join(linked)})" if linked else count
 

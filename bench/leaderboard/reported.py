@@ -15,14 +15,14 @@ from pathlib import Path
 from bench.errors import BenchError
 
 from .rows import FOUND, NONE, RATES
-from .tables import REPORTED, K, Line, Result, Table
+from .tables import REPORTED, BoardLine, K, Leaderboard, SeedResult
 
 COLUMNS = ("paper", "table", "dataset", "attack", "setting", "note", "defense", "split", "metric", "value")
 _APART = "Not measured here; other images, triggers and seeds than in the tables above."
 _NAMES = {key: name for name, key in RATES.items()} | {("train", key): name for name, key in FOUND.items()}
 
 
-def reported(path: Path, source: str) -> list[Table]:
+def reported(path: Path, source: str) -> list[Leaderboard]:
     """The tables of a CSV, one for each paper, dataset, attack, setting and note. Raises BenchError naming the line."""
     grouped: dict[tuple[str, ...], dict[str, dict[str, float]]] = {}
     tables: dict[tuple[str, ...], list[str]] = {}
@@ -64,21 +64,13 @@ def _value(row: Mapping[str, str], place: str) -> tuple[str, float]:
     return name, value
 
 
-def _table(key: tuple[str, ...], lines: Mapping[str, Mapping[str, float]], tables: list[str], source: str) -> Table:
+def _table(
+    key: tuple[str, ...], lines: Mapping[str, Mapping[str, float]], tables: list[str], source: str
+) -> Leaderboard:
     attack, dataset, setting, paper, note = key
-    found = [
-        Line(
-            defense=defense,
-            settings="",
-            status=REPORTED,
-            control=False,
-            results=(Result(None, source),),
-            mean=values,
-            spread={},
-        )
-        for defense, values in lines.items()
-    ]
-    return Table(
+    results = (SeedResult(None, source),)
+    found = [BoardLine(defense=name, status=REPORTED, results=results, mean=values) for name, values in lines.items()]
+    return Leaderboard(
         title=f"{attack} on {dataset}, {setting}, as the {paper} reports it",
         note=f"{' and '.join(tables)}, {note}. {_APART}",
         group=None,

@@ -1,1 +1,1 @@
-"""How are many runs made together? A file of runs, their stages as one graph, each made once."""
+"""How are many runs made together? As one graph of stages: each stage is made once, by one process, several, or Ray."""

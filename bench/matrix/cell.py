@@ -1,20 +1,17 @@
-"""Cells: runs as data. A cell is what `bench run` would be told, so that any process can open it."""
+"""Cells: runs as data. A cell holds the options that `bench run` would be given, so that any process can open it."""
 
 from __future__ import annotations
 
 import dataclasses
 import shlex
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from bench.api import Dataset
 from bench.config.config import Config, load_config
 from bench.pipeline.pipeline import Pipeline
-from bench.pipeline.stages import Machine
-from bench.store.store import Store, canonical
-
-if TYPE_CHECKING:
-    from bench.plugins.manager import Plugins
+from bench.pipeline.stage import Machine
+from bench.plugins.manager import Plugins
+from bench.store import Store, canonical
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,17 +54,9 @@ class RunContext:
 
     def __init__(self, store: Store, machine: Machine, plugins: Plugins | None = None) -> None:
         self.store, self.machine = store, machine
+        self.plugins = plugins or Plugins.load()
         self.datasets: dict[str, Dataset] = {}
-        self._plugins = plugins
         self._pipelines: dict[Cell, Pipeline] = {}
-
-    @property
-    def plugins(self) -> Plugins:
-        """All plugins."""
-        from bench.plugins.manager import Plugins
-
-        self._plugins = self._plugins or Plugins.load()
-        return self._plugins
 
     def config(self, cell: Cell) -> Config:
         """The cell's checked configuration. Raises BenchError."""

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from bench.estimate.estimate import kind, kind_of, seconds_by_kind
 from bench.leaderboard import NONE
 from bench.pipeline.pipeline import Pipeline
-from bench.pipeline.stages import Stage
+from bench.pipeline.stage import Stage
 from bench.plugins.identity import identity
-from bench.store.store import Store
+from bench.store import Store
 
 from .graph import Graph, Node
 
@@ -37,12 +37,13 @@ class Forecast:
         self.seconds[kind_of(stage)] = seconds
 
     def left(self, graph: Graph, elapsed: Mapping[Node, float], slots: int) -> tuple[float, int]:
-        """(seconds left with so many slots, number of stages that nothing is known of). `elapsed`: of what runs now.
+        """(seconds left with so many slots, number of stages of a kind never timed). `elapsed`: of what runs now.
 
         An upper bound for what is known: a defense that keeps what another keeps needs no training of its own.
         """
         known = [(kind_of(node.stage), elapsed.get(node, 0.0)) for node in graph.to_do()]
-        later = [(each, 0.0) for cell in graph.open_cells() for _, each in expected(graph.pipelines[cell])]
+        open_cells = graph.open_cells() if graph.whole_runs else []
+        later = [(each, 0.0) for cell in open_cells for _, each in expected(graph.pipelines[cell])]
         times = [(self.seconds.get(each), spent) for each, spent in (*known, *later)]
         rest = [max(0.0, seconds - spent) for seconds, spent in times if seconds is not None]
         alone = max(rest, default=0.0)

@@ -1,154 +1,217 @@
-"""The engine of Ray: stages as tasks, on this machine or on all machines of a cluster."""
+"""The engine of Ray: each stage is a task, on this machine or on any machine of a cluster."""
 
 from __future__ import annotations
 
 import contextlib
+import logging
+import math
 import os
-import platform
-import threading
-import time
-from collections.abc import Iterator, Sequence
+import re
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from bench.matrix.graph import Fault, Job, Node, Outcome, Report
-from bench.pipeline.stages import Machine
+from bench.errors import BenchError, nearest
+from bench.parallel.nodes import settled
+from bench.pipeline.stage import VERSIONS, Machine
+from bench.store import write_bytes, writing
 
-from .cluster import check_shared, connect, most, room_for, uses_gpus
-from .needs import Needs, stage_needs
-from .perform import attempt
+from .engine import THREADS, Engine, Hear, Progress, attempt_job
+from .graph import Fault, Job, Node
 
-_PATIENCE = 1.0  # seconds between two looks for Ctrl-C
-_PAUSE = 0.2  # seconds between two messages of a worker
-_BEGAN, _PROGRESS, _ENDED = "began", "progress", "ended"
+Resources = dict[str, float]
+"""What a stage takes or a machine has, by Ray's names: {"CPU": 4, "GPU": 0.5}. Half a GPU: two share one."""
+_CHANGE = re.compile(r"\w+\.(cpu|gpu)s=(\d+(?:\.0*)?|0?\.\d+)")
+_LIGHT = ("poison", "control", "import")  # no work for an accelerator
+_PAUSE = 1.0  # seconds between two looks whether the engine is closed
+_PATIENCE = 10.0  # seconds that a file written here may take to be seen elsewhere
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
-    """Which Ray: the cluster at `address` (None: one of its own on this machine), how many stages at a time (None: as
-    many as have room), and changes to what a stage takes (see needs.stage_needs)."""
+class RayOptions:
+    """Which Ray makes the stages: the cluster at `address` (None: one of its own on this machine), how many stages at a
+    time (None: as many as there is room for), and changes to what a stage takes (see `stage_resources`)."""
 
     address: str | None = None
     jobs: int | None = None
-    resources: Sequence[str] = ()
+    changes: Sequence[str] = ()
 
     def open(self, store: Path, machine: Machine) -> RayEngine:
         """Connect. Raises BenchError: no Ray, no cluster, no room for a stage, or a store that is not shared."""
-        needs = stage_needs(machine, False, self.resources)  # before Ray is started: it may be misspelt
-        ray = connect(self.address, most(needs.values(), self.jobs))
+        needs = stage_resources(machine, False, self.changes)  # before Ray is started: it may be misspelt
+        ray = connect(self.address, self.jobs and math.ceil(self.jobs * _largest(needs)["CPU"]))
         try:
-            needs = stage_needs(machine, uses_gpus(ray, machine.accelerator), self.resources)
-            room = room_for(ray, needs)
+            rooms = [each["Resources"] for each in ray.nodes() if each["Alive"]]
+            gpus = machine.accelerator == "auto" and any(room.get("GPU") for room in rooms)
+            needs = stage_resources(machine, gpus or machine.accelerator in ("cuda", "gpu"), self.changes)
+            slots = room_for(rooms, needs)
             if self.address is not None:
                 check_shared(ray, store)
         except BaseException:
             ray.shutdown()
             raise
-        return RayEngine(ray, needs, self.jobs or room)
+        return RayEngine(self.jobs or slots, ray, needs)
 
 
-class RayEngine:
-    """Each stage is one task. A worker or a machine that is lost takes its stages with it; the graph begins them
-    again (graph.TRIES), and the store has their checkpoints."""
+class RayEngine(Engine):
+    """A worker or a machine that is lost takes its stages with it; they are begun again from their checkpoints."""
 
-    def __init__(self, ray: Any, needs: dict[str, Needs], slots: int) -> None:
-        self.slots = slots
-        self.places: dict[Node, tuple[str, int]] = {}
-        """Where each running node is made: name of the machine, process id."""
-        self._ray, self._needs = ray, needs
+    def __init__(self, slots: int, ray: Any, needs: Mapping[str, Resources]) -> None:
+        super().__init__(slots)
+        self._ray, self._needs, self._closed = ray, needs, False
         self._task = ray.remote(max_retries=0, num_returns="streaming")(make)
-        self._running: dict[Any, tuple[Node, float]] = {}
 
-    def start(self, node: Node) -> None:
-        """Hand it to Ray, which begins it where there is room."""
-        needs = self._needs[node.stage.name]
-        task = self._task.options(num_cpus=needs.cpus, num_gpus=needs.gpus, name=node.stage.title)
-        self._running[task.remote(node.job, needs.threads)] = node, time.monotonic()
-
-    def wait(self, report: Report) -> Outcome:
-        """Until a stage is made, fails or is lost."""
-        while True:
-            ready, _ = self._ray.wait(list(self._running), timeout=_PATIENCE)
-            for stream in ready:
-                outcome = self._hear(stream, report)
-                if outcome is not None:
-                    return outcome
-
-    def _hear(self, stream: Any, report: Report) -> Outcome | None:
-        """One message of a task; None where it was no end."""
-        node, began = self._running[stream]
-        kind, told = self._next(stream)
-        if kind == _BEGAN:
-            self.places[node] = told
-            return None
-        if kind == _PROGRESS:
-            report(node, *told)
-            return None
-        del self._running[stream]
-        self.places.pop(node, None)
-        return Outcome(node, time.monotonic() - began, told)
-
-    def _next(self, stream: Any) -> tuple[str, Any]:
-        errors = self._ray.exceptions
+    def make(self, node: Node, hear: Hear) -> Fault | None:
+        """See Engine. Ray begins the task where there is room."""
+        needs, errors = self._needs[node.stage.name], self._ray.exceptions
+        task = self._task.options(num_cpus=needs["CPU"], num_gpus=needs["GPU"], name=node.stage.title)
+        stream = task.remote(node.job, max(1, int(needs["CPU"])))
         try:
-            kind, told = self._ray.get(next(stream))
-        except errors.RayTaskError as error:  # what a stage raises comes as a message: here the task never began
-            said = str(error).strip()
-            return _ENDED, Fault(f"its Ray worker cannot begin: {said.splitlines()[-1]}", trace=said)
+            while not self._closed:
+                if self._ray.wait([stream], timeout=_PAUSE)[0]:
+                    message = self._ray.get(next(stream))
+                    if not isinstance(message, tuple):
+                        fault: Fault | None = message
+                        return fault
+                    hear(*message)
+        except errors.RayTaskError as error:  # not of the stage: that comes as a Fault
+            text = str(error).strip()
+            return Fault(f"its Ray worker failed: {text.splitlines()[-1]}", trace=text)
         except (errors.RayError, StopIteration) as error:
-            said = str(error).strip().partition("\n")[0]
-            return _ENDED, Fault(f"its Ray worker was lost ({type(error).__name__}: {said})", lost=True)
-        return kind, told
+            text = str(error).strip().partition("\n")[0]
+            return Fault(f"its Ray worker was lost ({type(error).__name__}: {text})", lost=True)
+        with contextlib.suppress(errors.RayError):
+            self._ray.cancel(stream, force=True)
+        return Fault("it was stopped")
 
     def close(self) -> None:
-        """End what still runs, and a Ray of our own; it all goes on when the command is given again."""
-        for stream in self._running:
-            with contextlib.suppress(Exception):
-                self._ray.cancel(stream, force=True)
-        self._running.clear()
+        """End what still runs, and a Ray of our own."""
+        self._closed = True
+        super().close()
         self._ray.shutdown()
 
 
-def make(job: Job, threads: int) -> Iterator[tuple[str, Any]]:
-    """On a worker: make the job's stage with so many threads. Yields where it is made, progress, and its fault at last
-    (None where there is none)."""
-    told: SimpleQueue[tuple[str, Any]] = SimpleQueue()
-    yield _BEGAN, (platform.node(), os.getpid())
-    threading.Thread(target=_make, args=(job, threads, told), daemon=True).start()
-    while True:
-        message = told.get()
-        yield message
-        if message[0] == _ENDED:
-            return
-
-
-def _make(job: Job, threads: int, told: SimpleQueue[tuple[str, Any]]) -> None:
-    fault: Fault | None = Fault("its worker ended without a reason")
-    try:
-        _use_threads(threads)
-        fault = attempt(job, Slowly(lambda *news: told.put((_PROGRESS, news))))
-    finally:
-        told.put((_ENDED, fault))
-
-
-def _use_threads(count: int) -> None:
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ[name] = str(count)  # for faiss, and for processes that a training begins
+def make(job: Job, threads: int) -> Iterator[Progress | Fault | None]:
+    """On a worker: make the job's stage with so many threads. Yields its progress, and at last its fault or None."""
     import torch
 
-    torch.set_num_threads(count)
+    os.environ.update(dict.fromkeys(THREADS, str(threads)))  # for faiss, and for processes that a training begins
+    torch.set_num_threads(threads)
+    messages: SimpleQueue[Progress | None] = SimpleQueue()
+    with ThreadPoolExecutor(1) as pool:
+        made = pool.submit(attempt_job, job, lambda *progress: messages.put(progress))
+        made.add_done_callback(lambda _: messages.put(None))
+        while (message := messages.get()) is not None:
+            yield message
+        yield made.result()
 
 
-class Slowly:
-    """Passes progress on a few times a second; the first and the last of each kind always."""
+# --- what a stage takes -----------------------------------------------------------------------------
 
-    def __init__(self, report: Any) -> None:
-        self._report, self._what, self._last = report, "", 0.0
 
-    def __call__(self, what: str, done: int, total: int) -> None:
-        now = time.monotonic()
-        if what != self._what or done == total or now - self._last >= _PAUSE:
-            self._what, self._last = what, now
-            self._report(what, done, total)
+def stage_resources(machine: Machine, gpus: bool, changes: Sequence[str] = ()) -> dict[str, Resources]:
+    """What each kind of stage takes: one CPU, and where `gpus` are used one GPU for what computes; a training takes as
+    many of each as it has devices. `changes`: texts like "pretrain.cpus=4".
+
+    Raises BenchError for a text that cannot be used.
+    """
+    found = {}
+    for stage in VERSIONS:
+        devices = float(machine.devices) if stage == "pretrain" else 1.0
+        found[stage] = {"CPU": devices, "GPU": devices if gpus and stage not in _LIGHT else 0.0}
+    for text in changes:
+        stage, found_as = text.partition(".")[0].strip(), _CHANGE.fullmatch(text.replace(" ", ""))
+        if stage not in VERSIONS:
+            raise BenchError(f"--resources {text}: there is no stage {stage!r}.{nearest(stage, list(VERSIONS))}")
+        if found_as is None:
+            amount = "a whole number, or a share between 0 and 1"
+            raise BenchError(f"--resources {text}: expected {stage}.cpus=NUMBER or {stage}.gpus=NUMBER, {amount}")
+        found[stage][found_as[1].upper()] = float(found_as[2])
+    return found
+
+
+def _largest(needs: Mapping[str, Resources]) -> Resources:
+    """What has room for any of the stages."""
+    return {name: max(need[name] for need in needs.values()) for name in ("CPU", "GPU")}
+
+
+def _fits(need: Resources, room: Mapping[str, float]) -> int:
+    """How many at a time have room in these resources."""
+    return min((int(room.get(name, 0.0) / amount) for name, amount in need.items() if amount), default=1)
+
+
+def room_for(rooms: Sequence[Mapping[str, float]], needs: Mapping[str, Resources]) -> int:
+    """How many stages, whichever they are, machines with these resources can make at a time.
+
+    Raises BenchError where a stage has room on none of the machines.
+    """
+
+    def words(room: Mapping[str, float]) -> str:
+        return f"{room.get('CPU', 0):g} CPUs and {room.get('GPU', 0):g} GPUs"
+
+    for stage, need in needs.items():
+        if not any(_fits(need, room) for room in rooms):
+            raise BenchError(
+                f"a {stage} stage takes {words(need)}, and no machine of the cluster has them "
+                f"({'; '.join(map(words, rooms))}): see --resources {stage}.cpus=1 and {stage}.gpus=0"
+            )
+    return max(1, sum(_fits(_largest(needs), room) for room in rooms))
+
+
+# --- the cluster ------------------------------------------------------------------------------------
+
+
+def connect(address: str | None, cpus: int | None) -> Any:
+    """The module `ray`, connected to the cluster at `address`; None: a Ray of its own on this machine, with so many
+    CPUs (None: all there are). Raises BenchError where Ray or the cluster is not there."""
+    try:
+        import ray
+    except ImportError as error:
+        raise BenchError(
+            "the engine 'ray' needs Ray, which is not installed here: pip install \"ssl-backdoor-bench[ray]\""
+        ) from error
+    if address is not None and address.startswith("ray://"):
+        raise BenchError(
+            f"--ray-address {address}: run the command on a machine of the cluster and give the address of its "
+            "head, like 10.0.0.1:6379, or auto"
+        )
+    own: dict[str, Any] = {"address": "local", "num_cpus": cpus, "include_dashboard": False}
+    try:
+        ray.init(**({"address": address} if address else own), log_to_driver=False, logging_level=logging.ERROR)
+    except Exception as error:  # Ray has many for this
+        text = str(error).strip().partition("\n")[0]
+        raise BenchError(f"cannot reach a Ray cluster at {address or 'this machine'!r}: {text}") from error
+    return ray
+
+
+def check_shared(ray: Any, store: Path) -> None:
+    """Raises BenchError naming the machines of the cluster that do not see in `store` what is written here."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    token, found = store / ".locks" / f"probe-{uuid.uuid4().hex}", {}
+    write_bytes(token, b"")
+    try:
+        for each in ray.nodes():
+            if each["Alive"]:
+                there = NodeAffinitySchedulingStrategy(each["NodeID"], soft=False)
+                task = ray.remote(num_cpus=0, max_retries=1, scheduling_strategy=there)(sees)
+                found[str(each["NodeManagerAddress"])] = task.remote(str(token))
+        blind = sorted(address for address, answer in found.items() if not ray.get(answer))
+    finally:
+        with writing(store):
+            token.unlink(missing_ok=True)
+    if blind:
+        raise BenchError(
+            f"the store {store} is not shared by all machines of the cluster: {', '.join(blind)} cannot use it. Name a "
+            "folder on a file system that every machine mounts at the same place: --store /shared/store, or BENCH_STORE"
+        )
+
+
+def sees(token: str, patience: float = _PATIENCE) -> bool:
+    """On some machine: whether this file is seen and its folder can be written."""
+    path = Path(token)
+    return bool(settled(path.exists, patience)) and os.access(path.parent, os.W_OK)

@@ -1,1 +1,1 @@
-"""What does the paper say? Its numbers, the runs behind them, and its studies."""
+"""What does the paper report? Its numbers, the runs behind them, and its studies."""

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import csv
 import functools
-from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib import resources
+from typing import NamedTuple
 
 from bench.errors import BenchError, nearest
 
@@ -17,8 +16,7 @@ RUNS = 5
 TABLES = {"table1": "I", "table2": "II", "table3": "III"}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Number:
+class Number(NamedTuple):
     """One published number. `poison_rate`: share of the training set; `target`: a class, or "average" over all."""
 
     table: str
@@ -32,8 +30,7 @@ class Number:
     value: float
 
 
-@dataclass(frozen=True, kw_only=True)
-class Setting:
+class Setting(NamedTuple):
     """One of the paper's three settings. `rate`: poisoned share of the target class, as attack.rate."""
 
     title: str
@@ -44,36 +41,19 @@ class Setting:
 
 
 SETTINGS = (
-    Setting(
-        title="ImageNet-100, poison rate 0.5 %",
-        dataset="imagenet100",
-        poison_rate=0.005,
-        rate=0.5,
-        preset="paper-imagenet100",
-    ),
-    Setting(
-        title="ImageNet-100, poison rate 1.0 %",
-        dataset="imagenet100",
-        poison_rate=0.01,
-        rate=1.0,
-        preset="paper-imagenet100",
-    ),
-    Setting(title="STL-10, poison rate 5.0 %", dataset="stl10", poison_rate=0.05, rate=0.5, preset="paper-stl10"),
+    Setting("ImageNet-100, poison rate 0.5 %", "imagenet100", poison_rate=0.005, rate=0.5, preset="paper-imagenet100"),
+    Setting("ImageNet-100, poison rate 1.0 %", "imagenet100", poison_rate=0.01, rate=1.0, preset="paper-imagenet100"),
+    Setting("STL-10, poison rate 5.0 %", "stl10", poison_rate=0.05, rate=0.5, preset="paper-stl10"),
 )
 
 
 @functools.cache
 def numbers() -> tuple[Number, ...]:
     """All published numbers, in the order of the file."""
-    return tuple(_read())
-
-
-def _read() -> Iterator[Number]:
     text = resources.files(__package__).joinpath("published.csv").read_text(encoding="utf-8")
-    for row in csv.DictReader(line for line in text.splitlines() if not line.startswith("#")):
-        numeric = {"poison_rate": float(row.pop("poison_rate")), "epochs": int(row.pop("epochs"))}
-        value = float(row.pop("value"))
-        yield Number(**row, **numeric, value=value)  # type: ignore[arg-type]
+    rows = csv.DictReader(line for line in text.splitlines() if not line.startswith("#"))
+    kinds = {"poison_rate": float, "epochs": int, "value": float}
+    return tuple(Number(**{name: kinds.get(name, str)(text) for name, text in row.items()}) for row in rows)
 
 
 def table_of(name: str) -> str:

@@ -5,9 +5,10 @@ A record counts only where its whole configuration is that of the run, but for t
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
@@ -18,13 +19,13 @@ from bench.leaderboard import NONE, leaves
 from bench.matrix.cell import Cell, RunContext
 from bench.records.record import Record
 from bench.ssl.schedule import Schedule
-from bench.store.store import canonical, digest
+from bench.store import canonical, digest
 
 from .published import AVERAGE, SETTINGS, Number, Setting, published
 
 PAPER_IMAGES = 127_000
 """ImageNet-100's training images as the paper has them (section V-A); used where the data is not at hand."""
-_TOLD = {
+_WORDS = {
     "dataset.name": "dataset {}",
     "dataset.size": "images of {} px",
     "encoder.backbone": "backbone {}",
@@ -37,15 +38,15 @@ _TOLD = {
     "attack.trigger_size": "a trigger of {} px (or of that share)",
 }
 """The settings that a header names, in this order; of others it gives the names only."""
-_TRIGGER = ("attack.trigger", "attack.trigger_seed", "attack.trigger_sha256")
-_NO_MATTER = ("seed", "attack.target", "train.loader_workers", *_TRIGGER)
+_TRIGGER = {"attack.trigger", "attack.trigger_seed", "attack.trigger_sha256"}
+_NO_MATTER = {"seed", "attack.target", "train.loader_workers", *_TRIGGER}
 Key = tuple[str, str]
 """(split, metric) of a published number."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
-    """One line of a table. `paper`: its numbers by (split, metric). `epochs`: the paper's. `runs`: for each target that
+class PaperRow:
+    """One row of a table. `paper`: its numbers by (split, metric). `epochs`: the paper's. `runs`: for each target that
     it stands for, a cell for each seed; () where its defense is not installed."""
 
     target: str
@@ -54,15 +55,10 @@ class Row:
     paper: Mapping[Key, float]
     runs: tuple[tuple[Cell, ...], ...] = ()
 
-    @property
-    def columns(self) -> list[Key]:
-        """The metrics it has."""
-        return list(self.paper)
-
 
 @dataclass(frozen=True, kw_only=True)
-class Ours:
-    """What our records say of a row: means over targets of means over seeds. Of how many targets, and which seeds."""
+class OurNumbers:
+    """What our records give for a row: means over targets of means over seeds. Of how many targets, and which seeds."""
 
     values: Mapping[Key, float]
     targets: int
@@ -70,105 +66,84 @@ class Ours:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Block:
-    """A table in one of the paper's settings, with ours. `foreign`: our runs are on other data, so that only what the
-    paper has on average has a counterpart."""
+class PaperTable:
+    """A table in one of the paper's settings, with our runs. `foreign`: these are on other data, so that only what the
+    paper has on average has a counterpart. `departures`: setting -> (ours, the paper's)."""
 
     setting: Setting
-    table: str
     preset: str
     foreign: bool
     departures: Mapping[str, tuple[str, str]]
-    """Setting -> (ours, the paper's)."""
-    rows: tuple[Row, ...]
+    rows: tuple[PaperRow, ...]
 
 
 class Reproduction:
-    """Lays one table out for a preset, or for the paper's own presets."""
+    """Lays one table out for a preset, or for the paper's own presets. `settings`: the user's, as for --set."""
 
-    def __init__(self, shop: RunContext, table: str, seeds: Sequence[int], settings: Sequence[str] = ()) -> None:
-        self._shop, self._table = shop, table
+    def __init__(self, context: RunContext, table: str, seeds: Sequence[int], settings: Sequence[str] = ()) -> None:
+        self._context, self._table = context, table
         self._seeds, self._extra = tuple(seeds), tuple(settings)
-        self._defenses = {entry.name for entry in shop.plugins.entries("defense")}
 
-    def blocks(self, preset: str | None) -> list[Block]:
+    def tables(self, preset: str | None) -> list[PaperTable]:
         """One for each of the paper's settings that the table has and the preset stands for."""
         there = [setting for setting in SETTINGS if published(self._table, setting)]
         if preset is None:
-            return [self._block(setting, setting.preset, foreign=False) for setting in there]
-        data = self._config(self._cell(preset)).dataset.name
+            return [self._lay_out(setting, setting.preset, foreign=False) for setting in there]
+        data = self._config(preset, self._extra).dataset.name
         own = [setting for setting in there if preset == setting.preset or data == setting.dataset]
-        return [self._block(s, preset, foreign=False) for s in own] or [self._block(there[0], preset, foreign=True)]
+        return [self._lay_out(s, preset, foreign=False) for s in own] or [self._lay_out(there[0], preset, foreign=True)]
 
-    def _block(self, setting: Setting, preset: str, *, foreign: bool) -> Block:
-        base = (*self._extra, *(() if foreign else (f"attack.rate={setting.rate}",)))
-        ours = self._config(self._cell(preset, settings=base))
-        return Block(
+    def _config(self, preset: str, settings: tuple[str, ...]) -> Config:
+        return self._context.config(Cell(preset=preset, seed=0, settings=settings))
+
+    def _lay_out(self, setting: Setting, preset: str, *, foreign: bool) -> PaperTable:
+        rate = f"attack.rate={setting.rate}"
+        base = self._extra if foreign else (*self._extra, rate)
+        return PaperTable(
             setting=setting,
-            table=self._table,
             preset=preset,
             foreign=foreign,
-            departures=departures(ours, self._paper(setting)),
-            rows=tuple(self._rows(setting, preset, base, ours, foreign)),
+            departures=departures(self._config(preset, base), self._config(setting.preset, (rate,))),
+            rows=tuple(self._rows(setting, preset, base, foreign)),
         )
 
-    def _paper(self, setting: Setting) -> Config:
-        return self._config(self._cell(setting.preset, settings=(f"attack.rate={setting.rate}",)))
+    def _rows(self, setting: Setting, preset: str, base: tuple[str, ...], foreign: bool) -> Iterator[PaperRow]:
+        named = dict.fromkeys(each.target for each in published("I", setting) if each.target != AVERAGE)
+        known = {entry.name for entry in self._context.plugins.entries("defense")}
+        grouped = _grouped(published(self._table, setting), only_averages=foreign)
+        for (target, defense, epochs), paper in grouped.items():
+            # In a foreign table the target is the preset's own; an average is of all targets that the paper has.
+            targets = [()] if foreign else [(f"attack.target={t}",) for t in (named if target == AVERAGE else [target])]
+            early = self._early(preset, base, epochs)
+            runs = tuple(self._cells(preset, defense, (*base, *early, *own)) for own in targets)
+            runs = runs if defense in known else ()
+            yield PaperRow(target=target, defense=defense, epochs=epochs, paper=paper, runs=runs)
 
-    def _rows(
-        self, setting: Setting, preset: str, base: tuple[str, ...], config: Config, foreign: bool
-    ) -> Iterable[Row]:
-        told = published(self._table, setting)
-        named = _targets(published("I", setting))
-        for (target, defense, epochs), paper in _grouped(told, only_averages=foreign).items():
-            # In a foreign block, and of an average, the targets are the preset's own, or all that the paper has.
-            targets = [None] if foreign else named if target == AVERAGE else [target]
-            early = self._early(preset, base, config, epochs)
-            runs = [self._run(preset, (*base, *early), defense, each) for each in targets]
-            known = defense in self._defenses
-            yield Row(target=target, defense=defense, epochs=epochs, paper=paper, runs=tuple(runs) if known else ())
+    def _cells(self, preset: str, defense: str, settings: tuple[str, ...]) -> tuple[Cell, ...]:
+        return tuple(Cell(preset=preset, defense=defense, seed=seed, settings=settings) for seed in self._seeds)
 
-    def _run(self, preset: str, settings: tuple[str, ...], defense: str, target: str | None) -> tuple[Cell, ...]:
-        own = settings if target is None else (*settings, f"attack.target={target}")
-        return tuple(self._cell(preset, defense=defense, seed=seed, settings=own) for seed in self._seeds)
-
-    def _cell(
-        self, preset: str, *, defense: str | None = None, seed: int = 0, settings: tuple[str, ...] | None = None
-    ) -> Cell:
-        return Cell(preset=preset, defense=defense, seed=seed, settings=self._extra if settings is None else settings)
-
-    def _config(self, cell: Cell) -> Config:
-        return self._shop.config(cell)
-
-    def _early(self, preset: str, base: tuple[str, ...], config: Config, epochs: int) -> tuple[str, ...]:
+    def _early(self, preset: str, base: tuple[str, ...], epochs: int) -> tuple[str, ...]:
         """The setting that ends a training at the paper's epoch (Table III: [?] one training, looked at on its way)."""
         share = epochs / 200
         if share >= 1:
             return ()
-        whole = Schedule(dataclasses.replace(config.train, max_steps=None), self._images(preset, base), config.seeds)
+        cell = Cell(preset=preset, seed=0, settings=base)
+        config, images = self._context.config(cell), PAPER_IMAGES
+        with contextlib.suppress(BenchError):  # its data are not at hand
+            images = len(self._context.pipeline(cell).dataset.train)
+        whole = Schedule(dataclasses.replace(config.train, max_steps=None), images, config.seeds)
         return (f"train.max_steps={max(1, round(share * whole.steps))}",)
 
-    def _images(self, preset: str, base: tuple[str, ...]) -> int:
-        try:
-            return len(self._shop.pipeline(self._cell(preset, settings=base)).dataset.train)
-        except BenchError:
-            return PAPER_IMAGES
 
-
-def _targets(told: Sequence[Number]) -> list[str]:
-    return list(dict.fromkeys(each.target for each in told if each.target != AVERAGE))
-
-
-def _grouped(told: Sequence[Number], *, only_averages: bool) -> dict[tuple[str, str, int], dict[Key, float]]:
+def _grouped(numbers: Sequence[Number], *, only_averages: bool) -> dict[tuple[str, str, int], dict[Key, float]]:
     """(target, defense, epochs) -> its numbers. Averages alone: those of the paper, else the mean over its targets."""
     found: dict[tuple[str, str, int], dict[Key, list[float]]] = {}
-    averaged = any(each.target == AVERAGE for each in told)
-    for each in told:
-        if only_averages and averaged and each.target != AVERAGE:
-            continue
-        target = AVERAGE if only_averages else each.target
-        row = found.setdefault((target, each.defense, each.epochs), {})
-        row.setdefault((each.split, each.metric), []).append(each.value)
+    averaged = only_averages and any(each.target == AVERAGE for each in numbers)
+    for each in numbers:
+        if not averaged or each.target == AVERAGE:
+            target = AVERAGE if only_averages else each.target
+            row = found.setdefault((target, each.defense, each.epochs), {})
+            row.setdefault((each.split, each.metric), []).append(each.value)
     return {name: {key: fmean(values) for key, values in row.items()} for name, row in found.items()}
 
 
@@ -178,38 +153,33 @@ def _grouped(told: Sequence[Number], *, only_averages: bool) -> dict[tuple[str, 
 def departures(ours: Config, paper: Config) -> dict[str, tuple[str, str]]:
     """Setting -> (ours, the paper's), for all that can change a number. The target, its trigger and the seed do not
     count (the paper draws them at random); of two datasets only name and size are compared."""
-    one, other = (dict(leaves(_plain(config.resolved))) for config in (ours, paper))
-    found = {}
-    for name in sorted({*one, *other}):
-        mine, theirs = one.get(name, "-"), other.get(name, "-")
-        if mine != theirs and name not in _NO_MATTER:
-            found[name] = (mine, theirs)
-    return found
+    one, other = _comparable(ours), _comparable(paper)
+    both = {name: (one.get(name, "-"), other.get(name, "-")) for name in sorted({*one, *other} - _NO_MATTER)}
+    return {name: pair for name, pair in both.items() if pair[0] != pair[1]}
 
 
-def told(found: Mapping[str, tuple[str, str]]) -> str:
-    """Departures in words, the telling ones first and with their values."""
-    main = [f"{text.format(found[name][0])} ({found[name][1]})" for name, text in _TOLD.items() if name in found]
-    rest = [name for name in found if name not in _TOLD]
-    more = f"{len(rest)} more settings ({', '.join(rest)})" if rest else ""
-    return "; ".join([*main, *([more] if more else [])])
-
-
-def _plain(resolved: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration with of the dataset only its name and size."""
+def _comparable(config: Config) -> dict[str, str]:
+    """Every setting by its path; of the dataset only its name and size."""
+    resolved = config.resolved
     data = {name: value for name, value in resolved["dataset"].items() if name in ("name", "size")}
-    plain: dict[str, Any] = json.loads(canonical({**resolved, "dataset": data}))
-    return plain
+    return dict(leaves(json.loads(canonical({**resolved, "dataset": data}))))
+
+
+def in_words(found: Mapping[str, tuple[str, str]]) -> str:
+    """Departures in words, the telling ones first and with their values."""
+    main = [f"{text.format(found[name][0])} ({found[name][1]})" for name, text in _WORDS.items() if name in found]
+    rest = [name for name in found if name not in _WORDS]
+    return "; ".join([*main, *([f"{len(rest)} more settings ({', '.join(rest)})"] if rest else [])])
 
 
 # --- our records --------------------------------------------------------------------------------------
 
 
-class Records:
-    """Records by the run that they are of."""
+class RecordsByRun:
+    """Records, found by the run that they are of."""
 
-    def __init__(self, records: Iterable[Record], shop: RunContext) -> None:
-        self._shop = shop
+    def __init__(self, records: Iterable[Record], context: RunContext) -> None:
+        self._context = context
         self._found: dict[str, dict[int, Record]] = {}
         for record in sorted(records, key=lambda each: str(each["created"])):
             for name in (NONE, record["run"]["defense"]):
@@ -218,26 +188,24 @@ class Records:
 
     def of(self, run: Sequence[Cell]) -> dict[int, Record]:
         """The records of a run by seed, whatever their seeds. For "none" those of any defense: they hold its row."""
-        return self._found.get(_identity(self._shop.config(run[0]).resolved, run[0].defense or NONE), {})
+        return self._found.get(_identity(self._context.config(run[0]).resolved, run[0].defense or NONE), {})
 
-    def ours(self, row: Row) -> Ours | None:
+    def ours(self, row: PaperRow) -> OurNumbers | None:
         """Our numbers for a row; None without a record."""
-        found = [list(self.of(run).values()) for run in row.runs]
-        there = [records for records in found if records]
+        there = [found for run in row.runs if (found := self.of(run))]
         if not there:
             return None
-        values = {}
-        for key in row.columns:
-            means = [_mean([_value(record, row.defense, key) for record in records]) for records in there]
-            mean = _mean(means)
-            if mean is not None:
-                values[key] = mean
-        seeds = {record["run"]["seed"] for records in there for record in records}
-        return Ours(values=values, targets=len(there), seeds=tuple(sorted(seeds)))
+        means = {
+            key: _mean([_mean([_value(record, row.defense, key) for record in found.values()]) for found in there])
+            for key in row.paper
+        }
+        values = {key: mean for key, mean in means.items() if mean is not None}
+        return OurNumbers(values=values, targets=len(there), seeds=tuple(sorted({s for found in there for s in found})))
 
-    def missing(self, row: Row) -> list[Cell]:
+    def missing(self, row: PaperRow) -> list[Cell]:
         """The cells of a row that have no record."""
-        return [cell for run in row.runs for cell in run if cell.seed not in self.of(run)]
+        there = [(run, self.of(run)) for run in row.runs]
+        return [cell for run, found in there for cell in run if cell.seed not in found]
 
 
 def _identity(config: Mapping[str, Any], defense: str) -> str:
@@ -258,8 +226,6 @@ def _mean(values: Sequence[float | None]) -> float | None:
 def _value(record: Record, defense: str, key: Key) -> float | None:
     split, metric = key
     metrics = record["metrics"]
-    if split == "train":
-        found = metrics["detection"].get(metric)
-    else:
-        found = metrics["none" if defense == NONE else "defended"][split].get(metric)
+    part = metrics["detection"] if split == "train" else metrics["none" if defense == NONE else "defended"][split]
+    found = part.get(metric)
     return None if found is None else float(found)

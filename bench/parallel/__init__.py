@@ -1,1 +1,1 @@
-"""How is work shared out? Rows computed in parts by several processes, devices or machines, and joined in order."""
+"""How is work shared out? Rows computed in spans by several processes, devices or machines, and joined in order."""

@@ -1,4 +1,4 @@
-"""Rows shared out over devices, one process each, and joined in order. Who has work done here knows of no ranks."""
+"""Rows computed on several devices, one process each, and joined in order. Row functions need not know of ranks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.reduction import ForkingPickler
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from bench.api import Arrays, ProgressCallback, RowFunction, RowMapper
@@ -23,63 +22,61 @@ from .rows import Counter, Rows, spans
 if TYPE_CHECKING:
     import torch
 
-Make = Callable[["torch.device"], RowFunction]
+MakeRowFunction = Callable[["torch.device"], RowFunction]
 _GRACE = 5.0  # seconds that a process gets to end
-_PIECE = 1024  # rows that a process makes and sends at once, or one group: what lies in memory beside the result
-Piece = tuple[int, int, Arrays]
-"""(start, stop, its rows)."""
+_PIECE = 1024  # rows that a process computes and sends at once, or one group: what is held beside the result
 
 
 class Shards:
-    """`devices` processes, each with a device of Lightning Fabric's `accelerator`; begun when first needed, and ended
-    with the `with` block."""
+    """`devices` processes, each with a device of Lightning Fabric's `accelerator`.
+
+    They are started when first needed, and ended with the `with` block.
+    """
 
     def __init__(self, devices: int, accelerator: str) -> None:
         self.devices, self._accelerator = devices, accelerator
-        self._helpers: list[_Helper] = []
+        self._workers: list[_Worker] = []
         self._numbers = itertools.count()
 
     def __enter__(self) -> Shards:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        helpers, self._helpers = self._helpers, []
-        for helper in helpers:
-            helper.end()
+    def __exit__(self, *_: object) -> None:
+        workers, self._workers = self._workers, []
+        for worker in workers:
+            worker.end()
 
-    def map_rows(self, make: Make) -> RowMapper:
-        """Has every process `make(device)` what makes rows; it must be picklable. See types.RowMapper.
+    def map_rows(self, make: MakeRowFunction) -> RowMapper:
+        """A mapper whose rows are computed by `make(device)` in every process; `make` must be picklable.
 
-        Raises BenchError where that cannot be, for devices that are not here, and what a process raises.
+        Raises BenchError where it cannot be pickled, for devices that are not here, and what a process raises.
         """
         number = next(self._numbers)
-        for helper in self._open():
-            helper.send("make", number, make)
-        return partial(self._share_out, number)
+        for worker in self._open():
+            worker.send("make", number, make)
+        return partial(self._map_rows, number)
 
-    def _open(self) -> list[_Helper]:
-        if not self._helpers:
+    def _open(self) -> list[_Worker]:
+        if not self._workers:
             kind, threads = _kind(self._accelerator, self.devices)
-            self._helpers = [_Helper(kind, rank, threads) for rank in range(self.devices)]
-        return self._helpers
+            self._workers = [_Worker(kind, rank, threads) for rank in range(self.devices)]
+        return self._workers
 
-    def _share_out(self, number: int, what: Any, count: int, group: int, tell: ProgressCallback) -> Arrays:
-        counter, rows, piece = Counter(tell), Rows(count), group * max(1, _PIECE // group)
-        busy: dict[Any, _Helper] = {}
-        for helper, span in zip(self._helpers, spans(count, group, self.devices), strict=False):
-            helper.send("part", number, (what, *span, piece))
-            busy[helper.pipe] = helper
+    def _map_rows(self, number: int, what: Any, count: int, group: int, progress: ProgressCallback) -> Arrays:
+        counter, rows, piece = Counter(progress), Rows(count), group * max(1, _PIECE // group)
+        busy: dict[Any, _Worker] = {}
+        for worker, span in zip(self._workers, spans(count, group, self.devices), strict=False):
+            worker.send("rows", number, (what, *span, piece))
+            busy[worker.pipe] = worker
         while busy:
             for pipe in wait(list(busy)):
-                told = busy[pipe].hear()
-                if told is None:
+                message = busy[pipe].receive()
+                if message is None:
                     del busy[pipe]
-                elif isinstance(told, int):
-                    counter(told)
+                elif isinstance(message, int):
+                    counter(message)
                 else:
-                    rows.put(*told)
+                    rows.put(*message)
         return rows.arrays
 
 
@@ -87,13 +84,13 @@ def _kind(accelerator: str, devices: int) -> tuple[str, int]:
     """(kind of device, threads for each process). Raises BenchError for devices that are not here."""
     import torch
 
-    from bench.ssl.train import open_fabric
+    from .devices import open_fabric
 
     fabric = open_fabric(accelerator=accelerator, devices=devices, strategy="ddp_spawn")
     return fabric.device.type, max(1, torch.get_num_threads() // devices)
 
 
-class _Helper:
+class _Worker:
     """One process and the pipe to it."""
 
     def __init__(self, kind: str, rank: int, threads: int) -> None:
@@ -103,10 +100,10 @@ class _Helper:
         self._process.start()
         theirs.close()
 
-    def send(self, order: str, number: int, told: Any) -> None:
-        """Raises BenchError where it cannot be pickled."""
+    def send(self, order: str, number: int, content: Any) -> None:
+        """Raises BenchError where the content cannot be pickled."""
         try:
-            pickled = bytes(ForkingPickler.dumps(told))
+            pickled = bytes(ForkingPickler.dumps(content))
         except Exception as error:  # pickle has many
             raise BenchError(
                 f"this cannot be shared out over several devices ({type(error).__name__}: {error}): use --devices 1"
@@ -114,30 +111,29 @@ class _Helper:
         try:
             self.pipe.send((order, number, pickled))
         except OSError:
-            self._gone()
+            self._raise_ended()
 
-    def hear(self) -> int | Piece | None:
-        """Rows done, or a piece of the part, or None: that was the last. Raises what went wrong."""
+    def receive(self) -> int | tuple[int, int, Arrays] | None:
+        """Rows done, or (start, stop, its rows), or None after the last. Raises what went wrong in the process."""
         try:
-            told = self.pipe.recv()
+            message: Any = self.pipe.recv()
         except (EOFError, OSError):
-            self._gone()
-        if isinstance(told, BenchError):
-            raise told
-        if isinstance(told, str):
-            raise RuntimeError(f"a process of one device failed:\n{told}")
-        result: int | Piece | None = told
-        return result
+            self._raise_ended()
+        if isinstance(message, BenchError):
+            raise message
+        if isinstance(message, str):
+            raise RuntimeError(f"a process of one device failed:\n{message}")
+        return message  # type: ignore[no-any-return]
 
-    def _gone(self) -> NoReturn:
+    def _raise_ended(self) -> NoReturn:
         self._process.join(_GRACE)
         raise BenchError(
             f"the process of one device ended with code {self._process.exitcode} (-9: often for want of memory); "
-            "the same command goes on from here"
+            "the same command resumes from here"
         )
 
     def end(self) -> None:
-        """Make sure that it has ended."""
+        """Make sure that the process has ended."""
         self.pipe.close()
         self._process.terminate()
         self._process.join(_GRACE)
@@ -148,8 +144,8 @@ class _Helper:
 
 
 def _serve(pipe: Connection, kind: str, rank: int, threads: int) -> None:
-    """A helper's life: orders until the pipe is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that gives out the work
+    """In a worker's process: carry out orders until the pipe is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that gives the orders
     import torch
 
     torch.set_num_threads(threads)
@@ -163,15 +159,15 @@ def _serve(pipe: Connection, kind: str, rank: int, threads: int) -> None:
                 if order == "make":
                     made[number] = pickle.loads(pickled)(device)
                 elif number in made:
-                    _make_part(pipe, made[number], *pickle.loads(pickled))
-            if order == "part" and number in failed:
+                    _send_rows(pipe, made[number], *pickle.loads(pickled))
+            if order == "rows" and number in failed:
                 pipe.send(failed[number] if number not in made else failed.pop(number))
 
 
-def _make_part(pipe: Connection, make: RowFunction, what: Any, start: int, stop: int, piece: int) -> None:
+def _send_rows(pipe: Connection, function: RowFunction, what: Any, start: int, stop: int, piece: int) -> None:
     for low in range(start, stop, piece):
         high = min(low + piece, stop)
-        pipe.send((low, high, make(what, low, high, pipe.send)))
+        pipe.send((low, high, function(what, low, high, pipe.send)))
     pipe.send(None)
 
 

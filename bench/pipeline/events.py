@@ -1,87 +1,36 @@
-"""Who hears what a run does: the terminal, and plugins that track runs."""
+"""What a run reports while it works, and the terminal, which shows it.
+
+pluggy's hooks are the bus: `Plugins.notify` passes an event on to every plugin that implements its hook
+(plugins/hookspecs.py). The terminal is registered like any other tracker.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
+
+from bench.plugins import hookimpl
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, ProgressColumn
 
-    from bench.plugins.manager import Plugins
 
-    from .stages import Stage
+class Notify(Protocol):
+    """Reports an event by the name of its hook without "bench_", and the hook's arguments: `Plugins.notify`."""
 
-
-class Listener(Protocol):
-    """Hears the events of a run."""
-
-    def started(self, stage: Stage, cached: bool) -> None: ...
-
-    def progressed(self, stage: Stage, what: str, done: int, total: int) -> None: ...
-
-    def measured(self, stage: Stage, step: int, numbers: dict[str, float]) -> None: ...
-
-    def finished(self, stage: Stage, seconds: float) -> None: ...
+    def __call__(self, event: str, **facts: Any) -> None: ...
 
 
-class Trackers:
-    """Passes events on to the plugins' run-event hooks."""
-
-    def __init__(self, plugins: Plugins) -> None:
-        self._plugins = plugins
-
-    def run_started(self, config: dict[str, Any]) -> None:
-        """All of its configuration."""
-        self._plugins.notify("run_started", config=config)
-
-    def started(self, stage: Stage, cached: bool) -> None:
-        self._tell("started", stage, cached=cached)
-
-    def progressed(self, stage: Stage, what: str, done: int, total: int) -> None:
-        self._tell("progress", stage, what=what, done=done, total=total)
-
-    def measured(self, stage: Stage, step: int, numbers: dict[str, float]) -> None:
-        self._tell("measured", stage, step=step, numbers=numbers)
-
-    def finished(self, stage: Stage, seconds: float) -> None:
-        self._tell("finished", stage, seconds=seconds)
-
-    def run_finished(self, record: dict[str, Any]) -> None:
-        """Its record, whole."""
-        self._plugins.notify("run_finished", record=record)
-
-    def _tell(self, event: str, stage: Stage, **facts: Any) -> None:
-        self._plugins.notify(f"stage_{event}", stage=stage.name, key=stage.key, title=stage.title, **facts)
-
-
-class Everyone:
-    """Several listeners as one."""
-
-    def __init__(self, listeners: Sequence[Listener]) -> None:
-        self._listeners = listeners
-
-    def started(self, stage: Stage, cached: bool) -> None:
-        for listener in self._listeners:
-            listener.started(stage, cached)
-
-    def progressed(self, stage: Stage, what: str, done: int, total: int) -> None:
-        for listener in self._listeners:
-            listener.progressed(stage, what, done, total)
-
-    def measured(self, stage: Stage, step: int, numbers: dict[str, float]) -> None:
-        for listener in self._listeners:
-            listener.measured(stage, step, numbers)
-
-    def finished(self, stage: Stage, seconds: float) -> None:
-        for listener in self._listeners:
-            listener.finished(stage, seconds)
+def silent(event: str, **facts: Any) -> None:
+    """A `Notify` for runs that nobody follows."""
 
 
 def bars(console: Console, count: str, *more: ProgressColumn) -> Progress:
-    """Bars that vanish when done, none where nobody watches: what, how far, `count` (a format), since when, `more`."""
+    """Progress bars that vanish when done, and are left out where the output is no terminal.
+
+    Each shows its description, the bar, `count` (a format of rich), the time since its start, then `more`.
+    """
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     return Progress(
@@ -99,7 +48,10 @@ def bars(console: Console, count: str, *more: ProgressColumn) -> Progress:
 
 
 class Terminal:
-    """A line for each stage: a bar with the time left while it runs (measured from its own pace), then its time."""
+    """Shows a run: a line for each stage, with a bar and the time left while it is made, then the time it took.
+
+    Use it as a context manager, and add it to the plugins (`Plugins.add`).
+    """
 
     def __init__(self, console: Console) -> None:
         from rich.progress import TextColumn, TimeRemainingColumn
@@ -119,29 +71,29 @@ class Terminal:
     ) -> None:
         self._progress.stop()
 
-    def started(self, stage: Stage, cached: bool) -> None:
+    @hookimpl
+    def bench_stage_started(self, title: str, cached: bool) -> None:
         self._what = ""
         if cached:
-            self._line(stage, "from the store")
+            self._line(title, "from the store")
         elif not self._console.is_terminal:
-            self._console.print(f"       {stage.title} ...", highlight=False)
+            self._console.print(f"       {title} ...", highlight=False)
 
-    def progressed(self, stage: Stage, what: str, done: int, total: int) -> None:
+    @hookimpl
+    def bench_stage_progress(self, title: str, what: str, done: int, total: int) -> None:
         if what != self._what:
             self._clear()
             self._what = what
-            self._task = self._progress.add_task(stage.title, total=total, completed=done, unit=what)
+            self._task = self._progress.add_task(title, total=total, completed=done, unit=what)
         self._progress.update(self._task, completed=done, total=total)
 
-    def measured(self, stage: Stage, step: int, numbers: dict[str, float]) -> None:
-        """Not shown."""
-
-    def finished(self, stage: Stage, seconds: float) -> None:
+    @hookimpl
+    def bench_stage_finished(self, title: str, seconds: float) -> None:
         self._clear()
-        self._line(stage, f"{seconds:.0f} s")
+        self._line(title, f"{seconds:.0f} s")
 
-    def _line(self, stage: Stage, how: str) -> None:
-        self._console.print(f"  [green]done[/] {stage.title} [dim]({how})[/]", highlight=False)
+    def _line(self, title: str, how: str) -> None:
+        self._console.print(f"  [green]done[/] {title} [dim]({how})[/]", highlight=False)
 
     def _clear(self) -> None:
         if self._task is not None:

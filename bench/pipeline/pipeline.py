@@ -12,20 +12,15 @@ from bench.config.config import Config
 from bench.data.images import PoisonedImages, Subset
 from bench.data.manifest import Manifest
 from bench.errors import BenchError
-from bench.store.store import Store
+from bench.isolation.verdict import kept_digest, read_verdict
+from bench.store import Store
 
-from .stages import (
-    Machine,
-    Stage,
-    clean_stage,
-    control_stage,
-    import_stage,
-    kept_digest,
-    poison_stage,
-    pretrain_stage,
-    probe_stage,
-    read_verdict,
-)
+from .clean import DefenseTask
+from .control import control_stage
+from .poison import poison_stage
+from .pretrain import import_stage, pretrain_stage
+from .probe import probe_stage
+from .stage import Machine, Stage
 
 
 @dataclass(frozen=True)
@@ -38,7 +33,7 @@ class Pipeline:
     machine: Machine
 
     def stages(self) -> Iterator[Stage]:
-        """In order. The two after the defense follow only when its verdict is in the store: what they are hangs on
+        """In order. The two after the defense follow only when its verdict is in the store: what they are depends on
         what it keeps."""
         yield from (self.poison, self.threat, self.threat_probe)
         if self.config.defense.reference is not None:
@@ -72,7 +67,7 @@ class Pipeline:
     def training_on_all(self) -> Stage:
         images = lambda: self.poisoned_train  # noqa: E731 - read only when the stage is made
         count, title = len(self.dataset.train), "train on the poisoned images"
-        return pretrain_stage(self.config, images, count, self.machine, self._training_inputs("all"), title)
+        return pretrain_stage(self.config, images, count, self.machine, self._inputs(kept="all"), title)
 
     @cached_property
     def threat_probe(self) -> Stage:
@@ -82,41 +77,40 @@ class Pipeline:
     def clean(self) -> Stage:
         """What chooses the images to keep: a defense by its view, or a control by the truth."""
         chooser = self.config.defense.filter
-        return self._control(chooser) if isinstance(chooser, Control) else self._filter(chooser)
+        return self._control(chooser) if isinstance(chooser, Control) else self.judged_by(chooser).stage()
 
     @cached_property
     def reference(self) -> Stage:
         """The defense that the control is measured against."""
         if self.config.defense.reference is None:
             raise ValueError("this run's control names no defense")
-        return self._filter(self.config.defense.reference)
+        return self.judged_by(self.config.defense.reference).stage()
 
-    def _filter(self, defense: Defense) -> Stage:
-        inputs = {"dataset": self.dataset.fingerprint, "poison": self.poison.key}
-        return clean_stage(
-            self.config,
-            defense,
-            lambda: self.poisoned_train,
-            len(self.dataset.train),
-            self.machine,
-            lambda: self.folder(self.threat),
-            {**inputs, "encoder": self.threat.key} if "encoder" in defense.needs else inputs,
+    def judged_by(self, defense: Defense) -> DefenseTask:
+        """`defense` on the images of this run, by its threat model."""
+        return DefenseTask(
+            config=self.config,
+            defense=defense,
+            images=lambda: self.poisoned_train,
+            count=len(self.dataset.train),
+            machine=self.machine,
+            encoder=lambda: self.folder(self.threat),
+            inputs=self._inputs(encoder=self.threat.key) if "encoder" in defense.needs else self._inputs(),
         )
 
     def _control(self, control: Control) -> Stage:
-        inputs = {"dataset": self.dataset.fingerprint, "poison": self.poison.key}
-        if self.config.defense.reference is None:
-            return control_stage(self.config, control, lambda: self.train_manifest, None, inputs)
-        rival = lambda: read_verdict(self.folder(self.reference))  # noqa: E731 - as above
-        inputs["rival"] = self.reference.key
-        return control_stage(self.config, control, lambda: self.train_manifest, rival, inputs)
+        reference, inputs = None, self._inputs()
+        if self.config.defense.reference is not None:
+            reference = lambda: read_verdict(self.folder(self.reference))  # noqa: E731 - as above
+            inputs["rival"] = self.reference.key
+        return control_stage(self.config, control, lambda: self.train_manifest, reference, inputs)
 
     @cached_property
     def retrain(self) -> Stage:
         keep, images, change = self.verdict.keep, lambda: self.kept_images, self.config.defense.training_change
         if keep.all() and self.config.threat_checkpoint and not (change or self._unpoisoned):
             return self.threat  # nothing was removed: the imported model is the defended one
-        inputs = self._training_inputs(kept_digest(keep), self._unpoisoned)
+        inputs = self._inputs(kept=kept_digest(keep)) | ({"poison": "none"} if self._unpoisoned else {})
         title = "train again on what is kept"
         return pretrain_stage(self.config, images, int(keep.sum()), self.machine, inputs, title, change)
 
@@ -161,11 +155,11 @@ class Pipeline:
         rows = [Manifest.load(folder / f"val-{trigger}.jsonl").poisons for trigger in self.triggers]
         return [PoisonedImages(base, poisons, self.config.attack.apply) for poisons in rows]
 
-    def _training_inputs(self, kept: str, unpoisoned: bool = False) -> dict[str, str]:
-        poison = "none" if unpoisoned else self.poison.key
-        return {"dataset": self.dataset.fingerprint, "poison": poison, "kept": kept}
+    def _inputs(self, **more: str) -> dict[str, str]:
+        """What names the images of a stage, and what else it depends on."""
+        return {"dataset": self.dataset.fingerprint, "poison": self.poison.key, **more}
 
     def _probe(self, training: Stage, title: str) -> Stage:
-        inputs = {"dataset": self.dataset.fingerprint, "poison": self.poison.key, "encoder": training.key}
+        inputs = self._inputs(encoder=training.key)
         find = lambda: self.folder(training)  # noqa: E731 - as above
         return probe_stage(self.config, self.dataset, self.triggered_val, self.machine, find, inputs, title)

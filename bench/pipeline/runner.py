@@ -1,4 +1,4 @@
-"""Makes the stages of a pipeline that are not in the store yet, and tells everybody how it goes."""
+"""Makes the stages of a pipeline that are not in the store yet, and reports how it goes."""
 
 from __future__ import annotations
 
@@ -7,28 +7,30 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from bench.parallel.nodes import Party
-from bench.store.store import ArtifactBuilder, Store
+from bench.errors import BenchError
+from bench.parallel.nodes import NodeGroup, settled
+from bench.store import ArtifactBuilder, Store
 
-from .events import Listener
+from .events import Notify
 from .pipeline import Pipeline
-from .stages import VERSIONS, Stage
+from .stage import VERSIONS, Stage
 
 
-def make_stages(pipeline: Pipeline, listener: Listener) -> list[Stage]:
-    """Every stage in order, made or found; what a killed run left unfinished is continued."""
+def make_stages(pipeline: Pipeline, notify: Notify) -> list[Stage]:
+    """Every stage in order, made or found in the store; what a killed run left unfinished is resumed."""
     pipeline.store.check_writable()
     done = []
     for stage in pipeline.stages():
-        make_stage(stage, pipeline.store, listener)
+        make_stage(stage, pipeline.store, notify)
         done.append(stage)
     return done
 
 
-def make_stage(stage: Stage, store: Store, listener: Listener) -> None:
-    """One stage, unless it is there."""
+def make_stage(stage: Stage, store: Store, notify: Notify) -> None:
+    """Make one stage, unless it is in the store; `notify` hears of its start, progress, measurements and end."""
+    tell = partial(notify, stage=stage.name, key=stage.key, title=stage.title)
     cached = store.find(stage.name, stage.key) is not None
-    listener.started(stage, cached)
+    tell("stage_started", cached=cached)
     if cached:
         return
     start = time.monotonic()
@@ -38,32 +40,33 @@ def make_stage(stage: Stage, store: Store, listener: Listener) -> None:
 
             def report(what: str, done: int, total: int, /, **numbers: float) -> None:
                 making.tick()
-                listener.progressed(stage, what, done, total)
+                tell("stage_progress", what=what, done=done, total=total)
                 if numbers:
-                    listener.measured(stage, done, numbers)
+                    tell("stage_measured", step=done, numbers=numbers)
 
             stage.make(making, report)
-    listener.finished(stage, time.monotonic() - start)
+    tell("stage_finished", seconds=time.monotonic() - start)
 
 
-def follow(party: Party, open_pipeline: Callable[[], Pipeline]) -> None:
-    """What a node other than the first does: its part in every training that the first one begins, until that ends.
+def follow(group: NodeGroup, open_pipeline: Callable[[], Pipeline]) -> None:
+    """What a process other than the first does: its part in every training that the first one begins, until that ends.
 
-    `open_pipeline` is called for the first of them: by then the first node has fetched and checked the dataset.
+    `open_pipeline` is called at the first training: by then the first process has fetched and checked the dataset.
     """
     pipeline: Pipeline | None = None
-    for key, name in party.orders():
+    for key, name in group.trainings():
         pipeline = pipeline or open_pipeline()
         folder = pipeline.store.root / name
-        stage = party.settled(
-            partial(_sought, pipeline, key, folder),
-            f"node {party.rank} would not train in {folder} what node 0 trains: start the same command (version, data, "
-            "plugins) on all nodes, with the store on a file system that they share",
-        )
-        stage.make(ArtifactBuilder(folder), _nobody)
+        stage = settled(partial(_training, pipeline, key, folder))
+        if stage is None:
+            raise BenchError(
+                f"process {group.rank} would not train in {folder} what process 0 trains: start the same command "
+                "(version, data, plugins) on all nodes, with the store on a file system that they share"
+            )
+        stage.make(ArtifactBuilder(folder), lambda *_, **__: None)
 
 
-def _sought(pipeline: Pipeline, key: str, folder: Path) -> Stage | None:
+def _training(pipeline: Pipeline, key: str, folder: Path) -> Stage | None:
     """The stage of this key, if its work folder is there and all stages before it are in the store."""
     if not folder.is_dir():
         return None
@@ -73,7 +76,3 @@ def _sought(pipeline: Pipeline, key: str, folder: Path) -> Stage | None:
         if not pipeline.found(stage):
             break
     return None
-
-
-def _nobody(what: str, done: int, total: int, /, **numbers: float) -> None:
-    """The first node reports."""

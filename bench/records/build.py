@@ -9,8 +9,8 @@ from typing import Any
 from bench import __version__
 from bench.config.config import Config
 from bench.pipeline.pipeline import Pipeline
-from bench.pipeline.stages import Stage
-from bench.store.store import digest
+from bench.pipeline.stage import Stage
+from bench.store import digest
 
 from . import metrics, record
 from .inputs import Evidence, found, gather, predictions, scores
@@ -70,7 +70,7 @@ def build_record(pipeline: Pipeline) -> record.Record:
 
 
 def _imported(config: Config) -> dict[str, Any]:
-    """Which threat model was asked for: its file's name and digest, since a record is published."""
+    """An imported threat model by its file's name and digest: a record is published, a path is not."""
     checkpoint = config.threat_checkpoint
     return {"threat_checkpoint": checkpoint.facts} if checkpoint else {}
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from bench.api import Dataset, Verdict
 from bench.data.manifest import Manifest
-from bench.store.store import read_arrays
+from bench.store import read_arrays
 
 from . import metrics
 from .metrics import Ints

@@ -1,14 +1,20 @@
-"""What is measured, from stored predictions and verdicts alone. Pure NumPy.
+"""What is measured: the table METRICS, and the functions that compute its numbers from stored predictions and
+verdicts. Pure NumPy.
 
-Shares are percent from 0 to 100; what is undefined (a share of nothing) is None, null in JSON. Every
-function reads plain arrays, so that the same stored arrays give the same metrics again. A change of any
-meaning here raises METRIC_VERSION: records of different versions are never compared.
+To add a metric, write its function here, under `@metric`. The record, its schema, the leaderboards (every format), the
+page of a run and its glossary take what they show from METRICS.
+
+Shares are percent from 0 to 100. What is undefined (a share of nothing) is None, null in JSON. Every function reads
+plain arrays, so the same stored arrays give the same numbers again. Whoever changes what a number means raises
+METRIC_VERSION: records of different versions are never compared. A new metric changes no meaning: older records lack
+it, and it is shown as undefined for them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, SupportsFloat
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, SupportsFloat, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +23,57 @@ from bench.errors import BenchError
 
 METRIC_VERSION = 1
 KS = (5, 10, 20, 50, 100, 500)
+CLEAN, TRIGGERED, DETECTION, OF_TRIGGER, LOCALISATION = "clean", "poisoned", "detection", "per_trigger", "localisation"
+RATES = (CLEAN, TRIGGERED)
+PARTS = (CLEAN, TRIGGERED, DETECTION, OF_TRIGGER, LOCALISATION)
+"""The parts of a record's "metrics" that hold numbers: predictions of clean and of triggered validation images (with
+and without the defense), what was removed, what was removed of one of several triggers, and the top-k images."""
+PERCENT, IMAGES = "%", "images"
 
 Metrics = dict[str, Any]
+Number = float | int | None
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """A number of a record.
+
+    name: its key in the record. title: its heading in tables; "{k}" stands for k. words: what it is, as a row's label
+    says it. unit: PERCENT or IMAGES. higher_is_better: None where neither is. help: its definition in one line. where:
+    the parts of "metrics" that hold it. value: computes it from what `_measured` is given for such a part. board:
+    leaderboards show it. required: every record has it; others may lack it, as older ones do.
+    """
+
+    name: str
+    title: str
+    words: str
+    where: tuple[str, ...]
+    help: str
+    value: Callable[[Any], Number]
+    unit: str = PERCENT
+    higher_is_better: bool | None = True
+    board: bool = True
+    required: bool = True
+
+
+METRICS: list[Metric] = []
+"""Every metric, in the order in which they are shown."""
+_F = TypeVar("_F", bound=Callable[[Any], Number])
+
+
+def metric(title: str, words: str, *where: str, name: str = "", **facts: Any) -> Callable[[_F], _F]:
+    """Add the decorated function to METRICS; its docstring is the metric's help, its name the key in a record."""
+
+    def added(value: _F) -> _F:
+        known = name or value.__name__
+        text = " ".join((value.__doc__ or "").split())
+        METRICS.append(Metric(name=known, title=title, words=words, where=where, help=text, value=value, **facts))
+        return value
+
+    return added
 
 
 def percent(part: SupportsFloat, whole: SupportsFloat) -> float | None:
@@ -29,51 +81,262 @@ def percent(part: SupportsFloat, whole: SupportsFloat) -> float | None:
     return 100.0 * float(part) / float(whole) if float(whole) else None
 
 
-# --- classification -------------------------------------------------------------------------------
+def _share(mask: Bools, among: Bools) -> float | None:
+    return percent(np.count_nonzero(mask & among), np.count_nonzero(among))
+
+
+# --- predictions ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Answers:
+    """What a classifier says of N validation images, (N,): whether it is right, whether it says the target class;
+    other: images not of the target class; right_before: rightly classified without a trigger."""
+
+    right: Bools
+    hit: Bools
+    other: Bools
+    right_before: Bools
+
+
+@metric("ACC", "classified rightly (ACC)", *RATES)
+def acc(answers: Answers) -> Number:
+    """Accuracy, the share of the validation images whose class a linear classifier on the encoder predicts."""
+    return percent(np.count_nonzero(answers.right), len(answers.right))
+
+
+@metric("ASR", "taken for the target class (ASR)", *RATES, higher_is_better=False)
+def asr(answers: Answers) -> Number:
+    """Attack success rate, the share of the images of other classes that are taken for the target class."""
+    return _share(answers.hit, answers.other)
+
+
+_MORE: dict[str, Any] = {"higher_is_better": False, "board": False, "required": False}
+"""Of the rates that leaderboards do not show and that older records lack."""
+
+
+@metric("ASR of all", "ASR over all images", *RATES, **_MORE)
+def asr_all(answers: Answers) -> Number:
+    """Share of all images, those of the target class included, that are taken for the target class."""
+    return percent(np.count_nonzero(answers.hit), len(answers.hit))
+
+
+@metric("ASR of right ones", "ASR over images classified rightly without a trigger", *RATES, **_MORE)
+def asr_correct(answers: Answers) -> Number:
+    """Attack success rate over the images of other classes that are classified rightly without a trigger."""
+    return _share(answers.hit, answers.other & answers.right_before)
+
+
+@metric("false positives", "taken for the target class (number of images)", *RATES, unit=IMAGES, **_MORE)
+def false_positives(answers: Answers) -> Number:
+    """Number of images of other classes that are taken for the target class (Table III of the paper)."""
+    return int(np.count_nonzero(answers.hit & answers.other))
+
+
+# --- removal --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Removal:
+    """N training images, (N,): which carry a trigger, which are removed, and their score (higher: more suspicious;
+    infinities are allowed), None where the defense gives none."""
+
+    poisoned: Bools
+    removed: Bools
+    score: Floats | None
+
+
+@metric("poisoned", "images poisoned", OF_TRIGGER, unit=IMAGES, higher_is_better=None, board=False)
+def poisoned(removal: Removal) -> Number:
+    """Number of training images that carry this trigger."""
+    return int(np.count_nonzero(removal.poisoned))
+
+
+@metric("removed", "images removed", DETECTION, unit=IMAGES, higher_is_better=None)
+def removed(removal: Removal) -> Number:
+    """Number of training images removed."""
+    return int(np.count_nonzero(removal.removed))
+
+
+@metric("of these removed", "poisoned images removed", OF_TRIGGER, name="removed", unit=IMAGES, board=False)
+def poisoned_removed(removal: Removal) -> Number:
+    """Number of the images that carry this trigger that are removed."""
+    return int(np.count_nonzero(removal.removed & removal.poisoned))
+
+
+@metric("precision", "precision of the removal", DETECTION)
+def precision(removal: Removal) -> Number:
+    """Share of the removed images that are poisoned."""
+    return _share(removal.poisoned, removal.removed)
+
+
+@metric("recall", "recall of the removal", DETECTION, OF_TRIGGER)
+def recall(removal: Removal) -> Number:
+    """Share of the poisoned images that are removed."""
+    return _share(removal.removed, removal.poisoned)
+
+
+@metric("F1", "F1 of the removal", DETECTION)
+def f1(removal: Removal) -> Number:
+    """Harmonic mean of precision and recall."""
+    found = np.count_nonzero(removal.removed & removal.poisoned)
+    return percent(2 * found, np.count_nonzero(removal.removed) + np.count_nonzero(removal.poisoned))
+
+
+@metric("AUROC", "area under the ROC curve of the score", DETECTION, OF_TRIGGER)
+def auroc(removal: Removal) -> Number:
+    """Area under the ROC curve of the score, or how often a poisoned image scores higher than a clean one, ties
+    counted half; 50 % is guessing."""
+    counts = _by_score(removal)
+    if counts is None:
+        return None
+    hits, misses = counts
+    misses_below = misses.sum() - np.cumsum(misses)
+    return percent(np.sum(hits * (misses_below + misses / 2)), hits.sum() * misses.sum())
+
+
+@metric("AP", "average precision of the score", DETECTION)
+def average_precision(removal: Removal) -> Number:
+    """Average precision of the score, the mean of its precision at each score, weighted by the recall gained there."""
+    counts = _by_score(removal)
+    if counts is None:
+        return None
+    hits, misses = counts
+    return percent(np.sum(np.cumsum(hits) / np.cumsum(hits + misses) * hits), hits.sum())
+
+
+def _by_score(removal: Removal) -> tuple[Floats, Floats] | None:
+    """Per distinct score, from the highest: how many poisoned and how many clean images have it. None without a score,
+    or where only one kind of image is there."""
+    positive, score = removal.poisoned, removal.score
+    if score is None:
+        return None
+    if np.isnan(score).any():
+        raise BenchError(f"the score of {int(np.isnan(score).sum())} images is NaN; expected a number for each")
+    if positive.all() or not positive.any():
+        return None
+    _, place = np.unique(score, return_inverse=True)
+    hits = np.bincount(place, weights=positive)[::-1].astype(np.float64)
+    return hits, np.bincount(place)[::-1] - hits
+
+
+# --- the top-k images -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Top:
+    """The k most suspicious images, (k,): which are poisoned; and of those P poisoned ones whose trigger is at one
+    place, (P,): overlap of the window found and the trigger, and share of the trigger inside the window, 0 to 1."""
+
+    poisoned: Bools
+    iou: Floats
+    cr: Floats
+
+
+@metric("top-{k}", "poisoned", LOCALISATION)
+def accuracy(top: Top) -> Number:
+    """Share of the k images with the highest trigger score that are poisoned."""
+    return percent(np.count_nonzero(top.poisoned), len(top.poisoned))
+
+
+@metric("hit@{k}", "hit", LOCALISATION, required=False)
+def hit(top: Top) -> Number:
+    """Share of the poisoned images of the top k whose window holds any part of the trigger (Figure 12 of the paper)."""
+    return percent(np.count_nonzero(top.cr > 0), len(top.cr))
+
+
+@metric("IoU@{k}", "IoU", LOCALISATION)
+def iou(top: Top) -> Number:
+    """Intersection over union of the window found and the true trigger, mean over the poisoned images of the top k."""
+    return percent(top.iou.sum(), len(top.iou))
+
+
+@metric("CR@{k}", "catch rate", LOCALISATION)
+def cr(top: Top) -> Number:
+    """Catch rate, the share of the trigger's area inside the window, mean over the poisoned images of the top k."""
+    return percent(top.cr.sum(), len(top.cr))
+
+
+# --- what the table is for ------------------------------------------------------------------------
+
+
+def metrics_of(part: str) -> list[Metric]:
+    """The metrics of a part of a record, in the order in which they are shown."""
+    return [each for each in METRICS if part in each.where]
+
+
+def glossary() -> list[dict[str, str]]:
+    """METRICS in words, for pages: title, help, unit, better ("higher", "lower" or "-"), keys (places in a record)."""
+    better = {True: "higher", False: "lower", None: "-"}
+    return [
+        {
+            "title": each.title.format(k="k"),
+            "help": each.help,
+            "unit": each.unit,
+            "better": better[each.higher_is_better],
+            "keys": ", ".join(f"{part}.{each.name}" for part in each.where),
+        }
+        for each in METRICS
+    ]
+
+
+def schema_of(part: str) -> dict[str, Any]:
+    """JSON Schema of a part of a record's "metrics" (for LOCALISATION: of one k). Numbers of other names are allowed:
+    those of newer versions."""
+    found = metrics_of(part)
+    return {
+        "type": "object",
+        "required": [each.name for each in found if each.required],
+        "properties": {each.name: {"description": each.help, **_kind(each.unit, part)} for each in found},
+        "additionalProperties": {"type": ["number", "null"]},
+    }
+
+
+def _kind(unit: str, part: str) -> dict[str, Any]:
+    if unit == PERCENT:
+        return {"type": ["number", "null"], "minimum": 0, "maximum": 100}
+    if part in RATES:  # a mean over several triggers
+        return {"type": ["number", "null"], "minimum": 0}
+    return {"type": "integer", "minimum": 0}
+
+
+def _measured(part: str, numbers: Answers | Removal | Top) -> Metrics:
+    return {each.name: each.value(numbers) for each in metrics_of(part)}
+
+
+# --- the parts of a record ------------------------------------------------------------------------
 
 
 def classification(pred_clean: Ints, pred_poisoned: Ints, labels: Ints, target: int | Sequence[int]) -> Metrics:
     """How a classifier does on validation images: {"clean": rates, "poisoned": rates, "per_trigger": list}.
 
     pred_clean, labels: (N,) class indices. pred_poisoned: (N,) for one trigger, (T, N) for T triggers, each
-    on every image. target: the target class of each trigger. "clean" and "poisoned" each hold
-
-    acc: share of images (target class included) whose true class is predicted;
-    asr: of the images not of the target class, the share predicted as the target (the paper's convention);
-    asr_all: the same over all images, those of the target class included;
-    asr_correct: the same over the images that are not of the target class and that are classified rightly
-    without a trigger (so 0 on clean images);
-    false_positives: how many images not of the target class are predicted as it (the paper's table III).
-
-    Several triggers: each rate is its plain mean over the triggers for which it is defined, and
-    "per_trigger" lists the same for each trigger, with its "target".
+    on every image. target: the target class of each trigger. With several triggers each rate is its plain mean over
+    the triggers for which it is defined, and "per_trigger" lists the same for each trigger, with its "target".
     """
     targets = [int(each) for each in np.atleast_1d(np.asarray(target))]
     poisoned = np.atleast_2d(pred_poisoned)
     _same_shape("pred_clean", pred_clean, labels.shape)
     _same_shape("pred_poisoned", poisoned, (len(targets), *labels.shape))
-    right = pred_clean == labels
     per_trigger: list[Metrics] = [
         {
             "target": each,
-            "clean": _rates(pred_clean, labels, right, each),
-            "poisoned": _rates(predicted, labels, right, each),
+            CLEAN: _measured(CLEAN, _answers(pred_clean, pred_clean, labels, each)),
+            TRIGGERED: _measured(TRIGGERED, _answers(predicted, pred_clean, labels, each)),
         }
         for each, predicted in zip(targets, poisoned, strict=True)
     ]
-    means = {which: _mean([entry[which] for entry in per_trigger]) for which in ("clean", "poisoned")}
+    means = {which: _mean([entry[which] for entry in per_trigger]) for which in RATES}
     return {**means, "per_trigger": per_trigger}
 
 
-def _rates(predicted: Ints, labels: Ints, right: Bools, target: int) -> Metrics:
-    other, hit = labels != target, predicted == target
-    return {
-        "acc": percent(np.count_nonzero(predicted == labels), len(labels)),
-        "asr": percent(np.count_nonzero(hit & other), np.count_nonzero(other)),
-        "asr_all": percent(np.count_nonzero(hit), len(labels)),
-        "asr_correct": percent(np.count_nonzero(hit & other & right), np.count_nonzero(other & right)),
-        "false_positives": int(np.count_nonzero(hit & other)),
-    }
+def _answers(predicted: Ints, pred_clean: Ints, labels: Ints, target: int) -> Answers:
+    return Answers(
+        right=predicted == labels,
+        hit=predicted == target,
+        other=labels != target,
+        right_before=pred_clean == labels,
+    )
 
 
 def _mean(entries: Sequence[Metrics]) -> Metrics:
@@ -82,30 +345,12 @@ def _mean(entries: Sequence[Metrics]) -> Metrics:
     return {name: float(np.mean(values)) if values else None for name, values in columns.items()}
 
 
-# --- detection ------------------------------------------------------------------------------------
-
-
 def detection(poisoned: Bools, keep: Bools, score: Floats | None) -> Metrics:
-    """How well the removed images are the poisoned ones.
-
-    poisoned, keep: (N,) bool. score: (N,) float, higher = more suspicious, infinities allowed, or None.
-    removed: how many are not kept. precision, recall, f1: of the removal; precision is None where nothing
-    is removed, recall where nothing is poisoned, f1 where neither is. auroc, average_precision: of the
-    score's order over all images, ties counted as scikit-learn does; None without a score or where only one
-    kind of image is there.
-    """
+    """How well the removed images are the poisoned ones. poisoned, keep: (N,) bool. score: (N,) float or None."""
     _same_shape("keep", keep, poisoned.shape)
-    removed = ~keep
-    count = np.count_nonzero(removed)
-    found = np.count_nonzero(removed & poisoned)
-    return {
-        "removed": int(count),
-        "precision": percent(found, count),
-        "recall": percent(found, np.count_nonzero(poisoned)),
-        "f1": percent(2 * found, count + np.count_nonzero(poisoned)),
-        "auroc": None if score is None else auroc(poisoned, score),
-        "average_precision": None if score is None else average_precision(poisoned, score),
-    }
+    if score is not None:
+        _same_shape("score", score, poisoned.shape)
+    return _measured(DETECTION, Removal(poisoned=poisoned, removed=~keep, score=score))
 
 
 def clean_removed(labels: Ints, classes: Sequence[str], poisoned: Bools, keep: Bools) -> dict[str, int]:
@@ -124,39 +369,6 @@ def of_each_class(labels: Ints, classes: Sequence[str], mask: Bools) -> dict[str
     return {name: int(count) for name, count in zip(classes, counts, strict=True)}
 
 
-def _by_score(positive: Bools, score: Floats) -> tuple[Floats, Floats]:
-    """Per distinct score, from the highest: how many images have it, how many of these are positive."""
-    _same_shape("score", score, positive.shape)
-    if np.isnan(score).any():
-        raise BenchError(f"the score of {int(np.isnan(score).sum())} images is NaN; expected a number for each")
-    _, place = np.unique(score, return_inverse=True)
-    total = np.bincount(place)[::-1].astype(np.float64)
-    return total, np.bincount(place, weights=positive)[::-1].astype(np.float64)
-
-
-def _one_kind(positive: Bools) -> bool:
-    return bool(positive.all() or not positive.any())
-
-
-def auroc(positive: Bools, score: Floats) -> float | None:
-    """Area under the ROC curve, percent: how often a positive outscores a negative, ties count half."""
-    total, hits = _by_score(positive, score)
-    if _one_kind(positive):
-        return None
-    misses = total - hits
-    misses_below = misses.sum() - np.cumsum(misses)
-    return percent(np.sum(hits * (misses_below + misses / 2)), hits.sum() * misses.sum())
-
-
-def average_precision(positive: Bools, score: Floats) -> float | None:
-    """Sum over the distinct scores, from the top, of precision there times the recall gained, percent."""
-    total, hits = _by_score(positive, score)
-    if _one_kind(positive):
-        return None
-    precision = np.cumsum(hits) / np.cumsum(total)
-    return percent(np.sum(precision * hits), hits.sum())
-
-
 def of_each_trigger(
     trigger: Ints,
     targets: Sequence[int],
@@ -169,39 +381,24 @@ def of_each_trigger(
     """How each of several triggers is found: a list of {"target", "detection", "localisation"}.
 
     trigger: (N,) int64, the number of the trigger that an image carries, -1 where it is clean. targets: the
-    target class of each trigger. The other arrays: as for `detection` and `localisation`. "detection" holds
+    target class of each trigger. The other arrays: as for `detection` and `localisation`.
 
-    poisoned: how many images carry this trigger; removed: how many of these are not kept; recall: their share;
-    auroc: of the score's order over these and the clean images, those with other triggers left out.
-
-    A precision of one trigger does not exist: a removed clean image belongs to none. "localisation": as of
-    `localisation`, over the same top-k images for every trigger; its accuracy is the share of them that
-    carries this trigger (summed over the triggers: the share that is poisoned), its iou and cr are means over
-    these.
+    "detection" is over the images that carry this trigger and the clean ones, those with other triggers left out. A
+    precision of one trigger does not exist: a removed clean image belongs to none. "localisation" is over the same
+    top-k images for every trigger; its accuracy is the share of them that carries this trigger (summed over the
+    triggers: the share that is poisoned).
     """
-    return [
-        {
-            "target": int(target),
-            "detection": _detection_of(trigger == number, trigger < 0, keep, score),
-            "localisation": localisation(trigger == number, true_boxes, trigger_score, boxes),
-        }
-        for number, target in enumerate(targets)
-    ]
-
-
-def _detection_of(carries: Bools, clean: Bools, keep: Bools, score: Floats | None) -> Metrics:
-    _same_shape("keep", keep, carries.shape)
-    count, removed = np.count_nonzero(carries), np.count_nonzero(carries & ~keep)
-    judged = carries | clean
-    return {
-        "poisoned": int(count),
-        "removed": int(removed),
-        "recall": percent(removed, count),
-        "auroc": None if score is None else auroc(carries[judged], score[judged]),
-    }
-
-
-# --- localisation ---------------------------------------------------------------------------------
+    _same_shape("keep", keep, trigger.shape)
+    found = []
+    for number, target in enumerate(targets):
+        carries = trigger == number
+        judged = carries | (trigger < 0)
+        removal = Removal(
+            poisoned=carries[judged], removed=~keep[judged], score=None if score is None else score[judged]
+        )
+        located = localisation(carries, true_boxes, trigger_score, boxes)
+        found.append({"target": int(target), DETECTION: _measured(OF_TRIGGER, removal), LOCALISATION: located})
+    return found
 
 
 def localisation(
@@ -211,17 +408,15 @@ def localisation(
     boxes: Ints | None,
     ks: Sequence[int] = KS,
 ) -> dict[str, Metrics]:
-    """Are the most suspicious images poisoned, their triggers found? {"5": {accuracy, iou, cr}, ...}.
+    """Are the most suspicious images poisoned, and their triggers found? {"5": {accuracy, hit, iou, cr}, ...}.
 
     poisoned: (N,) bool. true_boxes, boxes: (N, 4) int64 (top, left, height, width), -1 where there is none.
     trigger_score: (N,) float, NaN where not scored. Only k up to the number of scored images are there; the
     top-k are those with the highest score, of equal ones those with the lower index.
 
-    accuracy: share of the top-k that is poisoned. iou: area shared by found and true box over the area that
-    either covers; cr (catch rate): share of the true box inside the found one. Both are means over the
-    truly poisoned images of the top-k that have a true box, 0 where nothing overlaps or no box was found,
-    None where there is no such image (so always where the trigger is not at one place) or the defense locates
-    nothing (`boxes` None). Empty where it scores nothing (`trigger_score` None).
+    hit, iou and cr are over the truly poisoned images of the top-k that have a true box, 0 where nothing overlaps or
+    no box was found, None where there is no such image (so always where the trigger is not at one place) or the
+    defense locates nothing (`boxes` None). Empty where it scores nothing (`trigger_score` None).
     """
     if trigger_score is None:
         return {}
@@ -231,21 +426,18 @@ def localisation(
     ranked = scored[np.argsort(-trigger_score[scored], kind="stable")]
     has_box = poisoned & (true_boxes[:, 0] >= 0)
     if boxes is None:
-        iou = cr = np.zeros(len(poisoned))
+        overlaps = np.zeros((2, len(poisoned)))
         has_box = np.zeros(len(poisoned), bool)
     else:
         _same_shape("boxes", boxes, true_boxes.shape)
-        iou, cr = overlap(boxes, true_boxes)
-    return {str(k): _top(ranked[:k], poisoned, has_box, iou, cr) for k in ks if 0 < k <= len(ranked)}
-
-
-def _top(top: Ints, poisoned: Bools, has_box: Bools, iou: Floats, cr: Floats) -> Metrics:
-    located = top[has_box[top]]
-    return {
-        "accuracy": percent(poisoned[top].sum(), len(top)),
-        "iou": percent(iou[located].sum(), len(located)),
-        "cr": percent(cr[located].sum(), len(located)),
-    }
+        overlaps = np.stack(overlap(boxes, true_boxes))
+    found = {}
+    for k in (k for k in ks if 0 < k <= len(ranked)):
+        top = ranked[:k]
+        located = top[has_box[top]]
+        both = overlaps[:, located]
+        found[str(k)] = _measured(LOCALISATION, Top(poisoned=poisoned[top], iou=both[0], cr=both[1]))
+    return found
 
 
 def overlap(found: Ints, true: Ints) -> tuple[Floats, Floats]:

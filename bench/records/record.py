@@ -26,18 +26,18 @@ from numpy.typing import NDArray
 from bench.api import Dataset
 from bench.data.manifest import Manifest
 from bench.errors import BenchError, nearest
-from bench.store.store import check_json, digest, read_json, write_json
+from bench.store import check_json, digest, read_json, write_json
 
-from .metrics import percent
+from .metrics import PARTS, percent, schema_of
 
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
     from jsonschema.exceptions import ValidationError
 
 Record = dict[str, Any]
-SCHEMA_VERSION = 3
-"""2: a record says its status. 3: and what clean images the removal costs. Older ones are brought up to it when they
-are read, without what they do not know."""
+SCHEMA_VERSION = 4
+"""2: a record says its status. 3: and what clean images the removal costs. 4: and in how many windows any part of the
+trigger is (hit). Older ones are brought up to it when they are read, without what they do not know."""
 MEASURED, SUBMITTED = "measured", "submitted"
 _PACKAGES = (
     "numpy",
@@ -68,9 +68,11 @@ def entries(part: object, name: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def schema() -> dict[str, Any]:
-    """The JSON Schema (draft 2020-12) of a record."""
+    """The JSON Schema (draft 2020-12) of a record: record.schema.json with the metrics of METRICS."""
     text = resources.files(__package__).joinpath("record.schema.json").read_text(encoding="utf-8")
-    return dict(json.loads(text))
+    found: dict[str, Any] = json.loads(text)
+    found["$defs"] |= {part: schema_of(part) for part in PARTS}
+    return found
 
 
 @functools.cache
@@ -90,45 +92,17 @@ def validate(record: object, source: str = "record") -> None:
 
 
 def _complaint(error: ValidationError) -> str:
+    """Where the record is wrong, what the schema says to it, and what that place means or which key it may have."""
     parts = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path]
     place = "".join(parts).removeprefix(".") or "the record"
-    got: Any = error.instance
-    rule: Any = error.validator_value
+    text = error.message if len(error.message) <= 200 else f"{error.message[:197]}..."
     about: Any = error.schema
-    if error.validator == "required":
-        return f"{place} is without {', '.join(name for name in rule if name not in got)}"
-    if error.validator == "additionalProperties" and rule is False:
-        return f"{place} has {_unknown(got, about)}"
-    meaning = f" ({about['description']})" if "description" in about else ""
-    return f"{place} is {_short(got)}; expected {_expected(str(error.validator), rule)}{meaning}"
-
-
-def _expected(kind: str, rule: Any) -> str:
-    if kind == "type":
-        return " or ".join([rule] if isinstance(rule, str) else rule)
-    words = {
-        "minimum": "at least",
-        "maximum": "at most",
-        "minLength": "a length of at least",
-        "maxLength": "a length of at most",
-        "const": "just",
-        "enum": "one of",
-        "pattern": "text like",
-    }
-    return f"{words.get(kind, kind)} {rule}"
-
-
-def _unknown(got: Mapping[str, Any], rules: Mapping[str, Any]) -> str:
-    """The first key that the schema does not know, with the nearest known one or the form of a key."""
-    known, patterns = rules.get("properties", {}), rules.get("patternProperties", {})
-    strange = [key for key in got if key not in known and not any(re.search(each, key) for each in patterns)]
-    form = f" Expected keys like {', '.join(patterns)}." if patterns else ""
-    return f"the unknown key {strange[0]!r}.{nearest(strange[0], known)}{form}"
-
-
-def _short(value: object) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    got: Any = error.instance
+    meaning = f" ({about['description']})" if parts and "description" in about else ""
+    if error.validator == "additionalProperties" and "properties" in about:
+        strange = next(key for key in got if key not in about["properties"])
+        meaning = f".{nearest(strange, about['properties'])}"
+    return f"{place}: {text}{meaning}"
 
 
 def load(path: Path) -> Record:

@@ -1,8 +1,9 @@
-"""Taking this machine's folders out of what is sent to others."""
+"""Making texts of records fit to be shown and sent: without this machine's folders, and each on one line."""
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import Any
 
 _START = r"""(?:^|(?<=["'=,;|\[({\s])|(?<=:)(?!//))"""
@@ -10,6 +11,11 @@ _ROOT = r"(?:file:(?=[/\\])|~[\w.-]*(?=[/\\])|[A-Za-z]:(?=[/\\])|\.{1,2}(?=[/\\]
 _ABSOLUTE = re.compile(_START + _ROOT + r"""[/\\]+[^\s/\\"'][^"',;|\])}\n]*""")
 _RELATIVE = re.compile(r"""[^"'=,;|\[\](){}\n]*[/\\][^"',;|\[\](){}\n]*""")
 _OF_PATHS = re.compile(r"(root|dir|path|file|folder|checkpoint|list|trigger|preset)s?$")
+
+
+def one_line(text: str) -> str:
+    """`text` on one line: control and format characters, and every kind of space, become a space."""
+    return "".join(" " if unicodedata.category(char)[0] in "CZ" else char for char in text).strip()
 
 
 def without_paths(value: Any, key: str = "") -> Any:

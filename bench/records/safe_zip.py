@@ -60,7 +60,7 @@ def array_from(data: bytes, name: str, dtype: str, shape: tuple[int, ...]) -> ND
         raise BenchError(f"{name} is no .npy file") from None
     if got is None:
         raise BenchError(f"{name} is a .npy of version {version}; expected (1, 0)")
-    _demand(got == (shape, False, expected), f"{name} is {_told(got)}; expected {expected} {shape}")
+    _demand(got == (shape, False, expected), f"{name} is {_described(got)}; expected {expected} {shape}")
     rest = data[file.tell() :]
     _demand(len(rest) == expected.itemsize * int(np.prod(shape)), f"{name} is cut short or too long")
     if expected == np.bool_:
@@ -68,7 +68,7 @@ def array_from(data: bytes, name: str, dtype: str, shape: tuple[int, ...]) -> ND
     return np.frombuffer(rest, expected).reshape(shape).copy()
 
 
-def _told(header: tuple[Any, bool, Any]) -> str:
+def _described(header: tuple[Any, bool, Any]) -> str:
     return ascii(f"{header[2]} {header[0]}{' in Fortran order' if header[1] else ''}")[1:-1][:200]
 
 
@@ -138,7 +138,8 @@ class Archive:
 
 
 def read_file(path: Path) -> bytes:
-    """A file of at most MAX_FILE bytes."""
+    """A regular file of at most MAX_FILE bytes: reading a pipe or a device may never end."""
+    _demand(path.is_file() or not path.exists(), "it is no regular file")
     try:
         with path.open("rb") as file:
             data = file.read(MAX_FILE + 1)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,16 +76,11 @@ def to_bytes(record: Mapping[str, Any], evidence: Evidence) -> bytes:
 
 
 def _arrays_of(evidence: Evidence) -> Arrays:
-    found: Arrays = {
-        "train_labels": evidence.train_labels,
-        "val_labels": evidence.val_labels,
-        "keep": evidence.verdict.keep,
-    }
-    for which in ("none", "defended"):
-        predicted: Predictions = getattr(evidence, which)
+    found: Arrays = {"train_labels": evidence.train_labels, "val_labels": evidence.val_labels}
+    for which, predicted in (("none", evidence.none), ("defended", evidence.defended)):
         found[f"{which}.clean"] = predicted.clean
         found |= {f"{which}.trigger{number}": row for number, row in enumerate(predicted.triggered)}
-    verdict = {name: getattr(evidence.verdict, name) for name in _OPTIONAL}
+    verdict = {name: getattr(evidence.verdict, name) for name in ("keep", *_OPTIONAL)}
     return found | {name: array for name, array in verdict.items() if array is not None}
 
 
@@ -98,8 +94,7 @@ def _json(value: object) -> bytes:
 def read(path: Path) -> Submission:
     """What the file says. Raises BenchError naming it and what is wrong with its form."""
     try:
-        data = read_file(path)
-        return from_bytes(data)
+        return from_bytes(read_file(path))
     except BenchError as error:
         raise BenchError(f"{path} is no submission that can be read: {printable(str(error))}") from None
 
@@ -120,16 +115,23 @@ def from_bytes(data: bytes) -> Submission:
     arrays = _read_arrays(archive, record, len(targets), digests)
     most = min(MAX_MANIFEST, 4096 + _LINE * record["dataset"]["counts"]["train"])
     manifest = Manifest.from_bytes(_sealed(archive, MANIFEST, most, digests), MANIFEST)
-    classes = _classes(json_from(_sealed(archive, CLASSES, MAX_JSON, digests), CLASSES))
+    classes = json_from(_sealed(archive, CLASSES, MAX_JSON, digests), CLASSES)
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+        raise BenchError(f"{CLASSES} is no list of names")
     evidence = Evidence(
-        classes=classes,
+        classes=tuple(classes),
         targets=targets,
         manifest=manifest,
         train_labels=arrays["train_labels"],
         val_labels=arrays["val_labels"],
         none=_predictions(arrays, "none", len(targets)),
         defended=_predictions(arrays, "defended", len(targets)),
-        verdict=_verdict(arrays),
+        verdict=Verdict(
+            keep=arrays["keep"],
+            score=arrays.get("score"),
+            trigger_score=arrays.get("trigger_score"),
+            boxes=arrays.get("boxes"),
+        ),
     )
     return Submission(record=record, evidence=evidence, sha256=hashlib.sha256(data).hexdigest())
 
@@ -171,7 +173,7 @@ def _read_arrays(archive: Archive, record: Record, triggers: int, digests: Mappi
     ):
         if odd:
             raise BenchError(f"{min(odd)!a} {fault}")
-    sizes = {name: np.dtype(known[name][0]).itemsize * _product(known[name][1]) for name in known if name in digests}
+    sizes = {name: np.dtype(known[name][0]).itemsize * math.prod(known[name][1]) for name in known if name in digests}
     if sum(sizes.values()) > MAX_ARRAYS:
         raise BenchError(f"its arrays would take more than {MAX_ARRAYS // 2**20} MiB")
     return {
@@ -180,24 +182,6 @@ def _read_arrays(archive: Archive, record: Record, triggers: int, digests: Mappi
     }
 
 
-def _product(shape: tuple[int, ...]) -> int:
-    product = 1
-    for size in shape:
-        product *= size
-    return product
-
-
 def _predictions(arrays: Arrays, which: str, triggers: int) -> Predictions:
     triggered = np.stack([arrays[f"{which}.trigger{number}"] for number in range(triggers)])
     return Predictions(clean=arrays[f"{which}.clean"], triggered=triggered)
-
-
-def _verdict(arrays: Arrays) -> Verdict:
-    score, trigger_score, boxes = (arrays.get(name) for name in _OPTIONAL)
-    return Verdict(keep=arrays["keep"], score=score, trigger_score=trigger_score, boxes=boxes)
-
-
-def _classes(value: object) -> tuple[str, ...]:
-    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-        raise BenchError(f"{CLASSES} is no list of names")
-    return tuple(value)

@@ -1,4 +1,4 @@
-"""Whether a submission's record says what its evidence gives: every number that can be computed again, is.
+"""Checks a submission: every number of its record that can be computed again from what came with it, is.
 
 What cannot be: times, memory, hardware, versions, the configuration, what the defense says of its own work
 ("facts"), and whether the predictions come from that training on those images.
@@ -15,15 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from bench.api import Poison
 from bench.data.manifest import Manifest
 from bench.errors import BenchError
-from bench.pipeline.stages import check_verdict
+from bench.isolation.verdict import check_verdict
 from bench.seeds import Seeds
-from bench.store.store import digest
+from bench.store import digest
 
 from .inputs import Evidence, scores
-from .metrics import METRIC_VERSION
+from .metrics import METRIC_VERSION, METRICS
 from .record import SUBMITTED, Record
 from .redact import without_paths
 from .submission import Submission, read
@@ -31,6 +30,8 @@ from .submission import Submission, read
 TOLERANCE = 1e-9
 """Of a number, absolute and relative: sums may round otherwise on another machine."""
 _SHOWN = 5
+_LATER = {metric.name for metric in METRICS if not metric.required}
+"""What an older record does not say; it is shown as undefined."""
 
 
 def verified(path: Path) -> Record:
@@ -61,7 +62,7 @@ def faults(record: Mapping[str, Any], evidence: Evidence) -> list[str]:
     """What is wrong, empty where all is right. Evidence that breaks the rules of a run is not scored."""
     if record["metric_version"] != METRIC_VERSION:
         return [f"its metrics are of version {record['metric_version']}; this benchmark computes {METRIC_VERSION}"]
-    broken = [*_counts(record, evidence), *_broken(record, evidence)]
+    broken = list(_broken(record, evidence))
     if broken:
         return broken
     found = scores(evidence)
@@ -72,18 +73,14 @@ def faults(record: Mapping[str, Any], evidence: Evidence) -> list[str]:
 # --- the evidence ---------------------------------------------------------------------------------
 
 
-def _counts(record: Mapping[str, Any], evidence: Evidence) -> Iterator[str]:
-    """The arrays have the record's counts already: it was so that they were read."""
+def _broken(record: Mapping[str, Any], evidence: Evidence) -> Iterator[str]:
+    """Rules that hold for every run of this benchmark. The arrays have the record's counts: it was so that they were
+    read."""
     train = record["dataset"]["counts"]["train"]
     if len(evidence.manifest) != train:
         yield f"train.jsonl has {len(evidence.manifest)} rows; the record says {train} training images"
-
-
-def _broken(record: Mapping[str, Any], evidence: Evidence) -> Iterator[str]:
-    """Rules that hold for every run of this benchmark."""
     arrays = {"train_labels": evidence.train_labels, "val_labels": evidence.val_labels}
-    for which in ("none", "defended"):
-        predicted = getattr(evidence, which)
+    for which, predicted in (("none", evidence.none), ("defended", evidence.defended)):
         arrays |= {f"{which}.clean": predicted.clean, f"{which}.trigger*": predicted.triggered}
     for name, array in {**arrays, "targets": np.asarray(evidence.targets, object)}.items():
         if array.size and not (array.min() >= 0 and array.max() < len(evidence.classes)):
@@ -107,22 +104,16 @@ def _wrong_rows(evidence: Evidence, size: int) -> Iterator[str]:
             yield f"{what} has trigger {poison.trigger} -> class {poison.target}, not a pair of the record's"
         elif evidence.train_labels[poison.index] != poison.target:
             yield f"{what} is not of its target class"
-        if not _inside(poison, size):
+        top, left, height, width = poison.box or (0, 0, 0, 0)
+        if top + height > size or left + width > size:
             yield f"{what} has a trigger that leaves the image"
-
-
-def _inside(poison: Poison, size: int) -> bool:
-    if poison.box is None:
-        return True
-    top, left, height, width = poison.box
-    return top + height <= size and left + width <= size
 
 
 # --- the record -----------------------------------------------------------------------------------
 
 
 def _facts(record: Mapping[str, Any], evidence: Evidence) -> Iterator[str]:
-    """Facts that hang on the class list, the root seed, or on two stages being one."""
+    """Facts that depend on the class list, the root seed, or on two stages being one."""
     data, root = record["dataset"], record["run"]["seed"]
     names = ("attack", "pretrain", "probe")
     said = {"classes": data.get("classes"), "classes_sha256": data["classes_sha256"]}
@@ -156,7 +147,7 @@ def _differ(said: Any, found: Any, place: str, source: str = "the evidence gives
             inner = f"{place}.{key if key in found else ascii(key)}"
             if key in said and key in found:
                 yield from _differ(said[key], found[key], inner, source)
-            else:
+            elif key not in _LATER:
                 yield f"{inner} is {'in the record, not in' if key in said else 'missing; it is in'} what {source}"
     elif isinstance(said, list) and isinstance(found, list) and len(said) == len(found):
         for index, pair in enumerate(zip(said, found, strict=True)):

@@ -1,8 +1,4 @@
-"""One HTML page of a run: what happened in five sentences, every number, the images behind them, where it came from.
+"""What happened in a run? One HTML page: five sentences, every number, the images behind them, where it came from.
 
 The same record, artifacts and records beside it give the same bytes.
 """
-
-from .page import report
-
-__all__ = ["report"]

@@ -1,4 +1,4 @@
-"""`bench show`: the images a run suspected most, where each locating defense looks, what it found, what is true."""
+"""The picture of a run: the images suspected most, where each defense looks, what it found, where the trigger is."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.api import Defense, Grouping, Verdict
+from bench.api import Defense
 from bench.errors import BenchError
+from bench.isolation.process import IsolatedDefense
 from bench.pipeline.pipeline import Pipeline
-from bench.pipeline.stages import Sitting, sitting
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,38 +45,21 @@ def most_suspicious(pipeline: Pipeline, count: int) -> NDArray[np.int64]:
 
 def look(pipeline: Pipeline, defense: Defense, indices: NDArray[np.int64]) -> Look | None:
     """`defense` on the images at `indices`, by the threat model; None where it locates nothing."""
-    with sitting_of(pipeline, defense) as asked:
-        return look_through(asked, defense, indices)
+    with isolated_for(pipeline, defense) as isolated:
+        return look_through(isolated, defense, indices)
 
 
-def look_through(asked: Sitting, defense: Defense, indices: NDArray[np.int64]) -> Look | None:
-    """`look` in a sitting that is open."""
-    places = asked.places(indices)
-    found = asked(lambda view: defense.attention(view, places))
+def look_through(isolated: IsolatedDefense, defense: Defense, indices: NDArray[np.int64]) -> Look | None:
+    """`look` by a defense that has its images already."""
+    found = isolated.attention(indices)
     return None if found is None else Look(defense.name, *found)
 
 
-def groups_through(asked: Sitting, defense: Defense, verdict: Verdict) -> Grouping | None:
-    """The groups that `defense` made of the images, in the order of the data set; verdict: its own."""
-    shown = asked.shown(verdict)
-    found = asked(lambda view: defense.grouping(view, shown))
-    return None if found is None else found._replace(labels=asked.put_back(found.labels))
-
-
 @contextmanager
-def sitting_of(pipeline: Pipeline, defense: Defense) -> Iterator[Sitting]:
-    """`defense` on a run's images, with a notebook that is thrown away in the end."""
-    with tempfile.TemporaryDirectory() as notebook:
-        yield sitting(
-            pipeline.config,
-            defense,
-            pipeline.poisoned_train,
-            pipeline.machine,
-            lambda: pipeline.folder(pipeline.threat),
-            Path(notebook),
-            store=pipeline.store.root,
-            inputs=pipeline.clean.inputs,
-        )
+def isolated_for(pipeline: Pipeline, defense: Defense) -> Iterator[IsolatedDefense]:
+    """`defense` on a run's images, with saved steps that are thrown away in the end."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield pipeline.judged_by(defense).isolated(Path(folder), pipeline.store.root)
 
 
 def gallery(pipeline: Pipeline, defenses: Sequence[Defense], count: int = 10) -> Figure:

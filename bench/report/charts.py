@@ -1,54 +1,24 @@
-"""The page's charts: SVG made by matplotlib, the same bytes for the same values, in the colours of the page.
-
-No text from data is drawn: it could be taken for mathematics, or lack a glyph.
-"""
+"""The charts of a run's page: losses and learning rates of its trainings, and how its scores are distributed."""
 
 from __future__ import annotations
 
-import io
 import json
-import re
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from .plot import Axis, Frame
 
+if TYPE_CHECKING:
     from bench.ssl.schedule import Schedule
 
-COLOURS = {"#010203": "--ink", "#010204": "--line", "#010205": "--first", "#010206": "--second", "#010207": "--soft"}
-"""What is drawn -> the variable of the page's style that it becomes: a chart follows a dark page."""
-INK, LINE, FIRST, SECOND, SOFT = COLOURS
-_STYLE: Any = {
-    "svg.hashsalt": "ssl-backdoor-bench",
-    "svg.fonttype": "none",
-    "font.family": "DejaVu Sans",  # comes with matplotlib; the page replaces it
-    "font.size": 9,
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": SOFT,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": LINE,
-    "grid.linewidth": 0.6,
-    "xtick.color": SOFT,
-    "ytick.color": SOFT,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
-    "figure.facecolor": "none",
-    "axes.facecolor": "none",
-    "legend.frameon": False,
-}
 MOST_POINTS = 500
 BINS = 30
+LOOKS = ("first", "second")
 
 
 @dataclass(frozen=True)
@@ -58,6 +28,27 @@ class Curve:
     name: str
     losses: list[float]
     schedule: Schedule
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """What is drawn for one name of the legend: a path, and dots on it, in the SVG's units.
+
+    look: its class in the page's style, one of LOOKS or "limit". filled: the path is an area."""
+
+    name: str
+    look: str
+    path: str
+    dots: Sequence[tuple[float, float]] = ()
+    filled: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chart:
+    """A frame and what is drawn in it."""
+
+    frame: Frame
+    shapes: Sequence[Shape]
 
 
 def read_losses(folder: Path) -> list[float]:
@@ -71,56 +62,76 @@ def read_losses(folder: Path) -> list[float]:
         return []
 
 
-def loss_chart(curves: list[Curve]) -> str:
+def loss_chart(curves: Sequence[Curve]) -> Chart:
     """Loss over steps, one line a training; a point is the mean of an epoch."""
+    lines = []
+    for curve in curves:
+        epoch, most = curve.schedule.steps_per_epoch, curve.schedule.steps
+        lines.append([(min((place + 1) * epoch, most), loss) for place, loss in enumerate(curve.losses)])
+    values = [loss for curve in curves for loss in curve.losses]
+    low, high = min(values), max(values)
+    margin = (high - low) / 20 or max(abs(high), 1.0) / 20
+    along = Axis(title="loss (mean of each epoch)", low=low - margin, high=high + margin)
+    return _lines(curves, lines, along, dots=True)
 
-    def draw(ax: Axes) -> None:
-        for curve, (colour, dash, marker) in zip(curves, _looks(), strict=False):
-            epoch, most = curve.schedule.steps_per_epoch, curve.schedule.steps
-            ends = [min((number + 1) * epoch, most) for number in range(len(curve.losses))]
-            ax.plot(ends, curve.losses, dash, marker=marker, markersize=3, color=colour, label=curve.name)
-        ax.set_ylabel("loss (mean of each epoch)")
-        _steps(ax)
 
-    return _svg(draw, "loss")
-
-
-def rate_chart(curves: list[Curve]) -> str:
+def rate_chart(curves: Sequence[Curve]) -> Chart:
     """Learning rate over steps."""
-
-    def draw(ax: Axes) -> None:
-        for curve, (colour, dash, _) in zip(curves, _looks(), strict=False):
-            last = curve.schedule.steps - 1
-            steps = np.unique(np.linspace(0, last, min(MOST_POINTS, last + 1)).astype(int))
-            ax.plot(steps + 1, [curve.schedule.lr(int(step)) for step in steps], dash, color=colour, label=curve.name)
-        ax.set_ylabel("learning rate")
-        ax.set_ylim(bottom=0)
-        _steps(ax)
-
-    return _svg(draw, "rate")
+    lines = []
+    for curve in curves:
+        last = curve.schedule.steps - 1
+        steps = np.unique(np.linspace(0, last, min(MOST_POINTS, last + 1)).astype(int))
+        lines.append([(int(step) + 1, curve.schedule.lr(int(step))) for step in steps])
+    highest = max(rate for line in lines for _, rate in line)
+    return _lines(curves, lines, Axis(title="learning rate", low=0, high=highest or 1.0), dots=False)
 
 
-def score_chart(score: NDArray[np.float64], poisoned: NDArray[np.bool_], keep: NDArray[np.bool_]) -> str:
+def _lines(curves: Sequence[Curve], lines: Sequence[Sequence[tuple[float, float]]], along: Axis, dots: bool) -> Chart:
+    """A line a curve, of points (step, value)."""
+    steps = max(curve.schedule.steps for curve in curves)
+    frame = _frame(Axis(title="step", low=0, high=steps), along)
+    shapes = []
+    for curve, look, line in zip(curves, LOOKS, lines, strict=False):
+        places = [(frame.x(step), frame.y(value)) for step, value in line]
+        shapes.append(Shape(name=curve.name, look=look, path=_path(places), dots=places if dots else ()))
+    return Chart(frame=frame, shapes=shapes)
+
+
+def _frame(across: Axis, along: Axis) -> Frame:
+    return Frame(across=across, along=along, height=280, left=66)
+
+
+def _path(places: Sequence[tuple[float, float]]) -> str:
+    return "M" + "L".join(f"{x} {y}" for x, y in places)
+
+
+def score_chart(score: NDArray[np.float64], poisoned: NDArray[np.bool_], keep: NDArray[np.bool_]) -> Chart:
     """Histogram of the scores (N,): share of the clean and of the poisoned images in each of BINS bins."""
-    edges = np.linspace(*_span(score), BINS + 1)
-
-    def draw(ax: Axes) -> None:
-        groups = [("clean", ~poisoned, FIRST, "-"), ("poisoned", poisoned, SECOND, "--")]
-        for name, group, colour, dash in groups:
-            if not group.any():
-                continue
+    low, high = float(score.min()), float(score.max())
+    low, high = (low, high) if high > low else (low - 0.5, low + 0.5)
+    edges = np.linspace(low, high, BINS + 1)
+    across = Axis(title="poison score (higher: more suspicious)", low=low, high=high)
+    frame = _frame(across, Axis(title="share of its group, %", low=0, high=100))
+    shapes = []
+    for name, look, group in zip(("clean", "poisoned"), LOOKS, (~poisoned, poisoned), strict=True):
+        if group.any():
             shares = 100 * np.histogram(score[group], edges)[0] / group.sum()
-            shares[shares == 0] = np.nan  # no line along the axis
-            ax.stairs(shares, edges, fill=True, color=colour, alpha=0.35)
-            ax.stairs(shares, edges, color=colour, linestyle=dash, linewidth=1.4, label=name)
-        limit = threshold(score, keep)
-        if limit is not None:
-            ax.axvline(limit, color=INK, linestyle=":", linewidth=1.2, label="removed from here")
-        ax.set_xlabel("poison score (higher: more suspicious)")
-        ax.set_ylabel("share of its group, %")
-        ax.set_ylim(0, 104)
+            shapes.append(Shape(name=name, look=look, path=_bars(frame, edges, shares), filled=True))
+    limit = threshold(score, keep)
+    if limit is not None:
+        path = f"M{frame.x(limit)} {frame.top}V{frame.bottom}"
+        shapes.append(Shape(name="removed from here", look="limit", path=path))
+    return Chart(frame=frame, shapes=shapes)
 
-    return _svg(draw, "score")
+
+def _bars(frame: Frame, edges: NDArray[np.float64], shares: NDArray[np.float64]) -> str:
+    """A bar for each bin that holds an image; nothing is drawn for the others."""
+    floor = frame.y(0)
+    return "".join(
+        f"M{frame.x(left)} {floor}V{frame.y(share)}H{frame.x(right)}V{floor}"
+        for left, right, share in zip(edges[:-1], edges[1:], shares, strict=True)
+        if share > 0
+    )
 
 
 def threshold(score: NDArray[np.float64], keep: NDArray[np.bool_]) -> float | None:
@@ -128,43 +139,3 @@ def threshold(score: NDArray[np.float64], keep: NDArray[np.bool_]) -> float | No
     if keep.all() or not keep.any() or score[keep].max() >= score[~keep].min():
         return None
     return float((score[keep].max() + score[~keep].min()) / 2)
-
-
-def _span(score: NDArray[np.float64]) -> tuple[float, float]:
-    low, high = float(score.min()), float(score.max())
-    return (low, high) if high > low else (low - 0.5, low + 0.5)
-
-
-def _looks() -> list[tuple[str, str, str]]:
-    return [(FIRST, "-", "o"), (SECOND, "--", "s")]
-
-
-def _steps(ax: Axes) -> None:
-    ax.set_xlabel("step")
-    ax.set_xlim(left=0)
-
-
-def _svg(draw: Callable[[Axes], None], name: str) -> str:
-    """One axes as an <svg> element whose ids begin with `name`."""
-    from matplotlib import rc_context, style
-    from matplotlib.figure import Figure
-
-    # "default" first: what a user's matplotlibrc says must not show.
-    with style.context("default"), rc_context(_STYLE):
-        figure = Figure(figsize=(4.6, 2.7), layout="constrained")
-        draw(figure.subplots())
-        figure.legend(loc="outside upper center", ncols=3)
-        return _element(figure, name)
-
-
-def _element(figure: Figure, name: str) -> str:
-    out = io.StringIO()
-    figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    text = out.getvalue()
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r"<!--.*?-->\s*", "", text, flags=re.DOTALL)
-    text = re.sub(r'((?:id|xlink:href)="#?|url\(#)', rf"\g<1>{name}-", text)
-    for colour, variable in COLOURS.items():
-        text = text.replace(colour, f"var({variable})")
-    return re.sub(r'<svg [^>]*viewBox="([^"]*)"[^>]*>', r'<svg viewBox="\1" aria-hidden="true">', text, count=1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from bench.errors import BenchError
 from bench.records import record as records
 from bench.records.record import Record
-from bench.store.store import canonical, read_json
+from bench.store import canonical
 
 MOST_BYTES = 2**20
 
@@ -24,30 +24,39 @@ class Beside:
 
 
 def beside(run: Record, folders: Sequence[Path]) -> Beside:
-    """What lies in `folders` beside `run`: same data, attack, training and versions of the metrics. Of several records
-    of one run the newest counts; a file that is no record is passed over."""
-    others = [found for found in _records(folders) if _setting(found) == _setting(run)]
-    controls: dict[str, Record] = {}
-    seeds: dict[str, Record] = {}
-    for found in sorted(others, key=lambda each: (str(each["created"]), canonical(each))):
-        same = _defense(found) == _defense(run)
-        if found["run"]["seed"] == run["run"]["seed"]:
-            if found["run"].get("control") and not same and _for(run, found):
-                controls[canonical(_defense(found))] = found
-        elif same:
-            seeds[str(found["run"]["seed"])] = found
-    named = sorted(controls.values(), key=lambda each: str(each["run"]["defense"]))
-    return Beside(named, sorted(seeds.values(), key=lambda each: int(each["run"]["seed"])))
+    """What lies in `folders` beside `run`; a file that is no record is passed over."""
+    return Neighbours(_records(folders)).of(run)
+
+
+class Neighbours:
+    """Records by what two of them must agree in to be compared: data, attack, training and versions of the metrics."""
+
+    def __init__(self, every: Iterable[Record]) -> None:
+        self._by_setting: dict[str, list[Record]] = {}
+        for found in sorted(every, key=lambda each: (str(each["created"]), canonical(each))):
+            self._by_setting.setdefault(_setting(found), []).append(found)
+
+    def of(self, run: Record) -> Beside:
+        """The controls and other seeds of a run. Of several records of one run the newest counts."""
+        controls: dict[str, Record] = {}
+        seeds: dict[int, Record] = {}
+        for found in self._by_setting.get(_setting(run), ()):
+            same = _defense(found) == _defense(run)
+            if found["run"]["seed"] == run["run"]["seed"]:
+                if found["run"].get("control") and not same and _for(run, found):
+                    controls[canonical(_defense(found))] = found
+            elif same:
+                seeds[found["run"]["seed"]] = found
+        named = sorted(controls.values(), key=lambda each: str(each["run"]["defense"]))
+        return Beside(named, [seeds[seed] for seed in sorted(seeds)])
 
 
 def _records(folders: Sequence[Path]) -> Iterator[Record]:
-    files = {file.resolve(): file for folder in folders for file in sorted(folder.glob("*.json"))}
+    files = {file.resolve() for folder in folders for file in folder.glob("*.json")}
     for file in sorted(files):
         try:
-            found = read_json(file) if file.stat().st_size <= MOST_BYTES else None
-            if isinstance(found, dict) and "schema_version" in found:
-                records.validate(found)
-                yield records.upgraded(found)
+            if file.stat().st_size <= MOST_BYTES:
+                yield records.load(file)
         except (BenchError, OSError, ValueError):
             continue
 

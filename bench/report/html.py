@@ -10,11 +10,21 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import BenchError
+from bench.records.redact import one_line
 
 if TYPE_CHECKING:
     import numpy as np
     from jinja2 import Environment
     from numpy.typing import NDArray
+
+
+def plain(value: Any) -> Any:
+    """A copy of JSON-able `value` whose texts, keys included, are each on one line, without control characters."""
+    if isinstance(value, dict):
+        return {plain(name): plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return one_line(value) if isinstance(value, str) else value
 
 
 def environment() -> Environment:

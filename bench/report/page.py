@@ -1,97 +1,68 @@
-"""Puts the page together. What does not apply to a run says so; no section is left out."""
+"""Puts the page of a run together. What does not apply to a run says so; no section is left out."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bench.api import Control, Defense
-from bench.pipeline.pipeline import Pipeline
-from bench.records.record import Record
-from bench.report.html import render
-from bench.ssl.schedule import Schedule
+from bench.records.record import Record, fingerprint
 
-from . import charts, tables
+from . import tables
 from .controls import Beside
-from .pictures import WRONG, Album, seen
-from .removed import removed_by_class
-from .story import Played, story
+from .html import plain, render
+from .story import story
 
-FIRST, SECOND = "first training", "second training"
+if TYPE_CHECKING:
+    from bench.api import Defense
+    from bench.pipeline.pipeline import Pipeline
+
+    from .artifacts import Artifacts
 
 
 def report(
     pipeline: Pipeline, record: Record, beside: Beside, others: Sequence[Defense] = (), count: int = 12
 ) -> bytes:
-    """The page of a finished run, UTF-8. others: defenses whose maps are drawn besides those of the run's own; count:
-    how many suspicious images."""
-    verdict, data = pipeline.verdict, pipeline.dataset
-    removed = removed_by_class(data.train.labels, data.classes, pipeline.train_manifest.poisoned, verdict.keep)
-    album, played = Album(pipeline), _played(pipeline)
-    found = seen(pipeline, album, others, count)
+    """The page of a finished run whose stages are in the store, UTF-8.
+
+    beside: what it is compared with. others: defenses whose maps are drawn besides those of the run's own. count: how
+    many suspicious images.
+    """
+    from .artifacts import artifacts_of
+
+    return run_page(record, beside, artifacts_of(pipeline, others, count))
+
+
+def run_page(record: Record, beside: Beside, artifacts: Artifacts | None = None, record_file: str = "") -> bytes:
+    """The page of a run, UTF-8, from its record, and from what its stages stored where that is at hand.
+
+    record_file: of a site's page: the name of the record beside it. Such a page shows no images, and its policy allows
+    only its own style.
+    """
+    outcome, record = fingerprint(record), plain(record)
+    beside = Beside(plain(beside.controls), plain(beside.seeds))
+    run = record["run"]
     return render(
         "report.html",
+        title=title_of(record),
         record=record,
-        run=record["run"],
-        story=story(record, beside, removed, played),
-        played=played,
-        tables=[tables.rates(record, beside), tables.detection(record)],
-        more=[each for each in (tables.localisation(record), tables.per_trigger(record)) if each],
-        missing_control=not beside.controls and not record["run"].get("control"),
-        glossary=tables.GLOSSARY,
-        size=album.size,
-        suspects=found.suspects,
-        ranked=verdict.score is not None or verdict.trigger_score is not None,
-        by_trigger=verdict.trigger_score is not None,
-        removed=removed,
-        missed=album.pictures(removed.missed[:WRONG], small=True),
-        collateral=album.pictures(removed.collateral[:WRONG], small=True),
-        clusters=found.clusters,
-        **_charts(pipeline),
+        run=run,
+        record_file=record_file,
+        story=story(record, beside, artifacts),
+        artifacts=artifacts,
+        tables=[tables.rates(record, beside), tables.removal(record)],
+        more=tables.localisations(record),
+        details=tables.details(record, beside),
+        missing_control=not beside.controls and not run.get("control"),
+        glossary=tables.glossary(),
+        clean_removed=tables.clean_removed(record),
         cost=tables.cost(record),
-        provenance=tables.provenance(record),
-        facts=tables.facts(record),
-        options=tables.options(record),
+        provenance=tables.provenance(record, outcome),
+        lists=tables.lists(record),
     )
 
 
-def _played(pipeline: Pipeline) -> Played:
-    defense = pipeline.config.defense
-    return Played(
-        change=defense.training_change.name if defense.training_change else None,
-        unpoisoned=isinstance(defense.filter, Control) and defense.filter.unpoisoned,
-        trained_again=pipeline.retrain.key != pipeline.threat.key,
-    )
-
-
-def _charts(pipeline: Pipeline) -> dict[str, Any]:
-    curves, without = _curves(pipeline)
-    score = pipeline.verdict.score
-    return {
-        "without_curve": without,
-        "loss": charts.loss_chart(curves) if curves else None,
-        "rate": charts.rate_chart(curves) if curves else None,
-        "curves": curves,
-        "scores": None
-        if score is None
-        else charts.score_chart(score, pipeline.train_manifest.poisoned, pipeline.verdict.keep),
-    }
-
-
-def _curves(pipeline: Pipeline) -> tuple[list[charts.Curve], list[tuple[str, str]]]:
-    """The curves that there are, and (training, why there is none) for the others."""
-    config, curves, without = pipeline.config, [], []
-    trainings = (
-        (FIRST, pipeline.threat, len(pipeline.dataset.train)),
-        (SECOND, pipeline.retrain, int(pipeline.verdict.keep.sum())),
-    )
-    for name, stage, count in trainings:
-        if name == SECOND and stage.key == pipeline.threat.key:
-            without.append((name, "all images were kept, so it is the first training"))
-        elif stage.name == "import":
-            without.append((name, "the encoder was imported, not trained here"))
-        elif losses := charts.read_losses(pipeline.folder(stage)):
-            curves.append(charts.Curve(name, losses, Schedule(config.train, count, config.seeds)))
-        else:
-            without.append((name, "no curve stored (older run)"))
-    return curves, without
+def title_of(record: Record) -> str:
+    """What a run is called, on one line."""
+    run, name = record["run"], record["dataset"]["name"]
+    text: Any = plain(f"{run['defense']} against {run['attack']} on {name}, seed {run['seed']}")
+    return str(text)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from bench.api import Box, Defense, Grouping
 from bench.pipeline.pipeline import Pipeline
-from bench.report.attention import Look, groups_through, look_through, most_suspicious, sitting_of
+from bench.report.attention import Look, isolated_for, look_through, most_suspicious
 from bench.report.html import data_uri, heated
 
 THUMB = 96
@@ -132,9 +132,9 @@ def seen(pipeline: Pipeline, album: Album, others: Sequence[Defense], count: int
     chosen, looks, clusters = most_suspicious(pipeline, count), [], None
     own = pipeline.config.defense.filter
     for defense in [*([own] if isinstance(own, Defense) else []), *others]:
-        with sitting_of(pipeline, defense) as asked:
-            looks.append(look_through(asked, defense, chosen))
-            grouping = groups_through(asked, defense, pipeline.verdict) if defense is own else None
+        with isolated_for(pipeline, defense) as isolated:
+            looks.append(look_through(isolated, defense, chosen))
+            grouping = isolated.grouping(pipeline.verdict) if defense is own else None
         clusters = album.clusters(grouping) if grouping is not None else clusters
     return Seen(album.pictures(chosen, [each for each in looks if each is not None]), clusters)
 

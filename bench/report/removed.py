@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.records.metrics import clean_removed, of_each_class
+from bench.records.metrics import of_each_class
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class ClassRow:
     """One class: its images, those poisoned, and what was removed of either."""
 
@@ -43,7 +43,7 @@ class Removed:
     collateral: NDArray[np.int64]
 
     @property
-    def told(self) -> list[ClassRow]:
+    def affected(self) -> list[ClassRow]:
         """The classes in which anything was poisoned or removed, most removed first."""
         found = [row for row in self.rows if row.poisoned or row.removed]
         return sorted(found, key=lambda row: -row.removed)
@@ -53,13 +53,7 @@ def removed_by_class(
     labels: NDArray[np.int64], classes: Sequence[str], poisoned: NDArray[np.bool_], keep: NDArray[np.bool_]
 ) -> Removed:
     """labels (N,) int64; poisoned, keep (N,) bool."""
-    masks = (np.ones_like(keep), poisoned, poisoned & ~keep)
-    size, bad, caught = (of_each_class(labels, classes, mask) for mask in masks)
-    lost = clean_removed(labels, classes, poisoned, keep)
-    rows = [
-        ClassRow(
-            name=name, size=size[name], poisoned=bad[name], poisoned_removed=caught[name], clean_removed=lost[name]
-        )
-        for name in classes
-    ]
-    return Removed(rows, np.flatnonzero(poisoned & keep), np.flatnonzero(~poisoned & ~keep))
+    caught, lost = poisoned & ~keep, ~poisoned & ~keep
+    counts = [of_each_class(labels, classes, mask).values() for mask in (np.ones_like(keep), poisoned, caught, lost)]
+    rows = [ClassRow(*row) for row in zip(classes, *counts, strict=True)]
+    return Removed(rows, np.flatnonzero(poisoned & keep), np.flatnonzero(lost))

@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from bench.records.record import Record
-from bench.report.terminal import share
 
 from .controls import Beside
-from .removed import Removed
+from .tables import share
+
+if TYPE_CHECKING:
+    from .artifacts import Artifacts
 
 STRONG, WEAK = 50.0, 20.0  # points of ASR that a trigger adds; our words for them
 
 
-@dataclass(frozen=True, kw_only=True)
-class Played:
-    """What the record alone does not say: a change of the training by name, whether the new encoder saw unpoisoned
-    images, and whether there was a second training at all."""
-
-    change: str | None
-    unpoisoned: bool
-    trained_again: bool
-
-
-def story(record: Record, beside: Beside, removed: Removed, played: Played) -> list[str]:
-    """Five sentences of plain text."""
+def story(record: Record, beside: Beside, artifacts: Artifacts | None = None) -> list[str]:
+    """Five sentences of plain text. artifacts: say how the second training was changed, which the record does not."""
     return [
         _planted(record),
         _threat(record),
-        _defended(record, removed, played),
-        _after(record, beside, played),
+        _defended(record, artifacts),
+        _after(record, beside),
         _noise(record, beside),
     ]
 
@@ -57,7 +48,7 @@ def many(count: int, one: str, several: str | None = None) -> str:
 
 def _targets(record: Record) -> str:
     names = [f"'{name}'" for name in _names(record)]
-    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + f" and {names[-1]}"
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def _names(record: Record) -> list[str]:
@@ -74,8 +65,8 @@ def _planted(record: Record) -> str:
     plain += f"{share(poison['rate_of_target'])} of the images of {_targets(record)}) the attack "
     plain += f"{record['run']['attack']} planted "
     if _several(record):
-        return plain + f"one of {len(_names(record))} triggers, so that an encoder learns to tie each to its class."
-    return plain + "a trigger, so that an encoder trained on them without labels ties the trigger to that class."
+        return plain + f"one of {len(_names(record))} triggers, so that an encoder learns to link each with its class."
+    return plain + "a trigger, so that an encoder trained on them without labels links the trigger with that class."
 
 
 def _threat(record: Record) -> str:
@@ -101,52 +92,60 @@ def _strength(record: Record) -> str:
     return "a strong backdoor" if gain >= STRONG else "a backdoor" if gain >= WEAK else "a weak backdoor"
 
 
-def _defended(record: Record, removed: Removed, played: Played) -> str:
-    name, control = record["run"]["defense"], record["run"].get("control")
-    who = f"{name}, a control and no defense," if control else name
-    if played.unpoisoned:
+def _trained_again(record: Record) -> bool:
+    """Whether there was a second training at all."""
+    keys = [record["stages"].get(name, {}).get("key") for name in ("threat_model", "retraining")]
+    return keys[0] is None or keys[0] != keys[1]
+
+
+def _defended(record: Record, artifacts: Artifacts | None) -> str:
+    name, count = record["run"]["defense"], record["metrics"]["detection"]["removed"]
+    who = f"{name}, a control and no defense," if record["run"].get("control") else name
+    if artifacts and artifacts.unpoisoned:
         return f"{who} removed nothing: the new encoder was trained on the same images without any trigger."
-    count = record["metrics"]["detection"]["removed"]
-    change = f"{played.change} changed how the new encoder was trained" if played.change else ""
-    if not count:
-        nothing = f"{name} removed nothing"
-        return f"{nothing}." if not change else f"No image was removed; {change}."
-    return f"{who} removed {_judged(record, removed)}{f'; {change}' if change else ''}."
+    change = artifacts.training_change if artifacts else None
+    changed = f"{change} changed how the new encoder was trained"
+    if count:
+        return f"{who} removed {judged(record)}{_worst(record)}{f'; {changed}' if change else ''}."
+    if change:
+        return f"No image was removed; {changed}."
+    if artifacts is None and _trained_again(record):
+        return f"{who} removed no image: it changed the images, or how the new encoder was trained on them."
+    return f"{name} removed nothing."
 
 
-def _judged(record: Record, removed: Removed) -> str:
+def judged(record: Record) -> str:
+    """How many images were removed, and how many of them are poisoned and clean."""
     found, poisoned = record["metrics"]["detection"], record["poison"]["count"]
-    clean = sum(row.clean_removed for row in removed.rows)
-    caught = found["removed"] - clean
-    told = f"all {poisoned:,}" if caught == poisoned else f"{caught:,} of the {poisoned:,}"
-    text = f"{many(found['removed'], 'image')}: {told} poisoned (recall {share(found['recall'])})"
-    text += f" and {clean:,} clean (precision {share(found['precision'])})"
-    worst = max(removed.rows, key=lambda row: row.clean_removed)
-    return text + (
-        f", the most in '{worst.name}' ({worst.clean_removed:,} of {many(worst.clean, 'clean image')})"
-        if worst.clean_removed > 1
-        else ""
+    caught = round((found["recall"] or 0) * poisoned / 100)
+    text = (
+        f"{many(found['removed'], 'image')}: {caught:,} of the {poisoned:,} poisoned (recall {share(found['recall'])})"
     )
+    return f"{text} and {found['removed'] - caught:,} clean (precision {share(found['precision'])})"
 
 
-def _after(record: Record, beside: Beside, played: Played) -> str:
+def _worst(record: Record) -> str:
+    lost: Mapping[str, int] = record["metrics"].get("clean_removed", {})
+    worst = max(lost, key=lambda name: lost[name], default=None)
+    return "" if worst is None or lost[worst] < 2 else f", the most in '{worst}' ({lost[worst]:,})"
+
+
+def _after(record: Record, beside: Beside) -> str:
     none, defended = record["metrics"]["none"], record["metrics"]["defended"]
-    if not played.trained_again:
+    if not _trained_again(record):
         return "All images were kept and the training was left as it was, so the encoder after is the encoder before."
     target = "the class of its trigger" if _several(record) else "that class"
-    acc = f"{share(defended['clean']['acc'])} ({points(none['clean']['acc'], defended['clean']['acc'])} points)"
-    asr = (
-        f"{share(defended['poisoned']['asr'])} ({points(none['poisoned']['asr'], defended['poisoned']['asr'])} points)"
+    acc, asr = (
+        f"{share(defended[part][name])} ({points(none[part][name], defended[part][name])} points)"
+        for part, name in (("clean", "acc"), ("poisoned", "asr"))
     )
     text = f"On the new encoder the classifier is right on {acc} of the clean images and takes {asr} of those with the "
     text += f"trigger for {target}"
-    floor = [each for each in beside.controls if each["run"]["defense"] == "clean-set"]
+    floor = [share(_asr(each)) for each in beside.controls if each["run"]["defense"] == "clean-set"]
     if not floor:
         return f"{text}."
-    there = share(floor[0]["metrics"]["defended"]["poisoned"]["asr"])
-    return (
-        f"{text}; an encoder that never saw a trigger (clean-set) takes {there}, which no defense is expected to beat."
-    )
+    text += f"; an encoder that never saw a trigger (clean-set) takes {floor[0]}"
+    return f"{text}, which no defense is expected to beat."
 
 
 def _noise(record: Record, beside: Beside) -> str:

@@ -3,95 +3,171 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.records.record import Record, entries
-from bench.report.terminal import RATES, share
+from bench.records.metrics import (
+    CLEAN,
+    DETECTION,
+    IMAGES,
+    LOCALISATION,
+    METRICS,
+    OF_TRIGGER,
+    TRIGGERED,
+    Metric,
+    metrics_of,
+)
+from bench.records.record import MEASURED, Record, entries
 
 from .controls import Beside
 
-Row = tuple[str, ...]
+UNDEFINED = "-"
+MOST, LONGEST = 300, 400
+"""Rows of one list of facts, and letters of one fact: a page stays a page; the record holds the rest."""
+_SPLITS = {CLEAN: "clean images", TRIGGERED: "triggered images"}
+_WORDS = {
+    "triggered image": "a validation image with the trigger put on it.",
+    "poisoned image": "a training image that carries the trigger; its label is never changed.",
+    "control": "a row that knows the truth and shows what to compare with; no defense could be one.",
+    "clean-set": "control: training on the same images without any trigger.",
+    "oracle": "control: removes exactly the poisoned images.",
+    "random": "control: removes as many images as the defense it is measured against, at random.",
+}
 
 
 @dataclass(frozen=True)
-class Table:
+class PageTable:
     """A caption, headings, and rows of as many cells; the first column is text, the others numbers."""
 
     caption: str
-    headings: Row
-    rows: Sequence[Row]
+    headings: Sequence[str]
+    rows: Sequence[Sequence[str]]
 
 
-GLOSSARY = (
-    ("ACC", "accuracy: share of the validation images whose class a linear classifier on the encoder predicts."),
-    ("ASR", "attack success rate: share of the images of other classes that are taken for the target class."),
-    ("triggered image", "a validation image with the trigger put on it."),
-    ("poisoned image", "a training image that carries the trigger; its label is never changed."),
-    ("recall", "share of the poisoned images that were removed."),
-    ("precision", "share of the removed images that are poisoned."),
-    ("F1", "harmonic mean of precision and recall."),
-    ("AUROC", "how often a poisoned image has a higher score than a clean one; 50 % is guessing."),
-    ("average precision", "mean of the precision at each score, weighted by the recall gained there."),
-    ("top k", "the k images whose candidate trigger acts most strongly, by the defense's trigger score."),
-    ("catch rate", "share of the true trigger's area inside the window found, over the poisoned images of the top k."),
-    ("IoU", "intersection over union of the window found and the true trigger, over the same images."),
-    ("control", "a row that knows the truth and shows what to compare with; no defense could be one."),
-    ("clean-set", "control: training on the same images without any trigger."),
-    ("oracle", "control: removes exactly the poisoned images."),
-    ("random", "control: removes as many images as the defense it is measured against, at random."),
-)
+def share(value: float | None) -> str:
+    """A percentage as it is printed; a dash where it is undefined."""
+    return UNDEFINED if value is None else f"{value:.1f} %"
 
 
-def rates(record: Record, beside: Beside) -> Table:
-    """No defense beside the run's, and the controls beside both."""
+def number(metric: Metric | None, value: float | None) -> str:
+    """A metric's value as it is printed; `metric` is None for one of a newer version."""
+    if value is None or (metric and metric.unit != IMAGES):
+        return share(value)
+    return f"{value:,.2f}".removesuffix(".00")
+
+
+def glossary() -> list[tuple[str, str]]:
+    """The words of the page and what they mean."""
+    return [(metric.title.format(k="k"), metric.help) for metric in METRICS] + list(_WORDS.items())
+
+
+def _columns(part: str, found: Iterable[Mapping[str, Any]], k: str = "k") -> dict[str, tuple[str, Metric | None]]:
+    """Name -> (title, metric) of the numbers of a part of the record: those of METRICS, then others by their names."""
+    known = {metric.name: (metric.title.format(k=k), metric) for metric in metrics_of(part)}
+    return {name: known.get(name, (name, None)) for each in ({}, *found) for name in (*known, *each)}
+
+
+def rates(record: Record, beside: Beside, more: bool = False) -> PageTable:
+    """What a classifier on each encoder answers: without a defense, with the run's, and with the controls.
+
+    more: the rates that leaderboards do not show.
+    """
     columns = [("no defense", record["metrics"]["none"]), (_name(record), record["metrics"]["defended"])]
     columns += [(_name(each), each["metrics"]["defended"]) for each in beside.controls]
-    several = " (means over the targets)" if len(record["poison"]["targets"]) > 1 else ""
-    return Table(
-        f"A linear classifier on the encoder{several}",
-        ("validation images", *(name for name, _ in columns)),
-        [(label, *(share(found[split][metric]) for _, found in columns)) for label, split, metric in RATES],
-    )
+    rows = []
+    for split, images in _SPLITS.items():
+        for name, (title, metric) in _columns(split, [found[split] for _, found in columns]).items():
+            if more != (metric is not None and metric.board):
+                cells = (number(metric, found[split].get(name)) for _, found in columns)
+                rows.append((f"{images}: {metric.words if metric else title}", *cells))
+    caption = "More of the same classifier" if more else f"A linear classifier on the encoder{_several(record)}"
+    return PageTable(caption, ("validation images", *(name for name, _ in columns)), rows)
+
+
+def _several(record: Record) -> str:
+    return " (means over the targets)" if len(record["poison"]["targets"]) > 1 else ""
 
 
 def _name(record: Record) -> str:
     return f"{record['run']['defense']}{' (control)' if record['run'].get('control') else ''}"
 
 
-def detection(record: Record) -> Table:
-    """How well it told poisoned from clean images."""
+def removal(record: Record) -> PageTable:
+    """How well the removed images are the poisoned ones."""
     found = record["metrics"]["detection"]
-    names = ("precision", "recall", "f1", "auroc", "average_precision")
-    cells = (f"{found['removed']:,}", *(share(found[name]) for name in names))
-    headings = ("removed", "precision", "recall", "F1", "AUROC", "average precision")
-    return Table("Finding poisoned images", ("", *headings), [(record["run"]["defense"], *cells)])
+    columns = _columns(DETECTION, [found])
+    cells = (number(metric, found.get(name)) for name, (_, metric) in columns.items())
+    headings = ("", *(title for title, _ in columns.values()))
+    return PageTable("Finding poisoned images", headings, [(record["run"]["defense"], *cells)])
 
 
-def localisation(record: Record) -> Table | None:
-    """Whether the most suspicious images are poisoned, and their triggers found; None where nothing is scored."""
-    found: Mapping[str, Any] = record["metrics"]["localisation"]
-    if not found:
-        return None
+def localisations(record: Record) -> list[PageTable]:
+    """Whether the most suspicious images are poisoned and their triggers found; where there are several triggers, how
+    each works and is found."""
+    found = [_located("Finding the trigger", record["metrics"]["localisation"]), _each_trigger(record)]
+    return [table for table in found if table]
+
+
+def _located(caption: str, found: Mapping[str, Any]) -> PageTable | None:
+    columns = _columns(LOCALISATION, found.values())
     rows = [
-        (f"top {k}", *(share(found[k][name]) for name in ("accuracy", "cr", "iou"))) for k in sorted(found, key=int)
+        (f"top {k}", *(number(metric, found[k].get(name)) for name, (_, metric) in columns.items()))
+        for k in sorted(found, key=int)
     ]
-    return Table("Finding the trigger", ("", "poisoned", "catch rate", "IoU"), rows)
+    headings = ("", *((metric.words if metric else title) for title, metric in columns.values()))
+    return PageTable(caption, headings, rows) if rows else None
 
 
-def per_trigger(record: Record) -> Table | None:
-    """A row for each trigger; None where there is one."""
+def _each_trigger(record: Record) -> PageTable | None:
+    """A row for each target, its ASR and how its images were found; None where there is one."""
+    k = shown_k(record["metrics"]["localisation"])
     metrics, names = record["metrics"], record["poison"]["targets"]
     if "per_trigger" not in metrics:
         return None
+    removal = _columns(OF_TRIGGER, [each["detection"] for each in metrics["per_trigger"]])
+    located = _columns(LOCALISATION, (), k) if k else {}
     rows = []
-    for number, found in enumerate(metrics["per_trigger"]):
-        asr = [share(metrics[who]["per_trigger"][number]["poisoned"]["asr"]) for who in ("none", "defended")]
-        counts = [f"{found['detection'][name]:,}" for name in ("poisoned", "removed")]
-        rows.append((names[number], *asr, *counts, share(found["detection"]["recall"])))
-    headings = ("target", "ASR, no defense", f"ASR, {record['run']['defense']}", "poisoned", "removed", "recall")
-    return Table("Each target", headings, rows)
+    for place, found in enumerate(metrics["per_trigger"]):
+        asr = [share(metrics[who]["per_trigger"][place]["poisoned"]["asr"]) for who in ("none", "defended")]
+        cells = [number(metric, found["detection"].get(name)) for name, (_, metric) in removal.items()]
+        cells += [number(metric, found["localisation"][k].get(name)) for name, (_, metric) in located.items() if k]
+        rows.append((names[place], *asr, *cells))
+    titles = (title for title, _ in (*removal.values(), *located.values()))
+    headings = ("target", "ASR, no defense", f"ASR, {record['run']['defense']}", *titles)
+    return PageTable("Each target: ASR of its trigger, how it was found", headings, rows)
+
+
+def shown_k(found: Mapping[str, Any]) -> str | None:
+    """The k to tell of where there is room for one: 10, else the largest; None where nothing is scored."""
+    return "10" if "10" in found else max(found, key=int, default=None)
+
+
+def details(record: Record, beside: Beside) -> list[PageTable]:
+    """The rates that leaderboards do not show, and all rates and the localisation of each of several triggers."""
+    found: list[PageTable | None] = [rates(record, beside, more=True)]
+    metrics = record["metrics"]
+    several = zip(
+        record["poison"]["targets"],
+        *(metrics[who].get("per_trigger", ()) for who in ("none", "defended")),
+        metrics.get("per_trigger", ()),
+        strict=False,
+    )
+    for name, before, after, trigger in several:
+        one = {**record, "metrics": {"none": before, "defended": after}}
+        each = [rates(one, Beside(), more) for more in (False, True)]
+        rows = [row for table in each for row in table.rows]
+        found.append(PageTable(f"A linear classifier on the encoder, target {name}", each[0].headings, rows))
+        found.append(_located(f"Finding the trigger of {name}", trigger["localisation"]))
+    return [table for table in found if table and table.rows]
+
+
+def clean_removed(record: Record) -> PageTable | None:
+    """What the removal cost, by class, the most first; None where no clean image was removed, or nobody counted."""
+    counts: Mapping[str, int] = record["metrics"].get("clean_removed", {})
+    lost = sorted(((name, count) for name, count in counts.items() if count), key=lambda each: -each[1])[:MOST]
+    rows = [(name, f"{count:,}") for name, count in lost]
+    return PageTable("Clean images removed", ("class", "images"), rows) if rows else None
 
 
 STAGES = {
@@ -104,7 +180,7 @@ STAGES = {
 }
 
 
-def cost(record: Record) -> Table:
+def cost(record: Record) -> PageTable:
     """Each stage as it was made; one that stands in for two is counted once."""
     rows, seen, total, most = [], set(), 0.0, 0.0
     for name, stage in sorted(record["stages"].items(), key=lambda item: [*STAGES, item[0]].index(item[0])):
@@ -114,11 +190,11 @@ def cost(record: Record) -> Table:
         label = STAGES.get(name, name)
         if name == "threat_model" and record["config"].get("threat"):
             label = "import the encoder"
-        threads = "-" if stage.get("threads") is None else str(stage["threads"])
+        threads = UNDEFINED if stage.get("threads") is None else str(stage["threads"])
         spent = "as above" if again else seconds(stage["seconds"])
         rows.append((label, spent, memory(stage["peak_memory_mb"]), threads))
     rows.append(("all", seconds(total), memory(most), ""))
-    return Table("Each stage, as it was made", ("stage", "time", "peak memory", "threads"), rows)
+    return PageTable("Each stage, as it was made", ("stage", "time", "peak memory", "threads"), rows)
 
 
 def seconds(value: float) -> str:
@@ -131,33 +207,35 @@ def seconds(value: float) -> str:
 
 def memory(value: float | None) -> str:
     """MiB for people."""
-    return "-" if value is None else f"{value:,.0f} MiB"
+    return UNDEFINED if value is None else f"{value:,.0f} MiB"
 
 
-def provenance(record: Record) -> list[tuple[str, str]]:
-    """(what, value) pairs: enough to make the run again."""
-    git, data, machine = record["git"], record["dataset"], record["hardware"]
+def provenance(record: Record, outcome: str) -> list[tuple[str, str]]:
+    """(what, value) pairs: enough to make the run again. outcome: the record's fingerprint."""
+    git, data = record["git"], record["dataset"]
     source = "not from a git checkout" if git is None else git["hash"] + (" with changes" if git["dirty"] else "")
-    return [
-        ("command", command(record)),
-        ("made", str(record["created"])),
-        ("status", str(record.get("status", "measured"))),
-        ("benchmark", f"ssl-backdoor-bench {record['bench']}, metrics version {record['metric_version']}"),
-        ("source", source),
-        (
-            "dataset",
-            f"{data['name']}: {data['counts']['train']:,} training and {data['counts']['val']:,} validation "
+    return _pairs(
+        {
+            "command": command(record),
+            "made": record["created"],
+            "status": record.get("status", MEASURED),
+            **({"submitted file": f"SHA-256 {record['submission']['sha256']}"} if "submission" in record else {}),
+            "outcome": f"fingerprint {outcome}",
+            "benchmark": f"ssl-backdoor-bench {record['bench']}, metrics version {record['metric_version']}, "
+            f"record schema {record['schema_version']}",
+            "source": source,
+            "dataset": f"{data['name']}: {data['counts']['train']:,} training and {data['counts']['val']:,} validation "
             f"images of {data['image_size']} px" + (f", {data['skipped']:,} unreadable" if data["skipped"] else ""),
-        ),
-        ("fingerprint", data["fingerprint"]),
-        ("seeds", _listed(record["seeds"])),
-        ("versions", _listed({name: value for name, value in record["versions"].items() if value})),
-        ("machine", _listed({name: value for name, value in machine.items() if value not in (None, [])})),
-    ]
+            "fingerprint": data["fingerprint"],
+            "seeds": _listed(record["seeds"]),
+            "versions": _listed(record["versions"]),
+            "machine": _listed(record["hardware"]),
+        }.items()
+    )
 
 
 def _listed(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {_text(value)}" for name, value in values.items())
+    return ", ".join(f"{name} {_text(value)}" for name, value in values.items() if value not in (None, []))
 
 
 def command(record: Record) -> str:
@@ -174,17 +252,41 @@ def command(record: Record) -> str:
     return shlex.join([*parts, *(["--threat-checkpoint", threat["checkpoint"]] if threat else [])])
 
 
-def options(record: Record) -> list[tuple[str, str]]:
-    """Every option in force: ("train.epochs", "20") ..."""
-    return [(name, _text(value)) for name, value in entries(record["config"])]
+def lists(record: Record) -> dict[str, list[tuple[str, str]]]:
+    """Longer lists of facts, by their title; those without one are left out."""
+    keys = {name: stage["key"] for name, stage in record["stages"].items()}
+    found = {
+        "Every option": entries(record["config"]),
+        "The poison": _flat(record["poison"]),
+        "What the defense noted": _flat(record.get("facts", {})),
+        "Keys of the stages in the store": keys.items(),
+    }
+    return {title: pairs for title, facts in found.items() if (pairs := _pairs(facts))}
 
 
-def facts(record: Record) -> list[tuple[str, str]]:
-    """What the defense says of its work."""
-    return [(name, _text(value)) for name, value in entries(record.get("facts", {})) if name]
+def _flat(facts: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Nested facts by path, those in lists by their place, from 1: ("triggers.1.count", 25) ..."""
+    for name, value in entries(facts):
+        if isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
+            yield from _flat({f"{name}.{place}": item for place, item in enumerate(value, 1)})
+        elif name:
+            yield name, value
+
+
+def _pairs(facts: Iterable[tuple[str, Any]]) -> list[tuple[str, str]]:
+    """Names and values as texts, both cut at a length, and the list at MOST rows."""
+    found = [(_cut(name), _cut(_text(value))) for name, value in facts]
+    more = len(found) - MOST
+    return found[:MOST] + ([(f"and {more} more", "see the record")] if more > 0 else [])
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, list | tuple):

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+from .controls import Beside
+from .story import judged
+from .tables import PageTable, localisations, rates, share, shown_k
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -11,23 +15,20 @@ if TYPE_CHECKING:
 
     from bench.records.record import Record
 
-RATES = (
-    ("clean images: classified rightly (ACC)", "clean", "acc"),
-    ("clean images: taken for the target class (ASR)", "clean", "asr"),
-    ("triggered images: classified rightly (ACC)", "poisoned", "acc"),
-    ("triggered images: taken for the target class (ASR)", "poisoned", "asr"),
-)
-"""What a run is told by: words, split and metric in the record."""
-
-
-def share(value: float | None) -> str:
-    """A percentage as it is printed; a dash where it is undefined."""
-    return "-" if value is None else f"{value:.1f} %"
-
 
 def summary(record: Record) -> list[RenderableType]:
     """What to print after a run."""
-    return [_heading(record), _rates_table(record), *_search(record), *_localisation(record), *_each_target(record)]
+    encoders = rates(record, Beside())
+    headings = [encoders.caption[0].lower() + encoders.caption[1:], *encoders.headings[1:]]
+    removed = record["metrics"]["detection"]["removed"]
+    targets = [table for table in localisations(record) if table.caption.startswith("Each target")]
+    return [
+        _heading(record),
+        _drawn(headings, encoders),
+        f"\n{record['run']['defense']} removed {judged(record) if removed else 'nothing'}.",
+        *_localisation(record),
+        *(_drawn(table.headings, table, f"\n{table.caption}") for table in targets),
+    ]
 
 
 def _heading(record: Record) -> str:
@@ -49,40 +50,22 @@ def _heading(record: Record) -> str:
     )
 
 
-def _rates_table(record: Record) -> Table:
+def _drawn(headings: Sequence[str], table: PageTable, title: str | None = None) -> Table:
+    """A table of the run's page for the terminal: the first column is text, the others numbers."""
+    from rich.markup import escape
     from rich.table import Table
 
-    defense, several = record["run"]["defense"], len(record["poison"]["targets"]) > 1
-    table = Table(title_justify="left", show_edge=False, pad_edge=False)
-    table.add_column("a linear classifier on the encoder" + (" (means over the targets)" if several else ""))
-    table.add_column("no defense", justify="right")
-    table.add_column(defense, justify="right")
-    found = record["metrics"]
-    for label, split, metric in RATES:
-        table.add_row(label, *(share(found[which][split][metric]) for which in ("none", "defended")))
-    return table
-
-
-def _search(record: Record) -> list[str]:
-    found, poison = record["metrics"]["detection"], record["poison"]
-    if not found["removed"]:
-        return [f"\n{record['run']['defense']} removed nothing."]
-    caught = round((found["recall"] or 0) * poison["count"] / 100)
-    return [
-        f"\n{record['run']['defense']} removed {found['removed']} images: {caught} of the {poison['count']} poisoned "
-        f"(recall {share(found['recall'])}) and {found['removed'] - caught} clean "
-        f"(precision {share(found['precision'])})."
-    ]
-
-
-def _shown_k(found: Mapping[str, Any]) -> str | None:
-    """The k to tell of: 10, else the largest; None where nothing is located."""
-    return "10" if "10" in found else max(found, key=int, default=None)
+    drawn = Table(title=title, title_justify="left", show_edge=False, pad_edge=False)
+    for place, heading in enumerate(headings):
+        drawn.add_column(heading, justify="right" if place else "left")
+    for row in table.rows:
+        drawn.add_row(*map(escape, row))
+    return drawn
 
 
 def _localisation(record: Record) -> list[str]:
     found: Mapping[str, Any] = record["metrics"]["localisation"]
-    k = _shown_k(found)
+    k = shown_k(found)
     if k is None:
         return []
     best = found[k]
@@ -93,32 +76,5 @@ def _localisation(record: Record) -> list[str]:
 
 
 def _window(found: Mapping[str, Any]) -> str:
-    return f"covers {share(found['cr'])} of the trigger (catch rate) and overlaps it by {share(found['iou'])} (IoU)"
-
-
-def _each_target(record: Record) -> list[RenderableType]:
-    """A table with a line for each target, where there are several."""
-    from rich.markup import escape
-    from rich.table import Table
-
-    metrics, poison = record["metrics"], record["poison"]
-    if "per_trigger" not in metrics:
-        return []
-    k = _shown_k(metrics["localisation"])
-    headings = ["target", "ASR, no defense", f"ASR, {record['run']['defense']}", "poisoned", "removed", "recall"]
-    headings += [f"of top {k}", "catch rate", "IoU"] if k else []
-    table = Table(
-        title="\nEach target: ASR of its trigger, how it was found",
-        title_justify="left",
-        show_edge=False,
-        pad_edge=False,
-    )
-    for heading in headings:
-        table.add_column(heading, justify="left" if heading == "target" else "right")
-    for number, found in enumerate(metrics["per_trigger"]):
-        asr = [share(metrics[who]["per_trigger"][number]["poisoned"]["asr"]) for who in ("none", "defended")]
-        judged = found["detection"]
-        cells = [*asr, str(judged["poisoned"]), str(judged["removed"]), share(judged["recall"])]
-        cells += [share(found["localisation"][k][name]) for name in ("accuracy", "cr", "iou")] if k else []
-        table.add_row(escape(poison["targets"][number]), *cells)
-    return [table]
+    text = f"covers {share(found['cr'])} of the trigger (catch rate) and overlaps it by {share(found['iou'])} (IoU)"
+    return text if found.get("hit") is None else f"{text}; {share(found['hit'])} of these windows hold some part of it"

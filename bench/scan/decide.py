@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .evidence import Evidence, Measured
+    from .evidence import Evidence
 
 
 class Finding(StrEnum):
@@ -39,7 +39,7 @@ MOST_REMOVED = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Step:
+class Comparison:
     """One measure against its limits. says: +1 for a trigger, -1 against, 0 neither."""
 
     name: str
@@ -60,30 +60,35 @@ class Decision:
 
     finding: Finding
     because: str
-    steps: tuple[Step, ...]
+    steps: tuple[Comparison, ...]
 
 
 def decide(evidence: Evidence) -> Decision:
     """All three measures for a trigger: found. Any against: none, for a trigger must be one thing, act, and act alike.
     Otherwise, or where the defense locates nothing or removes most of the images: unclear."""
-    if evidence.top is None or evidence.usual is None:
-        return Decision(
-            finding=Finding.UNCLEAR, because="This defense names images but locates no trigger in them.", steps=()
-        )
-    steps = _steps(evidence.top, evidence.usual)
-    against = [step for step in steps if step.says < 0]
-    if against:
-        return Decision(finding=Finding.NONE, because=" ".join(AGAINST[step.name] for step in against), steps=steps)
-    if all(step.says > 0 for step in steps):
-        if evidence.removed_share > MOST_REMOVED:
-            because = "The windows behave like a trigger, but the defense would remove more than half of the images."
-            return Decision(finding=Finding.UNCLEAR, because=because, steps=steps)
-        return Decision(finding=Finding.FOUND, because=FOR, steps=steps)
+    top, usual = evidence.top, evidence.usual
+    if top is None or usual is None:
+        return Decision(finding=Finding.UNCLEAR, because=NOT_LOCATED, steps=())
+    steps = tuple(
+        Comparison(name=name, value=getattr(top, name), usual=getattr(usual, name), limits=limits)
+        for name, limits in LIMITS.items()
+    )
+    against = [AGAINST[step.name] for step in steps if step.says < 0]
     between = ", ".join(step.name for step in steps if step.says == 0)
-    because = f"Something recurs in the most suspicious images, but it is no clear case ({between}). Look at them."
-    return Decision(finding=Finding.UNCLEAR, because=because, steps=steps)
+    if against:
+        finding, because = Finding.NONE, " ".join(against)
+    elif between:
+        finding, because = Finding.UNCLEAR, BETWEEN.format(between)
+    elif evidence.removed_share > MOST_REMOVED:
+        finding, because = Finding.UNCLEAR, MOST_WOULD_GO
+    else:
+        finding, because = Finding.FOUND, FOR
+    return Decision(finding=finding, because=because, steps=steps)
 
 
+NOT_LOCATED = "This defense names images but locates no trigger in them."
+BETWEEN = "Something recurs in the most suspicious images, but it is no clear case ({}). Look at them."
+MOST_WOULD_GO = "The windows behave like a trigger, but the defense would remove more than half of the images."
 FOR = (
     "The same patch was found in different images, and pasted on others it makes the encoder see it instead of what "
     "is in them."
@@ -93,10 +98,3 @@ AGAINST = {
     "agreement": "Pasted on other images, the most suspicious windows move these in different directions.",
     "pull": "Pasted on other images, the most suspicious windows change little of what the encoder sees in them.",
 }
-
-
-def _steps(top: Measured, usual: Measured) -> tuple[Step, ...]:
-    return tuple(
-        Step(name=name, value=getattr(top, name), usual=getattr(usual, name), limits=limits)
-        for name, limits in LIMITS.items()
-    )

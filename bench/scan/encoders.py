@@ -1,20 +1,22 @@
-"""Whose eyes the images are searched with: an encoder trained on them by a preset, a checkpoint file, or timm's."""
+"""The encoder that a scan searches with: trained on its images by a preset, from a checkpoint file, or timm's."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from bench.api import Defense, Images
 from bench.config.config import Config, load_config
 from bench.errors import BenchError
-from bench.pipeline.stages import Machine, Report, Stage, import_stage, pretrain_stage
+from bench.pipeline.pretrain import import_stage, pretrain_stage
+from bench.pipeline.stage import Machine, ProgressReport, Stage
 from bench.ssl.import_weights import Checkpoint
 from bench.ssl.settings import EncoderSettings
-from bench.store.store import ArtifactBuilder
+from bench.store import ArtifactBuilder
 
 if TYPE_CHECKING:
     from bench.plugins.manager import Plugins
@@ -23,35 +25,38 @@ SMALL_SET = 3500
 """Up to so many images the preset `laptop` (20 epochs) fits best, above it `cifar10-cpu` (12): 32 px, on a CPU."""
 
 
+class Origin(StrEnum):
+    """Where an encoder comes from: trained here, a checkpoint file, or timm's pretrained weights."""
+
+    TRAINED = "trained"
+    FILE = "file"
+    TIMM = "timm"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Chosen:
     """A scan's configuration (its dataset, attack and probe are not used), the width in px at which images are
-    judged, and where the encoder comes from: trained here, a file, or timm's pretrained weights."""
+    judged, and where the encoder comes from."""
 
     config: Config
     size: int
-    origin: Literal["trained", "file", "timm"]
+    origin: Origin
     checkpoint: Checkpoint | None = None
 
     @property
     def defense(self) -> Defense:
         """What searches; `choose` has made sure that it is one."""
-        chooser = self.config.defense.filter
-        assert isinstance(chooser, Defense)
-        return chooser
+        defense = self.config.defense.filter
+        assert isinstance(defense, Defense)
+        return defense
 
     @property
-    def eyes(self) -> str:
+    def encoder_words(self) -> str:
         """The encoder in words."""
-        if self.origin == "trained":
+        if self.origin is Origin.TRAINED:
             return f"trained on these images (preset {self.config.preset}, {self.config.train.epochs} epochs)"
         name = self.checkpoint.path.name if self.checkpoint else f"timm's {self.config.encoder.backbone}"
         return f"{name}, not trained here"
-
-
-def preset_for(count: int) -> str:
-    """The preset for `count` images where none is asked for."""
-    return "laptop" if count <= SMALL_SET else "cifar10-cpu"
 
 
 def choose(
@@ -75,27 +80,22 @@ def choose(
             "--train trains an encoder on the images, --encoder takes one: give one of them. For a checkpoint, "
             "--set encoder.backbone=NAME says what it is."
         )
-    config = load_config(
-        plugins, train or preset_for(count), choices={"defense": defense}, settings=settings, seed=seed
-    )
+    preset = train or ("laptop" if count <= SMALL_SET else "cifar10-cpu")
+    config = load_config(plugins, preset, choices={"defense": defense}, settings=settings, seed=seed)
     _check_finds(config)
     usual = int(getattr(config.dataset, "size", 32))
-    if encoder is None:
-        return Chosen(config=_resized(config, usual, size or usual), size=size or usual, origin="trained")
-    path = Path(encoder).expanduser()
-    if path.is_file():
-        found = Checkpoint.of(path)
-        return Chosen(
-            config=_resized(config, usual, size or usual), size=size or usual, origin="file", checkpoint=found
-        )
-    wanted = size or _timm_size(encoder)
-    config = dataclasses.replace(config, encoder=EncoderSettings(backbone=encoder))
-    return Chosen(config=_resized(config, usual, wanted), size=wanted, origin="timm")
+    width, origin, checkpoint = size or usual, Origin.TRAINED, None
+    if encoder and (path := Path(encoder).expanduser()).is_file():
+        origin, checkpoint = Origin.FILE, Checkpoint.of(path)
+    elif encoder:
+        width, origin = size or _timm_size(encoder), Origin.TIMM
+        config = dataclasses.replace(config, encoder=EncoderSettings(backbone=encoder))
+    return Chosen(config=_resized(config, usual, width), size=width, origin=origin, checkpoint=checkpoint)
 
 
 def _check_finds(config: Config) -> None:
-    chooser, name = config.defense.filter, config.defense.name
-    if not isinstance(chooser, Defense):
+    defense, name = config.defense.filter, config.defense.name
+    if not isinstance(defense, Defense):
         raise BenchError(f"--defense {name}: a control needs the truth, which a scan has not. Take poisoncam.")
     if config.defense.training_change is not None or name == "none":
         raise BenchError(f"--defense {name}: expected one that finds poisoned images and no more, as poisoncam does")
@@ -106,11 +106,11 @@ def _resized(config: Config, usual: int, size: int) -> Config:
     if size == usual:
         return config
     views = dataclasses.replace(config.views, local_size=max(4, round(config.views.local_size * size / usual)))
-    chooser: Any = config.defense.filter
-    if any(field.name == "window" for field in dataclasses.fields(chooser)):
-        asked = any(text.startswith("defense.") and ".window=" in f".{text[8:]}" for text in config.asked["settings"])
-        chooser = chooser if asked else dataclasses.replace(chooser, window=None)
-    return dataclasses.replace(config, views=views, defense=dataclasses.replace(config.defense, filter=chooser))
+    defense: Any = config.defense.filter
+    if any(field.name == "window" for field in dataclasses.fields(defense)):
+        own = any(text.startswith("defense.") and ".window=" in text for text in config.asked["settings"])
+        defense = defense if own else dataclasses.replace(defense, window=None)
+    return dataclasses.replace(config, views=views, defense=dataclasses.replace(config.defense, filter=defense))
 
 
 def _timm_size(name: str) -> int:
@@ -125,9 +125,7 @@ def _timm_size(name: str) -> int:
         raise BenchError(f"--encoder {name!r} is neither a file nor a model of timm.{hint}")
     facts = timm.get_pretrained_cfg(name)
     if facts is None or not facts.has_weights:
-        raise BenchError(
-            f"--encoder {name}: timm has no pretrained weights for it; `timm.list_pretrained()` lists them"
-        )
+        raise BenchError(f"--encoder {name}: timm has no weights for it; `timm.list_pretrained()` lists what has some")
     return int(facts.input_size[-1])
 
 
@@ -135,14 +133,14 @@ def encoder_stage(
     chosen: Chosen, images: Callable[[], Images], count: int, fingerprint: str, machine: Machine
 ) -> Stage:
     """The stage that leaves encoder.safetensors, whichever way."""
-    if chosen.origin == "trained":
+    if chosen.origin is Origin.TRAINED:
         inputs = {"dataset": fingerprint, "poison": "none", "kept": "all"}
         return pretrain_stage(chosen.config, images, count, machine, inputs, "train an encoder on the images")
     if chosen.checkpoint is None:
         return _timm_stage(chosen.config.encoder, chosen.size)
     stage = import_stage(chosen.config, chosen.checkpoint, chosen.size)
 
-    def make(making: ArtifactBuilder, report: Report) -> None:
+    def make(making: ArtifactBuilder, report: ProgressReport) -> None:
         try:
             stage.make(making, report)
         except BenchError as error:
@@ -155,7 +153,7 @@ def _timm_stage(settings: EncoderSettings, size: int) -> Stage:
     """Fetches timm's pretrained weights. Raises BenchError where that fails."""
     import timm
 
-    def make(making: ArtifactBuilder, report: Report) -> None:
+    def make(making: ArtifactBuilder, report: ProgressReport) -> None:
         from safetensors.torch import save_file
 
         from bench.ssl.backbone import sized

@@ -23,12 +23,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, conv2d, interpolate, normalize
+from torch.nn.functional import avg_pool2d, conv2d, interpolate, normalize, pad
 
 from bench.api import Encoder, Images, Verdict
 from bench.seeds import Seeds
 
-ProgressCallback = Callable[[int, int], None]
+WindowProgress = Callable[[int, int], None]
 TOP, PROBES, NEIGHBOURS = 10, 200, 3
 """Windows judged, and as many for comparison; images that they are pasted on; partners of each window."""
 DETAIL = 12
@@ -82,12 +82,12 @@ def suspects_of(verdict: Verdict, count: int = TOP) -> NDArray[np.int64]:
     return order[np.isfinite(first[order])][:count].astype(np.int64)
 
 
-def gather(images: Images, encoder: Encoder, verdict: Verdict, seeds: Seeds, tell: ProgressCallback) -> Evidence:
-    """Measure the windows of `verdict`. `tell` hears of windows done and of all."""
+def gather(images: Images, encoder: Encoder, verdict: Verdict, seeds: Seeds, progress: WindowProgress) -> Evidence:
+    """Measure the windows of `verdict`. `progress(done, total)` is called after each."""
     suspects = suspects_of(verdict)
     top = usual = None
     if verdict.boxes is not None and verdict.trigger_score is not None and len(suspects) > 1:
-        top, usual = _both(images, encoder, verdict.boxes[suspects], suspects, verdict.keep, seeds, tell)
+        top, usual = _both(images, encoder, verdict.boxes[suspects], suspects, verdict.keep, seeds, progress)
     between = None if verdict.score is None else float(((verdict.score > 0.1) & (verdict.score < 0.9)).mean())
     return Evidence(
         top=top,
@@ -105,7 +105,7 @@ def _both(
     suspects: NDArray[np.int64],
     keep: NDArray[np.bool_],
     seeds: Seeds,
-    tell: ProgressCallback,
+    progress: WindowProgress,
 ) -> tuple[Measured, Measured]:
     generator = seeds.child("draws").numpy()
     innocent = np.setdiff1d(np.flatnonzero(keep), suspects)
@@ -116,13 +116,13 @@ def _both(
     corners = generator.integers(0, images.size - width + 1, (len(controls), 2))
     places = np.concatenate([corners, np.full_like(corners, width)], axis=1)
     total = len(boxes) + len(controls)
-    press = _Press(encoder, images.batch(probes), seeds)
-    top = _measure(images.batch(suspects), boxes, press, lambda done: tell(done, total))
-    usual = _measure(images.batch(controls), places, press, lambda done: tell(len(boxes) + done, total))
+    pasting = _Pasting(encoder, images.batch(probes), seeds)
+    top = _measure(images.batch(suspects), boxes, pasting, lambda done: progress(done, total))
+    usual = _measure(images.batch(controls), places, pasting, lambda done: progress(len(boxes) + done, total))
     return top, usual
 
 
-class _Press:
+class _Pasting:
     """Pastes a window on the probe images (P, 3, S, S) uint8 and asks the encoder what they look like then."""
 
     def __init__(self, encoder: Encoder, probes: Tensor, seeds: Seeds) -> None:
@@ -148,14 +148,13 @@ def _alike(features: Tensor) -> float:
     return float((features.sum(0).square().sum() - count) / (count * (count - 1)))
 
 
-def _measure(images: Tensor, boxes: NDArray[np.int64], press: _Press, tell: Callable[[int], None]) -> Measured:
+def _measure(images: Tensor, boxes: NDArray[np.int64], pasting: _Pasting, progress: Callable[[int], None]) -> Measured:
     """images (n, 3, S, S) uint8 and the box (n, 4) of each, all of one size."""
-    pulls, moves = [], []
+    found = []
     for number, (image, (top, left, height, width)) in enumerate(zip(images, boxes.tolist(), strict=True)):
-        pull, move = press(image[:, top : top + height, left : left + width], number)
-        pulls.append(pull)
-        moves.append(move)
-        tell(number + 1)
+        found.append(pasting(image[:, top : top + height, left : left + width], number))
+        progress(number + 1)
+    pulls, moves = zip(*found, strict=True)
     directions = torch.stack(moves)
     return Measured(
         pull=float(np.mean(pulls)),
@@ -180,20 +179,16 @@ def likeness(images: Tensor, boxes: NDArray[np.int64]) -> Tensor:
     width = int(boxes[0, 2])
     scale = min(1.0, DETAIL / width)
     side = max(3, round(width * scale))
-    around = [_cut_around(image, box, width) for image, box in zip(images.float(), boxes.tolist(), strict=True)]
+    padded = pad(images.float(), (width,) * 4, mode="replicate")  # beyond the edge of an image: its last pixels again
+    corners = boxes[:, :2] + width - width // 2
+    around = [
+        image[:, top : top + 2 * width, left : left + 2 * width]
+        for image, (top, left) in zip(padded, corners.tolist(), strict=True)
+    ]
     fields = interpolate(torch.stack(around), size=(2 * side, 2 * side), mode="area")
     inner = slice(side // 2 + side // 6, side // 2 + side - side // 6)
     middles = fields[:, :, inner, inner]
     return correlations(middles, fields)
-
-
-def _cut_around(image: Tensor, box: list[int], width: int) -> Tensor:
-    """(3, 2 w, 2 w) around the window of an image (3, S, S); beyond the edge of the image: its last pixels again."""
-    top, left = box[0] - width // 2, box[1] - width // 2
-    size = image.shape[-1]
-    rows = torch.arange(top, top + 2 * width).clamp(0, size - 1)
-    columns = torch.arange(left, left + 2 * width).clamp(0, size - 1)
-    return image[:, rows][:, :, columns]
 
 
 def correlations(windows: Tensor, fields: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ KNOWN = SUFFIXES | {".gif", ".jfif", ""}
 class Listing:
     """Files to try below `root`, sorted by name: POSIX paths relative to it, as Python has them (surrogates where a
     name is not UTF-8), and (size, modification, change time in ns) of each. gone: names that are no regular files or
-    cannot be asked about -> why. others: suffix -> number of files passed over."""
+    cannot be looked up -> why. others: suffix -> number of files passed over."""
 
     root: Path
     names: tuple[str, ...]
@@ -57,14 +57,14 @@ def find_files(root: Path) -> Listing:
             f"{root} holds no image ({len(names)} other files); known are {', '.join(sorted(KNOWN - {''}))}"
         )
     others = Counter(_suffix(name) for name in names if _suffix(name) not in KNOWN)
-    return _asked(root, wanted, dict(others.most_common()))
+    return _described(root, wanted, dict(others.most_common()))
 
 
 def _suffix(name: str) -> str:
     return os.path.splitext(name)[1].lower()  # noqa: PTH122 - a hundred thousand of them
 
 
-def _asked(root: Path, names: list[str], others: dict[str, int]) -> Listing:
+def _described(root: Path, names: list[str], others: dict[str, int]) -> Listing:
     stamps: dict[str, tuple[int, int, int]] = {}
     gone: dict[str, str] = {}
     for name in names:

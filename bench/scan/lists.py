@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from bench.store.store import write_bytes
+from bench.store import write_bytes
 
 
 def quoted(path: str) -> str:

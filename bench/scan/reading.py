@@ -18,8 +18,8 @@ from bench.data.decode import LAW, Unreadable, open_rgb, square
 from bench.data.fingerprint import fingerprint
 from bench.data.images import ArrayImages, Subset, in_threads
 from bench.errors import BenchError
-from bench.pipeline.stages import Report, Stage
-from bench.store.store import ArtifactBuilder, StepCache, read_arrays, write_arrays
+from bench.pipeline.stage import ProgressReport, Stage
+from bench.store import ArtifactBuilder, StepCache, read_arrays, write_arrays
 
 from .listing import Listing
 
@@ -37,7 +37,7 @@ def images_stage(listing: Listing, size: int) -> Stage:
     """
     import PIL
 
-    def make(making: ArtifactBuilder, report: Report) -> None:
+    def make(making: ArtifactBuilder, report: ProgressReport) -> None:
         _decode_all(listing, size, making, report)
 
     return Stage(
@@ -50,7 +50,7 @@ def images_stage(listing: Listing, size: int) -> Stage:
     )
 
 
-def _decode_all(listing: Listing, size: int, making: ArtifactBuilder, report: Report) -> None:
+def _decode_all(listing: Listing, size: int, making: ArtifactBuilder, report: ProgressReport) -> None:
     """In chunks, each a saved step that follows its pixels: a killed one is decoded again and overwrites its rows."""
     count, notebook, found = len(listing.names), StepCache(making.scratch), []
     path = making.dir / PIXELS
@@ -83,7 +83,10 @@ def _decode(root: Path, names: Sequence[str], size: int, file: IO[bytes]) -> Arr
     def fill(part: slice) -> None:
         for row in range(part.start, part.stop):
             try:
-                data = _read(root / names[row])
+                path = root / names[row]
+                if path.stat().st_size > MOST_BYTES:
+                    raise Unreadable(f"larger than {MOST_BYTES >> 20} MiB")
+                data = path.read_bytes()
                 pixels[row] = square(open_rgb(BytesIO(data)), size)
                 digests[row] = np.frombuffer(hashlib.sha256(data).digest(), np.uint8)
             except (Unreadable, OSError) as error:
@@ -93,12 +96,6 @@ def _decode(root: Path, names: Sequence[str], size: int, file: IO[bytes]) -> Arr
     file.write(pixels.tobytes())
     file.flush()
     return {"digests": digests, "faults": np.array(faults, np.str_)}
-
-
-def _read(path: Path) -> bytes:
-    if path.stat().st_size > MOST_BYTES:
-        raise Unreadable(f"larger than {MOST_BYTES >> 20} MiB")
-    return path.read_bytes()
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,42 +118,39 @@ class Gathered:
         return [str(fault) for fault in self._files["faults"]]
 
     @cached_property
-    def _distinct(self) -> tuple[NDArray[np.int64], NDArray[np.int64], list[bytes]]:
-        """First file of each of N contents (N,); content of each file (F,), -1 for none; the contents' digests."""
-        faulty = self._files["faults"] != ""
-        every = [b"" if bad else row.tobytes() for row, bad in zip(self._files["digests"], faulty, strict=True)]
-        firsts: dict[bytes, int] = {}
-        for number, digest in enumerate(every):
-            if digest:
-                firsts.setdefault(digest, number)
-        digests = sorted(firsts)
-        place = {digest: at for at, digest in enumerate(digests)}
-        owner = np.array([place.get(digest, -1) for digest in every], np.int64)
-        return np.array([firsts[digest] for digest in digests], np.int64), owner, digests
+    def _distinct(self) -> tuple[NDArray[np.str_], NDArray[np.int64], NDArray[np.int64]]:
+        """The N contents by digest (N,), hex, sorted; the first file of each (N,); the content of each file (F,), or
+        -1 for none."""
+        readable = np.flatnonzero(self._files["faults"] == "")
+        digests = np.array([row.tobytes().hex() for row in self._files["digests"][readable]], np.str_)
+        contents, firsts, places = np.unique(digests, return_index=True, return_inverse=True)
+        owner = np.full(len(self._files["faults"]), -1, np.int64)
+        owner[readable] = places
+        return contents, readable[firsts], owner
 
     @property
     def owner(self) -> NDArray[np.int64]:
         """Which image each file is: (F,), -1 where it cannot be read."""
-        return self._distinct[1]
+        return self._distinct[2]
 
     @property
     def digests(self) -> list[str]:
         """SHA-256 (hex) of each image's file."""
-        return [digest.hex() for digest in self._distinct[2]]
+        return [str(digest) for digest in self._distinct[0]]
 
     @cached_property
     def images(self) -> Images:
-        """The N images, read from the disk when asked for."""
+        """The N images, read from the disk when they are used."""
         pixels = np.load(self.folder / PIXELS, mmap_mode="r")
-        if not len(self._distinct[0]):
+        if not len(self._distinct[1]):
             raise BenchError(f"none of the {len(self._files['faults'])} files can be read; the first: {self.faults[0]}")
-        return Subset(ArrayImages(pixels), self._distinct[0])
+        return Subset(ArrayImages(pixels), self._distinct[1])
 
     @property
     def fingerprint(self) -> str:
         """SHA-256 (hex) of the contents and how they are decoded; of no name."""
-        digests = self._distinct[2]
-        return fingerprint((), [("scan", self.digests, digests)], of="files", law=LAW, size=self.images.size)
+        contents = [bytes.fromhex(digest) for digest in self.digests]
+        return fingerprint((), [("scan", self.digests, contents)], of="files", law=LAW, size=self.images.size)
 
     def duplicates(self) -> list[NDArray[np.int64]]:
         """The files of each content that several have, by the first file's place: arrays of 2 or more."""

@@ -14,28 +14,16 @@ from .evidence import Evidence
 from .lists import number
 from .scan import Scan
 
-Row = tuple[str, ...]
+ListLine = tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Result:
-    """A finished scan, read from the store."""
+class ScanResult:
+    """A finished scan: its evidence, with the images suspected most, and where the defense looks on them, (n, S, S)."""
 
     scan: Scan
-
-    @cached_property
-    def _weighed(self) -> tuple[Evidence, NDArray[np.float32] | None]:
-        return self.scan.weighed()
-
-    @property
-    def evidence(self) -> Evidence:
-        """The measures, and who was suspected most."""
-        return self._weighed[0]
-
-    @property
-    def maps(self) -> NDArray[np.float32] | None:
-        """Where the defense looks on each suspect, (n, S, S)."""
-        return self._weighed[1]
+    evidence: Evidence
+    maps: NDArray[np.float32] | None
 
     @cached_property
     def decision(self) -> Decision:
@@ -53,18 +41,18 @@ class Result:
         return [self.scan.listing.given(name) for name in self.scan.listing.names]
 
     @cached_property
-    def rows(self) -> tuple[list[Row], list[Row]]:
+    def rows(self) -> tuple[list[ListLine], list[ListLine]]:
         """Files to keep, and to remove, by name: path, score, trigger score. Copies share theirs."""
-        kept: list[Row] = []
-        removed: list[Row] = []
+        kept: list[ListLine] = []
+        removed: list[ListLine] = []
         verdict = self.scan.verdict
         for path, owner in zip(self.paths, self.scan.gathered.owner.tolist(), strict=True):
             if owner >= 0:
-                scores = (_at(verdict.score, owner), _at(verdict.trigger_score, owner, 0))
+                scores = (number(_at(verdict.score, owner)), number(_at(verdict.trigger_score, owner), 0))
                 (kept if self.keep[owner] else removed).append((path, *scores))
         return kept, removed
 
-    def unreadable(self) -> list[Row]:
+    def unreadable(self) -> list[ListLine]:
         """Files that cannot be read: path, why."""
         faults = zip(self.paths, self.scan.gathered.faults, strict=True)
         gone = [(self.scan.listing.given(name), why) for name, why in self.scan.listing.gone.items()]
@@ -72,38 +60,27 @@ class Result:
 
     def duplicates(self) -> list[list[str]]:
         """The paths of each content that several files have."""
-        paths = self.paths
-        return [[paths[place] for place in group] for group in self.scan.gathered.duplicates()]
+        return [[self.paths[place] for place in group] for group in self.scan.gathered.duplicates()]
 
-    def duplicate_rows(self) -> list[Row]:
+    def duplicate_rows(self) -> list[ListLine]:
         """Path, SHA-256 of the content: one group after the other."""
-        gathered, paths = self.scan.gathered, self.paths
-        groups = gathered.duplicates()
-        return [(paths[place], gathered.digests[gathered.owner[place]]) for group in groups for place in group]
+        gathered = self.scan.gathered
+        places = [place for group in gathered.duplicates() for place in group]
+        return [(self.paths[place], gathered.digests[gathered.owner[place]]) for place in places]
 
     def suspects(self) -> list[dict[str, Any]]:
-        """The most suspicious images, most first: paths (all copies), scores, box, whether removed, position."""
-        verdict, paths, copies = self.scan.verdict, self.paths, self._files_of(self.evidence.suspects)
+        """The most suspicious images, most first: paths (all copies), scores, box, whether removed."""
+        verdict, owner = self.scan.verdict, self.scan.gathered.owner
         return [
             {
-                "paths": [paths[place] for place in copies[int(image)]],
-                "score": _plain(verdict.score, image),
-                "trigger_score": _plain(verdict.trigger_score, image),
+                "paths": [self.paths[place] for place in np.flatnonzero(owner == image)],
+                "score": _at(verdict.score, image),
+                "trigger_score": _at(verdict.trigger_score, image),
                 "box": None if verdict.boxes is None else verdict.boxes[image].tolist(),
                 "removed": not bool(self.keep[image]),
             }
             for image in self.evidence.suspects
         ]
-
-    def _files_of(self, images: NDArray[np.int64]) -> dict[int, list[int]]:
-        owner = self.scan.gathered.owner
-        return {int(image): np.flatnonzero(owner == image).tolist() for image in images}
-
-    @property
-    def flip_set(self) -> int | None:
-        """How many images a window was tried on, where the defense tells."""
-        found = self.scan.verdict.facts.get("flip_set")
-        return int(found) if isinstance(found, int) else None
 
     def counts(self) -> dict[str, int]:
         """Files and images by what became of them."""
@@ -138,7 +115,7 @@ class Result:
             "passed_over": self.scan.listing.others,
             "suspects": self.suspects(),
             "settings": {
-                "encoder": chosen.eyes,
+                "encoder": chosen.encoder_words,
                 "preset": chosen.config.preset,
                 "size": chosen.size,
                 "seed": chosen.config.seed,
@@ -151,9 +128,6 @@ class Result:
         }
 
 
-def _at(values: NDArray[np.float64] | None, image: int, digits: int = 4) -> str:
-    return number(None if values is None else float(values[image]), digits)
-
-
-def _plain(values: NDArray[np.float64] | None, image: int) -> float | None:
+def _at(values: NDArray[np.float64] | None, image: int) -> float | None:
+    """The score of an image; None where there is none."""
     return None if values is None or not np.isfinite(values[image]) else float(values[image])

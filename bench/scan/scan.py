@@ -12,11 +12,14 @@ from numpy.typing import NDArray
 
 from bench.api import Images, Verdict
 from bench.errors import BenchError
-from bench.pipeline.events import Listener
+from bench.isolation.verdict import read_verdict
+from bench.pipeline.clean import DefenseTask
+from bench.pipeline.events import Notify
+from bench.pipeline.pretrain import encoder_of
 from bench.pipeline.runner import make_stage
-from bench.pipeline.stages import Machine, Report, Stage, clean_stage, encoder_of, read_verdict, sitting
+from bench.pipeline.stage import Machine, ProgressReport, Stage
 from bench.report.attention import look_through
-from bench.store.store import ArtifactBuilder, Store, read_arrays, read_json, write_arrays, write_json
+from bench.store import ArtifactBuilder, Store, read_arrays, read_json, write_arrays, write_json
 
 from .encoders import Chosen, encoder_stage
 from .listing import Listing
@@ -41,11 +44,11 @@ class Scan:
     store: Store
     machine: Machine
 
-    def read(self, listener: Listener) -> None:
+    def read(self, notify: Notify) -> None:
         """The first stage: read the files. Raises BenchError where too few can be."""
         size = self.chosen.size
         self.store.check_writable(0 if self.made(self.reading) else len(self.listing.names) * 3 * size * size)
-        make_stage(self.reading, self.store, listener)
+        make_stage(self.reading, self.store, notify)
         if len(self.images) < FEWEST:
             faulty = sum(map(bool, self.gathered.faults)) + len(self.listing.gone)
             raise BenchError(
@@ -53,10 +56,10 @@ class Scan:
                 f"cannot); expected {FEWEST} or more, better thousands: what is looked for is what many share"
             )
 
-    def judge(self, listener: Listener) -> None:
+    def judge(self, notify: Notify) -> None:
         """The other stages: what of them is not in the store."""
         for stage in (self.encoder, self.search, self.evidence):
-            make_stage(stage, self.store, listener)
+            make_stage(stage, self.store, notify)
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -83,16 +86,21 @@ class Scan:
         return encoder_stage(self.chosen, lambda: self.images, count, fingerprint, self.machine)
 
     @cached_property
-    def search(self) -> Stage:
-        return clean_stage(
-            self.chosen.config,
-            self.chosen.defense,
-            lambda: self.images,
-            len(self.images),
-            self.machine,
-            lambda: self._folder(self.encoder),
-            {"dataset": self.gathered.fingerprint, "encoder": self.encoder.key},
+    def task(self) -> DefenseTask:
+        """The defense on the images that were read."""
+        return DefenseTask(
+            config=self.chosen.config,
+            defense=self.chosen.defense,
+            images=lambda: self.images,
+            count=len(self.images),
+            machine=self.machine,
+            encoder=lambda: self._folder(self.encoder),
+            inputs={"dataset": self.gathered.fingerprint, "encoder": self.encoder.key},
         )
+
+    @cached_property
+    def search(self) -> Stage:
+        return self.task.stage()
 
     @cached_property
     def verdict(self) -> Verdict:
@@ -104,12 +112,12 @@ class Scan:
         """Measures, and maps of the most suspicious images for the page."""
         config = self.chosen.config
 
-        def make(making: ArtifactBuilder, report: Report) -> None:
+        def make(making: ArtifactBuilder, report: ProgressReport) -> None:
             from .evidence import gather
 
             encoder = encoder_of(self._folder(self.encoder), config, self.chosen.size, self.machine)
-            tell = lambda done, total: report("windows", done, total)  # noqa: E731
-            found = gather(self.images, encoder, self.verdict, config.seeds.child("scan"), tell)
+            progress = lambda done, total: report("windows", done, total)  # noqa: E731
+            found = gather(self.images, encoder, self.verdict, config.seeds.child("scan"), progress)
             write_json(making.dir / "evidence.json", found.facts)
             write_arrays(
                 making.dir / "suspects.npz", {"suspects": found.suspects, **self._maps(found.suspects, making)}
@@ -127,18 +135,8 @@ class Scan:
         """Where the defense looks on its suspects, {"maps": (n, S, S) float32}; {} where it locates nothing."""
         if not len(suspects):
             return {}
-        defense = self.chosen.defense
-        asked = sitting(
-            self.chosen.config,
-            defense,
-            self.images,
-            self.machine,
-            lambda: self._folder(self.encoder),
-            making.scratch / "attention",
-            store=self.store.root,
-            inputs=self.search.inputs,
-        )
-        found = look_through(asked, defense, suspects)
+        isolated = self.task.isolated(making.scratch / "attention", self.store.root)
+        found = look_through(isolated, self.chosen.defense, suspects)
         return {} if found is None else {"maps": found.maps}
 
     def weighed(self) -> tuple[Evidence, NDArray[np.float32] | None]:

@@ -1,4 +1,7 @@
-"""Self-supervised training: methods, views, and the one loop."""
+"""How is an encoder trained, imported and measured? SSL methods on one loop, and the linear probe.
+
+A built-in method is one file here and an entry in the list below.
+"""
 
 from __future__ import annotations
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
-from bench.api import SSLMethod
-
-from .ranges import at_least, share
+from .pairs import MomentumMethod, Views
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor
+
+    from .learner import MomentumLearner
 
 
 @dataclass(frozen=True, kw_only=True)
-class BYOL(SSLMethod):
+class BYOL(MomentumMethod):
     """BYOL (Grill et al., 2020): a predictor matches the projection of a momentum encoder, without negatives.
 
     Departures: optimiser, schedule and views are the loop's; batch normalisation sees each process by itself;
@@ -24,19 +24,16 @@ class BYOL(SSLMethod):
     """
 
     name: ClassVar[str] = "byol"
+    normalised_heads = False
     projector: int = field(default=2, metadata={"help": "layers of the projection head; 0 for none"})
     predictor: int = field(default=2, metadata={"help": "layers of the prediction head; at least 1"})
     hidden: int = field(default=4096, metadata={"help": "width of the heads' hidden layers"})
     output: int = field(default=256, metadata={"help": "width of the projection"})
     momentum: float = field(default=0.996, metadata={"help": "momentum at the start; rises to 1 by a cosine"})
 
-    def __post_init__(self) -> None:
-        at_least(0, projector=self.projector)
-        at_least(1, predictor=self.predictor, hidden=self.hidden, output=self.output)
-        share("momentum", self.momentum)
+    def pair(self, learner: MomentumLearner, query: Tensor, keys: Views, view: int, match: Tensor) -> Tensor:
+        """The squared distance of normalised prediction and target, in [0, 4] (BYOL, equation 2)."""
+        from .losses import cosines
 
-    def learner(self, backbone: nn.Module, dim: int) -> nn.Module:
-        """The module that the loop trains; see Learner."""
-        from .learners.byol import BYOLLearner
-
-        return BYOLLearner(backbone, dim, self)
+        own = learner.rank * len(query) + match
+        return 2 - 2 * cosines(query, keys[view][own]).mean()

@@ -1,5 +1,7 @@
-"""The whole state of a training in one safetensors file, replaced atomically. Randomness is not in it: every draw is a
-function of the step."""
+"""The state of a training in one safetensors file, replaced atomically.
+
+Randomness is not in it: every draw is a function of the step.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +51,7 @@ def _optimiser_values(optimiser: Optimizer) -> Iterator[tuple[str, Any]]:
 
 
 def load(path: Path, learner: nn.Module, optimiser: Optimizer) -> list[float]:
-    """Restore in place; the losses so far. A file that is absent or spoilt starts the training anew: []."""
+    """Restore in place; the losses so far. Where the file is missing or damaged the training starts again: []."""
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict

@@ -68,16 +68,16 @@ def feature_maker(
     if shards.devices == 1:
         encoder = source(device)
         return lambda images: normalised_features(encoder, images)
-    team = shards.map_rows(partial(_encoding, source))
+    mapper = shards.map_rows(partial(_encoding, source))
 
     def make(images: Images) -> Tensor:
-        return torch.from_numpy(team(images, len(images), BATCH, lambda done: None)["features"])
+        return torch.from_numpy(mapper(images, len(images), BATCH, lambda done: None)["features"])
 
     return make
 
 
 def _encoding(source: Callable[[torch.device], FrozenEncoder], device: torch.device) -> RowFunction:
-    """Makes the features of the images start to stop of those that are asked about."""
+    """The row function whose rows are the features of the given images."""
     encoder = source(device)
 
     def encode(images: Images, start: int, stop: int, done: ProgressCallback) -> Arrays:

@@ -1,11 +1,11 @@
-"""An encoder trained elsewhere, as the threat model: its checkpoint is read and fitted into our backbone, or refused.
+"""Import an encoder trained elsewhere as the threat model: its checkpoint is fitted into our backbone, or refused.
 
 Layouts: timm; torchvision (ResNets, ViTs); moco-v3 and PatchSearch, which trains with moco-v3's code
 (state_dict: module.base_encoder.*, beside module.momentum_encoder.* and a predictor); MoCo v1/v2 and the ResNets of SSL
 backdoor studies (module.encoder_q.*, encoder_k, queue); our own encoder.safetensors. Nothing is unpickled but tensors
 and plain values (torch's weights_only).
 
-What keys cannot tell is the caller's business: moco-v3's ViT-S has 12 heads where timm's has 6
+What keys do not show must be given by the caller: moco-v3's ViT-S has 12 heads where timm's has 6
 (`encoder.options.num_heads=12`), and the images that it was trained on should carry the attack's trigger.
 """
 
@@ -15,7 +15,7 @@ import hashlib
 import logging
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +36,7 @@ BESIDES = re.compile(r"(momentum_encoder|encoder_k|predictor|projector|queue|que
 """Keys of what stands beside the encoder in a checkpoint of a whole SSL method."""
 PREFIXES = ("base_encoder.", "encoder_q.", "backbone.", "encoder.", "model.")
 """What stands before an encoder's keys."""
+SHAPES = "of another shape in the file"
 NESTS = ("state_dict", "model", "model_state_dict")
 
 
@@ -60,7 +61,7 @@ class Checkpoint:
 
     @property
     def facts(self) -> dict[str, str]:
-        """What a record says of it."""
+        """For the record: the file name, and the SHA-256 of the file."""
         return {"checkpoint": self.path.name, "sha256": self.sha256}
 
 
@@ -68,18 +69,16 @@ class Checkpoint:
 class Fit:
     """How a checkpoint's keys and an encoder's go together.
 
-    tensors: under the encoder's names. dropped: keys of heads and other encoders. The rest does not fit.
+    tensors: under the encoder's names. dropped: keys of heads and other encoders. misfits: the rest, by what is wrong.
     """
 
     tensors: Tensors
     dropped: list[str]
-    missing: list[str]
-    unexpected: list[str]
-    shapes: list[str]
+    misfits: dict[str, list[str]]
 
     @property
     def fits(self) -> bool:
-        return not (self.missing or self.unexpected or self.shapes)
+        return not any(self.misfits.values())
 
 
 def import_encoder(path: Path, settings: EncoderSettings, size: int) -> tuple[Tensors, list[str]]:
@@ -96,10 +95,15 @@ def import_encoder(path: Path, settings: EncoderSettings, size: int) -> tuple[Te
     found = read_tensors(path)
     fit = match(found, module.state_dict())
     place = f"--threat-checkpoint {path}"
-    if fit.shapes and (reason := _other_size(fit, module, size)):
+    if reason := _other_size(fit, module, size):
         raise BenchError(f"{place}: {reason}")
     if not fit.fits:
-        raise BenchError(f"{place} does not fit backbone {settings.backbone!r} at {size} px:{_misfits(fit)}")
+        kinds = {**fit.misfits, "left out (heads, other encoders)": fit.dropped}
+        lines = [f"\n- {what} ({len(keys)}): {', '.join(keys)}" for what, keys in kinds.items() if keys]
+        raise BenchError(
+            f"{place} does not fit backbone {settings.backbone!r} at {size} px:{''.join(lines)}\n"
+            "Another encoder.backbone, encoder.options or encoder.stem?"
+        )
     if fit.dropped:
         log.warning("%s: %d keys are left out: %s", path.name, len(fit.dropped), ", ".join(fit.dropped))
     module.load_state_dict(fit.tensors, strict=False)  # what is not in it are counters only, see match()
@@ -111,30 +115,31 @@ def import_encoder(path: Path, settings: EncoderSettings, size: int) -> tuple[Te
 
 def read_tensors(path: Path) -> Tensors:
     """The tensors of a safetensors file, or of a torch file and within it of `state_dict` or the like."""
-    content = _load_safetensors(path) if path.suffix == ".safetensors" else _load_torch(path)
+    import torch
+
+    content = _load(path)
     for nest in NESTS:
         if isinstance(content, Mapping) and isinstance(content.get(nest), Mapping):
             content = content[nest]
             break
-    return _only_tensors(content, path)
+    if not isinstance(content, Mapping):
+        got = f"a {type(content).__name__}"
+    elif content and all(isinstance(value, torch.Tensor) for value in content.values()):
+        return {str(name): value for name, value in content.items()}
+    else:
+        got = f"the keys {', '.join(map(str, list(content)[:10]))}" if content else "nothing"
+    raise BenchError(f"--threat-checkpoint {path} holds {got}; expected named tensors, alone or under {NESTS[0]!r}.")
 
 
-def _load_safetensors(path: Path) -> Any:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise BenchError(f"--threat-checkpoint {path} is no sound safetensors file: {error}") from None
-
-
-def _load_torch(path: Path) -> Any:
+def _load(path: Path) -> Any:
     import pickle
 
     import torch
+    from safetensors.torch import load_file
 
     try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise BenchError(
@@ -149,18 +154,6 @@ def _load_torch(path: Path) -> Any:
         ) from None
 
 
-def _only_tensors(content: Any, path: Path) -> Tensors:
-    import torch
-
-    if not isinstance(content, Mapping):
-        got = f"a {type(content).__name__}"
-    elif content and all(isinstance(value, torch.Tensor) for value in content.values()):
-        return {str(name): value for name, value in content.items()}
-    else:
-        got = f"the keys {', '.join(map(str, list(content)[:10]))}" if content else "nothing"
-    raise BenchError(f"--threat-checkpoint {path} holds {got}; expected named tensors, alone or under {NESTS[0]!r}.")
-
-
 # --- matching -------------------------------------------------------------------------------------
 
 
@@ -170,20 +163,25 @@ def match(found: Tensors, own: Mapping[str, Tensor]) -> Fit:
     Dropped are heads and other encoders only; batch norms' counters may be missing (torch before 0.4.1 kept none).
     """
     tensors, outside = _bare(found, own)
-    tensors = _from_torchvision_vit(tensors)
+    if _is_torchvision_vit(tensors):
+        tensors = {_timm_name(name): value for name, value in tensors.items()}
     taken = {name: value for name, value in tensors.items() if name in own}
     left = [*outside, *(name for name in tensors if name not in own)]
     extra = {name for name in left if HEADS.match(name) or (name in outside and BESIDES.match(name))}
     return Fit(
         tensors=taken,
         dropped=[name for name in left if name in extra],
-        missing=[name for name in own if name not in taken and not name.endswith("num_batches_tracked")],
-        unexpected=[name for name in left if name not in extra],
-        shapes=[
-            f"{name} {tuple(value.shape)}, expected {tuple(own[name].shape)}"
-            for name, value in taken.items()
-            if value.shape != own[name].shape
-        ],
+        misfits={
+            "missing in the file": [
+                name for name in own if name not in taken and not name.endswith("num_batches_tracked")
+            ],
+            "in the file, but not in the encoder": [name for name in left if name not in extra],
+            SHAPES: [
+                f"{name} {tuple(value.shape)}, expected {tuple(own[name].shape)}"
+                for name, value in taken.items()
+                if value.shape != own[name].shape
+            ],
+        },
     )
 
 
@@ -223,38 +221,13 @@ _VIT = (
 """torchvision's names of a ViT's parts -> timm's. (A ResNet's are the same.)"""
 
 
-def _from_torchvision_vit(tensors: Tensors) -> Tensors:
-    if not _is_torchvision_vit(tensors):
-        return tensors
-    return {_renamed(name): value for name, value in tensors.items()}
-
-
-def _renamed(name: str) -> str:
-    for pattern, timm_name in _VIT:
-        found = re.fullmatch(pattern, name)
-        if found:
-            return found.expand(timm_name)
-    return name
+def _timm_name(name: str) -> str:
+    """timm's name for torchvision's name of a part of a ViT; the name itself where there is none."""
+    matches = ((re.fullmatch(pattern, name), timm_name) for pattern, timm_name in _VIT)
+    return next((found.expand(timm_name) for found, timm_name in matches if found), name)
 
 
 # --- saying what does not fit ---------------------------------------------------------------------
-
-
-def _misfits(fit: Fit) -> str:
-    """Every key, a line for each kind."""
-    return "".join(_lines(fit)) + "\nAnother encoder.backbone, encoder.options or encoder.stem?"
-
-
-def _lines(fit: Fit) -> Iterator[str]:
-    kinds: tuple[tuple[str, Sequence[str]], ...] = (
-        ("missing in the file", fit.missing),
-        ("in the file, but not in the encoder", fit.unexpected),
-        ("of another shape in the file", fit.shapes),
-        ("left out (heads, other encoders)", fit.dropped),
-    )
-    for what, keys in kinds:
-        if keys:
-            yield f"\n- {what} ({len(keys)}): {', '.join(keys)}"
 
 
 def _other_size(fit: Fit, module: nn.Module, size: int) -> str | None:
@@ -263,7 +236,7 @@ def _other_size(fit: Fit, module: nn.Module, size: int) -> str | None:
     patch: Any = getattr(getattr(module, "patch_embed", None), "patch_size", None)
     if given is None or own is None or patch is None or given.dim() != 3 or given.shape[2] != own.shape[2]:
         return None
-    if fit.missing or fit.unexpected or len(fit.shapes) > 1 or given.shape == own.shape:
+    if given.shape == own.shape or sum(map(len, fit.misfits.values())) > 1:
         return None
     side = math.isqrt(given.shape[1])  # class tokens are fewer than the next square is away
     pixels = side * patch[0]

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from bench.errors import BenchError
 from bench.seeds import Seeds
 
-from .probe_settings import ProbeSettings
+from .settings import ProbeSettings
 
 
 def labelled_subset(labels: NDArray[np.int64], fraction: float, seeds: Seeds) -> NDArray[np.int64]:

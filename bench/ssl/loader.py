@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
@@ -28,17 +28,16 @@ def resident(images: Images, device: torch.device | str) -> Tensor | None:
 
 
 class _Reader(Dataset[Tensor]):
-    def __init__(self, images: Images, batches: Sequence[NDArray[np.int64]]) -> None:
-        self._images, self._batches = images, batches
+    """By an array of indices: those images."""
 
-    def __len__(self) -> int:
-        return len(self._batches)
+    def __init__(self, images: Images) -> None:
+        self._images = images
 
-    def __getitem__(self, at: int) -> Tensor:
-        return self._images.batch(self._batches[at])
+    def __getitem__(self, indices: NDArray[np.int64]) -> Tensor:
+        return self._images.batch(indices)
 
 
-def feed(images: Images, batches: Sequence[NDArray[np.int64]], device: torch.device, workers: int) -> Iterator[Tensor]:
+def feed(images: Images, batches: Iterable[NDArray[np.int64]], device: torch.device, workers: int) -> Iterator[Tensor]:
     """For each index array of `batches`, its images: float32 (b, 3, S, S) in [0, 1] on `device`."""
     kept = resident(images, device)
     if kept is not None:
@@ -46,7 +45,8 @@ def feed(images: Images, batches: Sequence[NDArray[np.int64]], device: torch.dev
             yield kept[torch.from_numpy(np.asarray(indices)).to(device)].float() / 255
         return
     loader = DataLoader(
-        _Reader(images, batches),
+        _Reader(images),
+        sampler=batches,
         batch_size=None,
         num_workers=workers,
         pin_memory=device.type == "cuda",

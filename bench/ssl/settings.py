@@ -1,11 +1,11 @@
-"""What a training needs to know: the sections [encoder], [views] and [train] of a configuration."""
+"""The sections [encoder], [views], [train] and [probe] of a configuration. Reading them loads no torch."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from .ranges import share
+from .pairs import at_least, share
 
 
 def _scale(name: str, value: tuple[float, float]) -> None:
@@ -49,8 +49,7 @@ class ViewSettings:
             share(f"views.{name}", getattr(self, name))
         for value in (*self.blur_p, *self.solarise_p):
             share("views.blur_p and views.solarise_p", value)
-        if self.local_count < 0:
-            raise ValueError(f"views.local_count must be 0 or more, got {self.local_count}")
+        at_least(0, **{"views.local_count": self.local_count})
         if min(self.local_size, self.size or self.local_size) < 4:
             raise ValueError("views.size and views.local_size must be 4 px or more")
 
@@ -72,14 +71,27 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "precision", str(self.precision))  # --set train.precision=32 is a number
-        for name in ("epochs", "batch"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"train.{name} must be 1 or more, got {getattr(self, name)}")
+        at_least(1, **{"train.epochs": self.epochs, "train.max_steps": 1 if self.max_steps is None else self.max_steps})
         if self.batch < 2:
             raise ValueError("train.batch must be 2 or more: the other images of a batch are the negatives")
         if not self.lr > 0 or self.weight_decay < 0:
             raise ValueError("train.lr must be above 0 and train.weight_decay 0 or more")
         if not 0 <= self.warmup <= self.epochs:
             raise ValueError(f"train.warmup must lie in [0, {self.epochs}] epochs, got {self.warmup}")
-        if self.max_steps is not None and self.max_steps < 1:
-            raise ValueError(f"train.max_steps must be 1 or more, got {self.max_steps}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeSettings:
+    """[probe]: `fraction` is the labelled share of each class's clean training images (at least one of each)."""
+
+    fraction: float = 0.1
+    epochs: int = 40
+    batch: int = 256
+    lr: float = 0.01
+    weight_decay: float = 1e-4
+
+    def __post_init__(self) -> None:
+        if not 0 < self.fraction <= 1:
+            raise ValueError(f"probe.fraction must lie in (0, 1], got {self.fraction}")
+        if self.epochs < 1 or self.batch < 1 or not self.lr > 0 or self.weight_decay < 0:
+            raise ValueError("probe: epochs and batch must be 1 or more, lr above 0, weight_decay 0 or more")

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
-from bench.api import SSLMethod
+from bench.api import Mixed
 
-from .ranges import at_least
+from .pairs import PairMethod, Views, key_views, numbered
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
+
+    from .learner import PairLearner
 
 
 @dataclass(frozen=True, kw_only=True)
-class SimSiam(SSLMethod):
+class SimSiam(PairMethod):
     """SimSiam (Chen and He, 2021): a predictor matches the encoder's own projection of the other view, held still.
 
     Departures: optimiser, schedule and views are the loop's, and its learning rate falls for the predictor, too;
@@ -30,12 +33,29 @@ class SimSiam(SSLMethod):
     bottleneck: int = field(default=512, metadata={"help": "width of the predictor's hidden layers"})
     output: int = field(default=2048, metadata={"help": "width of the projection"})
 
-    def __post_init__(self) -> None:
-        at_least(0, projector=self.projector)
-        at_least(1, predictor=self.predictor, hidden=self.hidden, bottleneck=self.bottleneck, output=self.output)
-
     def learner(self, backbone: nn.Module, dim: int) -> nn.Module:
-        """The module that the loop trains; see Learner."""
-        from .learners.simsiam import SimSiamLearner
+        """See SSLMethod."""
+        from .learner import PairLearner
+        from .losses import mlp
 
-        return SimSiamLearner(backbone, dim, self)
+        out = self.output if self.projector else dim
+        projector = mlp(self.projector, dim, self.hidden, out, last_norm=True)
+        return PairLearner(self, backbone, projector, mlp(self.predictor, out, self.bottleneck, out, last_norm=False))
+
+    def loss(self, learner: PairLearner, views: Sequence[Tensor], mixed: Mixed | None) -> Tensor:
+        """Two global views alone: SimSiam's symmetric half sum (equation 2)."""
+        import torch
+
+        projections = learner.project(numbered(views, mixed))
+        queries = {number: learner.predictor(z).float() for number, z in projections.items()}
+        keys = {number: projections[number].detach() for number in (0, 1)}
+        if mixed:
+            with torch.no_grad():
+                keys = learner.project(key_views(views))
+        return learner.over_pairs(queries, keys, mixed)
+
+    def pair(self, learner: PairLearner, query: Tensor, keys: Views, view: int, match: Tensor) -> Tensor:
+        """The negative cosine of prediction and target (SimSiam, equation 1)."""
+        from .losses import cosines
+
+        return -cosines(query, keys[view][match]).mean()

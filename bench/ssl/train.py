@@ -1,4 +1,4 @@
-"""The one training loop. Devices, processes and precision are Lightning Fabric's business."""
+"""The training loop of all SSL methods. Devices, processes and precision are left to Lightning Fabric."""
 
 from __future__ import annotations
 
@@ -11,23 +11,22 @@ import os
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bench.api import Images, Mixed, SSLMethod, TrainingDefense
+from bench.api import Images, SSLMethod, TrainingDefense
 from bench.data.augment import ViewSpec, draw, render
 from bench.errors import BenchError, nearest
-from bench.parallel.nodes import Meeting, Parted
+from bench.parallel.devices import open_fabric, without_fabric_warnings
+from bench.parallel.nodes import NodeGroup, environment
 from bench.seeds import Seeds
 
 from . import checkpoint
@@ -39,9 +38,11 @@ from .settings import EncoderSettings, TrainSettings, ViewSettings
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-Report = Callable[[int, int, float, float], None]
+StepCallback = Callable[[int, int, float, float], None]
 """Steps done, steps in all, loss and learning rate of the last one."""
 CHECKPOINT_SECONDS = 15.0
+_ALONE = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": None, "NODE_RANK": "0", "TORCHELASTIC_USE_AGENT_STORE": None}
+"""Environment of processes that train on this machine alone, whatever a launcher of other things has set."""
 ENCODER_FILE = "encoder.safetensors"
 CURVE_FILE = "curve.json"
 for _name in ("distributed", "rank_zero"):  # here, so that it holds in every process of a training as well
@@ -50,7 +51,7 @@ for _name in ("distributed", "rank_zero"):  # here, so that it holds in every pr
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One training, whole: all that decides its outcome, the folder for what it makes, and one for its checkpoint."""
+    """One training: all that decides its outcome, the folder for its results, and one for its checkpoint."""
 
     images: Images
     method: SSLMethod
@@ -70,18 +71,14 @@ class Job:
 def view_specs(views: ViewSettings, size: int) -> list[ViewSpec]:
     """Two global views, then the local ones, for images of `size` px."""
     shared: dict[str, Any] = {name: getattr(views, name) for name in ("flip", "jitter", "jitter_p", "grey_p")}
-    specs = [
-        ViewSpec(
-            size=views.size or size, scale=views.scale, blur_p=views.blur_p[i], solarise_p=views.solarise_p[i], **shared
-        )
-        for i in range(2)
-    ]
-    local = ViewSpec(size=views.local_size, scale=views.local_scale, blur_p=views.blur_p[1], **shared)
-    return specs + [local] * views.local_count
+    shared["size"], shared["scale"] = views.size or size, views.scale
+    both = [ViewSpec(blur_p=views.blur_p[i], solarise_p=views.solarise_p[i], **shared) for i in range(2)]
+    local = replace(both[1], size=views.local_size, scale=views.local_scale, solarise_p=0.0)
+    return both + [local] * views.local_count
 
 
 def resolve_precision(wanted: str, device: torch.device) -> str:
-    """'bf16' where it was asked for, or by 'auto' where the device multiplies bf16 matrices itself; else '32'."""
+    """'bf16' where it is requested, or by 'auto' where the device multiplies bf16 matrices itself; else '32'."""
     if wanted != "auto":
         return wanted
     if device.type == "cuda":
@@ -90,39 +87,33 @@ def resolve_precision(wanted: str, device: torch.device) -> str:
     return "bf16" if native else "32"
 
 
-@contextmanager
-def _library_noise_muted() -> Iterator[None]:
-    """Fabric warns of settings that we chose on purpose."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="lightning_fabric")
-        yield
-
-
-@_library_noise_muted()
+@without_fabric_warnings()
 def pretrain(
-    job: Job, report: Report, devices: int = 1, accelerator: str = "auto", meeting: Meeting | None = None
+    job: Job, report: StepCallback, devices: int = 1, accelerator: str = "auto", group: NodeGroup | None = None
 ) -> None:
-    """Train to the end, from the checkpoint in `job.scratch` if there is one; encoder and loss curve go to `job.work`.
+    """Train an encoder to the end, from the checkpoint in `job.scratch` if there is one.
 
-    Several devices: one process each on this machine (Fabric's ddp_spawn), or on each machine of the `meeting`, where
-    all call this; only the first one's `report` is told. Raises BenchError for settings that cannot run and for a loss
-    that is not finite, Parted where another machine is lost.
+    Encoder and loss curve are written to `job.work`.
+
+    Several devices: one process each on this machine (Fabric's ddp_spawn); or, with a `group`, this process is one of
+    those that torchrun started, `devices` on each machine, which all call this. Only the first one's `report` is
+    called. Raises BenchError for settings that cannot run and for a loss that is not finite.
     """
-    meeting = meeting or Meeting()
-    world = devices * meeting.nodes
+    world = group.count if group else devices
     if job.train.batch % world:
-        over = f"{world} devices of {meeting.nodes} nodes" if meeting.nodes > 1 else f"{world} devices"
-        raise BenchError(f"train.batch {job.train.batch} is not a multiple of the {over}")
-    fabric = make_fabric(job.train, devices, accelerator, meeting)
-    if world == 1:
-        fabric.launch()
-        _train(fabric, job, report)
+        raise BenchError(f"train.batch {job.train.batch} is not a multiple of the {world} devices")
+    fabric = make_fabric(job.train, devices, accelerator, group)
+    if group is None and devices > 1:
+        with environment(_ALONE):
+            _train_in_processes(fabric, job, report)
         return
-    with meeting.in_environment():
-        _train_in_processes(fabric, job, report, meeting)
+    fabric.launch()
+    _train(fabric, job, report)
+    if group and fabric.device.type == "cuda":
+        torch.cuda.empty_cache()  # the next search is shared out over all devices of a machine, by other processes
 
 
-def _train_in_processes(fabric: Fabric, job: Job, report: Report, meeting: Meeting) -> None:
+def _train_in_processes(fabric: Fabric, job: Job, report: StepCallback) -> None:
     queue = torch.multiprocessing.get_context("spawn").SimpleQueue()
     failures: list[BenchError] = []
     listener = threading.Thread(target=_listen, args=(queue, report, failures), daemon=True)
@@ -130,57 +121,34 @@ def _train_in_processes(fabric: Fabric, job: Job, report: Report, meeting: Meeti
     try:
         try:
             # As an argument of its own, Fabric would try to walk through the job, and refuse a frozen dataclass.
-            fabric.launch(partial(_train_apart, job=job, post=_Post(queue)))
+            fabric.launch(partial(_train_apart, job=job, queue=queue))
         finally:
             queue.put(None)
             listener.join()
     except Exception as error:
         if failures:
             raise failures[0] from error
-        if meeting.nodes > 1 and _was_parted(error):
-            raise Parted(str(error).strip().splitlines()[-1]) from error
         raise
 
 
-def _was_parted(error: Exception) -> bool:
-    """Whether a process has gone or lost another: torch hands on the traceback of its exception as text."""
-    from torch.multiprocessing.spawn import ProcessExitedException
-
-    signs = ("gloo", "NCCL", "DistNetworkError", "DistStoreError", "DistBackendError")
-    return isinstance(error, ProcessExitedException) or any(sign in str(error) for sign in signs)
-
-
-def make_fabric(train: TrainSettings, devices: int, accelerator: str, meeting: Meeting | None = None) -> Fabric:
+def make_fabric(train: TrainSettings, devices: int, accelerator: str, group: NodeGroup | None = None) -> Fabric:
     """Fabric for this machine, with the precision that its first device is best at. Raises as `open_fabric` does."""
+    from lightning_fabric.plugins.environments import TorchElasticEnvironment
     from lightning_fabric.strategies import DDPStrategy
 
-    meeting = meeting or Meeting()
-    several = devices * meeting.nodes > 1
-    timeout = timedelta(seconds=meeting.patience)
-    strategy: Any = DDPStrategy(start_method="spawn", timeout=timeout) if several else "auto"
     probe = open_fabric(accelerator=accelerator, devices=1)
     precision: Any = {"bf16": "bf16-mixed", "32": "32-true"}[resolve_precision(str(train.precision), probe.device)]
-    return open_fabric(
-        accelerator=accelerator, devices=devices, num_nodes=meeting.nodes, strategy=strategy, precision=precision
-    )
+    options: dict[str, Any] = {"accelerator": accelerator, "devices": devices, "precision": precision}
+    if group:
+        options |= {"num_nodes": group.count // devices, "plugins": [TorchElasticEnvironment()]}
+        options["strategy"] = DDPStrategy(timeout=timedelta(seconds=group.timeout))
+    elif devices > 1:
+        options["strategy"] = DDPStrategy(start_method="spawn")
+    return open_fabric(**options)
 
 
-@_library_noise_muted()
-def open_fabric(**options: Any) -> Fabric:
-    """Fabric with these options. Raises BenchError for an accelerator or a number of devices that is not here."""
-    from lightning_fabric import Fabric
-    from lightning_fabric.plugins.environments import LightningEnvironment
-    from lightning_fabric.utilities.exceptions import MisconfigurationException
-
-    logging.getLogger("lightning_fabric").setLevel(logging.ERROR)  # it announces every precision that it is given
-    try:
-        # Processes are ours to start, also inside a job of SLURM or under torchrun (see Meeting.in_environment).
-        return Fabric(plugins=[LightningEnvironment()], **options)
-    except (ValueError, RuntimeError, MisconfigurationException) as error:
-        raise BenchError(f"cannot train on accelerator {options['accelerator']!r}: {error}") from error
-
-
-def _listen(queue: Any, report: Report, failures: list[BenchError]) -> None:
+def _listen(queue: Any, report: StepCallback, failures: list[BenchError]) -> None:
+    """Pass on what a process of the training sends, until None comes: its steps, or the error that ended it."""
     while (message := queue.get()) is not None:
         if isinstance(message, BenchError):
             failures.append(message)
@@ -188,29 +156,18 @@ def _listen(queue: Any, report: Report, failures: list[BenchError]) -> None:
             report(*message)
 
 
-@dataclass(frozen=True)
-class _Post:
-    """A report that crosses to another process."""
-
-    queue: Any
-
-    def __call__(self, done: int, total: int, loss: float, rate: float) -> None:
-        self.queue.put((done, total, loss, rate))
-
-
-def _train_apart(fabric: Fabric, job: Job, post: _Post) -> None:
-    """In a process of its own: torch hands the parent only the text of an exception, so ours is posted."""
-    warnings.filterwarnings("ignore", message=".*all_gather is deprecated")  # by torch, to Fabric
+def _train_apart(fabric: Fabric, job: Job, queue: Any) -> None:
+    """In a process of its own: torch hands the parent only the text of an exception, so ours is sent."""
     _end_with_parent()
     try:
-        _train(fabric, job, post)
+        _train(fabric, job, lambda *step: queue.put(step))
     except BenchError as error:
-        post.queue.put(error)
+        queue.put(error)
         raise
 
 
 def _end_with_parent() -> None:
-    """End when the process that started this one is killed: with those of other machines it could go on for hours."""
+    """End when the process that started this one is killed."""
     parent = multiprocessing.parent_process()
     if parent is None:
         return
@@ -227,21 +184,16 @@ def make_learner(job: Job) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(job.seeds.child("init").value)
         backbone, dim = build(job.encoder.backbone, job.encoder.options, job.images.size, job.encoder.stem)
-        if job.encoder.freeze_patch_embed:
-            _freeze_patch_embed(backbone)
+        if job.encoder.freeze_patch_embed:  # MoCo-v3, section 4: it steadies the training of a ViT
+            if not hasattr(backbone, "patch_embed"):
+                raise BenchError("encoder.freeze_patch_embed is for transformers; this backbone has no patch_embed")
+            backbone.patch_embed.requires_grad_(False)
         learner: nn.Module = job.method.learner(backbone, dim)
     if job.change and "mixed" not in inspect.signature(learner.forward).parameters:
         raise BenchError(
             f"SSL method {job.method.name!r} cannot train with {job.change.name!r}: it takes no mixed views"
         )
     return learner.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
-
-
-def _freeze_patch_embed(backbone: nn.Module) -> None:
-    """MoCo-v3, section 4: a frozen random patch projection steadies the training of a ViT."""
-    if not hasattr(backbone, "patch_embed"):
-        raise BenchError("encoder.freeze_patch_embed is for transformers; this backbone has no patch_embed")
-    backbone.patch_embed.requires_grad_(False)
 
 
 def make_optimiser(learner: nn.Module, train: TrainSettings) -> torch.optim.Optimizer:
@@ -253,12 +205,13 @@ def make_optimiser(learner: nn.Module, train: TrainSettings) -> torch.optim.Opti
     try:
         made = create_optimizer_v2(learning, opt=train.optimiser, lr=train.lr, weight_decay=train.weight_decay)
     except (ValueError, AssertionError, KeyError) as error:
-        hint = nearest(train.optimiser, list_optimizers())
+        hint = nearest(train.optimiser, [str(name) for name in list_optimizers()])
         raise BenchError(f"timm cannot make the optimiser {train.optimiser!r} ({error}).{hint}") from error
     return made
 
 
-def _train(fabric: Fabric, job: Job, report: Report) -> None:
+def _train(fabric: Fabric, job: Job, report: StepCallback) -> None:
+    warnings.filterwarnings("ignore", message=".*all_gather is deprecated")  # by torch, to Fabric
     plan, specs = job.schedule, view_specs(job.views, job.images.size)
     learner = make_learner(job)
     learner.gather, learner.rank = _gatherer(fabric), fabric.global_rank  # type: ignore[assignment]
@@ -267,14 +220,24 @@ def _train(fabric: Fabric, job: Job, report: Report) -> None:
     losses = checkpoint.load(saved, learner, optimiser)
     model, optimiser = fabric.setup(learner, optimiser)
     _check_same_start(fabric, len(losses))
-    batches = _Slices(plan, len(losses), fabric.global_rank, fabric.world_size)
+    share = job.train.batch // fabric.world_size
+    rows = slice(fabric.global_rank * share, (fabric.global_rank + 1) * share)
+    batches = (plan.indices(step)[rows] for step in range(len(losses), plan.steps))
     kept = time.monotonic()
     for step, images in enumerate(feed(job.images, batches, fabric.device, job.train.loader_workers), len(losses)):
         for group in optimiser.param_groups:
             group["lr"] = plan.lr(step)
-        views = make_views(images, specs, job, step, batches.rows)
-        mixed = make_mixed(views, job, step, fabric.global_rank)
-        losses.append(_step(fabric, model, learner, optimiser, views, mixed, plan.fraction(step + 1)))
+        views = make_views(images, specs, job, step, rows)
+        mixed = job.change.mix(views, job.seeds.child("change", step, fabric.global_rank)) if job.change else None
+        loss = model(views) if mixed is None else model(views, mixed)
+        fabric.backward(loss)
+        optimiser.step()
+        optimiser.zero_grad()
+        learner.after_step(plan.fraction(step + 1))  # type: ignore[operator]
+        losses.append(float(cast("Tensor", fabric.all_reduce(loss.detach()))))
+        if not math.isfinite(losses[-1]):
+            much = "a lower train.lr or train.precision = '32' may help"
+            raise BenchError(f"the training loss became {losses[-1]}; {much}")
         if fabric.is_global_zero:
             report(step + 1, plan.steps, losses[-1], plan.lr(step))
             if time.monotonic() - kept > CHECKPOINT_SECONDS:
@@ -285,34 +248,14 @@ def _train(fabric: Fabric, job: Job, report: Report) -> None:
 
 
 def _check_same_start(fabric: Fabric, step: int) -> None:
-    """Raises BenchError where not all processes go on from the same checkpoint."""
+    """Raises BenchError where not all processes resume from the same checkpoint."""
     if fabric.world_size > 1:
-        steps: list[int] = fabric.all_gather(torch.tensor(step, device=fabric.device)).tolist()
+        steps: list[int] = cast("Tensor", fabric.all_gather(torch.tensor(step, device=fabric.device))).tolist()
         if len(set(steps)) > 1:
             raise BenchError(
                 f"the processes of this training found checkpoints of different steps ({', '.join(map(str, steps))}): "
                 "the store must lie on a file system that all nodes share"
             )
-
-
-def _step(
-    fabric: Fabric,
-    model: nn.Module,
-    learner: nn.Module,
-    optimiser: Any,
-    views: list[Tensor],
-    mixed: Mixed | None,
-    fraction: float,
-) -> float:
-    loss = model(views) if mixed is None else model(views, mixed)
-    fabric.backward(loss)
-    optimiser.step()
-    optimiser.zero_grad()
-    learner.after_step(fraction)  # type: ignore[operator]
-    value = float(fabric.all_reduce(loss.detach()))
-    if not math.isfinite(value):
-        raise BenchError(f"the training loss became {value}; a lower train.lr or train.precision = '32' may help")
-    return value
 
 
 def make_views(images: Tensor, specs: list[ViewSpec], job: Job, step: int, rows: slice) -> list[Tensor]:
@@ -325,31 +268,10 @@ def make_views(images: Tensor, specs: list[ViewSpec], job: Job, step: int, rows:
     return views
 
 
-def make_mixed(views: list[Tensor], job: Job, step: int, rank: int) -> Mixed | None:
-    """What the job's training change makes of this process's views; None without one."""
-    return job.change.mix(views, job.seeds.child("change", step, rank)) if job.change else None
-
-
-class _Slices(Sequence[NDArray[np.int64]]):
-    """This process's rows of every global batch from step `start` on."""
-
-    def __init__(self, plan: Schedule, start: int, rank: int, world: int) -> None:
-        share = plan.settings.batch // world
-        self._plan, self._start, self.rows = plan, start, slice(rank * share, (rank + 1) * share)
-
-    def __len__(self) -> int:
-        return max(0, self._plan.steps - self._start)
-
-    def __getitem__(self, at: Any) -> Any:
-        if not 0 <= at < len(self):
-            raise IndexError(at)
-        return self._plan.indices(self._start + at)[self.rows]
-
-
 def _gatherer(fabric: Fabric) -> Callable[[Tensor], Tensor]:
     if fabric.world_size == 1:
         return lambda keys: keys
-    return lambda keys: fabric.all_gather(keys).flatten(0, 1)
+    return lambda keys: cast("Tensor", fabric.all_gather(keys)).flatten(0, 1)
 
 
 def _finish(job: Job, learner: nn.Module, losses: list[float], per_epoch: int) -> None:

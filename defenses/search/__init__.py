@@ -1,6 +1,5 @@
 """What PoisonCAM and PatchSearch share.
 
-scale (parameters by size) -> order (images by content) -> clusters -> a locator (masking) -> flip -> iterate
--> classifier (with augment); base.py strings them together and leaves the parts that differ to its
-subclasses.
+defaults (parameters by size) -> clusters -> a locator (masking, gradcam) -> flip_test -> iterate -> classifier (with
+augment); search.py strings them together and leaves the parts that differ to its subclasses.
 """

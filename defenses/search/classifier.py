@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,31 +12,14 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from bench import Arrays, BenchError, Seeds, View
+from bench import Arrays, BenchError, Seeds, View, augment
 
-from .augment import colour_jitter, paste_resized, random_flip, random_grey, random_resized_crop
-from .defaults import SMALL
+from .defaults import SMALL, Scale
 from .flip_test import cut
 
 BATCH = 32
 CHECK_EVERY = 20  # iterations
 FLAT_CHECKS = 10
-
-
-@dataclass(frozen=True, kw_only=True)
-class Training:
-    """At most `iterations` batches; patches of `patches` (least, most) px, `margin` px off the edges.
-
-    `crops` is the share of images that is cropped, `decoys` the share of negatives with a benign patch; see
-    search/scale.py.
-    """
-
-    iterations: int
-    patches: tuple[int, int]
-    margin: int
-    learning_rate: float = 0.01
-    crops: float = 1.0
-    decoys: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -94,34 +78,34 @@ def split(count: int, indices: NDArray[np.int64], scores: NDArray[np.int64], top
     return Split(top, bottom, pool)
 
 
-def ensemble(view: View, lesson: TrainingData, training: Training, members: int, batch: int) -> EnsembleScores:
-    """Train `members` networks, each a saved step, and ask them about every image of the view."""
-    kept = [_member(view, lesson, training, i, members) for i in range(members)]
+def ensemble(view: View, lesson: TrainingData, settings: Scale, members: int) -> EnsembleScores:
+    """Train `members` networks, each a saved step, and let them judge every image of the view."""
+    kept = [_member(view, lesson, settings, i, members) for i in range(members)]
     histories = [arrays["f1"].tolist() for arrays in kept]
     networks = [_restore(arrays, view) for arrays in kept]
-    judged = view.step("classifier-judgement", lambda: {"probability": judge(view, networks, batch)})
+    judged = view.step("classifier-judgement", lambda: {"probability": judge(view, networks, settings.batch)})
     return EnsembleScores(judged["probability"], histories)
 
 
-def _member(view: View, lesson: TrainingData, training: Training, number: int, members: int) -> Arrays:
+def _member(view: View, lesson: TrainingData, settings: Scale, number: int, members: int) -> Arrays:
     name, seeds = f"poison classifier {number + 1} of {members}", view.seeds("classifier", number)
-    return view.step(f"classifier-{number}", lambda: train(view, lesson, training, seeds, name))
+    return view.step(f"classifier-{number}", lambda: train(view, lesson, settings, seeds, name))
 
 
-def train(view: View, lesson: TrainingData, training: Training, seeds: Seeds, name: str) -> Arrays:
+def train(view: View, lesson: TrainingData, settings: Scale, seeds: Seeds, name: str) -> Arrays:
     """One member: its weights by name, and "f1", the held-out F1 at every check (every 20 batches).
 
     SGD (0.01), momentum 0.9, weight decay 1e-4, cosine to 0 [PS]. Half of each batch of 32 is positive. Stops
     early when F1 has been the same, and not 0, at 10 checks in a row ([?] "flat"; a member that has found
-    nothing yet goes on).
+    nothing yet continues).
     """
     network = build(view.size, seeds.child("weights").value).to(view.device)
-    optimiser = torch.optim.SGD(network.parameters(), lr=training.learning_rate, momentum=0.9, weight_decay=1e-4)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, training.iterations)
+    optimiser = torch.optim.SGD(network.parameters(), lr=settings.learning_rate, momentum=0.9, weight_decay=1e-4)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.iterations)
     truth = (torch.arange(BATCH, device=view.device) < BATCH // 2).float()
     patches = lesson.patches.to(view.device).float() / 255
     history: list[float] = []
-    for iteration, images in enumerate(_batches(view, lesson, training, patches, seeds)):
+    for iteration, images in enumerate(_batches(view, lesson, settings, patches, seeds)):
         network.train()
         with _autocast(view.device):
             logits = network(images)
@@ -130,36 +114,38 @@ def train(view: View, lesson: TrainingData, training: Training, seeds: Seeds, na
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         schedule.step()
-        if (iteration + 1) % CHECK_EVERY == 0 or iteration + 1 == training.iterations:
+        if (iteration + 1) % CHECK_EVERY == 0 or iteration + 1 == settings.iterations:
             found = _probability(network, lesson.held_out.to(view.device)).cpu().numpy() > 0.5
             history.append(f1_score(lesson.truth, found))
-            view.progress(name, iteration + 1, training.iterations)
+            view.progress(name, iteration + 1, settings.iterations)
             if _flat(history):
                 break
     weights = {key: value.detach().cpu().numpy() for key, value in network.state_dict().items()}
     return {**weights, "f1": np.array(history)}
 
 
-def _batches(view: View, lesson: TrainingData, training: Training, patches: Tensor, seeds: Seeds) -> Iterator[Tensor]:
-    """Training batches (32, 3, S, S), normalised; batch i hangs on `seeds` and i alone. Half is pasted on."""
-    for iteration in range(training.iterations):
+def _batches(view: View, lesson: TrainingData, settings: Scale, patches: Tensor, seeds: Seeds) -> Iterator[Tensor]:
+    """Training batches (32, 3, S, S), normalised; batch i depends on `seeds` and i alone. Half is pasted on."""
+    for iteration in range(settings.iterations):
         generator = seeds.child(iteration).torch()
         picked = torch.randint(len(lesson.pool), (BATCH,), generator=generator).numpy()
         images = view.batch(lesson.pool[picked]).to(view.device).float() / 255
-        yield _standard(_augment(images, patches, training, generator))
+        yield _standard(_augment(images, patches, settings, generator))
 
 
-def _augment(images: Tensor, patches: Tensor, training: Training, generator: Generator) -> Tensor:
+def _augment(images: Tensor, patches: Tensor, settings: Scale, generator: Generator) -> Tensor:
     half = len(images) // 2
-    cropped = random_resized_crop(images, generator)
+    cropped = augment.random_resized_crop(images, generator)
     chosen = torch.randint(len(patches), (half,), generator=generator).to(patches.device)
     pasted = torch.cat([patches[chosen], _random_windows(images[:half], patches.shape[-1], generator)])
-    whole = torch.where(_some(images, training.crops, generator), cropped, images)
-    marked = paste_resized(whole, pasted, generator, sizes=training.patches, margin=training.margin)
-    decoy = _some(images[half:], training.decoys, generator)
+    whole = torch.where(_some(images, settings.crops, generator), cropped, images)
+    marked = augment.paste_resized(
+        whole, pasted, generator, sizes=(settings.patch_min, settings.patch_max), margin=settings.margin
+    )
+    decoy = _some(images[half:], settings.decoys, generator)
     negatives = torch.where(decoy, marked[half:], whole[half:])
-    jittered = colour_jitter(torch.cat([marked[:half], negatives]), generator)
-    return random_flip(random_grey(jittered, generator), generator)
+    jittered = augment.colour_jitter(torch.cat([marked[:half], negatives]), generator)
+    return augment.random_flip(augment.random_grey(jittered, generator), generator)
 
 
 def _some(images: Tensor, share: float, generator: Generator) -> Tensor:
@@ -181,7 +167,9 @@ def build(size: int, seed: int) -> nn.Module:
     """
     import timm
 
-    small = {"stem_type": "deep", "stem_width": 8, "channels": (16, 32, 64, 128)} if size < SMALL else {}
+    small: dict[str, Any] = {}
+    if size < SMALL:
+        small = {"stem_type": "deep", "stem_width": 8, "channels": (16, 32, 64, 128)}
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would also reseed every GPU
         network: nn.Module = timm.create_model("resnet18", layers=(1, 1, 1, 1), num_classes=1, **small)

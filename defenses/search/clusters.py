@@ -52,11 +52,7 @@ class Clustering:
     @property
     def facts(self) -> Arrays:
         """centres (l, dim), labels and distances, as arrays on the CPU."""
-        return {
-            "centres": self.clusters.centres.cpu().numpy(),
-            "labels": self.labels,
-            "distances": self.distances,
-        }
+        return {"centres": self.clusters.centres.cpu().numpy(), "labels": self.labels, "distances": self.distances}
 
 
 def nearest(features: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
@@ -107,19 +103,16 @@ def all_features(view: View, batch: int) -> NDArray[np.float32]:
     """L2-normalised features of all images, (N, dim) float32, the one array of that size; `batch` images in memory at
     once. Raises BenchError where any is not finite."""
     team = view.map_rows(partial(_encoding, batch))
-    tell = partial(_tell, view, "features", len(view))
-    features: NDArray[np.float32] = team(None, len(view), batch, tell)["features"]
-    bad = sum(int((~np.isfinite(part)).any(axis=1).sum()) for part in _chunks(features, batch))
+    found = team(None, len(view), batch, lambda done: view.progress("features", done, len(view)))
+    features: NDArray[np.float32] = found["features"]
+    parts = (features[start : start + batch] for start in range(0, len(view), batch))
+    bad = sum(int((~np.isfinite(part)).any(axis=1).sum()) for part in parts)
     if bad:
         raise BenchError(
             f"The encoder gives NaN or infinite features for {bad} of {len(view)} images: its training has "
             "diverged. Train it again with a lower learning rate, or without mixed precision."
         )
     return features
-
-
-def _tell(view: View, what: str, total: int, done: int) -> None:
-    view.progress(what, done, total)
 
 
 def _encoding(batch: int, view: View) -> RowFunction:
@@ -157,7 +150,3 @@ def k_means(features: NDArray[np.float32], clusters: int, seed: int, *, gpu: boo
     )
     model.train(np.ascontiguousarray(features))
     return np.array(model.centroids, dtype=np.float32)
-
-
-def _chunks(rows: NDArray[np.float32], size: int) -> list[NDArray[np.float32]]:
-    return [rows[start : start + size] for start in range(0, len(rows), size)]

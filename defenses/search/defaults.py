@@ -29,7 +29,7 @@ that a user who enlarges the window for a larger trigger gets a classifier that 
 learns the poisoned images left among its negatives by heart (measured with the paper's
 values: average precision 0.93 at 400, 0.66 at 1200).
 
-Small images need three departures. A patch too small to be told apart makes every texture suspicious: patch_min
+Small images need three departures. A patch too small to be recognised makes every texture suspicious: patch_min
 from 8 px. Crops enlarged by interpolation are smoother than the images to be judged, which then all look pasted
 on: `crops` is the share of training images that is cropped at all. And a sharp square edge must not give a
 positive away: `decoys` is the share of negatives on which a window of another training image is pasted. Measured
@@ -40,8 +40,8 @@ recall 99 % or more; with two of ten patches wrong 73 to 83 %.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import dataclass, field
+from typing import Any
 
 from bench import BenchError
 
@@ -49,12 +49,34 @@ PAPER_WIDTH = 224
 MEAN_CLUSTER = 127
 SMALL = 128  # px: under this width the poison classifier works on small images (see the notes above)
 TELLABLE = 8  # px: a 4 x 4 mosaic in fewer has cells under 2 px
-T = TypeVar("T")
+
+
+def option(default: Any, text: str) -> Any:
+    """A dataclass field with a help text."""
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScaledOptions:
+    """Options of a search that depend on image and dataset size. None = by the rule."""
+
+    clusters: int | None = option(None, "k-means clusters; by the rule N/127, at least 32")
+    window: int | None = option(None, "candidate trigger width, px; by the rule 60/224 of the width")
+    flip_set: int | None = option(None, "images of the flip test; by the rule 4 per cluster, at most 1000")
+    top_k: int | None = option(None, "top-scored patches the classifier learns from; by the rule 5 to 20")
+    iterations: int | None = option(None, "most batches per network; by the rule N/10 in 300..2000")
+    learning_rate: float | None = option(None, "of the networks; by the rule 20/iterations in 0.01..0.03")
+    crops: float | None = option(None, "share of training images cropped; by the rule 1/2 under 128 px, else 1")
+    decoys: float | None = option(None, "share of negatives with a benign patch; 1/2 under 128 px, else 0")
+    patch_min: int | None = option(None, "smallest pasted patch, px; by the rule window/3, from 8")
+    patch_max: int | None = option(None, "largest pasted patch, px; by the rule 4/3 window")
+    margin: int | None = option(None, "pasted patches stay this far from the edges, px; by the rule 10/224")
+    batch: int | None = option(None, "images encoded at once; speed and memory only")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scale:
-    """The parameters in force for one dataset; pixels are pixels of its images."""
+    """The same parameters in force for one dataset; pixels are pixels of its images."""
 
     window: int
     clusters: int
@@ -70,48 +92,26 @@ class Scale:
     batch: int
 
 
-def scale(
-    size: int,
-    count: int,
-    *,
-    samples: int = 2,
-    drop: float = 0.25,
-    window: int | None = None,
-    clusters: int | None = None,
-    flip_set: int | None = None,
-    top_k: int | None = None,
-    patch_min: int | None = None,
-    patch_max: int | None = None,
-    margin: int | None = None,
-    iterations: int | None = None,
-    learning_rate: float | None = None,
-    crops: float | None = None,
-    decoys: float | None = None,
-    batch: int | None = None,
-) -> Scale:
-    """The table above for `count` images of `size` px; a value that is not None replaces the rule's.
+def scale(size: int, count: int, *, samples: int = 2, drop: float = 0.25, **given: Any) -> Scale:
+    """The table above for `count` images of `size` px; a value of `given` that is not None replaces the rule's.
 
-    Raises BenchError for a value that cannot work, naming it and its range.
+    Raises BenchError for a value that cannot work, naming it and its range; TypeError for a name not in the table.
     """
-    window = _either(window, max(2, _share(60, size)))
-    clusters = _either(clusters, min(max(round(count / MEAN_CLUSTER), 32), max(2, count // 16)))
-    margin = _either(margin, _share(10, size))
-    iterations = _either(iterations, min(2000, max(300, count // 10)))
-    room = size - 2 * margin
-    found = Scale(
-        window=window,
-        clusters=clusters,
-        flip_set=_either(flip_set, min(1000, 4 * clusters, count)),
-        top_k=_either(top_k, min(20, max(5, planned(clusters, samples, drop) // 25))),
-        patch_min=_either(patch_min, max(1, min(max(round(window / 3), TELLABLE), window, room))),
-        patch_max=_either(patch_max, max(1, min(round(4 * window / 3), room))),
-        margin=margin,
-        iterations=iterations,
-        learning_rate=_either(learning_rate, min(0.03, max(0.01, 20 / max(1, iterations)))),
-        crops=_either(crops, 0.5 if size < SMALL else 1.0),
-        decoys=_either(decoys, 0.5 if size < SMALL else 0.0),
-        batch=_either(batch, min(1024, max(64, 2**24 // size**2))),
-    )
+    chosen = {name: value for name, value in given.items() if value is not None}
+    either = chosen.setdefault
+    window = either("window", max(2, _share(60, size)))
+    clusters = either("clusters", min(max(round(count / MEAN_CLUSTER), 32), max(2, count // 16)))
+    room = size - 2 * either("margin", _share(10, size))
+    iterations = either("iterations", min(2000, max(300, count // 10)))
+    either("flip_set", min(1000, 4 * clusters, count))
+    either("top_k", min(20, max(5, planned(clusters, samples, drop) // 25)))
+    either("patch_min", max(1, min(max(round(window / 3), TELLABLE), window, room)))
+    either("patch_max", max(1, min(round(4 * window / 3), room)))
+    either("learning_rate", min(0.03, max(0.01, 20 / max(1, iterations))))
+    either("crops", 0.5 if size < SMALL else 1.0)
+    either("decoys", 0.5 if size < SMALL else 0.0)
+    either("batch", min(1024, max(64, 2**24 // size**2)))
+    found = Scale(**chosen)
     _check(found, size, count)
     return found
 
@@ -134,8 +134,11 @@ def planned(clusters: int, samples: int, drop: float) -> int:
     return samples * sum(live_counts(clusters, drop))
 
 
-def _either(given: T | None, rule: T) -> T:
-    return rule if given is None else given
+def in_range(name: str, value: float, low: float, high: float | None = None, problem: str = "") -> None:
+    """Raises BenchError when the value of the option `name` is not from `low` to `high` (None = no limit)."""
+    if value < low or (high is not None and value > high):
+        span = f"from {low} to {high}" if high is not None else f"{low} or more"
+        raise BenchError(f"{name}={value}{problem}: expected {span}")
 
 
 def _share(paper: int, size: int) -> int:
@@ -160,9 +163,6 @@ def _check(found: Scale, size: int, count: int) -> None:
         "batch": (1, None),
     }
     for name, (low, high) in limits.items():
-        value = getattr(found, name)
-        if value < low or (high is not None and value > high):
-            span = f"from {low} to {high}" if high is not None else f"{low} or more"
-            raise BenchError(f"{name}={value} does not fit {count} images of {size} px: expected {span}")
+        in_range(name, getattr(found, name), low, high, f" does not fit {count} images of {size} px")
     if not found.learning_rate > 0:
         raise BenchError(f"learning_rate={found.learning_rate}: expected a number over 0")

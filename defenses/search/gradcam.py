@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from math import isqrt
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,9 +17,6 @@ from bench import BenchError, Encoder, Seeds, nearest
 
 from .clusters import Clusters
 from .locator import Locator
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 CELLS = 7
 """[?] Width of the map that "auto" wants: a ResNet's last stage at the paper's 224 px. At 32 px that stage has 2 x 2
@@ -53,11 +48,19 @@ class GradCam(Locator):
         return torch.cat([self._map(images[span], own[span], self.chosen[size]) for span in spans])
 
     def _map(self, images: Tensor, own: Tensor, layer: str) -> Tensor:
+        method, target = _library()
         encoder = self.clusters.encoder
+        module = encoder.module.get_submodule(layer)
+        # First of the layer's hooks. The encoder is frozen, so that there would be no gradient to record; starting at
+        # this layer also spares the way back through those before it.
+        start = module.register_forward_hook(lambda module, inputs, output: output.detach().requires_grad_())
         with torch.inference_mode(False), torch.enable_grad():
-            model = OwnCluster(encoder.module, self.clusters.centres)
-            with _grad_cam(model, layer) as (cam, target):
+            cam = method(OwnCluster(encoder.module, self.clusters.centres), [module], partial(as_map, encoder.module))
+            try:  # its own context manager prints and swallows an IndexError
                 found = cam(encoder.prepare(images), [target(cluster) for cluster in own.tolist()])
+            finally:
+                cam.activations_and_grads.release()
+                start.remove()
         return torch.from_numpy(found).to(images.device)
 
 
@@ -79,25 +82,6 @@ class OwnCluster(nn.Module):
         return normalize(features.float()) @ self.centres.T
 
 
-@contextmanager
-def _grad_cam(model: OwnCluster, layer: str) -> Iterator[tuple[Callable[..., NDArray[Any]], Callable[..., Any]]]:
-    """The grad-cam package's map maker for `layer`, and its target; takes its hooks off in the end.
-
-    Its own context manager is not used: it prints and swallows an IndexError.
-    """
-    method, target = _library()
-    module = model.encoder.get_submodule(layer)
-    # First of the layer's hooks. The encoder is frozen, so that there would be no gradient to record; starting at this
-    # layer also spares the way back through those before it.
-    start = module.register_forward_hook(lambda module, inputs, output: output.detach().requires_grad_())
-    cam = method(model, [module], reshaper(model.encoder))
-    try:
-        yield cam, target
-    finally:
-        cam.activations_and_grads.release()
-        start.remove()
-
-
 def _library() -> tuple[Any, Any]:
     """GradCAM and ClassifierOutputTarget; imported late, for they bring in OpenCV and pyplot (seconds)."""
     drawn = random.getstate()  # importing scikit-learn, as they do, draws from Python's global generator
@@ -113,18 +97,16 @@ def _library() -> tuple[Any, Any]:
     return GradCAM, ClassifierOutputTarget
 
 
-def reshaper(module: nn.Module) -> Callable[[Any], Tensor]:
-    """`as_map` for a network, from what timm says of it: leading tokens that are no place, and channels last."""
-    prefix = int(getattr(module, "num_prefix_tokens", 0))
-    return partial(as_map, prefix=prefix, channels_last=getattr(module, "output_fmt", "NCHW") == "NHWC")
+def as_map(module: nn.Module, activation: Any) -> Tensor:
+    """An activation of `module`, tokens (B, prefix + h * h, C) or a map in either layout -> (B, C, h, w).
 
-
-def as_map(activation: Any, *, prefix: int, channels_last: bool) -> Tensor:
-    """Tokens (B, prefix + h * h, C), or a map in either layout -> (B, C, h, w). BenchError for anything else."""
+    timm's networks say how many leading tokens are no place, and whether channels come last. BenchError for other
+    activations.
+    """
     if isinstance(activation, Tensor) and activation.ndim == 4:
-        return activation.permute(0, 3, 1, 2) if channels_last else activation
+        return activation.permute(0, 3, 1, 2) if getattr(module, "output_fmt", "NCHW") == "NHWC" else activation
     if isinstance(activation, Tensor) and activation.ndim == 3:
-        places = activation[:, prefix:]
+        places = activation[:, getattr(module, "num_prefix_tokens", 0) :]
         side = isqrt(places.shape[1])
         if side and side * side == places.shape[1]:
             return places.transpose(1, 2).reshape(len(places), -1, side, side)
@@ -167,12 +149,11 @@ def candidates(module: nn.Module) -> list[str]:
 def map_sides(encoder: Encoder, size: int, names: list[str]) -> dict[str, int]:
     """Width in cells of each layer's map for images of `size` px. Raises BenchError for a layer without one."""
     sides: dict[str, int] = {}
-    shape = reshaper(encoder.module)
 
-    def note(name: str) -> Any:
-        return lambda module, inputs, output: sides.__setitem__(name, shape(output).shape[-1])
+    def note(name: str, part: nn.Module, inputs: Any, output: Any) -> None:
+        sides[name] = as_map(encoder.module, output).shape[-1]
 
-    hooks = [encoder.module.get_submodule(name).register_forward_hook(note(name)) for name in names]
+    hooks = [encoder.module.get_submodule(name).register_forward_hook(partial(note, name)) for name in names]
     try:
         with torch.inference_mode():
             encoder.module(encoder.prepare(torch.zeros(1, 3, size, size, dtype=torch.uint8)))

@@ -36,15 +36,16 @@ class ActivationMasking(Locator):
         spans = [slice(start, start + step) for start in range(0, len(images), step)]
         if self.coarse:
             return torch.cat([self._coarse(images[span]) for span in spans])
-        draws = self._draw(len(images), images.shape[-1], seeds)
-        return torch.cat([self._map(images[span], draws[span]) for span in spans])
+        size = images.shape[-1]
+        draws = draw(len(images), self.masks, size, seeds, strategy=self.strategy, blocks=self.blocks)
+        return torch.cat([self._map(images[span], draws.of(span, images.device)) for span in spans])
 
     def attention(self, images: Tensor, masks: Tensor) -> Tensor:
         """The map A of each image under `masks` (B, M, S, S) bool: (B, S, S) float32."""
         return attention(outlier_scores(*self._assign(images, masks)), masks, normalise=self.normalise)
 
     def _map(self, images: Tensor, draws: Draws) -> Tensor:
-        draws, size = draws.to(images.device), images.shape[-1]
+        size = images.shape[-1]
         masks = cyclic_masks(draws, size, self.window)
         found = self._assign(images, masks, repeats(draws, size))
         return attention(outlier_scores(*found), masks, normalise=self.normalise)
@@ -54,13 +55,9 @@ class ActivationMasking(Locator):
     ) -> tuple[Tensor, Tensor]:
         """Cluster and distance (B, M) of each image under each mask. repeated: see `repeats`."""
         hidden = hide(images, masks, self.fill).flatten(0, 1)
-        if repeated is None:
-            labels, distances = self.clusters.assign(hidden)
-        else:
-            first, which = repeated
-            labels, distances = (found[which] for found in self.clusters.assign(hidden[first]))
-        shape = (len(images), masks.shape[1])
-        return labels.view(shape), distances.view(shape)
+        first, which = repeated or (slice(None), slice(None))
+        labels, distances = self.clusters.assign(hidden[first])
+        return labels[which].view(masks.shape[:2]), distances[which].view(masks.shape[:2])
 
     def _coarse(self, images: Tensor) -> Tensor:
         """Approximate maps: a regular grid of masks first, then as many again, closer, around the hottest window.
@@ -68,7 +65,7 @@ class ActivationMasking(Locator):
         Always divided by each pixel's mask count, which here depends on the place by design. Draws nothing.
         """
         size, device = images.shape[-1], images.device
-        wide = grid(size, self.window, self.masks).to(device)
+        wide = grid(size, self.window, self.masks).of(slice(None), device)
         masks = cyclic_masks(wide, size, self.window).expand(len(images), -1, -1, -1)
         labels, distances = self._assign(images, masks)
         warm = attention(outlier_scores(labels, distances), masks, normalise=True)
@@ -80,9 +77,6 @@ class ActivationMasking(Locator):
         scores = outlier_scores(*everything, deciding=labels.shape[1])
         return attention(scores, torch.cat([masks, more], 1), normalise=True)
 
-    def _draw(self, count: int, size: int, seeds: Seeds) -> Draws:
-        return draw(count, self.masks, size, seeds, strategy=self.strategy, blocks=self.blocks)
-
 
 @dataclass(frozen=True, eq=False)
 class Draws:
@@ -92,13 +86,10 @@ class Draws:
     lefts: Tensor
     blocks: Tensor | None = None
 
-    def __getitem__(self, rows: slice) -> Draws:
-        return Draws(self.tops[rows], self.lefts[rows], None if self.blocks is None else self.blocks[rows])
-
-    def to(self, device: torch.device) -> Draws:
-        """The same on `device`."""
-        blocks = None if self.blocks is None else self.blocks.to(device)
-        return Draws(self.tops.to(device), self.lefts.to(device), blocks)
+    def of(self, rows: slice, device: torch.device) -> Draws:
+        """Those of the images `rows`, on `device`."""
+        blocks = None if self.blocks is None else self.blocks[rows].to(device)
+        return Draws(self.tops[rows].to(device), self.lefts[rows].to(device), blocks)
 
 
 def draw(images: int, masks: int, size: int, seeds: Seeds, *, strategy: str, blocks: int) -> Draws:
@@ -108,10 +99,8 @@ def draw(images: int, masks: int, size: int, seeds: Seeds, *, strategy: str, blo
     chessboard, the first part 1. random: each part is 0 or 1 at random. [?] The paper's block size is lost;
     the default is 4 x 4.
     """
-    generator = seeds.torch()
-    shape = (images, masks)
-    tops = torch.randint(size, shape, generator=generator)
-    lefts = torch.randint(size, shape, generator=generator)
+    generator, shape = seeds.torch(), (images, masks)
+    tops, lefts = (torch.randint(size, shape, generator=generator) for _ in range(2))
     if strategy == "full":
         return Draws(tops, lefts)
     if strategy == "random":
@@ -140,8 +129,8 @@ def grid(size: int, window: int, masks: int) -> Draws:
     """Corners (1, n) on a regular grid over the image, about an eighth of `masks`, enough that all is covered."""
     side = max(isqrt(masks // 8), ceil(size / window))
     line = torch.arange(side) * size // side
-    tops, lefts = torch.meshgrid(line, line, indexing="ij")
-    return Draws(tops.reshape(1, -1), lefts.reshape(1, -1))
+    tops, lefts = torch.cartesian_prod(line, line).T
+    return Draws(tops[None], lefts[None])
 
 
 def around(boxes: Tensor, size: int, masks: int) -> Draws:

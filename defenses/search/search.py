@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
-from math import ceil
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from math import ceil, sqrt
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from bench import (
     Arrays,
     BenchError,
-    Cost,
     Defense,
     Grouping,
     ProgressCallback,
@@ -25,57 +24,38 @@ from bench import (
     nearest,
 )
 
-from .defaults import Scale, planned, scale
+from .defaults import Scale, ScaledOptions, in_range, option, planned, scale
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from .classifier import EnsembleScores, Split
     from .clusters import Clustering
     from .iterate import Scored
     from .locator import Locator
-    from .order import Ordered
 
 HALVED_SHARE = 0.25  # about how much of the flip set an image sees with search="coarse" (see flip.RUNGS)
 GROUP = 32  # images located and flip-tested with one seed; part of the outcome, hence no option
 
 
-def option(default: Any, text: str) -> Any:
-    """A dataclass field with a help text."""
-    return field(default=default, metadata={"help": text})
-
-
 @dataclass(frozen=True, kw_only=True)
-class TriggerSearch(Defense):
-    """Clusters, candidate triggers, flip test, search, classifier. None = by the rule of search/scale.py."""
+class TriggerSearch(ScaledOptions, Defense):
+    """Clusters, candidate triggers, flip test, search, classifier. None = by the rule of search/defaults.py."""
 
     needs = frozenset({"encoder"})
     locates: ClassVar[str]
     flip_kind: ClassVar[str]
     cluster_score: ClassVar[str]
 
-    clusters: int | None = option(None, "k-means clusters; by the rule N/127, at least 32")
-    window: int | None = option(None, "candidate trigger width, px; by the rule 60/224 of the width")
-    flip_set: int | None = option(None, "images of the flip test; by the rule 4 per cluster, at most 1000")
     samples: int = option(2, "images scored per live cluster and round")
     drop: float = option(0.25, "share of live clusters dropped per round, in (0, 1]")
-    top_k: int | None = option(None, "top-scored patches the classifier learns from; by the rule 5 to 20")
     leave_out: float = option(0.1, "share of scored images, the highest, kept out of training, in [0, 1)")
     members: int = option(5, "networks in the poison classifier")
-    iterations: int | None = option(None, "most batches per network; by the rule N/10 in 300..2000")
-    learning_rate: float | None = option(None, "of the networks; by the rule 20/iterations in 0.01..0.03")
-    crops: float | None = option(None, "share of training images cropped; by the rule 1/2 under 128 px, else 1")
-    decoys: float | None = option(None, "share of negatives with a benign patch; 1/2 under 128 px, else 0")
-    patch_min: int | None = option(None, "smallest pasted patch, px; by the rule window/3, from 8")
-    patch_max: int | None = option(None, "largest pasted patch, px; by the rule 4/3 window")
-    margin: int | None = option(None, "pasted patches stay this far from the edges, px; by the rule 10/224")
-    batch: int | None = option(None, "images encoded at once; speed and memory only")
     search: Literal["exact", "folded", "bf16", "coarse"] = option("exact", "exact, or quicker: see search/quick.py")
 
     def __post_init__(self) -> None:
-        one_of(self, "search", ("exact", "folded", "bf16", "coarse"))
-        in_range(self, "samples", 1, None)
-        in_range(self, "members", 1, None)
+        one_of(self, "search")
+        in_range("samples", self.samples, 1)
+        in_range("members", self.members, 1)
         if not 0 < self.drop <= 1:
             raise BenchError(f"drop={self.drop}: expected a share in (0, 1]")
         if not 0 <= self.leave_out < 1:
@@ -83,8 +63,8 @@ class TriggerSearch(Defense):
 
     def identity(self) -> dict[str, Any]:
         """See Plugin. The exact search is not named in it: it is what there was before there was a choice."""
-        told = super().identity()
-        return told if self.search != "exact" else {name: value for name, value in told.items() if name != "search"}
+        found = super().identity()
+        return {name: value for name, value in found.items() if (name, value) != ("search", "exact")}
 
     @property
     @abstractmethod
@@ -99,10 +79,10 @@ class TriggerSearch(Defense):
         """Remove every image that the poison classifier gives a mean probability over 0.5."""
         from .iterate import Search
 
-        ordered, clustering, settings = self._clustered(view)
+        clustering, settings = self._clustered(view)
         search = Search(samples=self.samples, drop=self.drop, cluster_score=self.cluster_score)
-        scored = search(ordered, clustering.labels, self._scorer(ordered, clustering, settings))
-        return ordered.restore(self._verdict(ordered, clustering, scored, settings))
+        scored = search(view, clustering.labels, self._scorer(view, clustering, settings))
+        return self._verdict(view, clustering, scored, settings)
 
     def attention(
         self, view: View, indices: Sequence[int] | NDArray[np.int64]
@@ -110,20 +90,20 @@ class TriggerSearch(Defense):
         """For pictures: the locator's maps (n, S, S) of the images at `indices`, and their windows (n, 4).
 
         Needs the view that `clean` had (its seeds; without its saved steps the clusters are learnt again, the same).
-        PoisonCAM's masks are drawn anew, for each image from a seed of its own: in the search they hang on the round,
+        PoisonCAM's masks are drawn anew, for each image from a seed of its own: in the search they depend on the round,
         so that its windows there can be some pixels off these.
         """
         import torch
 
         from .locator import best_window
 
-        ordered, clustering, settings = self._clustered(view)
+        clustering, settings = self._clustered(view)
         locate = self.locator(clustering, settings)
         maps = []
-        for place in ordered.places(indices):
-            own = torch.tensor(clustering.labels[[place]], device=view.device)
-            images = ordered.batch([place]).to(view.device)
-            maps.append(locate.maps(images, own, view.seeds("attention", int(place))))
+        for index in np.asarray(indices, np.int64):
+            own = torch.tensor(clustering.labels[[index]], device=view.device)
+            images = view.batch([index]).to(view.device)
+            maps.append(locate.maps(images, own, view.seeds("attention", int(index))))
         found = torch.cat(maps)
         return found.cpu().numpy(), best_window(found, settings.window).cpu().numpy()
 
@@ -132,17 +112,13 @@ class TriggerSearch(Defense):
 
         Needs the view that `clean` had, as `attention` does.
         """
-        ordered, clustering, settings = self._clustered(view)
-        labels = ordered.back(clustering.labels)
         if verdict.trigger_score is None:
             return None
-        scored = np.flatnonzero(~np.isnan(verdict.trigger_score))
-        add, start = (np.add, 0.0) if self.cluster_score == "sum" else (np.maximum, -np.inf)
-        score = np.full(settings.clusters, start)
-        add.at(score, labels[scored], verdict.trigger_score[scored])
-        score[np.setdiff1d(np.arange(settings.clusters), labels[scored])] = np.nan
-        word = "sum" if self.cluster_score == "sum" else "highest"
-        return Grouping(labels, score, f"{word} of the trigger scores of its scored images")
+        clustering, settings = self._clustered(view)
+        add, word = (np.nansum, "sum") if self.cluster_score == "sum" else (np.nanmax, "highest")
+        groups = [verdict.trigger_score[clustering.labels == number] for number in range(settings.clusters)]
+        score = np.array([np.nan if np.isnan(group).all() else add(group) for group in groups])
+        return Grouping(clustering.labels, score, f"{word} of the trigger scores of its scored images")
 
     def forwards(self, count: int, size: int) -> int:
         """All images once, and for every image scored the locator's passes and the flip set."""
@@ -150,11 +126,13 @@ class TriggerSearch(Defense):
         each = self.encoded(size) + self.flips(settings)
         return count + settings.flip_set + round(self.scored(size, count) * each)
 
-    def costs(self, count: int, size: int) -> Sequence[Cost]:
-        """See search/costs.py."""
-        from .costs import costs
+    def trained_on(self, count: int, size: int) -> int:
+        """The poison classifier's members times their batches. A member stops between the first chance to and the last
+        batch; the geometric mean of the two stands for it (measured: 256 of 300 on average)."""
+        from .classifier import BATCH, CHECK_EVERY, FLAT_CHECKS
 
-        return costs(self, count, size)
+        most = self.settings(size, count).iterations
+        return round(self.members * sqrt(min(most, CHECK_EVERY * FLAT_CHECKS) * most) * BATCH)
 
     def scored(self, size: int, count: int) -> int:
         """How many of `count` images the search scores, if no cluster runs out."""
@@ -164,25 +142,18 @@ class TriggerSearch(Defense):
         """About how many images of the flip set a candidate is pasted on."""
         return ceil(settings.flip_set * HALVED_SHARE) if self.search == "coarse" else settings.flip_set
 
-    def lighter(self, passes: int) -> TriggerSearch:
-        """The same search with a locator of about so many passes at most, to time it on little; `self` if it has none
-        to spare."""
-        return self
-
     def encoded(self, size: int) -> float:
         """How many of the locator's passes are left to make: `passes`, less those expected to repeat another."""
         return self.passes
 
-    def _clustered(self, view: View) -> tuple[Ordered, Clustering, Scale]:
+    def _clustered(self, view: View) -> tuple[Clustering, Scale]:
         from .clusters import learn
-        from .order import Ordered
 
         settings = self.settings(view.size, len(view))
-        ordered = Ordered(view, settings.batch)
-        return ordered, learn(ordered, settings.clusters, settings.batch), settings
+        return learn(view, settings.clusters, settings.batch), settings
 
     def in_force(self, count: int, size: int) -> dict[str, Any]:
-        """The options, with what search/scale.py chooses where they leave it to the rule."""
+        """The options, with what search/defaults.py chooses where they leave it to the rule."""
         return {**asdict(self), **asdict(self.settings(size, count))}
 
     def settings(self, size: int, count: int) -> Scale:
@@ -192,23 +163,25 @@ class TriggerSearch(Defense):
 
     def _scorer(self, view: View, clustering: Clustering, settings: Scale) -> Callable[..., Any]:
         """Indices -> poison scores and boxes, GROUP images at a time (see iterate.ScoreImages)."""
-        team = view.map_rows(partial(_scoring, self, clustering.facts, settings))
+        rows = view.map_rows(partial(self.scoring, clustering.facts, settings))
 
         def score(
             indices: NDArray[np.int64], seeds: Seeds, tell: Callable[[int], None]
         ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-            found = team((indices, seeds), len(indices), GROUP, tell)
+            found = rows((indices, seeds), len(indices), GROUP, tell)
             return found["scores"], found["boxes"]
 
         return score
 
-    def scoring(self, view: View, clustering: Clustering, settings: Scale) -> RowFunction:
+    def scoring(self, facts: Arrays, settings: Scale, view: View) -> RowFunction:
         """What makes scores (n,) and boxes (n, 4), both int64, of (indices, seeds), GROUP images with one seed."""
         import torch
 
+        from .clusters import restored
         from .flip_test import FlipTest, cut, flip_set
         from .quick import quickened
 
+        clustering = restored(view, facts, settings.batch)
         quick = replace(clustering, clusters=quickened(clustering.clusters, self.search))
         locate = self.locator(quick, settings)
         chosen = flip_set(clustering.labels, clustering.distances, settings.flip_set, view.seeds("flip set"))
@@ -232,73 +205,38 @@ class TriggerSearch(Defense):
 
         return score
 
-    def _verdict(self, view: Any, clustering: Clustering, scored: Scored, settings: Scale) -> Verdict:
-        from .classifier import split
-
-        parts = split(len(view), scored.indices, scored.scores, settings.top_k, self.leave_out)
-        opinion = self._classify(view, scored, parts, settings)
-        trigger_score, boxes = np.full(len(view), np.nan), np.full((len(view), 4), -1, dtype=np.int64)
-        trigger_score[scored.indices], boxes[scored.indices] = scored.scores, scored.boxes
-        facts = {
-            **{item.name: getattr(settings, item.name) for item in fields(settings)},
-            "clusters_filled": len(np.unique(clustering.labels)),
-            "passes_per_image": self.passes,
-            "images_scored": len(scored.indices),
-            "rounds": scored.rounds,
-            "top_indices": view.order[parts.top].tolist(),
-            "classifier_images": len(parts.pool),
-            "classifier_f1": [history[-1] for history in opinion.f1],
-            "classifier_checks": [len(history) for history in opinion.f1],
-        }
-        return Verdict(
-            keep=opinion.probability <= 0.5,
-            score=opinion.probability,
-            trigger_score=trigger_score,
-            boxes=boxes,
-            facts=facts,
-        )
-
-    def _classify(self, view: View, scored: Scored, parts: Split, settings: Scale) -> EnsembleScores:
+    def _verdict(self, view: View, clustering: Clustering, scored: Scored, settings: Scale) -> Verdict:
         import torch
 
-        from .classifier import Training, TrainingData, ensemble
+        from .classifier import TrainingData, ensemble, split
         from .flip_test import cut
 
-        box = {int(index): row for index, row in zip(scored.indices, scored.boxes, strict=True)}
-        boxes = torch.tensor(np.stack([box[int(index)] for index in parts.top]))
+        parts = split(len(view), scored.indices, scored.scores, settings.top_k, self.leave_out)
+        trigger_score, boxes = np.full(len(view), np.nan), np.full((len(view), 4), -1, dtype=np.int64)
+        trigger_score[scored.indices], boxes[scored.indices] = scored.scores, scored.boxes
         lesson = TrainingData(
-            patches=cut(view.batch(parts.top), boxes),
+            patches=cut(view.batch(parts.top), torch.tensor(boxes[parts.top])),
             pool=parts.pool,
             held_out=view.batch(np.concatenate([parts.top, parts.bottom])),
             truth=np.arange(2 * settings.top_k) < settings.top_k,
         )
-        training = Training(
-            iterations=settings.iterations,
-            learning_rate=settings.learning_rate,
-            crops=settings.crops,
-            decoys=settings.decoys,
-            patches=(settings.patch_min, settings.patch_max),
-            margin=settings.margin,
-        )
-        return ensemble(view, lesson, training, self.members, settings.batch)
+        opinion = ensemble(view, lesson, settings, self.members)
+        facts = {
+            **asdict(settings),
+            "clusters_filled": len(np.unique(clustering.labels)),
+            "passes_per_image": self.passes,
+            "images_scored": len(scored.indices),
+            "rounds": scored.rounds,
+            "classifier_images": len(parts.pool),
+            "classifier_f1": [history[-1] for history in opinion.f1],
+            "classifier_checks": [len(history) for history in opinion.f1],
+        }
+        score = opinion.probability
+        return Verdict(keep=score <= 0.5, score=score, trigger_score=trigger_score, boxes=boxes, facts=facts)
 
 
-def _scoring(search: TriggerSearch, facts: Arrays, settings: Scale, view: View) -> RowFunction:
-    from .clusters import restored
-
-    return search.scoring(view, restored(view, facts, settings.batch), settings)
-
-
-def in_range(options: Any, name: str, low: int, high: int | None) -> None:
-    """Raises BenchError when the option `name` is not a whole number from low to high (None = no limit)."""
-    value = getattr(options, name)
-    if value < low or (high is not None and value > high):
-        span = f"from {low} to {high}" if high is not None else f"{low} or more"
-        raise BenchError(f"{name}={value}: expected {span}")
-
-
-def one_of(options: Any, name: str, known: tuple[str, ...]) -> None:
-    """Raises BenchError when the option `name` is none of `known`."""
-    value = getattr(options, name)
+def one_of(options: Any, name: str) -> None:
+    """Raises BenchError when the value of the option `name` is none of its type's, a Literal."""
+    value, known = getattr(options, name), get_args(get_type_hints(type(options))[name])
     if value not in known:
         raise BenchError(f"{name}={value!r} is not known.{nearest(str(value), known)}")

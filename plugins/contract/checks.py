@@ -15,48 +15,32 @@ else on toy data. Two class attributes of a plugin speak to the kit, both ClassV
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from bench.api import Control, Plugin, TrainingDefense
 from bench.errors import BenchError, nearest
 from bench.plugins.options import make
-from bench.plugins.registry import KINDS, told
+from bench.plugins.registry import KINDS, in_one_line
 
-from . import (
-    attack as attack_checks,
-    change as change_checks,
-    dataset as dataset_checks,
-    defense as defense_checks,
-    ssl as ssl_checks,
-)
-from .kit import COMMON, Check, CheckResult, Trial, Violation
-from .toys import Toy, ToyEncoder, ToyImages, ToyView
+from .attack import AttackTrial
+from .change import ChangeTrial, ControlTrial
+from .dataset import DatasetTrial
+from .defense import DefenseTrial
+from .kit import Check, CheckResult, Trial, Violation
+from .ssl import SSLTrial
 
-__all__ = [
-    "CHECKS",
-    "CheckResult",
-    "Toy",
-    "ToyEncoder",
-    "ToyImages",
-    "ToyView",
-    "assert_contract",
-    "checks_of",
-    "contract",
-    "kind_of",
-    "run_checks",
-    "toy_instance",
-]
+__all__ = ["CheckResult", "assert_contract", "checks_of", "contract", "kind_of", "run_checks", "toy_instance"]
 
 P = TypeVar("P", bound=Plugin)
 
-CHECKS: dict[str, tuple[Check[Any], ...]] = {
-    "attack": (*COMMON, *attack_checks.CHECKS),
-    "defense": (*COMMON, *defense_checks.CHECKS),
-    "dataset": (*COMMON, *dataset_checks.CHECKS),
-    "ssl": (*COMMON, *ssl_checks.CHECKS),
+TRIALS: dict[str, type[Trial[Any]]] = {
+    "attack": AttackTrial,
+    "defense": DefenseTrial,
+    "dataset": DatasetTrial,
+    "ssl": SSLTrial,
 }
-"""Kind -> its checks; of a defense that is a training change or a control, `checks_of` knows the right ones."""
 
 
 def kind_of(plugin: Plugin) -> str:
@@ -64,13 +48,17 @@ def kind_of(plugin: Plugin) -> str:
     return next(kind for kind, found in KINDS.items() if isinstance(plugin, found.bases))
 
 
-def checks_of(kind: str, instance: Plugin) -> tuple[Check[Any], ...]:
+def checks_of(kind: str, instance: Plugin) -> list[Check]:
     """The checks that `instance` must hold. Raises BenchError for an unknown kind."""
-    if kind not in CHECKS:
-        raise BenchError(f"unknown kind of plugin {kind!r}.{nearest(kind, CHECKS)}")
+    return _trial(kind, instance).checks()
+
+
+def _trial(kind: str, instance: Plugin) -> type[Trial[Any]]:
+    if kind not in TRIALS:
+        raise BenchError(f"unknown kind of plugin {kind!r}.{nearest(kind, TRIALS)}")
     if isinstance(instance, TrainingDefense):
-        return (*COMMON, *change_checks.CHANGE_CHECKS)
-    return (*COMMON, *change_checks.CONTROL_CHECKS) if isinstance(instance, Control) else CHECKS[kind]
+        return ChangeTrial
+    return ControlTrial if isinstance(instance, Control) else TRIALS[kind]
 
 
 def toy_instance(cls: type[P]) -> P:
@@ -78,9 +66,7 @@ def toy_instance(cls: type[P]) -> P:
     return make(cls, getattr(cls, "toy_options", {}), cls.__name__)
 
 
-def run_checks(
-    kind: str, instance: Plugin, expected: Mapping[str, str] | None = None, toy: Toy | None = None
-) -> list[CheckResult]:
+def run_checks(kind: str, instance: Plugin, expected: Mapping[str, str] | None = None) -> list[CheckResult]:
     """Every property of `kind` on toy data. `expected` (name: reason) adds to `expected_failures`.
 
     Raises BenchError for an unknown kind, and for an expectation without a reason or of an unknown check.
@@ -88,21 +74,9 @@ def run_checks(
     checks = checks_of(kind, instance)
     reasons = {**getattr(type(instance), "expected_failures", {}), **(expected or {})}
     _refuse_bad(reasons, [check.name for check in checks])
-    trial = _trial(kind, instance, toy)
-    told_of: dict[Violation, str] = {}
-    return [_expected(_result(check, trial, told_of), reasons.get(check.name)) for check in checks]
-
-
-def _trial(kind: str, instance: Any, toy: Toy | None) -> Trial[Any]:
-    if kind == "attack":
-        return attack_checks.AttackTrial(instance, toy)
-    if isinstance(instance, TrainingDefense):
-        return change_checks.ChangeTrial(instance)
-    if isinstance(instance, Control):
-        return change_checks.ControlTrial(instance)
-    if kind == "defense":
-        return defense_checks.DefenseTrial(instance, toy)
-    return dataset_checks.DatasetTrial(instance) if kind == "dataset" else ssl_checks.SSLTrial(instance)
+    trial = _trial(kind, instance)(instance)
+    reported: dict[Violation, str] = {}
+    return [_expected(_result(check, trial, reported), reasons.get(check.name)) for check in checks]
 
 
 def _refuse_bad(reasons: Mapping[str, str], names: list[str]) -> None:
@@ -113,17 +87,17 @@ def _refuse_bad(reasons: Mapping[str, str], names: list[str]) -> None:
             raise BenchError(f"expected_failures gives no reason for {name!r}: say why it cannot hold.")
 
 
-def _result(check: Check[Any], trial: Trial[Any], told_of: dict[Violation, str]) -> CheckResult:
-    """The outcome of one check; a failure that another check has told of already is not told again."""
+def _result(check: Check, trial: Trial[Any], reported: dict[Violation, str]) -> CheckResult:
+    """The outcome of one check; a failure that another check has reported already is not reported again."""
     try:
-        remark = check(trial)
+        remark = check.test(trial)
     except Violation as violation:
-        first = told_of.setdefault(violation, check.name)
+        first = reported.setdefault(violation, check.name)
         if first != check.name:
             return CheckResult(check.name, False, f"not reached: see {first}", "")
         return CheckResult(check.name, False, str(violation), violation.fix or check.fix)
     except Exception as error:
-        return CheckResult(check.name, False, f"the check ended in {told(error)}", check.fix)
+        return CheckResult(check.name, False, f"the check ended in {in_one_line(error)}", check.fix)
     return CheckResult(check.name, True, remark or check.property, "")
 
 
@@ -151,26 +125,22 @@ def contract(
     """Decorator for pytest: the empty test under it becomes one test for each property of each instance."""
     import pytest
 
-    cases = [(one, check.name) for one in instances for check in checks_of(kind_of(one), one)]
-    results: dict[int, dict[str, CheckResult]] = {}
+    @functools.cache
+    def results(number: int) -> dict[str, CheckResult]:
+        one = instances[number]
+        return {result.name: result for result in run_checks(kind_of(one), one, expected)}
 
-    def result_of(instance: Plugin, name: str) -> CheckResult:
-        if id(instance) not in results:
-            found = run_checks(kind_of(instance), instance, expected)
-            results[id(instance)] = {result.name: result for result in found}
-        return results[id(instance)][name]
+    cases = [(number, each.name) for number, one in enumerate(instances) for each in checks_of(kind_of(one), one)]
+    names = [f"{instances[number].name}-{name}" for number, name in cases]
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
-        @pytest.mark.parametrize(("instance", "name"), cases, ids=[f"{one.name}-{name}" for one, name in cases])
-        def test(instance: Plugin, name: str) -> None:
-            result = result_of(instance, name)
+        @functools.wraps(function)
+        def test(number: int, name: str) -> None:
+            result = results(number)[name]
             assert result.ok, f"{result.why}. To mend: {result.fix}"
 
-        test.__name__, test.__doc__, test.__module__ = (
-            function.__name__,
-            function.__doc__,
-            function.__module__,
-        )
-        return test
+        del test.__wrapped__  # pytest would look there for the arguments
+        tests: Callable[..., None] = pytest.mark.parametrize(("number", "name"), cases, ids=names)(test)
+        return tests
 
     return decorate

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import math
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from platformdirs import user_cache_path
 from torch import Tensor
 
 from bench.api import Arrays, Defense, Verdict
-from bench.isolation.exam import sit
-from bench.isolation.proctor import Watch, closed_paths, code_of
-from bench.seeds import Seeds
 
-from .kit import Check, Trial, Violation, check, check_global_state, require
+from .kit import Trial, Violation, alike, check, require, require_array
 from .toys import Toy, ToyEncoder, ToyView
 
 PARTS = ("keep", "score", "trigger_score", "boxes")
@@ -28,204 +22,131 @@ class DefenseTrial(Trial[Defense]):
 
     kind = "defense"
 
-    def __init__(self, plugin: Defense, toy: Toy | None = None) -> None:
+    def __init__(self, plugin: Defense) -> None:
         super().__init__(plugin)
-        self.toy = toy or Toy()
+        self.toy = Toy()
         self.encoder = ToyEncoder()
         self.planted = self.toy.planted()
         self.views: dict[str, ToyView] = {}
 
-    def verdict(self, run: str, images: Tensor | None = None, notebook: dict[str, Arrays] | None = None) -> Verdict:
-        """The verdict of the run of that name; made once."""
-        found: Verdict = self.once(run, lambda: self._clean(run, images, notebook), f"clean() ({run} run)")
-        return found
+    def verdict(
+        self, run: str = "first", images: Tensor | None = None, notebook: dict[str, Arrays] | None = None
+    ) -> Verdict:
+        """The verdict of the run of that name, on the toy images with patches unless others are given; made once."""
 
-    def first(self) -> Verdict:
-        """The verdict on the toy images with patches."""
-        return self.verdict("first")
+        def clean() -> Verdict:
+            given, needs = self.planted if images is None else images, type(self.plugin).needs
+            self.views[run] = ToyView(given, needs=needs, encoder=self.encoder, notebook=notebook)
+            return self.plugin.clean(self.views[run])
 
-    def _clean(self, run: str, images: Tensor | None, notebook: dict[str, Arrays] | None) -> Verdict:
-        given = self.planted if images is None else images
+        return self.once(f"clean() ({run} run)", clean)
+
+    @check("make clean() work with the view alone, on any number of square images")
+    def check_runs(self) -> None:
+        """It judges images of which some bear a patch."""
+        found = self.verdict()
+        require(isinstance(found, Verdict), f"clean() gave {type(found).__name__}, expected bench.Verdict")
+
+    @check('list "encoder" in `needs` if the encoder is used; ask the view for nothing that is not listed')
+    def check_needs(self) -> None:
+        """It asks its view for nothing that it does not declare."""
         needs = type(self.plugin).needs
-        self.views[run] = ToyView(given, needs=needs, encoder=self.encoder, notebook=notebook)
-        return self.plugin.clean(self.views[run])
+        listed = isinstance(needs, frozenset)
+        require(listed, f"`needs` is {needs!r}, expected frozenset({{'encoder'}}) or frozenset()")
+        with contextlib.suppress(Violation):  # whether the run ends well or not
+            self.verdict()
+        undeclared = sorted(self.views["first"].touched - needs)
+        require(not undeclared, f"it asked for {', '.join(undeclared)}, and `needs` is {sorted(needs)}")
 
+    @check("return keep as a NumPy array of bool, one for each image, and keep some")
+    def check_keep(self) -> None:
+        """`keep` is bool (N,) and not all False."""
+        keep = self.verdict().keep
+        require_array("keep", keep, "bool", (self.toy.count,))
+        require(keep.any(), "no image is kept: nothing is left to train on")
 
-@check('list "encoder" in `needs` if the encoder is used; ask the view for nothing that is not listed')
-def check_needs(trial: DefenseTrial) -> None:
-    """It asks its view for nothing that it does not declare."""
-    needs = type(trial.plugin).needs
-    require(
-        isinstance(needs, frozenset),
-        f"`needs` is {needs!r}, expected frozenset({{'encoder'}}) or frozenset()",
-    )
-    _try(trial)
-    undeclared = sorted(trial.views["first"].touched - needs)
-    require(not undeclared, f"it asked for {', '.join(undeclared)}, and `needs` is {sorted(needs)}")
+    @check("return score as float (N,), trigger_score as float (N,), or None for either")
+    def check_scores(self) -> str | None:
+        """`score` and `trigger_score` are float (N,), `score` without NaN."""
+        found = self.verdict()
+        if found.score is not None:
+            require_array("score", found.score, "float", (self.toy.count,))
+            require(not np.isnan(found.score).any(), "score holds NaN: every image needs a suspicion")
+        if found.trigger_score is not None:
+            require_array("trigger_score", found.trigger_score, "float", (self.toy.count,))
+        return "it gives no scores" if found.score is None and found.trigger_score is None else None
 
+    @check("return boxes as int (N, 4): (top, left, height, width) inside the image, -1 four times where not scored")
+    def check_boxes(self) -> str | None:
+        """Boxes lie inside the image, and are there exactly where there is a trigger score."""
+        scores, boxes = self.verdict().trigger_score, self.verdict().boxes
+        require((scores is None) == (boxes is None), "give trigger_score and boxes, or neither")
+        if scores is None or boxes is None:
+            return "it locates nothing"
+        require_array("boxes", boxes, "int", (self.toy.count, 4))
+        scored = ~np.isnan(scores)
+        require((boxes[~scored] == -1).all(), "an image with trigger_score NaN has a box other than -1")
+        corner, extent = boxes[scored, :2], boxes[scored, 2:]
+        inside = (corner >= 0).all() and (extent > 0).all() and (corner + extent <= self.toy.size).all()
+        require(inside, f"a box is not inside the {self.toy.size} px image")
+        return None
 
-def _try(trial: DefenseTrial) -> Violation | None:
-    """The first run, whether it ends well or not."""
-    try:
-        trial.first()
-    except Violation as violation:
-        return violation
-    return None
+    @check("convert NumPy numbers in facts with int() or float(), arrays with .tolist()")
+    def check_facts(self) -> None:
+        """`facts` is JSON."""
+        facts = dict(self.verdict().facts)
+        try:
+            json.dumps(facts, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise Violation(f"facts is not JSON: {error}") from None
 
+    @check("return about how many images clean() encodes (forwards()) and trains on (trained_on()), 0 if none")
+    def check_forwards(self) -> None:
+        """It says about how many images it encodes, if it declares the encoder, and trains networks on."""
+        passes = self.plugin.forwards(self.toy.count, self.toy.size)
+        trained = self.plugin.trained_on(self.toy.count, self.toy.size)
+        for name, count in (("forwards", passes), ("trained_on", trained)):
+            whole = isinstance(count, int) and count >= 0
+            require(whole, f"{name}() gave {count!r}, expected a whole number, 0 or more")
+        uses = "encoder" in type(self.plugin).needs
+        require(uses or passes == 0, f'forwards() gave {passes} without the need "encoder"')
 
-@check("make clean() work with the view alone, on any number of square images")
-def check_runs(trial: DefenseTrial) -> None:
-    """It judges images of which some bear a patch."""
-    verdict = trial.first()
-    require(isinstance(verdict, Verdict), f"clean() gave {type(verdict).__name__}, expected bench.Verdict")
+    @check("handle the case that nothing is suspicious")
+    def check_clean_data(self) -> None:
+        """It runs on images without any trigger, and keeps some."""
+        keep = self.verdict("clean", self.toy.split().images.batch(range(self.toy.count))).keep
+        require_array("keep", keep, "bool", (self.toy.count,))
+        require(keep.any(), "no clean image is kept")
 
+    @check("draw from view.seeds(...) only; no time, no set order, no unseeded generator in the result or in facts")
+    def check_same_seed(self) -> None:
+        """The same seed gives the same verdict."""
+        _require_same(self.verdict(), self.verdict("second"), "a second run gave another")
 
-@check("return keep as a NumPy array of bool, one for each image, and keep some")
-def check_keep(trial: DefenseTrial) -> None:
-    """`keep` is bool (N,) and not all False."""
-    keep = trial.first().keep
-    _require_array("keep", keep, (trial.toy.count,), "b")
-    require(keep.any(), "no image is kept: nothing is left to train on")
+    @check("draw random numbers inside each step from seeds of its own, and use only what view.step() returns")
+    def check_resume(self) -> str | None:
+        """A run that continues from saved steps ends in the same verdict."""
+        first = self.verdict()
+        steps = self.views["first"].notebook
+        if not steps:
+            return "it saves no steps"
+        half, whole = dict(list(steps.items())[: len(steps) // 2]), dict(steps)
+        resumed = self.verdict("resumed at half", notebook=half), self.verdict("resumed at the end", notebook=whole)
+        _require_same(first, resumed[0], f"resumed after {len(steps) // 2} of its steps it gave another")
+        _require_same(first, resumed[1], "with all steps saved it gave another")
+        return None
 
+    @check("copy the encoder before changing anything of it, and take your hooks off again")
+    def check_encoder_kept(self) -> None:
+        """The encoder is as it was: weights, mode, gradients, hooks."""
+        self.verdict()
+        require(_facts_of(self.encoder) == _facts_of(ToyEncoder()), "the encoder that it was lent has changed")
 
-@check("return score as float (N,), trigger_score as float (N,), or None for either")
-def check_scores(trial: DefenseTrial) -> str | None:
-    """`score` and `trigger_score` are float (N,), `score` without NaN."""
-    verdict = trial.first()
-    if verdict.score is not None:
-        _require_array("score", verdict.score, (trial.toy.count,), "f")
-        require(not np.isnan(verdict.score).any(), "score holds NaN: every image needs a suspicion")
-    if verdict.trigger_score is not None:
-        _require_array("trigger_score", verdict.trigger_score, (trial.toy.count,), "f")
-    return "it gives no scores" if verdict.score is None and verdict.trigger_score is None else None
-
-
-@check("return boxes as int (N, 4): (top, left, height, width) inside the image, -1 four times where not scored")
-def check_boxes(trial: DefenseTrial) -> str | None:
-    """Boxes lie inside the image, and are there exactly where there is a trigger score."""
-    verdict = trial.first()
-    scores, boxes = verdict.trigger_score, verdict.boxes
-    require((scores is None) == (boxes is None), "give trigger_score and boxes, or neither")
-    if scores is None or boxes is None:
-        return "it locates nothing"
-    _require_array("boxes", boxes, (trial.toy.count, 4), "i")
-    scored = ~np.isnan(scores)
-    require((boxes[~scored] == -1).all(), "an image with trigger_score NaN has a box other than -1")
-    corner, extent = boxes[scored, :2], boxes[scored, 2:]
-    inside = (corner >= 0).all() and (extent > 0).all() and (corner + extent <= trial.toy.size).all()
-    require(inside, f"a box is not inside the {trial.toy.size} px image")
-    return None
-
-
-def _require_array(name: str, value: object, shape: tuple[int, ...], kind: str) -> None:
-    words = {"b": "bool", "f": "float", "i": "int"}
-    wanted = f"{name}: expected {words[kind]} {shape}"
-    require(isinstance(value, np.ndarray), f"{wanted}, got {type(value).__name__}")
-    array: NDArray[Any] = np.asarray(value)
-    require(array.dtype.kind == kind and array.shape == shape, f"{wanted}, got {array.dtype} {array.shape}")
-
-
-@check("convert NumPy numbers in facts with int() or float(), arrays with .tolist()")
-def check_facts(trial: DefenseTrial) -> None:
-    """`facts` is JSON."""
-    try:
-        json.dumps(dict(trial.first().facts), allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise Violation(f"facts is not JSON: {error}") from None
-
-
-@check("return from forwards() about how many images clean() encodes, 0 if none: `bench plan` estimates from it")
-def check_forwards(trial: DefenseTrial) -> None:
-    """It says about how many images it encodes, if it declares the encoder."""
-    count = trial.plugin.forwards(trial.toy.count, trial.toy.size)
-    require(isinstance(count, int) and count >= 0, f"forwards() gave {count!r}, expected a whole number, 0 or more")
-    uses = "encoder" in type(trial.plugin).needs
-    require(uses or count == 0, f'forwards() gave {count} without the need "encoder"')
-
-
-@check("return from costs() a bench.Cost for each kind of work, or (): `bench plan` times their samples")
-def check_costs(trial: DefenseTrial) -> str | None:
-    """Its costs differ in name, have an amount, and a sample that runs."""
-    costs = tuple(trial.plugin.costs(trial.toy.count, trial.toy.size))
-    names = [cost.what for cost in costs]
-    require(len(set(names)) == len(names), f"costs() names one twice: {names}")
-    needs, encoder = type(trial.plugin).needs, trial.encoder
-    for cost in costs:
-        require(math.isfinite(cost.amount) and cost.amount >= 0, f"the amount of {cost.what!r} is {cost.amount!r}")
-        units, run = cost.sample(ToyView(trial.planted, needs=needs, encoder=encoder))
-        require(units > 0, f"the sample of {cost.what!r} does {units!r} units, expected more than 0")
-        run()
-    return None if costs else "it tells no costs"
-
-
-@check("handle the case that nothing is suspicious")
-def check_clean_data(trial: DefenseTrial) -> None:
-    """It runs on images without any trigger, and keeps some."""
-    verdict = trial.verdict("clean", trial.toy.split().images.batch(range(trial.toy.count)))
-    _require_array("keep", verdict.keep, (trial.toy.count,), "b")
-    require(verdict.keep.any(), "no clean image is kept")
-
-
-@check("draw from view.seeds(...) only; no time, no set order, no unseeded generator in the result or in facts")
-def check_same_seed(trial: DefenseTrial) -> None:
-    """The same seed gives the same verdict."""
-    _require_same(trial.first(), trial.verdict("second"), "a second run gave another")
-
-
-@check("draw random numbers inside each step from seeds of its own, and use only what view.step() returns")
-def check_resume(trial: DefenseTrial) -> str | None:
-    """A run that continues from saved steps ends in the same verdict."""
-    first = trial.first()
-    steps = trial.views["first"].notebook
-    if not steps:
-        return "it saves no steps"
-    half = dict(list(steps.items())[: len(steps) // 2])
-    _require_same(first, trial.verdict("resumed at half", notebook=half), f"resumed after {list(half)} it gave another")
-    _require_same(
-        first,
-        trial.verdict("resumed at the end", notebook=dict(steps)),
-        "with all steps saved it gave another",
-    )
-    return None
-
-
-@check("judge images by what they show, not by their place; declare a search that draws them by place")
-def check_permutation(trial: DefenseTrial) -> None:
-    """Images in another order get the same verdict in that order."""
-    order = Seeds(trial.toy.seed, "permutation").numpy().permutation(trial.toy.count)
-    permuted = trial.verdict("permuted", trial.planted[torch.from_numpy(order)])
-    first = trial.first()
-    for part in PARTS:
-        one, other = getattr(first, part), getattr(permuted, part)
-        require((one is None) == (other is None), f"{part} is there in one order only")
-        if one is not None:
-            # Sums over images may be added up in another order, hence the tolerance.
-            same = np.allclose(one[order], other, rtol=1e-4, atol=1e-6, equal_nan=True)
-            require(same, f"{part} changes with the order of the images")
-
-
-@check("use what the view offers: no file of the store or the data set, no gc, no programs, no private attributes")
-def check_peeking(trial: DefenseTrial) -> None:
-    """Asked as a run asks it, in a thread of its own and watched, it touches nothing that it must not."""
-    trial.first()
-    store = user_cache_path("ssl-backdoor-bench", appauthor=False)
-    watch = Watch(trial.plugin.name, closed_paths(store, {}), code=code_of(trial.plugin))
-    view = ToyView(trial.planted, needs=type(trial.plugin).needs, encoder=trial.encoder)
-    trial.once("watched", lambda: sit(trial.plugin.clean, view, watch), "clean() (watched run)")
-
-
-@check("copy the encoder before changing anything of it, and take your hooks off again")
-def check_encoder_kept(trial: DefenseTrial) -> None:
-    """The encoder is as it was: weights, mode, gradients, hooks."""
-    trial.first()
-    require(_facts_of(trial.encoder) == _facts_of(ToyEncoder()), "the encoder that it was lent has changed")
-
-
-@check("write to copies only")
-def check_images_kept(trial: DefenseTrial) -> None:
-    """The images are as they were."""
-    trial.first()
-    require(torch.equal(trial.planted, trial.toy.planted()), "the images of the view have changed")
+    @check("write to copies only")
+    def check_images_kept(self) -> None:
+        """The images are as they were."""
+        self.verdict()
+        require(torch.equal(self.planted, self.toy.planted()), "the images of the view have changed")
 
 
 def _facts_of(encoder: ToyEncoder) -> list[object]:
@@ -237,27 +158,5 @@ def _facts_of(encoder: ToyEncoder) -> list[object]:
 
 def _require_same(one: Verdict, other: Verdict, what: str) -> None:
     for part in PARTS:
-        a, b = getattr(one, part), getattr(other, part)
-        same = b is None if a is None else b is not None and np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
-        require(same, f"{what} {part}")
+        require(alike(getattr(one, part), getattr(other, part)), f"{what} {part}")
     require(dict(one.facts) == dict(other.facts), f"{what} facts: {dict(one.facts)} and {dict(other.facts)}")
-
-
-CHECKS: tuple[Check[Any], ...] = (
-    check_runs,
-    check_needs,
-    check_keep,
-    check_scores,
-    check_boxes,
-    check_facts,
-    check_forwards,
-    check_costs,
-    check_clean_data,
-    check_same_seed,
-    check_resume,
-    check_permutation,
-    check_peeking,
-    check_encoder_kept,
-    check_images_kept,
-    check_global_state,
-)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from bench.api import Learner, Mixed, SSLMethod
 from bench.seeds import Seeds
 
-from .kit import Check, Trial, check, check_global_state, require
+from .kit import Trial, alike, check, require
 
 ROWS, DIM = 8, 16
 GLOBAL, LOCAL = (16, 16), (16, 16, 8)
@@ -25,8 +25,8 @@ class SSLTrial(Trial[SSLMethod]):
     kind = "ssl"
 
     def learner(self, run: int = 0) -> Any:
-        """The learner as the loop makes it (torch seeded, then put back); `run` numbers repetitions."""
-        return self.once(("learner", run), self._made, "learner()")
+        """A copy of the learner as the loop makes it (torch seeded, then put back); `run` numbers repetitions."""
+        return copy.deepcopy(self.once("learner()", self._made, run))
 
     def _made(self) -> Any:
         with torch.random.fork_rng(devices=[]):
@@ -39,27 +39,86 @@ class SSLTrial(Trial[SSLMethod]):
 
     def loss(self, what: str, views: Sequence[Tensor], mixed: Mixed | None = None) -> Tensor:
         """The loss of a fresh copy of the learner; made once for each `what`."""
-        found: Tensor = self.once(
-            what, lambda: _loss(copy.deepcopy(self.learner()), views, mixed), f"forward() ({what})"
-        )
-        return found
+        return self.once(f"forward() ({what})", lambda: _loss(self.learner(), views, mixed))
 
-    @property
-    def takes_mixed(self) -> bool:
-        """Whether forward() has the parameter `mixed`, as the loop asks."""
-        return "mixed" in inspect.signature(self.learner().forward).parameters
+    @check("return a torch module that subclasses bench.Learner too, and set self.backbone to the encoder that is kept")
+    def check_learner(self) -> None:
+        """`learner` gives a module that is a Learner, with a backbone from images to features."""
+        encoder: Any = getattr(self.learner(), "backbone", None)
+        require(isinstance(encoder, nn.Module), f"`backbone` is {type(encoder).__name__}, expected a torch module")
+        shape = tuple(self.once("backbone(images)", lambda: encoder(views_of(GLOBAL)[0])).shape)
+        require(shape == (ROWS, DIM), f"backbone gives {shape}, expected {(ROWS, DIM)}")
+
+    @check("return one finite number: the mean over the batch")
+    def check_loss(self) -> None:
+        """The loss of two global views is a finite scalar."""
+        self.loss("two global views", views_of(GLOBAL))
+
+    @check("use views beyond the second as further queries, or leave them out; they are smaller than the first two")
+    def check_local_views(self) -> None:
+        """It takes local views, of another size than the global ones."""
+        self.loss("two global views and a local one", views_of(LOCAL))
+
+    @check("compute the loss from self.backbone's output, without detach() or no_grad() on all of its paths")
+    def check_gradient(self) -> None:
+        """The gradient reaches the backbone, down to its first layer."""
+        learner = self.learner()
+        self.once("loss.backward()", lambda: learner(views_of(GLOBAL)).backward())
+        gradient = next(iter(learner.backbone.parameters())).grad
+        require(gradient is not None, "the backbone's first layer takes no gradient")
+        require(torch.isfinite(gradient).all(), "the gradient of the backbone's first layer is not finite")
+        require(gradient.abs().sum() > 0, "the gradient of the backbone's first layer is 0")
+
+    @check("write to copies of the views only")
+    def check_views_kept(self) -> None:
+        """The views are as they were."""
+        views = views_of(LOCAL)
+        self.loss("views that are looked at afterwards", views)
+        require(alike(views, views_of(LOCAL)), "forward() wrote to its views")
+
+    @check("initialise with torch's default generator, which the loop seeds; draw nothing while training")
+    def check_same_seed(self) -> None:
+        """The same seed gives the same learner and the same loss."""
+        same = alike(self.learner().state_dict(), self.learner(run=1).state_dict())
+        require(same, "the same seed gave other weights")
+        losses = [self.loss(what, views_of(GLOBAL)) for what in ("two global views", "two global views again")]
+        require(torch.equal(*losses), "the same weights gave another loss")
+
+    @check("weigh: weights[v] * (loss with the own key) + (1 - weights[v]) * (loss with the key of image partners[v])")
+    def check_mixed(self) -> str | None:
+        """Mixed queries count by their shares: with weight 1 the loss is that without mixing, with 0 another."""
+        if "mixed" not in inspect.signature(self.learner().forward).parameters:  # as the loop asks
+            return "forward() takes no mixed views: it cannot train with i-CutMix and its like"
+        views, partners = views_of(LOCAL), [torch.arange(ROWS).roll(1)] * len(LOCAL)
+        plain = self.loss("two global views and a local one", views)
+        whole, none = (
+            self.loss(f"mixed, weight {weight}", views, Mixed(views, partners, [weight] * len(LOCAL)))
+            for weight in (1.0, 0.0)
+        )
+        close = torch.allclose(plain, whole, rtol=1e-4, atol=1e-5)
+        require(close, f"unmixed views with weight 1 give {whole.item():.5f}, without `mixed` {plain.item():.5f}")
+        require(not torch.allclose(plain, none, rtol=1e-4), "weight 0 gives the same loss as 1: `mixed` is not used")
+        return None
+
+    @check("keep all that training changes in parameters and buffers (register_buffer): a checkpoint holds no more")
+    def check_resume(self) -> None:
+        """Two steps, a checkpoint and two more steps are four steps."""
+        unbroken = self.once("four steps", lambda: _steps(self.learner(), 0, 4))
+        resumed = self.once("two steps, and two more", self._interrupted)
+        require(
+            alike(unbroken, resumed), "a training resumed from a checkpoint gave other weights than an unbroken one"
+        )
+
+    def _interrupted(self) -> dict[str, Tensor]:
+        resumed = self.learner(run=1)
+        resumed.load_state_dict(_steps(self.learner(), 0, 2))
+        return _steps(resumed, 2, 4)
 
 
 def backbone() -> nn.Module:
     """(B, 3, s, s) -> (B, DIM): two convolutions, batch normalisation."""
-    return nn.Sequential(
-        nn.Conv2d(3, 8, 3, stride=2, bias=False),
-        nn.BatchNorm2d(8),
-        nn.ReLU(),
-        nn.Conv2d(8, DIM, 3, bias=False),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-    )
+    first, second = nn.Conv2d(3, 8, 3, stride=2, bias=False), nn.Conv2d(8, DIM, 3, bias=False)
+    return nn.Sequential(first, nn.BatchNorm2d(8), nn.ReLU(), second, nn.AdaptiveAvgPool2d(1), nn.Flatten())
 
 
 def views_of(sizes: Sequence[int], seed: int = 0) -> list[Tensor]:
@@ -78,121 +137,12 @@ def _loss(learner: Any, views: Sequence[Tensor], mixed: Mixed | None) -> Tensor:
     return kept
 
 
-@check("return a torch module that subclasses bench.Learner too, and set self.backbone to the encoder that is kept")
-def check_learner(trial: SSLTrial) -> None:
-    """`learner` gives a module that is a Learner, with a backbone from images to features."""
-    encoder: Any = getattr(trial.learner(), "backbone", None)
-    require(isinstance(encoder, nn.Module), f"`backbone` is {type(encoder).__name__}, expected a torch module")
-    features = trial.once("features", lambda: copy.deepcopy(encoder)(views_of(GLOBAL)[0]), "backbone(images)")
-    require(tuple(features.shape) == (ROWS, DIM), f"backbone gives {tuple(features.shape)}, expected {(ROWS, DIM)}")
-
-
-@check("return one finite number: the mean over the batch")
-def check_loss(trial: SSLTrial) -> None:
-    """The loss of two global views is a finite scalar."""
-    trial.loss("two global views", views_of(GLOBAL))
-
-
-@check("use views beyond the second as further queries, or leave them out; they are smaller than the first two")
-def check_local_views(trial: SSLTrial) -> None:
-    """It takes local views, of another size than the global ones."""
-    trial.loss("two global views and a local one", views_of(LOCAL))
-
-
-@check("compute the loss from self.backbone's output, without detach() or no_grad() on all of its paths")
-def check_gradient(trial: SSLTrial) -> None:
-    """The gradient reaches the backbone, down to its first layer."""
-    learner = trial.once("trained", lambda: _backward(copy.deepcopy(trial.learner())), "loss.backward()")
-    first = next(iter(learner.backbone.parameters()))
-    require(first.grad is not None, "the backbone's first layer takes no gradient")
-    require(torch.isfinite(first.grad).all(), "the gradient of the backbone's first layer is not finite")
-    require(first.grad.abs().sum() > 0, "the gradient of the backbone's first layer is 0")
-
-
-def _backward(learner: Any) -> Any:
-    learner(views_of(GLOBAL)).backward()
-    return learner
-
-
-@check("write to copies of the views only")
-def check_views_kept(trial: SSLTrial) -> None:
-    """The views are as they were."""
-    views = views_of(LOCAL)
-    before = [view.clone() for view in views]
-    trial.loss("views that are looked at afterwards", views)
-    require(all(torch.equal(a, b) for a, b in zip(before, views, strict=True)), "forward() wrote to its views")
-
-
-@check("initialise with torch's default generator, which the loop seeds; draw nothing while training")
-def check_same_seed(trial: SSLTrial) -> None:
-    """The same seed gives the same learner and the same loss."""
-    one, other = trial.learner().state_dict(), trial.learner(run=1).state_dict()
-    same = one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
-    require(same, "the same seed gave other weights")
-    again = trial.loss("two global views again", views_of(GLOBAL))
-    require(torch.equal(trial.loss("two global views", views_of(GLOBAL)), again), "the same weights gave another loss")
-
-
-@check("weigh: weights[v] * (loss with the own key) + (1 - weights[v]) * (loss with the key of image partners[v])")
-def check_mixed(trial: SSLTrial) -> str | None:
-    """Mixed queries count by their shares: with weight 1 the loss is that without mixing, with 0 another."""
-    if not trial.takes_mixed:
-        return "forward() takes no mixed views: it cannot train with i-CutMix and its like"
-    views = views_of(LOCAL)
-    plain, whole, none = (
-        trial.loss("two global views and a local one", views),
-        *(trial.loss(f"mixed, weight {weight}", views, _mixed(views, weight)) for weight in (1.0, 0.0)),
-    )
-    close = torch.allclose(plain, whole, rtol=1e-4, atol=1e-5)
-    require(close, f"unmixed views with weight 1 give {whole.item():.5f}, without `mixed` {plain.item():.5f}")
-    require(not torch.allclose(plain, none, rtol=1e-4), "weight 0 gives the same loss as 1: `mixed` is not used")
-    return None
-
-
-def _mixed(views: list[Tensor], weight: float) -> Mixed:
-    partners = [torch.arange(ROWS).roll(1)] * len(views)
-    return Mixed(views=views, partners=partners, weights=[weight] * len(views))
-
-
-@check("keep all that training changes in parameters and buffers (register_buffer): a checkpoint holds nothing else")
-def check_resume(trial: SSLTrial) -> None:
-    """Two steps, a checkpoint and two more steps are four steps."""
-    unbroken = trial.once("four steps", lambda: _steps(copy.deepcopy(trial.learner()), 0, 4), "four steps")
-    halves = trial.once("two steps and two", lambda: _interrupted(trial), "two steps, and two more")
-    same = all(torch.equal(value, halves[key]) for key, value in unbroken.items())
-    require(same, "a training that went on from a checkpoint gave other weights than one without a break")
-
-
-def _interrupted(trial: SSLTrial) -> dict[str, Tensor]:
-    saved = _steps(copy.deepcopy(trial.learner()), 0, 2)
-    resumed = copy.deepcopy(trial.learner(run=1))
-    resumed.load_state_dict(saved)
-    return _steps(resumed, 2, 4)
-
-
 def _steps(learner: Any, start: int, stop: int) -> dict[str, Tensor]:
     """The state after plain gradient steps `start` to `stop` of 4."""
-    learning = [p for p in learner.parameters() if p.requires_grad]
+    optimiser = torch.optim.SGD([p for p in learner.parameters() if p.requires_grad], lr=0.1)
     for step in range(start, stop):
-        for parameter in learning:
-            parameter.grad = None
+        optimiser.zero_grad()
         learner(views_of(GLOBAL, seed=step)).backward()
-        with torch.no_grad():
-            for parameter in learning:
-                if parameter.grad is not None:
-                    parameter -= 0.1 * parameter.grad
+        optimiser.step()
         learner.after_step((step + 1) / 4)
     return {key: value.clone() for key, value in learner.state_dict().items()}
-
-
-CHECKS: tuple[Check[Any], ...] = (
-    check_learner,
-    check_loss,
-    check_local_views,
-    check_gradient,
-    check_views_kept,
-    check_same_seed,
-    check_mixed,
-    check_resume,
-    check_global_state,
-)

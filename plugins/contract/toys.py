@@ -5,7 +5,6 @@ All of it is small, deterministic, made in memory, and draws from no global gene
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,8 +27,7 @@ class ToyImages(Images):
     """Images held in memory: uint8 (N, 3, S, S)."""
 
     def __init__(self, pixels: Tensor) -> None:
-        self.pixels = pixels
-        self.size = int(pixels.shape[-1])
+        self.pixels, self.size = pixels, int(pixels.shape[-1])
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -113,7 +111,7 @@ class ToyEncoder:
 class ToyView:
     """A view as the harness gives it, over a tensor of images uint8 (N, 3, S, S).
 
-    `touched` collects the needs that were asked for, declared or not; `notebook` holds the saved steps by
+    `touched` collects the needs that were used, declared or not; `notebook` holds the saved steps by
     name: handed to another view, it makes a run that was killed and continues.
     """
 
@@ -157,7 +155,7 @@ class ToyView:
     def step(self, name: str, compute: Callable[[], Arrays]) -> Arrays:
         """`compute()` as it comes back from a disk; TypeError for anything but a dict of plain arrays."""
         if name not in self.notebook:
-            self.notebook[name] = through_disk(name, compute())
+            self.notebook[name] = _plain(name, compute())
         return {key: value.copy() for key, value in self.notebook[name].items()}
 
     def map_rows(self, make: Callable[[View], RowFunction]) -> RowMapper:
@@ -179,15 +177,11 @@ class ToyView:
             raise ValueError(f"progress of {what!r}: {done} of {total}")
 
 
-def through_disk(name: str, arrays: Any) -> Arrays:
-    """What is left of `arrays` after saving and loading them. Raises TypeError where that needs pickle."""
+def _plain(name: str, arrays: Any) -> Arrays:
+    """The arrays, if they can be saved without pickle; else TypeError."""
     if not isinstance(arrays, dict):
         raise TypeError(f"step {name!r} gave {type(arrays).__name__}, expected a dict of arrays")
     for key, value in arrays.items():
         if not (isinstance(key, str) and isinstance(value, np.ndarray)) or value.dtype.hasobject:
             raise TypeError(f"step {name!r} gave {key!r}: {type(value).__name__}, expected arrays without objects")
-    file = io.BytesIO()
-    np.savez(file, allow_pickle=False, **arrays)
-    file.seek(0)
-    with np.load(file, allow_pickle=False) as saved:
-        return {key: saved[key] for key in saved.files}
+    return {key: value.copy() for key, value in arrays.items()}

@@ -37,7 +37,7 @@ class PluginClass(Attack):
         return (self.target,)
 
     def poison_train(self, scene: SplitInfo, seeds: Seeds) -> list[Poison]:
-        """Which images are poisoned and where; what they look like then is the business of `apply`."""
+        """Which images are poisoned, and where; `apply` then paints them."""
         members = np.flatnonzero(scene.labels == self.target)
         if not len(members):
             raise BenchError(f"target class {self.target} has no images: choose a class that has some")

@@ -16,7 +16,7 @@ from bench import BenchError, Dataset, DatasetPlugin, Images, Seeds, Split, hook
 
 
 class InMemory(Images):
-    """Images in one array: uint8 (N, 3, S, S). For files, read them in `batch`, those that are asked for."""
+    """Images in one array: uint8 (N, 3, S, S). If yours are files, read only those requested, in `batch`."""
 
     def __init__(self, pixels: NDArray[np.uint8]) -> None:
         self.pixels, self.size = pixels, pixels.shape[-1]
@@ -46,7 +46,7 @@ class PluginClass(DatasetPlugin):
             raise BenchError("size must be 8 or more, classes and per_class 2 or more")
 
     def load(self) -> Dataset:
-        """Both splits. Raise BenchError saying what to do where files are missing."""
+        """Both splits. Raise BenchError, saying what to do, if files are missing."""
         names = tuple(f"colour {number}" for number in range(self.classes))
         train, val = self._split("train", self.per_class), self._split("val", self.per_class // 2)
         return Dataset(name=self.name, classes=names, train=train, val=val, fingerprint=fingerprint(names, train, val))
@@ -66,7 +66,7 @@ class PluginClass(DatasetPlugin):
 
 
 def fingerprint(classes: tuple[str, ...], *splits: Split) -> str:
-    """SHA-256 of all that makes the dataset: the same data, the same fingerprint, wherever it lies."""
+    """SHA-256 of all that makes the dataset: the same data have the same fingerprint, in whatever folder."""
     hasher = hashlib.sha256(repr(classes).encode())
     for split in splits:
         hasher.update(repr((list(split.ids), split.labels.tolist())).encode())

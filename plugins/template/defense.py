@@ -1,4 +1,4 @@
-"""plugin-name: a defense that removes what lies far out."""
+"""plugin-name: a defense that removes outliers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class PluginClass(Defense):
 
 
 def encode(view: View) -> Arrays:
-    """The features (N, dim) of all images. In `view.step`, a run that is killed does not compute them again."""
+    """The features (N, dim) of all images. Called in `view.step`, so that a stopped run does not compute them again."""
     parts = []
     for start in range(0, len(view), BATCH):
         rows = range(start, min(start + BATCH, len(view)))

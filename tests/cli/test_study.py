@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import csv
-import subprocess
-import sys
+import io
 
+import pandas as pd
 import pytest
-from rich.console import Console
 
-from bench.cli import commands, main as cli, study
+from bench.cli.study import parse_seeds
 from bench.errors import BenchError
-from bench.estimate import estimate
-from bench.estimate.estimate import Pace
-from bench.paper.studies import engine
-from bench.paper.studies.catalogue import CR, STUDIES
-from bench.paper.studies.plan import Planner
-from bench.paper.studies.steps import Multiples
-from bench.paper.studies.study import Depth, Line, Study
-from bench.plugins.manager import Plugins
+from bench.matrix.cell import RunContext
+from bench.paper.studies import study
+from bench.paper.studies.runs import StudyRuns, measure
+from bench.paper.studies.study import Line, Study, Vary, studies
+from bench.paper.studies.table import HEAD
+from bench.pipeline.stage import Machine
+from bench.store import Store
 
 TOY = Study(
     name="toy",
@@ -26,140 +24,99 @@ TOY = Study(
     figure="Figure 0",
     about="A toy.",
     lines=(Line(label="Else", defense="nosuch"), Line(label="PoisonCAM", defense="poisoncam")),
-    steps=Multiples(option="defense.masks", by=(0.5, 1), least=2),
-    panels=(CR,),
-    depth=Depth.SEARCH,
+    vary=Vary(option="defense.masks", times=(0.5, 1), least=2),
+    panels=study.find("masks").panels,
+    stages="search",
     x="masks per image",
 )
 
 
 @pytest.fixture
-def bench(monkeypatch, capsys):
-    """bench(*arguments) -> what `bench study` prints; the study "toy" is known beside the others."""
-    monkeypatch.setattr(commands, "out", Console(width=250))
+def toy(monkeypatch):
+    """The study "toy" is found under every name."""
     monkeypatch.setattr(study, "find", lambda name: TOY)
-    monkeypatch.setattr(estimate, "measure_pace", lambda pipeline: Pace(training=0.01, encoding=0.001, batch=8))
-
-    def run(*arguments):
-        cli.app(["study", *map(str, arguments)], standalone_mode=False)
-        return capsys.readouterr().out
-
-    return run
 
 
-def test_alone_it_lists_the_studies(bench):
-    out = bench()
-    assert [line.split()[0] for line in out.splitlines()] == [each.name for each in STUDIES]
+def test_alone_it_lists_the_studies(bench, refused):
+    out = bench("study")
+    assert [line.split()[0] for line in out.splitlines()] == [each.name for each in studies()]
     assert "  masks  How many masks per image the search needs, and what they cost. (Figure 11)\n" in out
+    assert "unknown study 'epoch'. Did you mean 'epochs'?" in refused("study", "epoch")
 
 
-def test_the_list_loads_nothing_heavy():
-    code = (
-        "import sys; sys.argv = ['bench', 'study']\nfrom bench.cli.main import main\n"
-        "try:\n    main()\nexcept SystemExit:\n    pass\n"
-        "print([name for name in ('torch', 'matplotlib', 'pandas') if name in sys.modules])"
-    )
-    told = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
-    assert told.stdout.splitlines()[-1] == "[]"
-
-
-def test_an_unknown_study_has_a_nearest():
-    with pytest.raises(BenchError, match=r"unknown study 'epoch'\. Did you mean 'epochs'\?"):
-        cli.app(["study", "epoch"], standalone_mode=False)
-
-
-def test_a_study_writes_its_four_files_and_goes_on_from_the_store(bench, copied, tmp_path):
-    arguments = ("toy", "--preset", "smoke", "--store", copied, "--output", tmp_path / "out")
-    out = bench(*arguments)
-    assert "Toy (Figure 0): preset smoke, scenes, attack htba, seed 0" in out
-    assert "Runs: 2. Stages to be made for them: 1, about " in out
-    assert "[1/3] Else, seed 0\n  skipped: defense 'nosuch' is not installed\n[2/3] PoisonCAM, 8, seed 0\n" in out
-    files = sorted((tmp_path / "out").iterdir())
+def test_a_study_makes_what_is_missing_and_resumes_from_the_store(toy, bench, copied, tmp_path):
+    """Its files hold every value exactly."""
+    plan = StudyRuns(TOY, RunContext(Store(copied), Machine(accelerator="cpu")), "smoke")
+    before = {(entry.stage, entry.key) for entry in plan.context.store.entries()}
+    half, own = (plan.context.pipeline(cell) for cell in plan.cells)
+    stages, seconds = plan.left_to_do()
+    assert (stages, seconds > 0) == (1, True)
+    assert plan.to_csv({}).count("\n") == 1 + 2, "what is there already: the skipped run, and the preset's own"
+    out = tmp_path / "out"
+    arguments = ("study", "toy", "--preset", "smoke", "--output", out)
+    said = bench(*arguments, "--store", copied, "--accelerator", "cpu")
+    assert "Toy (Figure 0): preset smoke, scenes, attack htba, seed 0" in said
+    assert "skipped: Else: " in said
+    assert "Runs: 2. Stages to be made for them: 1, about " in said
+    assert {(entry.stage, entry.key) for entry in plan.context.store.entries()} - before == {("clean", half.clean.key)}
+    assert plan.left_to_do() == (0, 0)
+    files = sorted(out.iterdir())
     assert [file.name for file in files] == [f"toy-smoke.{kind}" for kind in ("csv", "md", "png", "svg")]
-    before = [file.read_bytes() for file in files]
-    with files[0].open(newline="") as opened:
-        assert [(row["x"], bool(row["status"])) for row in csv.DictReader(opened)] == [
-            ("", True),
-            ("8", False),
-            ("16", False),
-        ]
+    written = [file.read_bytes() for file in files]
     assert "Unfinished" not in files[1].read_text()
-    again = bench(*arguments)
-    assert "Everything is in the store: nothing will be computed." in again
-    assert [file.read_bytes() for file in files] == before
+    skipped, failed, last = csv.DictReader(io.StringIO(plan.to_csv({plan.cells[0]: "too few images"})))
+    assert skipped["status"].startswith("skipped: ")
+    assert (failed["status"], failed["detection.f1"]) == ("failed: too few images", "")
+    rows = list(csv.DictReader(io.StringIO(written[0].decode())))
+    assert [rows[0], rows[2]] == [skipped, last]
+    for row, pipeline, x, settings in ((rows[1], half, "8", "defense.masks=8"), (last, own, "16", "")):
+        values = measure(pipeline, TOY)
+        assert {name: float(row[name]) if row[name] else None for name in values} == values
+        facts = [row[name] for name in ("study", "preset", "dataset", "attack", "defense", "line", "seed")]
+        assert facts == ["toy", "smoke", "scenes", "htba", "poisoncam", "PoisonCAM", "0"]
+        assert (row["x"], row["settings"], row["status"]) == (x, settings, "")
+        assert (row["search_key"], row["threat_model_key"]) == (pipeline.clean.key, pipeline.threat.key)
+    names = [name for name in last if name.endswith(".iou")]
+    assert names == sorted(names, key=lambda name: int(name.split(".")[1]))
+    assert "Everything is in the store: nothing will be computed." in bench(*arguments, "--store", copied)
+    assert bench(*arguments, "--check") == ""
+    assert [file.read_bytes() for file in files] == written
 
 
-def test_a_page_is_held_to_its_csv(workshop, tmp_path, capsys, monkeypatch):
-    """Written from made-up values, as `bench study toy` writes it."""
-    monkeypatch.setattr(study, "find", lambda name: TOY)
-    out, pipeline = tmp_path / "out", workshop.pipeline()
-    planner = Planner(plugins=Plugins.load(), store=pipeline.store, machine=pipeline.machine, preset="smoke")
-    plan = planner.plan(TOY)
-    values: dict[str, float | None] = {"localisation.10.cr": 50.0}
-    study._write_tables(plan, [engine.Row(cell=cell, values=values, keys={}) for cell in plan.cells], out)
-    before = {file: file.read_bytes() for file in out.iterdir()}
-    monkeypatch.setattr(engine, "make_stage", None)  # nothing may be run
-
-    def check(*arguments):
-        asked = ["study", *map(str, arguments), "--preset", "smoke", "--check", "--output", str(out)]
-        code = cli.guarded(lambda: cli.app(asked, standalone_mode=False))
-        return code, " ".join(capsys.readouterr().err.split())
-
-    assert check("toy") == (0, "")
-    assert {file: file.read_bytes() for file in out.iterdir()} == before
-    page, table = out / "toy-smoke.md", out / "toy-smoke.csv"
-    page.write_text(page.read_text().replace("# Toy", "# Troy"))
-    code, said = check("toy")
-    assert (code, said.endswith("toy-smoke.md, line 1: '# Troy': it should be '# Toy'")) == (1, True)
-    assert page.read_text().startswith("# Troy")
-    for arguments, part in (
-        (("toy", "--seeds", "0", "--devices", "2"), "leave out --seeds and --devices"),
-        (("toy", "--set", "defense.flip_set=8"), "toy-smoke.csv: line 2 (Else, seed 0): its settings is ''"),
-        ((), "--check compares the files of one study: name it"),
-    ):
-        code, said = check(*arguments)
-        assert (code, part in said) == (2, True), said
+def test_a_page_is_held_to_its_csv(toy, console, refused, tmp_path):
+    table, page = tmp_path / "toy-smoke.csv", tmp_path / "toy-smoke.md"
+    table.write_text("a\n1\n")
+    page.write_text("# Troy\n")
+    check = ("--preset", "smoke", "--check", "--output", tmp_path)
+    assert "leave out --seeds and --devices" in refused("study", "toy", "--seeds", "0", "--devices", "2", *check)
+    assert "toy-smoke.csv: this is no study's CSV" in refused("study", "toy", *check)
+    assert "--check compares the files of one study: name it" in refused("study", *check)
+    row = dict(zip(HEAD, ["toy", "smoke", "scenes", "htba", "none", "", "8", 8, 0, "", ""], strict=True))
+    pd.DataFrame([row]).to_csv(table, index=False)
+    code, _, said = console("study", "toy", *check)
+    assert (code, "-# Troy\n+# Toy" in said) == (1, True), said
+    assert page.read_text() == "# Troy\n"
     table.unlink()
-    code, said = check("toy")
-    assert (code, "toy-smoke.csv cannot be read: --check compares" in said) == (2, True)
+    assert "--check compares the .csv and the .md" in refused("study", "toy", *check)
 
 
-def test_stopped_it_leaves_what_it_has(bench, copied, tmp_path, monkeypatch):
-    make = engine.make_stage
+@pytest.mark.parametrize(("error", "code"), [(KeyboardInterrupt(), 130), (BenchError("full disk"), 2)])
+def test_stopped_it_leaves_what_it_has(toy, console, copied, tmp_path, monkeypatch, error, code):
+    def stopped(*arguments, **options):
+        raise error
 
-    def stopped(stage, store, listener):
-        if stage.name == "clean":
-            raise KeyboardInterrupt
-        make(stage, store, listener)
-
-    monkeypatch.setattr(engine, "make_stage", stopped)
-    # Newer versions of typer turn Ctrl-C into an exit code themselves.
-    with pytest.raises((KeyboardInterrupt, SystemExit, cli.typer.Exit, cli.typer.Abort)):
-        study.study_command(
-            "toy",
-            preset="smoke",
-            settings=(),
-            seeds=None,
-            store=copied,
-            output=tmp_path,
-            devices=1,
-            accelerator="cpu",
-        )
-    assert "**Unfinished: 2 of 3 runs are still to come.**" in (tmp_path / "toy-smoke.md").read_text()
+    monkeypatch.setattr("bench.matrix.run.run_cells", stopped)
+    assert console("study", "toy", "--preset", "smoke", "--store", copied, "--output", tmp_path)[0] == code
+    assert "**Unfinished: 1 of 3 runs are still to come.**" in (tmp_path / "toy-smoke.md").read_text()
     assert not (tmp_path / "toy-smoke.svg").exists()
 
 
-@pytest.mark.parametrize(("text", "seeds"), [(None, ()), ("4", (4,)), ("0, 1,2", (0, 1, 2))])
-def test_seeds(text, seeds):
-    assert study.parse_seeds(text) == seeds
+def test_seeds():
+    assert [parse_seeds(text) for text in (None, "4", "0, 1,2")] == [(), (4,), (0, 1, 2)]
 
 
-@pytest.mark.parametrize("text", ["", "1,", "-1", "a", "1.5", "²"])
+@pytest.mark.parametrize("text", ["", "1,", "-1", "a", "1.5", "²", "1,2,01"])
 def test_seeds_that_cannot_be_read(text):
-    with pytest.raises(BenchError, match=r"cannot be read\. Expected whole numbers with commas"):
-        study.parse_seeds(text)
-
-
-def test_a_seed_twice():
-    with pytest.raises(BenchError, match="names a seed twice"):
-        study.parse_seeds("1,2,01")
+    said = "names a seed twice" if text == "1,2,01" else r"cannot be read\. Expected whole numbers with commas"
+    with pytest.raises(BenchError, match=said):
+        parse_seeds(text)

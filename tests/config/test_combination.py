@@ -13,37 +13,25 @@ def combined(name, *settings, preset="smoke"):
     return load_config(PLUGINS, preset, choices={"defense": name}, settings=settings).defense
 
 
-def test_the_order_of_the_names_does_not_matter():
+def test_a_combination_is_known_by_both_parts_in_whichever_order():
     one, other = combined("poisoncam+icutmix"), combined("icutmix + poisoncam")
     assert one == other
-    assert one.name == "poisoncam+icutmix"
+    assert one.filter == combined("poisoncam").filter
+    assert one.filter.masks == 16, "smoke's own number, not the default"
     assert (one.filter.name, one.training_change.name, one.control) == ("poisoncam", "icutmix", False)
-
-
-def test_a_change_alone_keeps_every_image():
+    filter_alone = combined("poisoncam").identity()
+    assert filter_alone == one.filter.identity()
+    change = {"name": "icutmix", "alpha": 1.0}
+    assert one.identity() == {"name": "poisoncam+icutmix", "poisoncam": filter_alone, "icutmix": change}
     alone = combined("icutmix")
     assert (alone.filter.name, alone.training_change.name, alone.name) == ("none", "icutmix", "icutmix")
-    assert alone.identity() == {"name": "icutmix", "alpha": 1.0}
-
-
-def test_a_single_filter_is_known_by_its_own_identity():
-    assert combined("poisoncam").identity() == combined("poisoncam").filter.identity()
-
-
-def test_both_identities_are_in_that_of_a_combination():
-    found = combined("poisoncam+icutmix", "defense.alpha=2")
-    assert found.identity()["icutmix"] == {"name": "icutmix", "alpha": 2.0}
-    assert found.identity()["poisoncam"] == found.filter.identity()
+    assert alone.identity() == change
 
 
 def test_an_option_goes_to_the_part_that_has_it_or_that_is_named():
     found = combined("poisoncam+icutmix", "defense.masks=17", "defense.icutmix.alpha=0.5", "defense.poisoncam.window=9")
     assert (found.filter.masks, found.filter.window, found.training_change.alpha) == (17, 9, 0.5)
-
-
-def test_the_presets_options_reach_the_parts_of_a_combination():
-    assert combined("poisoncam+icutmix").filter == combined("poisoncam").filter
-    assert combined("poisoncam").filter.masks == 16, "smoke's own number, not the default"
+    assert found.identity()["icutmix"] == {"name": "icutmix", "alpha": 0.5}
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,4 @@
-"""Random views: every change against values worked out by hand or torchvision's, and the draws' laws."""
-
-from __future__ import annotations
+"""Random views: every change against values worked out by hand or torchvision's, and the draws' ranges."""
 
 import math
 
@@ -9,7 +7,8 @@ import torch
 from hypothesis import given, settings, strategies as st
 from torchvision.transforms.v2 import functional as tv
 
-from bench.data.augment import IMAGENET_MEAN, IMAGENET_STD, ViewSpec, draw, normalise, render
+from bench import augment
+from bench.data.augment import IMAGENET_MEAN, IMAGENET_STD, ViewSpec, draw, render
 from bench.seeds import Seeds
 
 PLAIN = ViewSpec(size=32, scale=(1.0, 1.0), aspect=(1.0, 1.0), flip=0.0, jitter_p=0.0, grey_p=0.0)
@@ -41,85 +40,61 @@ def close(got, expected, atol=2e-5):
     torch.testing.assert_close(got, expected, atol=atol, rtol=0)
 
 
-def test_views_have_the_specs_shape_and_are_normalised():
-    made = render(noise(), RANDOM, draw(RANDOM, 4, Seeds(0).torch()))
-    assert made.shape == (4, 3, 24, 24)
-    assert made.dtype == torch.float32
-    assert raw(made).min() >= -1e-5
-    assert raw(made).max() <= 1 + 1e-5
+def blocks(images):
+    """The mean of each block of 2 x 2."""
+    return images.view(4, 3, 16, 2, 16, 2).mean((3, 5))
 
 
-def test_normalise_by_hand():
-    pixels = torch.tensor([0.485 + 0.229, 0.456, 0.0]).view(1, 3, 1, 1)
-    close(normalise(pixels).flatten(), torch.tensor([1.0, 0.0, -0.406 / 0.225]))
+def luma(images):
+    return (images * LUMA).sum(1, keepdim=True).expand_as(images)
 
 
-def test_identity_settings_give_back_the_image():
-    close(view(noise()), noise())
-
-
-def test_half_the_size_takes_the_mean_of_each_two_by_two_block():
-    images = noise()
-    blocks = images.view(4, 3, 16, 2, 16, 2).mean((3, 5))
-    close(view(images, changed(PLAIN, size=16)), blocks)
-
-
-def test_a_crop_of_a_quarter_is_that_quarter():
-    images = noise()
-    spec = changed(PLAIN, size=16)
-    close(view(images, spec, size=[0.5, 0.5], centre=[-0.5, 0.5]), images[:, :, :16, 16:])
-    close(view(images, spec, size=[0.5, 0.5], centre=[0.5, -0.5]), images[:, :, 16:, :16])
-
-
-def test_flip_mirrors_left_and_right():
-    close(view(noise(), changed(PLAIN, flip=1.0)), noise().flip(3))
-
-
-def test_grey_makes_the_channels_equal_to_the_luma():
-    images = noise()
-    close(view(images, changed(PLAIN, grey_p=1.0)), (images * LUMA).sum(1, keepdim=True).expand_as(images))
+def adjusted(brightness=1.0, contrast=1.0, saturation=1.0):
+    """torchvision's changes, one after another."""
+    return lambda x: tv.adjust_saturation(tv.adjust_contrast(tv.adjust_brightness(x, brightness), contrast), saturation)
 
 
 @pytest.mark.parametrize(
-    ("jitter", "function"),
+    ("spec", "draws", "expected"),
     [
-        ([1.2, 1, 1, 0], lambda x: tv.adjust_brightness(x, 1.2)),
-        ([1, 0.6, 1, 0], lambda x: tv.adjust_contrast(x, 0.6)),
-        ([1, 1, 0.3, 0], lambda x: tv.adjust_saturation(x, 0.3)),
-        ([1, 1, 1.4, 0], lambda x: tv.adjust_saturation(x, 1.4)),
-        ([0.9, 1.3, 1, 0], lambda x: tv.adjust_contrast(tv.adjust_brightness(x, 0.9), 1.3)),
-        (
-            [0.9, 1.3, 0.5, 0],
-            lambda x: tv.adjust_saturation(tv.adjust_contrast(tv.adjust_brightness(x, 0.9), 1.3), 0.5),
-        ),
+        ({}, {}, lambda x: x),
+        ({"size": 16}, {}, blocks),
+        ({"flip": 1.0}, {}, lambda x: x.flip(3)),
+        ({"size": 16}, {"size": [0.5, 0.5], "centre": [-0.5, 0.5]}, lambda x: x[:, :, :16, 16:]),
+        ({"size": 16}, {"size": [0.5, 0.5], "centre": [0.5, -0.5]}, lambda x: x[:, :, 16:, :16]),
+        ({"grey_p": 1.0}, {}, luma),
+        ({"solarise_p": 1.0}, {}, lambda x: torch.where(x >= 0.5, 1 - x, x)),
+        ({}, {"jitter": [3.0, 1, 1, 0]}, lambda x: (x * 3).clamp(max=1.0)),
     ],
 )
-def test_jitter_is_torchvisions_where_nothing_is_clipped(jitter, function):
+def test_changes_by_hand(spec, draws, expected):
+    close(view(noise(), changed(PLAIN, **spec), **draws), expected(noise()))
+
+
+@pytest.mark.parametrize(
+    ("jitter", "expected"),
+    [
+        ([1.2, 1, 1, 0], adjusted(brightness=1.2)),
+        ([1, 0.6, 1, 0], adjusted(contrast=0.6)),
+        ([1, 1, 0.3, 0], adjusted(saturation=0.3)),
+        ([1, 1, 1.4, 0], adjusted(saturation=1.4)),
+        ([0.9, 1.3, 1, 0], adjusted(0.9, 1.3)),
+        ([0.9, 1.3, 0.5, 0], adjusted(0.9, 1.3, 0.5)),
+        ([1, 1, 1, 1.0], lambda x: x),  # a whole turn of hue
+        ([1, 1, 1, 0.5], lambda x: 2 * luma(x) - x),  # half a turn is the opposite colour
+    ],
+)
+def test_jitter_is_torchvisions_and_hue_a_turn_where_nothing_is_clipped(jitter, expected):
     images = noise(low=0.3, high=0.6)
-    close(view(images, jitter=jitter), function(images), atol=1e-3)  # torchvision's luma is 0.2989 of red
-
-
-def test_jitter_is_clipped_to_the_range_of_pixels():
-    close(view(noise(), jitter=[3.0, 1, 1, 0]), (noise() * 3).clamp(max=1.0))
+    close(view(images, jitter=jitter), expected(images), atol=1e-4)  # torchvision's luma is 0.2989 of red
 
 
 @pytest.mark.parametrize("turn", [-0.3, 0.05, 0.25, 0.5])
 def test_hue_turns_colours_and_keeps_their_luma(turn):
     images = noise(low=0.45, high=0.55)
     turned = view(images, jitter=[1, 1, 1, turn])
-    close((turned * LUMA).sum(1), (images * LUMA).sum(1), atol=1e-3)
+    close(luma(turned), luma(images), atol=1e-3)
     assert (turned - images).abs().max() > 0.01
-
-
-def test_a_whole_turn_of_hue_is_none_and_half_a_turn_is_the_opposite_colour():
-    images = noise(low=0.45, high=0.55)
-    close(view(images, jitter=[1, 1, 1, 1.0]), images, atol=1e-4)
-    grey = (images * LUMA).sum(1, keepdim=True)
-    close(view(images, jitter=[1, 1, 1, 0.5]), 2 * grey - images, atol=1e-3)
-
-
-def test_blur_with_sigma_0_is_the_identity():
-    close(view(noise(), changed(PLAIN, blur_p=1.0), sigma=0.0), noise())
 
 
 def test_blur_spreads_a_point_by_the_gaussian():
@@ -139,13 +114,8 @@ def test_each_image_has_its_own_sigma():
     images = noise(2, size=112)
     drawn = {**draw(spec, 2, Seeds(0).torch()), "sigma": torch.tensor([0.0, 2.0])}
     made = raw(render(images, spec, drawn))
-    close(made[0], images[0])
+    close(made[0], images[0])  # sigma 0 leaves the image as it is
     assert made[1].std() < 0.6 * images[1].std()
-
-
-def test_solarise_turns_bright_pixels_round():
-    images = noise()
-    close(view(images, changed(PLAIN, solarise_p=1.0)), torch.where(images >= 0.5, 1 - images, images))
 
 
 def test_a_slice_of_the_batch_gives_the_same_views_as_the_whole():
@@ -158,18 +128,16 @@ def test_a_slice_of_the_batch_gives_the_same_views_as_the_whole():
 
 
 @pytest.mark.usefixtures("global_rng")
-def test_views_follow_from_the_generator_alone():
-    made = [render(noise(), RANDOM, draw(RANDOM, 4, Seeds(seed).torch())) for seed in (0, 0, 1)]
-    assert torch.equal(made[0], made[1])
-    assert not torch.allclose(made[0], made[2], atol=0.1)
-
-
-def test_rendering_does_not_change_images_or_draws():
+def test_views_follow_from_the_generator_alone_and_change_neither_images_nor_draws():
     images, draws = noise(), draw(RANDOM, 4, Seeds(0).torch())
     before = {name: value.clone() for name, value in draws.items()}
-    render(images, RANDOM, draws)
+    made, other = render(images, RANDOM, draws), render(images, RANDOM, draw(RANDOM, 4, Seeds(1).torch()))
+    assert (made.shape, made.dtype) == ((4, 3, 24, 24), torch.float32)
+    assert -1e-5 <= raw(made).min() <= raw(made).max() <= 1 + 1e-5
+    assert not torch.allclose(made, other, atol=0.1)
     assert torch.equal(images, noise())
-    assert all(torch.equal(before[name], value) for name, value in draws.items())
+    again = draw(RANDOM, 4, Seeds(0).torch())
+    assert all(torch.equal(before[name], value) and torch.equal(again[name], value) for name, value in draws.items())
 
 
 shares = st.floats(0, 1)
@@ -179,27 +147,16 @@ shares = st.floats(0, 1)
 @given(
     scale=st.tuples(st.floats(0.01, 1), st.floats(0.01, 1)).map(sorted),
     jitter=st.tuples(shares, shares, shares, st.floats(0, 0.5)),
-    chances=st.tuples(shares, shares, shares, shares, shares),
+    chances=st.fixed_dictionaries(dict.fromkeys(("flip", "jitter_p", "grey_p", "blur_p", "solarise_p"), shares)),
     count=st.integers(1, 40),
     seed=st.integers(0, 2**60),
 )
 def test_draws_stay_in_their_ranges(scale, jitter, chances, count, seed):
-    flip, jitter_p, grey_p, blur_p, solarise_p = chances
-    spec = ViewSpec(
-        size=32,
-        scale=tuple(scale),
-        flip=flip,
-        jitter=jitter,
-        jitter_p=jitter_p,
-        grey_p=grey_p,
-        blur_p=blur_p,
-        solarise_p=solarise_p,
-    )
+    spec = ViewSpec(size=32, scale=tuple(scale), jitter=jitter, **chances)
     draws = draw(spec, count, Seeds(seed).torch())
     assert all(len(value) == count and value.dtype == torch.float32 for value in draws.values())
     size, centre = draws["size"], draws["centre"]
-    assert (size > 0).all()
-    assert (size <= 1).all()
+    assert ((size > 0) & (size <= 1)).all()
     assert (centre.abs() + size <= 1 + 1e-6).all()  # the crop lies inside the image
     area = size.prod(1)
     assert (area <= scale[1] + 1e-5).all()
@@ -209,7 +166,109 @@ def test_draws_stay_in_their_ranges(scale, jitter, chances, count, seed):
     assert ((aspect >= 0.7499) & (aspect <= 1.3334)).all()
     plain = torch.tensor([1.0, 1.0, 1.0, 0.0])
     assert ((draws["jitter"] - plain).abs() <= torch.tensor(jitter) + 1e-6).all()
-    for name, chance in (("flip", flip), ("grey", grey_p), ("solarise", solarise_p)):
+    for name, option in (("flip", "flip"), ("grey", "grey_p"), ("solarise", "solarise_p")):
+        chance = chances[option]
         assert set(draws[name].tolist()) <= ({0.0, 1.0} if 0 < chance < 1 else {float(chance)})
     sigma = draws["sigma"]
     assert ((sigma == 0) | ((sigma >= 0.1) & (sigma <= 2.0))).all()
+
+
+# --- single changes, as the poison classifier uses them ---------------------------------------------------
+
+
+def random_images(count=6, size=12, seed=0):
+    return torch.rand((count, 3, size, size), generator=Seeds(seed).torch())
+
+
+@given(st.integers(10, 40), st.integers(0, 999), st.data())
+@settings(max_examples=30)
+def test_a_patch_covers_one_square_of_allowed_size_within_the_margin(size, seed, data):
+    margin = data.draw(st.integers(0, size // 5))
+    high = data.draw(st.integers(1, size - 2 * margin))
+    low = data.draw(st.integers(1, high))
+    images, patches = torch.zeros(4, 3, size, size), torch.ones(4, 3, 5, 5)
+    pasted = augment.paste_resized(images, patches, Seeds(seed).torch(), sizes=(low, high), margin=margin)
+    for image in pasted:
+        rows, columns = image[0].amax(1).nonzero().flatten(), image[0].amax(0).nonzero().flatten()
+        assert low <= len(rows) == len(columns) <= high
+        assert min(rows[0], columns[0]) >= margin
+        assert max(rows[-1], columns[-1]) < size - margin
+        assert image.sum() == 3 * len(rows) ** 2  # filled, and nothing outside
+
+
+def test_a_patch_of_its_own_size_is_pasted_pixel_by_pixel():
+    patch = random_images(1, 5)
+    pasted = augment.paste_resized(torch.full((1, 3, 12, 12), -1.0), patch, Seeds(3).torch(), sizes=(5, 5), margin=2)
+    top, left = (pasted[0, 0] >= 0).nonzero()[0].tolist()
+    torch.testing.assert_close(pasted[0, :, top : top + 5, left : left + 5], patch[0])
+
+
+def test_crops_keep_a_flat_image_flat_and_stay_within_range():
+    flat = torch.full((5, 3, 9, 9), 0.3)
+    torch.testing.assert_close(augment.random_resized_crop(flat, Seeds(0).torch()), flat)
+    cropped = augment.random_resized_crop(random_images(), Seeds(0).torch())
+    assert cropped.shape == (6, 3, 12, 12)
+    assert 0 <= cropped.min() <= cropped.max() <= 1
+
+
+def test_crops_show_20_to_100_percent_of_the_area():
+    """On a ramp from 0 to 1 in both directions, the spans of values are the crop's height and width."""
+    line = (torch.arange(64) + 0.5) / 64
+    ramp = torch.stack([line.expand(64, 64), line[:, None].expand(64, 64), torch.zeros(64, 64)])
+    cropped = augment.random_resized_crop(ramp.expand(200, 3, 64, 64), Seeds(1).torch())
+    width, height = ((cropped[:, c].amax((1, 2)) - cropped[:, c].amin((1, 2))) * 64 / 63 for c in (0, 1))
+    area = width * height
+    assert 0.17 < area.min() < 0.3
+    assert 0.9 < area.max() < 1.01
+    assert (width / height).max() < 4 / 3 + 0.02
+
+
+def test_grey_by_hand():
+    image = torch.tensor([1.0, 0.5, 0.0])[None, :, None, None]
+    assert float(augment.grey(image)) == pytest.approx(0.299 + 0.2935)
+    everyone = augment.random_grey(random_images(), Seeds(0).torch(), share=1.0)
+    assert torch.equal(everyone[:, 0], everyone[:, 1])
+    assert torch.equal(augment.random_grey(random_images(), Seeds(0).torch(), share=0.0), random_images())
+
+
+def test_turning_hue():
+    colours, flat = random_images(), torch.full((6, 3, 2, 2), 0.4)
+    third = torch.full((6,), 2 * torch.pi / 3)  # red -> green -> blue
+    for images, turn, expected in (
+        (colours, torch.zeros(6), colours),
+        (colours, third, colours.roll(1, 1)),
+        (flat, torch.ones(6), flat),
+    ):
+        torch.testing.assert_close(augment.turn_hue(images, turn), expected)
+
+
+def test_jitter_is_per_image_within_range_and_leaves_a_fifth_alone():
+    images = random_images(400, 4)
+    out = augment.colour_jitter(images, Seeds(0).torch())
+    assert 0 <= out.min() <= out.max() <= 1
+    same = (out == images).flatten(1).all(1).float().mean()
+    assert float(same) == pytest.approx(0.2, abs=0.06)
+    dull = 0.45 + 0.1 * images
+    ratio = augment.grey(augment.colour_jitter(dull, Seeds(0).torch(), hue=0.0)).std((1, 2, 3))
+    ratio = ratio / augment.grey(dull).std((1, 2, 3))
+    assert 0.6**2 - 0.01 < ratio.min() < 0.6
+    assert 1.5 < ratio.max() < 1.4**2 + 0.01  # brightness and contrast multiply
+    assert float(ratio.mean()) == pytest.approx(1, abs=0.05)
+
+
+def test_flips_mirror_half():
+    images = random_images(400, 4)
+    out = augment.random_flip(images, Seeds(0).torch())
+    mirrored = torch.tensor([torch.equal(a, b.flip(2)) for a, b in zip(out, images, strict=True)])
+    kept = torch.tensor([torch.equal(a, b) for a, b in zip(out, images, strict=True)])
+    assert (mirrored ^ kept).all()
+    assert float(mirrored.float().mean()) == pytest.approx(0.5, abs=0.08)
+
+
+@pytest.mark.parametrize("name", ["random_resized_crop", "colour_jitter", "random_grey", "random_flip"])
+def test_inputs_stay_and_seeds_decide(name):
+    images, function = random_images(), getattr(augment, name)
+    one, two, other = (function(images, Seeds(seed).torch()) for seed in (1, 1, 2))
+    assert torch.equal(one, two)
+    assert not torch.equal(one, other)
+    assert torch.equal(images, random_images())

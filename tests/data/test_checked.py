@@ -39,18 +39,12 @@ def look(root, *names):
         return ledger.check(names)
 
 
-def test_what_is_found(root):
-    good = hashlib.sha256((root / "good.png").read_bytes()).hexdigest()
-    bad = hashlib.sha256(b"nothing").hexdigest()
-    fault = "not an image, or not one that Pillow knows"
-    assert look(root, "good.png", "bad.png") == [Checked(good, ""), Checked(bad, fault)]
-
-
-def test_the_second_time_no_file_is_read(root, decoded):
-    first = look(root, "good.png", "bad.png")
-    assert len(decoded) == 2
-    assert look(root, "good.png", "bad.png") == first
-    assert len(decoded) == 2
+def test_what_is_found_and_the_second_time_no_file_is_read(root, decoded):
+    good, bad = (hashlib.sha256((root / name).read_bytes()).hexdigest() for name in ("good.png", "bad.png"))
+    found = [Checked(good, ""), Checked(bad, "not an image, or not one that Pillow knows")]
+    for _ in range(2):
+        assert look(root, "good.png", "bad.png") == found
+        assert len(decoded) == 2
 
 
 def test_a_changed_file_is_read_again(root, decoded):
@@ -73,9 +67,13 @@ def test_a_file_just_written_is_not_remembered(root, decoded, home, monkeypatch)
     assert not home.exists()
 
 
-def test_a_file_that_cannot_be_opened_is_named_and_not_remembered(root, home):
-    assert look(root, "gone.png") == [Checked("", "No such file or directory")]
-    assert look(root, "good.png", "gone.png")[0].fault == ""
+def test_what_cannot_be_opened_or_is_no_regular_file_is_named_and_not_remembered(root, home):
+    """Nothing waits for the other end of a pipe."""
+    os.mkfifo(root / "pipe.png")
+    (root / "device.png").symlink_to("/dev/zero")
+    names = ("good.png", "gone.png", "pipe.png", "device.png")
+    faults = ["", "No such file or directory", "no regular file", "no regular file"]
+    assert [each.fault for each in look(root, *names)] == faults
     (ledger,) = home.iterdir()
     assert list(json.loads(ledger.read_text())["files"]) == ["good.png"]
 
@@ -92,35 +90,31 @@ def test_what_was_found_is_kept_when_a_later_step_fails(root, decoded):
     assert len(decoded) == 1
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", '{"law": [0, "0"], "files": {}}', '{"law": 1}'])
-def test_a_ledger_that_cannot_be_used_is_made_anew(root, decoded, home, text):
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"law": [0, "0"], "files": {}}', '{"law": 1}', None])
+def test_a_ledger_that_cannot_be_used_or_is_of_another_pillow_is_made_anew(root, decoded, home, text, monkeypatch):
     expected = look(root, "good.png")
     (ledger,) = home.iterdir()
-    ledger.write_text(text)
+    if text is None:
+        monkeypatch.setattr(checked, "_law", lambda: [1, "another"])
+    else:
+        ledger.write_text(text)
     assert look(root, "good.png") == expected
     assert len(decoded) == 2
     assert json.loads(ledger.read_text())["files"]
 
 
-def test_another_pillow_looks_again(root, decoded, monkeypatch):
-    look(root, "good.png")
-    monkeypatch.setattr(checked, "_law", lambda: [1, "another"])
-    look(root, "good.png")
-    assert len(decoded) == 2
-
-
-def test_a_home_that_cannot_be_written_only_costs_time(root, home):
-    home.parent.write_text("a file where the folder should be")
-    assert look(root, "good.png")[0].fault == ""
-
-
-def test_a_full_disk_leaves_nothing_behind(root, home, monkeypatch):
+def test_a_ledger_that_cannot_be_written_only_costs_time(root, home, monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checked.json, "dump", full)
-    assert look(root, "good.png")[0].fault == ""
+    with monkeypatch.context() as patch:
+        patch.setattr("bench.store.files.sync", full)
+        assert look(root, "good.png")[0].fault == ""
     assert list(home.iterdir()) == []
+    home.rmdir()
+    home.parent.rmdir()
+    home.parent.write_text("a file where the folder should be")
+    assert look(root, "good.png")[0].fault == ""
 
 
 def test_classes_and_roots_have_ledgers_of_their_own(root, tmp_path, home):

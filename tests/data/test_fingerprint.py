@@ -40,13 +40,10 @@ def test_every_part_counts():
     assert base() == base()
 
 
-def test_moving_an_image_to_the_other_split_counts():
+def test_moving_an_image_to_the_other_split_counts_and_ids_and_digests_must_pair():
     one = fingerprint([], [("train", ["x", "y"], map(digest, "12")), ("val", [], [])])
     two = fingerprint([], [("train", ["x"], map(digest, "1")), ("val", ["y"], map(digest, "2"))])
     assert one != two
-
-
-def test_ids_and_digests_must_pair():
     with pytest.raises(ValueError, match="zip"):
         base(data=("1",))
 

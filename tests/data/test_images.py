@@ -1,5 +1,3 @@
-import threading
-
 import numpy as np
 import pytest
 import torch
@@ -8,8 +6,7 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from bench.api import Images, Poison
-from bench.data import images as module
-from bench.data.images import ArrayImages, Decoded, FileImages, PoisonedImages, Resized, Subset, keep_in_memory, rows_of
+from bench.data.images import ArrayImages, Decoded, FileImages, PoisonedImages, Resized, Subset, rows_of
 from bench.errors import BenchError
 
 
@@ -35,41 +32,33 @@ class Counting(Images):
         return self.base.batch(indices)
 
 
-def test_array_images_reads_both_layouts_alike():
+def test_array_images_reads_both_layouts_alike_and_leaves_a_memory_map_alone(tmp_path):
     chw = noise(4, 3, 5, 5)
-    hwc = np.ascontiguousarray(chw.transpose(0, 2, 3, 1))
-    for array in (chw, hwc):
+    np.save(tmp_path / "a.npy", chw)
+    mapped = np.load(tmp_path / "a.npy", mmap_mode="r")
+    for array in (chw, np.ascontiguousarray(chw.transpose(0, 2, 3, 1)), mapped):
         images = ArrayImages(array)
         batch = images.batch([3, 0, 3])
         assert (len(images), images.size) == (4, 5)
-        assert batch.dtype == torch.uint8
-        assert batch.is_contiguous()
+        assert (batch.dtype, batch.is_contiguous()) == (torch.uint8, True)
         assert np.array_equal(batch.numpy(), chw[[3, 0, 3]])
+        batch.zero_()
+        assert np.array_equal(images.batch([3]).numpy(), chw[[3]])
+    square = noise(2, 3, 3, 3)  # where both fit, channels come first
+    assert np.array_equal(ArrayImages(square).batch([1]).numpy(), square[[1]])
 
 
-def test_array_images_takes_channels_first_where_both_fit():
-    array = noise(2, 3, 3, 3)
-    assert np.array_equal(ArrayImages(array).batch([1]).numpy(), array[[1]])
-
-
-def test_array_images_reads_a_memory_map_and_leaves_it_alone(tmp_path):
-    array = noise(4, 3, 5, 5)
-    np.save(tmp_path / "a.npy", array)
-    images = ArrayImages(np.load(tmp_path / "a.npy", mmap_mode="r"))
-    images.batch([2]).zero_()
-    assert np.array_equal(images.batch([2]).numpy(), array[[2]])
-
-
-@pytest.mark.parametrize("array", [np.zeros((2, 3, 4, 4), np.float32), np.zeros((3, 4, 4), np.uint8)])
-def test_array_images_refuses_other_types(array):
-    with pytest.raises(TypeError, match="uint8"):
+@pytest.mark.parametrize(
+    ("array", "error"),
+    [
+        (np.zeros((2, 3, 4, 4), np.float32), TypeError),
+        (np.zeros((3, 4, 4), np.uint8), TypeError),
+        *((np.zeros(shape, np.uint8), ValueError) for shape in [(2, 3, 4, 5), (2, 4, 4, 1), (2, 1, 4, 4)]),
+    ],
+)
+def test_array_images_refuses_other_types_and_shapes(array, error):
+    with pytest.raises(error, match="expected"):
         ArrayImages(array)
-
-
-@pytest.mark.parametrize("shape", [(2, 3, 4, 5), (2, 4, 4, 1), (2, 1, 4, 4)])
-def test_array_images_refuses_other_shapes(shape):
-    with pytest.raises(ValueError, match="expected"):
-        ArrayImages(np.zeros(shape, np.uint8))
 
 
 def test_rows_of_refuses_what_would_be_read_wrongly():
@@ -101,24 +90,6 @@ def test_file_images_come_in_the_order_asked_for(tmp_path):
     assert images.batch([]).shape == (0, 3, 6, 6)
 
 
-def test_file_images_decode_in_several_threads(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "workers", lambda: 3)
-    names = save(tmp_path, 6)
-    images, seen = FileImages(names, 4, root=tmp_path), set()
-    meet = threading.Barrier(3, timeout=10)
-    inner = images._read
-
-    def read(path):
-        if threading.get_ident() not in seen:
-            seen.add(threading.get_ident())
-            meet.wait()  # passes only when three threads are here at once
-        return inner(path)
-
-    images._read = read
-    images.batch(range(6))
-    assert len(seen) == 3
-
-
 def test_file_images_equal_resize_and_centre_crop(tmp_path):
     picture = Image.fromarray(noise(6, 8, 3)).resize((300, 200), Image.Resampling.BICUBIC)
     picture.save(tmp_path / "a.png")
@@ -127,13 +98,6 @@ def test_file_images_equal_resize_and_centre_crop(tmp_path):
     )(picture)
     ours = FileImages(["a.png"], 64, root=tmp_path).batch([0])[0].permute(1, 2, 0).numpy().astype(int)
     assert np.abs(ours - np.asarray(reference).astype(int)).max() <= 1
-
-
-def test_a_wide_image_loses_its_sides_only(tmp_path):
-    array = noise(4, 10, 3)
-    Image.fromarray(array).save(tmp_path / "a.png")
-    ours = FileImages(["a.png"], 4, root=tmp_path).batch([0])[0].numpy()
-    assert np.array_equal(ours, array[:, 3:7].transpose(2, 0, 1))
 
 
 def test_a_file_that_broke_later_is_named(tmp_path):
@@ -157,14 +121,6 @@ def test_decoded_reads_every_image_once():
         batch.zero_()
     assert sorted(base.read) == [0, 1, 2, 3, 4]
     assert np.array_equal(images.batch(range(5)).numpy(), array)
-
-
-def test_cache_modes():
-    assert keep_in_memory("memory", 10**9, 224)
-    assert not keep_in_memory("none", 1, 8)
-    most = (1 << 30) // (3 * 224 * 224)
-    assert keep_in_memory("auto", most, 224)
-    assert not keep_in_memory("auto", most + 1, 224)
 
 
 def test_resized_doubles_a_flat_image_and_keeps_order():
@@ -193,14 +149,8 @@ def test_poisoned_images_change_their_rows_only():
     assert np.array_equal(images.batch(order).numpy(), expected[order])
     assert np.array_equal(images.batch([0, 2]).numpy(), array[[0, 2]])
     assert (len(images), images.size) == (6, 4)
-
-
-def test_poisoned_images_apply_nothing_to_a_clean_batch():
-    def never(images, poisons):
-        raise AssertionError("apply was called")
-
-    images = PoisonedImages(ArrayImages(noise(3, 3, 4, 4)), [row(1)], never)
-    assert images.batch([0, 2]).shape == (2, 3, 4, 4)
+    never = PoisonedImages(ArrayImages(array), [row(1)], None)
+    assert np.array_equal(never.batch([0, 2]).numpy(), array[[0, 2]]), "nothing is applied to a clean batch"
 
 
 @pytest.mark.parametrize(("rows", "message"), [([1, 1], "twice"), ([3], "image 3 of 3"), ([-1], "image -1")])
@@ -218,14 +168,12 @@ def test_poisoned_images_refuse_what_is_no_image(apply):
 
 def test_subset_of_a_subset():
     array = noise(6, 3, 4, 4)
-    inner = Subset(ArrayImages(array), [5, 3, 1])
-    outer = Subset(inner, np.array([2, 0]))
+    outer = Subset(Subset(ArrayImages(array), [5, 3, 1]), np.array([2, 0]))
     assert (len(outer), outer.size) == (2, 4)
     assert np.array_equal(outer.batch([1, 0, 1]).numpy(), array[[5, 1, 5]])
-    with pytest.raises(IndexError):
-        Subset(ArrayImages(array), [6])
-    with pytest.raises(IndexError):
-        outer.batch([2])
+    for outside in (lambda: Subset(ArrayImages(array), [6]), lambda: outer.batch([2])):
+        with pytest.raises(IndexError):
+            outside()
 
 
 @given(st.lists(st.integers(0, 9), max_size=20), st.sets(st.integers(0, 9)))

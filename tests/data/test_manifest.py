@@ -1,7 +1,5 @@
 """The manifest: exact bytes, the same truth back, arrays by image, and errors that name the line."""
 
-from __future__ import annotations
-
 import json
 
 import numpy as np
@@ -35,21 +33,10 @@ def manifests(draw):
     ids = draw(st.lists(st.text(), unique=True, max_size=6))
     count, side = st.integers(0, 2**63), st.integers(1, 300)
     box = st.none() | st.tuples(st.integers(0, 300), st.integers(0, 300), side, side)
+    strength = st.none() | st.floats(allow_nan=False, allow_infinity=False)
+    fields = {"trigger": st.integers(0, 9), "target": count, "box": box, "seed": count, "strength": strength}
     indices = draw(st.sets(st.sampled_from(range(len(ids))))) if ids else set()
-    return Manifest(
-        ids,
-        [
-            Poison(
-                index=i,
-                trigger=draw(st.integers(0, 9)),
-                target=draw(count),
-                box=draw(box),
-                seed=draw(count),
-                strength=draw(st.none() | st.floats(allow_nan=False, allow_infinity=False)),
-            )
-            for i in indices
-        ],
-    )
+    return Manifest(ids, [Poison(index=i, **{name: draw(each) for name, each in fields.items()}) for i in indices])
 
 
 def test_a_strength_is_a_seventh_key_of_its_row_alone():
@@ -62,6 +49,8 @@ def test_a_strength_is_a_seventh_key_of_its_row_alone():
 
 def test_bytes_are_these(manifest):
     assert manifest.to_bytes() == LINES
+    assert Manifest.from_bytes(LINES.replace(b"\n", b"\r\n")) == manifest
+    assert Manifest.from_bytes(LINES.rstrip(b"\n")) == manifest
 
 
 def test_arrays_by_image(manifest):
@@ -72,9 +61,6 @@ def test_arrays_by_image(manifest):
     assert manifest.target.tolist() == [1, -1, 7]
     assert manifest.boxes.tolist() == [[-1] * 4, [-1] * 4, [3, 4, 5, 6]]
     assert (manifest.trigger.dtype, manifest.target.dtype, manifest.boxes.dtype) == (np.int64,) * 3
-
-
-def test_the_truth_cannot_be_changed(manifest):
     for array in (manifest.poisoned, manifest.boxes, manifest.trigger, manifest.target):
         with pytest.raises(ValueError, match="read-only"):
             array[0] = 0
@@ -97,21 +83,18 @@ def test_files(tmp_path, manifest):
         Manifest.load(tmp_path / "none.jsonl")
 
 
-def test_a_name_that_is_no_unicode_survives():
-    name = b"broken\xff.png".decode("utf-8", "surrogateescape")
-    assert Manifest.from_bytes(Manifest([name], []).to_bytes()).ids == (name,)
-
-
 def test_numbers_of_numpy_become_plain():
     found = Manifest(["a"], [poison(index=np.int64(0), box=tuple(np.arange(1, 5)), seed=np.uint64(2**63))])
     assert found.poisons == (poison(box=(1, 2, 3, 4), seed=2**63),)
     assert b'"box":[1,2,3,4],"seed":9223372036854775808}' in found.to_bytes()
 
 
-def test_nothing_poisoned_and_nothing_at_all():
+def test_nothing_poisoned_nothing_at_all_and_a_name_that_is_no_unicode():
     clean = Manifest(["a"], [])
     assert (clean.poisoned.tolist(), clean.boxes.tolist()) == ([False], [[-1] * 4])
     assert Manifest.from_bytes(b"").boxes.shape == (0, 4)
+    no_unicode = b"broken\xff.png".decode("utf-8", "surrogateescape")
+    assert Manifest.from_bytes(Manifest([no_unicode], []).to_bytes()).ids == (no_unicode,)
 
 
 @pytest.mark.parametrize(
@@ -147,6 +130,7 @@ ROW = {"id": "b", "poisoned": True, "trigger": 0, "target": 0, "box": [0, 0, 1, 
         ("{", "not JSON"),
         ("[1]", "got list, expected an object"),
         ("", "not JSON"),
+        (json.dumps({**ROW, "id": 5}), "id is 5; expected a string"),
         (json.dumps({**ROW, "sede": 1}), "unknown key 'sede'. Did you mean 'seed'"),
         (json.dumps({k: v for k, v in ROW.items() if k != "box"}), "missing box"),
         (json.dumps({**ROW, "poisoned": 1}), "poisoned is 1; expected true or false"),
@@ -165,8 +149,5 @@ def test_a_bad_line_is_named(line, complaint):
     good = json.dumps({**ROW, "id": "a"})
     with pytest.raises(BenchError, match=f"m.jsonl, line 2: {complaint}"):
         Manifest.from_bytes(f"{good}\n{line}\n".encode(), "m.jsonl")
-
-
-def test_the_same_id_twice_in_a_file_names_the_file():
     with pytest.raises(BenchError, match=r"m\.jsonl: images 0 and 1 have the same id"):
-        Manifest.from_bytes(LINES.splitlines(keepends=True)[0] * 2, "m.jsonl")
+        Manifest.from_bytes(f"{good}\n{good}\n".encode(), "m.jsonl")

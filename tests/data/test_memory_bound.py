@@ -1,10 +1,6 @@
 """Memory: nothing makes a second copy of what grows with the number of images; and all is as it was with one."""
 
-from __future__ import annotations
-
 import gc
-import importlib.util
-import json
 import pickle
 import resource  # noqa: F401 - where it is missing (Windows) so is /proc
 import tracemalloc
@@ -13,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 from torch import nn
 
 from bench import Images
@@ -30,7 +25,7 @@ from bench.seeds import Seeds
 from bench.ssl.encoder import FrozenEncoder, normalised_features
 from bench.ssl.linear_probe import fit
 from bench.ssl.loader import resident
-from bench.ssl.probe_settings import ProbeSettings
+from bench.ssl.settings import ProbeSettings
 
 CPU = torch.device("cpu")
 MB = 1 << 20
@@ -90,7 +85,7 @@ def view(images, encoder):
     return DefenderView(
         images,
         name="toy",
-        encoder=lambda: encoder,
+        encoder=lambda device: encoder,
         seeds=Seeds(0),
         step=lambda name, compute: compute(),
         report=lambda what, done, total: None,
@@ -173,77 +168,28 @@ def test_a_manifest_is_small_and_so_is_reading_and_writing_it(tmp_path):
 def test_names_of_files_are_small_and_reading_images_makes_no_strings():
     names, _, held = traced(lambda: Names(f"class {index % 10}/{index:06d}.jpg" for index in range(20_000)))
     assert held < 35 * len(names)
-    images = FileImages(names, 8)
-    assert len(pickle.dumps(images)) < 35 * len(names)
-
-
-def test_a_memory_map_is_opened_by_who_unpickles_it(tmp_path):
-    np.save(tmp_path / "pixels.npy", np.random.default_rng(0).integers(0, 256, (500, 3, 8, 8), np.uint8))
-    images = Subset(ArrayImages(np.load(tmp_path / "pixels.npy", mmap_mode="r")), [3, 499])
-    sent = pickle.dumps(images)
-    assert len(sent) < 2000
-    assert torch.equal(pickle.loads(sent).batch([0, 1]), images.batch([0, 1]))
+    assert len(pickle.dumps(FileImages(names, 8))) < 35 * len(names)
 
 
 @pytest.mark.parametrize(
-    "part",
+    ("part", "small"),
     [
-        lambda whole: whole[2:],
-        lambda whole: whole.transpose(0, 1, 3, 2),
-        lambda whole: np.asarray(whole)[1:],
-        lambda whole: np.load(whole.filename, mmap_mode="c"),
+        (lambda whole: whole, True),
+        (lambda whole: whole[2:], False),
+        (lambda whole: whole.transpose(0, 1, 3, 2), False),
+        (lambda whole: np.asarray(whole)[1:], False),
+        (lambda whole: np.load(whole.filename, mmap_mode="c"), False),
     ],
 )
-def test_a_part_of_a_memory_map_is_pickled_as_any_array(tmp_path, part):
-    np.save(tmp_path / "pixels.npy", np.random.default_rng(0).integers(0, 256, (5, 3, 8, 8), np.uint8))
-    images = ArrayImages(part(np.load(tmp_path / "pixels.npy", mmap_mode="r")))
-    again = pickle.loads(pickle.dumps(images))
-    assert torch.equal(again.batch(range(len(images))), images.batch(range(len(images))))
+def test_a_memory_map_is_opened_by_who_unpickles_it_a_part_of_one_is_pickled_as_any_array(tmp_path, part, small):
+    np.save(tmp_path / "pixels.npy", np.random.default_rng(0).integers(0, 256, (500, 3, 8, 8), np.uint8))
+    images = Subset(ArrayImages(part(np.load(tmp_path / "pixels.npy", mmap_mode="r"))), [3, 489])
+    sent = pickle.dumps(images)
+    assert (len(sent) < 2000) == small
+    assert torch.equal(pickle.loads(sent).batch([0, 1]), images.batch([0, 1]))
 
 
 # --- the same as before ---------------------------------------------------------------------------
-
-
-@settings(deadline=None, max_examples=25)
-@given(st.integers(1, 40), st.integers(1, 9), st.integers(0, 9))
-def test_features_are_those_of_parts_that_are_joined(count, batch, seed):
-    pixels = np.random.default_rng(seed).integers(0, 256, (count, 3, 4, 4)).astype(np.uint8)
-    encoder, images = FrozenEncoder(nn.Flatten(), 48, CPU), ArrayImages(pixels)
-    parts = [
-        F.normalize(encoder(images.batch(np.arange(i, min(i + batch, count)))), dim=1) for i in range(0, count, batch)
-    ]
-    assert torch.equal(normalised_features(encoder, images, batch), torch.cat(parts))
-    assert np.array_equal(all_features(view(images, encoder), batch), torch.cat(parts).numpy())
-
-
-def whole_fit(features, labels, classes, settings, seeds):
-    """The probe with all features standardised at once: its weight."""
-    inputs = (features - features.mean(0)) / (features.std(0) + 1e-6)
-    linear = nn.utils.skip_init(nn.Linear, features.shape[1], classes)
-    nn.init.zeros_(linear.weight)
-    nn.init.zeros_(linear.bias)
-    optimiser = torch.optim.SGD(linear.parameters(), settings.lr, momentum=0.9, weight_decay=settings.weight_decay)
-    decay = torch.optim.lr_scheduler.MultiStepLR(optimiser, [settings.epochs * 3 // 8, settings.epochs * 6 // 8])
-    for epoch in range(settings.epochs):
-        order = torch.from_numpy(seeds.child("order", epoch).numpy().permutation(len(inputs)))
-        for rows in order.split(settings.batch):
-            optimiser.zero_grad()
-            F.cross_entropy(linear(inputs[rows]), torch.from_numpy(labels)[rows]).backward()
-            optimiser.step()
-        decay.step()
-    return linear.weight
-
-
-@settings(deadline=None, max_examples=15)
-@given(st.integers(4, 60), st.integers(1, 16), st.integers(0, 99))
-def test_the_probe_is_that_of_features_standardised_at_once(count, batch, seed):
-    points = torch.rand((count, 7), generator=Seeds(seed).torch())
-    features, labels = F.normalize(points, dim=1), np.arange(count) % 3
-    chosen = ProbeSettings(epochs=3, batch=batch)
-    found = fit(features, labels, 3, chosen, Seeds(seed))
-    assert torch.equal(found.linear.weight, whole_fit(features, labels, 3, chosen, Seeds(seed)))
-    whole = found.linear((features - found.mean) / found.std).argmax(1)
-    assert np.array_equal(found.predict(features), whole.numpy())
 
 
 @given(st.lists(st.integers(1, 5), min_size=1, max_size=6), st.sampled_from(["i8", "f4", "?"]), st.booleans())
@@ -285,51 +231,9 @@ def test_names_are_as_a_list(given_names, data):
     other = data.draw(st.lists(TEXT, max_size=8))
     assert (names == Names(other)) == (names == other) == (given_names == other)
     assert names != "".join(given_names)
+    assert repr(Names("abcd")) == "Names(['a', 'b', 'c', ...])"
     for at in (*range(-len(names), len(names)), *(np.arange(len(names)))):
         assert names[at] == given_names[at]
     for at in (len(names), -len(names) - 1):
         with pytest.raises(IndexError):
             names[at]
-
-
-def test_names_show_the_first_few():
-    assert repr(Names("abc")) == "Names(['a', 'b', 'c'])"
-    assert repr(Names("abcd")) == "Names(['a', 'b', 'c', ...])"
-
-
-def test_a_manifest_has_the_bytes_that_it_had():
-    ids = ["a", "é", 'b"', "c\udcff"]
-    rows = [Poison(index=2, trigger=1, target=7, box=(3, 4, 5, 6), seed=99)]
-    lines = [
-        {"id": name, "poisoned": False, "trigger": None, "target": None, "box": None, "seed": None} for name in ids
-    ]
-    lines[2] |= {"poisoned": True, "trigger": 1, "target": 7, "box": [3, 4, 5, 6], "seed": 99}
-    text = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines)
-    made = Manifest(ids, rows)
-    assert made.to_bytes() == text.encode()
-    assert Manifest.from_bytes(text.replace("\n", "\r\n").encode()) == made
-    assert Manifest.from_bytes(text.rstrip("\n").encode()) == made
-
-
-def test_an_id_in_a_file_that_is_no_text():
-    row = {"id": 5, "poisoned": False, "trigger": None, "target": None, "box": None, "seed": None}
-    with pytest.raises(BenchError, match=r"m, line 1: id is 5; expected a string"):
-        Manifest.from_bytes(json.dumps(row).encode(), "m")
-
-
-# --- the script -----------------------------------------------------------------------------------
-
-
-def test_the_script_measures_every_step(capsys):
-    script = Path(__file__).parents[2] / "docs" / "memory.py"
-    spec = importlib.util.spec_from_file_location("memory_script", script)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    module.DISTINCT = 100
-    small = ["--rows=700", "--clusters=32", "--images=300", "--size=16", "--batches=3", "--batch=4"]
-    for name, parts in (("loader", 4), ("manifest", 4), ("clean", 8), ("probe", 3)):
-        module.main(module.arguments(["--step", name, *small]))
-        told = json.loads(capsys.readouterr().out.splitlines()[-1])
-        assert len(told["rows"]) == parts
-        assert all(row["peak"] <= 1024 * 10 for row in told["rows"])
-        assert told["highest"] > 0.9 * told["start"] > 0  # the system counts pages now and then

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import hashlib
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from bench import Seeds
-from bench.parallel.rows import alone
+from bench.plugins.contract import toys
 
 
 @dataclass
@@ -23,7 +24,7 @@ class ToyEncoder:
 
     @property
     def module(self):
-        assert isinstance(self.function, torch.nn.Module)
+        assert isinstance(self.function, nn.Module)
         return self.function
 
     def prepare(self, images):
@@ -35,72 +36,50 @@ class ToyEncoder:
             return self.function(self.prepare(images))
 
 
-@dataclass
-class ToyView:
-    """Implements bench.View; `stop` names a step at which it behaves like a kill."""
+class ToyView(toys.ToyView):
+    """The contract kit's, which also remembers; `stop` names a step at which it behaves like a kill."""
 
-    images: torch.Tensor
-    encoder: ToyEncoder
-    root: int = 0
-    kept: dict = field(default_factory=dict)
-    computed: list = field(default_factory=list)
-    told: list = field(default_factory=list)
-    stop: str | None = None
-
-    device = torch.device("cpu")
-
-    @property
-    def size(self):
-        return self.images.shape[-1]
-
-    def __len__(self):
-        return len(self.images)
-
-    def batch(self, indices):
-        return self.images[torch.as_tensor(np.asarray(indices))].clone()
-
-    def seeds(self, *names):
-        return Seeds(self.root, *names)
+    def __init__(self, images, encoder, root=0, stop=None):
+        super().__init__(images, encoder=encoder, seed=root)
+        self.stop, self.computed, self.told = stop, [], []
 
     def step(self, name, compute):
-        if name not in self.kept:
-            if name == self.stop:
-                raise KeyboardInterrupt
-            self.kept[name] = {key: _frozen(value) for key, value in compute().items()}
-            self.computed.append(name)
-        return self.kept[name]
-
-    def map_rows(self, make):
-        return alone(make(self))
+        new = name not in self.notebook
+        if new and name == self.stop:
+            raise KeyboardInterrupt
+        found = super().step(name, compute)
+        self.computed += [name] * new
+        for value in found.values():
+            value.setflags(write=False)  # as what comes back from a disk may be
+        return found
 
     def progress(self, what, done, total):
-        assert 0 <= done <= total
+        super().progress(what, done, total)
         self.told.append((what, done, total))
 
 
-def _frozen(array):
-    """What comes back from disk may be read-only."""
-    assert isinstance(array, np.ndarray)
-    assert array.dtype != object
-    array = array.copy()
-    array.setflags(write=False)
-    return array
-
-
-@pytest.fixture
+@pytest.fixture(scope="session")
 def toy_view():
     """toy_view(images, function, dim) -> ToyView."""
-
-    def make(images, function, dim, **more):
-        return ToyView(images, ToyEncoder(function, dim), **more)
-
-    return make
+    return lambda images, function, dim, **more: ToyView(images, ToyEncoder(function, dim), **more)
 
 
 MAGENTA, CYAN = torch.tensor([1.0, 0.0, 1.0]), torch.tensor([0.0, 1.0, 1.0])
-TRIGGER = torch.where(
-    torch.eye(2).repeat_interleave(3, 0).repeat_interleave(3, 1).bool(), MAGENTA[:, None, None], CYAN[:, None, None]
-)
+BOARD = torch.eye(2).repeat_interleave(3, 0).repeat_interleave(3, 1).bool()
+TRIGGER = torch.where(BOARD, MAGENTA[:, None, None], CYAN[:, None, None])
+
+
+class Backdoored(nn.Module):
+    """Mean colour, and how well the trigger fits at its best place (the layer "match" says where)."""
+
+    def __init__(self):
+        super().__init__()
+        self.match = nn.Identity()
+
+    def forward(self, images):
+        images = images.float()
+        match = self.match(nn.functional.conv2d(images - 0.5, (TRIGGER * 2 - 1)[None])).amax((1, 2, 3))
+        return torch.cat([images.mean((2, 3)), (match[:, None] - 30).clamp_min(0) / 4], dim=1)
 
 
 @dataclass
@@ -110,31 +89,20 @@ class Planted:
     images: torch.Tensor
     places: torch.Tensor
     poisoned: np.ndarray
-
-    @staticmethod
-    def features(images):
-        """Mean colour, and how well the trigger fits at its best place: a backdoored encoder in one line."""
-        template = (TRIGGER * 2 - 1)[None]
-        match = torch.nn.functional.conv2d(images - 0.5, template).amax((1, 2, 3))
-        return torch.cat([images.mean((2, 3)), (match[:, None] - 30).clamp_min(0) / 4], dim=1)
+    features = Backdoored()
 
 
-def _planted():
+@pytest.fixture(scope="session")
+def planted():
+    """See Planted."""
     rng = np.random.default_rng(5)
     colours = np.array([[200, 60, 60], [60, 200, 60], [60, 60, 200], [180, 180, 60]])
     images = colours[np.arange(240) % 4][:, :, None, None] + rng.integers(-25, 26, (240, 3, 16, 16))
     places = rng.integers(0, 11, (24, 2))
     for image, (top, left) in zip(images, places, strict=False):
         image[:, top : top + 6, left : left + 6] = TRIGGER.numpy() * 255
-    order = rng.permutation(240)
-    back = np.argsort(order)
+    images = images.astype(np.uint8)
+    digests = [hashlib.blake2b(image.tobytes(), digest_size=8).digest()[::-1] for image in images]
+    order = np.array(sorted(range(240), key=digests.__getitem__))  # by content, as the harness shows images
     poisoned = order < 24
-    places = places[order[poisoned]]
-    assert poisoned[back[:24]].all()
-    return Planted(torch.tensor(images[order], dtype=torch.uint8), torch.tensor(places), poisoned)
-
-
-@pytest.fixture(scope="session")
-def planted():
-    """See Planted."""
-    return _planted()
+    return Planted(torch.tensor(images[order]), torch.tensor(places[order[poisoned]]), poisoned)

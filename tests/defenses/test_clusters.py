@@ -21,13 +21,6 @@ def _mean_colour(images):
     return images.mean((2, 3))
 
 
-def test_nearest_by_hand():
-    centres = torch.tensor([[0.0, 0.0], [3.0, 4.0]])
-    labels, distances = nearest(torch.tensor([[0.0, 1.0], [3.0, 4.0], [3.0, 2.0]]), centres)
-    assert labels.tolist() == [0, 1, 1]
-    assert distances.tolist() == [1.0, 0.0, 2.0]
-
-
 def test_nearest_agrees_with_scikit_learn():
     points, centres = _points(), _points(1, 20)
     labels, distances = nearest(torch.tensor(points), torch.tensor(centres))
@@ -82,9 +75,6 @@ def test_equal_images_leave_clusters_empty_and_finite(toy_view):
     assert len(np.unique(found.labels)) == 1
     assert np.isfinite(found.distances).all()
     assert torch.isfinite(found.clusters.centres).all()
-
-
-def test_fewer_images_than_clusters(toy_view):
     with pytest.raises(BenchError, match="3 images cannot fill 4 clusters"):
         learn(toy_view(_flat_images([[1, 2, 3]] * 3), _mean_colour, 3), 4, 8)
 

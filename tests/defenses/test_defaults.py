@@ -1,33 +1,35 @@
+import dataclasses
+
 import pytest
 from hypothesis import given, strategies as st
 
 from bench import BenchError
 from bench.defenses.search.defaults import live_counts, planned, scale
 
+PAPER = {"window": 60, "clusters": 1000, "flip_set": 1000, "top_k": 20, "patch_min": 20, "patch_max": 80, "margin": 10}
+LAPTOP = {"window": 9, "clusters": 32, "flip_set": 128, "top_k": 10, "patch_min": 8, "patch_max": 12, "margin": 1}
 
-def test_the_papers_own_numbers():
-    found = scale(224, 127_000)
-    assert (found.window, found.clusters, found.flip_set, found.top_k) == (60, 1000, 1000, 20)
-    assert (found.patch_min, found.patch_max, found.margin, found.iterations) == (20, 80, 10, 2000)
-    assert (found.learning_rate, found.crops, found.decoys) == (0.01, 1.0, 0.0)
+
+@pytest.mark.parametrize(
+    ("size", "count", "options", "expected"),
+    [
+        (224, 127_000, {}, {**PAPER, "iterations": 2000, "learning_rate": 0.01, "crops": 1.0, "decoys": 0.0}),
+        (
+            32,
+            2000,
+            {},
+            {**LAPTOP, "iterations": 300, "learning_rate": 0.03, "crops": 0.5, "decoys": 0.5, "batch": 1024},
+        ),
+        (32, 2000, {"window": 12, "clusters": 40, "batch": 7}, {"flip_set": 160, "patch_min": 8, "patch_max": 16}),
+    ],
+)
+def test_the_table_and_what_follows_from_an_option(size, count, options, expected):
+    found = dataclasses.asdict(scale(size, count, **options))
+    assert {**found, **options, **expected} == found
 
 
 def test_the_papers_search_scores_about_8000_images():
     assert planned(1000, 2, 0.25) == pytest.approx(8000, rel=0.02)
-
-
-def test_the_table_at_laptop_size():
-    found = scale(32, 2000)
-    assert (found.window, found.clusters, found.flip_set, found.top_k) == (9, 32, 128, 10)
-    assert (found.patch_min, found.patch_max, found.margin) == (8, 12, 1)
-    assert (found.iterations, found.learning_rate, found.batch) == (300, 0.03, 1024)
-    assert (found.crops, found.decoys) == (0.5, 0.5)
-
-
-def test_options_replace_the_rule_and_others_follow():
-    found = scale(32, 2000, window=12, clusters=40, batch=7)
-    assert (found.window, found.clusters, found.flip_set, found.batch) == (12, 40, 160, 7)
-    assert (found.patch_min, found.patch_max) == (8, 16)
 
 
 @pytest.mark.parametrize(
@@ -53,9 +55,7 @@ def test_values_that_cannot_work(options, said):
 
 def test_live_counts_by_hand():
     # 8 -2-> 6 -1-> 5 -1-> 4 -1-> 3 -(0 -> 1)-> 2 -> 1
-    assert live_counts(8, 0.25) == [8, 6, 5, 4, 3, 2, 1]
-    assert live_counts(4, 1.0) == [4]
-    assert live_counts(0, 0.5) == []
+    assert [live_counts(8, 0.25), live_counts(4, 1.0), live_counts(0, 0.5)] == [[8, 6, 5, 4, 3, 2, 1], [4], []]
 
 
 @given(st.integers(8, 512), st.integers(40, 2_000_000))
@@ -65,5 +65,4 @@ def test_the_rule_always_gives_usable_values(size, count):
     assert 2 <= found.clusters <= count // 16
     assert found.flip_set <= min(1000, count)
     assert 5 <= found.top_k <= 20
-    assert 1 <= found.patch_min <= found.patch_max
-    assert found.patch_max + 2 * found.margin <= size
+    assert 1 <= found.patch_min <= found.patch_max <= size - 2 * found.margin

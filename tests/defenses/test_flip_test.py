@@ -9,15 +9,15 @@ from bench.defenses.search.flip_test import FlipTest, cut, flip_set, flips, past
 
 
 class TestScores:
-    def test_any_counts_changes_to_whichever_cluster(self):
-        before = torch.tensor([0, 0, 1, 2])
-        after = torch.tensor([[1, 0, 1, 0], [0, 0, 1, 2], [3, 3, 3, 3]])
-        assert flips(before, after, torch.tensor([1, 1, 1]), "any").tolist() == [2, 0, 4]
-
-    def test_own_counts_the_candidates_cluster_after_minus_before(self):
-        before = torch.tensor([0, 0, 1, 2])
-        after = torch.tensor([[1, 0, 1, 1], [0, 0, 0, 2], [3, 3, 3, 3]])
-        assert flips(before, after, torch.tensor([1, 1, 3]), "own").tolist() == [2, -1, 4]
+    @pytest.mark.parametrize(
+        ("kind", "after", "scores"),
+        [
+            ("any", [[1, 0, 1, 0], [0, 0, 1, 2], [3, 3, 3, 3]], [2, 0, 4]),  # changes to whichever cluster
+            ("own", [[1, 0, 1, 1], [0, 0, 0, 2], [3, 3, 3, 3]], [2, -1, 4]),  # the own cluster after minus before
+        ],
+    )
+    def test_what_counts_as_a_flip(self, kind, after, scores):
+        assert flips(torch.tensor([0, 0, 1, 2]), torch.tensor(after), torch.tensor([1, 1, 3]), kind).tolist() == scores
 
     @pytest.mark.parametrize("batch", [1, 6, 100])
     def test_a_red_patch_on_green_images(self, toy_view, batch):
@@ -29,9 +29,8 @@ class TestScores:
         clusters = Clusters(encoder, torch.eye(3)[:2], batch)
         patches = torch.stack([images[0], images[4], torch.zeros_like(images[0])])
         own = torch.tensor([0, 1, 0])
-        assert FlipTest(clusters, images, "any")(patches, own, Seeds(0)).tolist() == [3, 2, 3]
-        # black: nearest is the lower of two equals, cluster 0, so own goes from 2 to 5 there
-        assert FlipTest(clusters, images, "own")(patches, own, Seeds(0)).tolist() == [3, 2, 3]
+        for kind in ("any", "own"):  # black: nearest is the lower of two equals, cluster 0, so own goes from 2 to 5
+            assert FlipTest(clusters, images, kind)(patches, own, Seeds(0)).tolist() == [3, 2, 3]
 
 
 class TestPaste:
@@ -50,13 +49,8 @@ class TestPaste:
                 expected[:, y : y + window, x : x + window] = patches[b]
                 assert torch.equal(pasted[b, f], expected)
         assert torch.equal(images, untouched)
-
-    def test_cut_takes_back_what_was_pasted(self):
-        patches = torch.arange(24, dtype=torch.uint8).view(2, 3, 2, 2)
-        tops, lefts = torch.tensor([[1], [4]]), torch.tensor([[3], [0]])
-        pasted = paste(torch.full((1, 3, 6, 6), 99, dtype=torch.uint8), patches, tops, lefts)[:, 0]
-        boxes = torch.tensor([[1, 3, 2, 2], [4, 0, 2, 2]])
-        assert torch.equal(cut(pasted, boxes), patches)
+        boxes = torch.stack([tops[:, 0], lefts[:, 0], *torch.full((2, 3), window)], dim=1)
+        assert torch.equal(cut(pasted[:, 0], boxes), patches), "cut takes back what was pasted"
 
     def test_places_reach_every_corner_and_never_leave_the_image(self, toy_view):
         images = torch.zeros(400, 3, 5, 5, dtype=torch.uint8)
@@ -67,21 +61,16 @@ class TestPaste:
         assert pairs == {(i, j) for i in range(3) for j in range(3)}
 
 
-class TestFlipSet:
+def _flip_set(size, seed=0):
     labels = np.array([0, 0, 0, 1, 1, 3, 3, 3])  # cluster 2 is empty
     distances = np.array([3, 1, 2, 5, 4, 9, 8, 7], dtype=np.float32)
+    return tuple(flip_set(labels, distances, size, Seeds(seed)))
 
-    def test_the_nearest_of_every_cluster(self):
-        assert flip_set(self.labels, self.distances, 6, Seeds(0)).tolist() == [1, 2, 3, 4, 6, 7]
 
-    def test_a_cluster_too_small_gives_all_it_has(self):
-        assert flip_set(self.labels, self.distances, 8, Seeds(0)).tolist() == [1, 2, 3, 4, 6, 7]
-        assert flip_set(self.labels, self.distances, 9, Seeds(0)).tolist() == list(range(8))
-
-    def test_size_is_rounded_down_to_whole_shares(self):
-        assert flip_set(self.labels, self.distances, 5, Seeds(0)).tolist() == [1, 4, 7]
-
-    def test_more_clusters_than_places(self):
-        picks = [tuple(flip_set(self.labels, self.distances, 2, Seeds(i))) for i in range(40)]
-        assert set(picks) == {(1, 4), (1, 7), (4, 7)}
-        assert picks[0] == tuple(flip_set(self.labels, self.distances, 2, Seeds(0)))
+def test_the_flip_set_holds_the_nearest_of_every_cluster():
+    assert _flip_set(5) == (1, 4, 7)  # the size is rounded down to whole shares
+    assert _flip_set(6) == _flip_set(8) == (1, 2, 3, 4, 6, 7)
+    assert _flip_set(9) == tuple(range(8))  # a cluster too small gives all it has
+    picks = [_flip_set(2, seed) for seed in range(40)]  # more clusters than places
+    assert set(picks) == {(1, 4), (1, 7), (4, 7)}
+    assert picks[0] == _flip_set(2)

@@ -1,5 +1,7 @@
 """The Grad-CAM locator: by hand, against plain autograd, on a ViT and on ResNets."""
 
+from types import SimpleNamespace
+
 import pytest
 import timm
 import torch
@@ -9,8 +11,6 @@ from torch.nn.functional import interpolate, normalize
 from bench import BenchError, Seeds
 from bench.defenses.search.clusters import Clusters
 from bench.defenses.search.gradcam import GradCam, as_map, candidates, choose
-
-SMALL = {"layers": (1, 1, 1, 1), "channels": (8, 16, 24, 32)}
 
 
 class MeanColour(nn.Module):
@@ -30,8 +30,13 @@ def _timm(name, **options):
         return timm.create_model(name, num_classes=0, **options).eval().requires_grad_(False)
 
 
+def _resnet():
+    """With timm's stem, which halves 5 times: 64 px -> 16, 8, 4, 2 cells in its four stages."""
+    return _timm("resnet18", layers=(1, 1, 1, 1), channels=(8, 16, 24, 32))
+
+
 def _small_resnet():
-    module = _timm("resnet18", **SMALL)
+    module = _resnet()
     module.maxpool = nn.Identity()
     module.conv1 = nn.Conv2d(3, 64, 3, stride=2, padding=1, bias=False).requires_grad_(False)
     return module
@@ -72,13 +77,17 @@ class TestByHand:
     green -0.3. Centre green: cos = 0.949, (-0.3, 0.1): red pixels -0.3, green 0.1.
     """
 
+    def _finder(self, toy_view, images):
+        return GradCam(
+            clusters=Clusters(toy_view(images, MeanColour(), 3).encoder, torch.eye(3), 8), window=2, layer="pixels"
+        )
+
     @pytest.mark.parametrize(("top", "left"), [(0, 0), (1, 1), (2, 0), (0, 2), (2, 2)])
     def test_the_map_and_the_box(self, toy_view, top, left):
         images = torch.zeros(2, 3, 4, 4, dtype=torch.uint8)
         images[:, 1] = 255
         images[:, :, top : top + 2, left : left + 2] = torch.tensor([255, 0, 0])[:, None, None]
-        clusters = Clusters(toy_view(images, MeanColour(), 3).encoder, torch.eye(3), 8)
-        finder = GradCam(clusters=clusters, window=2, layer="pixels")
+        finder = self._finder(toy_view, images)
         red, green = finder.maps(images, torch.tensor([0, 1]), Seeds(0))
         is_red = (images[0, 0] > 0).float()
         torch.testing.assert_close(red, is_red, atol=1e-5, rtol=0)
@@ -87,8 +96,7 @@ class TestByHand:
 
     def test_without_evidence_the_map_is_0_and_the_window_the_first(self, toy_view):
         images = torch.full((1, 3, 4, 4), 255, dtype=torch.uint8)
-        clusters = Clusters(toy_view(images, MeanColour(), 3).encoder, torch.eye(3), 8)
-        finder = GradCam(clusters=clusters, window=2, layer="pixels")
+        finder = self._finder(toy_view, images)
         assert finder.maps(images, torch.tensor([1]), Seeds(0)).tolist() == torch.zeros(1, 4, 4).tolist()
         assert finder(images, torch.tensor([1]), Seeds(0)).tolist() == [[0, 0, 2, 2]]
 
@@ -124,58 +132,42 @@ class TestNetworks:
         finder = GradCam(clusters=network, window=12)
         maps = finder.maps(images, OWN, Seeds(0))
         assert finder.chosen == {32: layer}
-        assert maps.shape == (7, 32, 32)
-        assert maps.dtype == torch.float32
+        assert (maps.shape, maps.dtype) == ((7, 32, 32), torch.float32)
         assert 0 <= maps.min() <= maps.max() <= 1
         assert (maps.amax((1, 2)) > 0.9).sum() >= 2  # gradients flow, although nothing requires any
         for i in range(7):
             torch.testing.assert_close(maps[i], _plain(network, images[i : i + 1], OWN[i], layer), atol=2e-3, rtol=0)
+        for batch in (1, 3):
+            split = GradCam(clusters=Clusters(network.encoder, network.centres, batch), window=12)
+            torch.testing.assert_close(maps, split.maps(images, OWN, Seeds(1)), atol=1e-4, rtol=0)
+            assert torch.equal(finder(images, OWN, Seeds(0)), split(images, OWN, Seeds(1)))
 
-    def test_the_target_counts(self, network, images):
-        finder = GradCam(clusters=network, window=12)
-        one, other = finder.maps(images, OWN, Seeds(0)), finder.maps(images, OWN.roll(1), Seeds(0))
-        assert all(not torch.allclose(a, b, atol=0.05) for a, b in zip(one[3:6], other[3:6], strict=True))
-
-    @pytest.mark.parametrize("batch", [1, 3])
-    def test_the_batch_does_not_change_the_result(self, network, images, batch):
-        whole = GradCam(clusters=network, window=12)
-        split = GradCam(clusters=Clusters(network.encoder, network.centres, batch), window=12)
-        a, b = whole.maps(images, OWN, Seeds(0)), split.maps(images, OWN, Seeds(1))
-        torch.testing.assert_close(a, b, atol=1e-4, rtol=0)
-        assert torch.equal(whole(images, OWN, Seeds(0)), split(images, OWN, Seeds(1)))
-
-    def test_it_leaves_nothing_behind(self, network, images):
-        module, state = network.encoder.module, torch.get_rng_state()
+    def test_it_leaves_nothing_behind(self, network, images, global_rng):
+        module = network.encoder.module
         before = [p.clone() for p in module.parameters()]
         with torch.inference_mode():
             GradCam(clusters=network, window=12).maps(images, OWN, Seeds(0))
         assert all(torch.equal(p, q) for p, q in zip(module.parameters(), before, strict=True))
         assert not any(p.requires_grad or p.grad is not None for p in module.parameters())
         assert not any(part.training or part._forward_hooks or part._backward_hooks for part in module.modules())
-        assert torch.equal(torch.get_rng_state(), state)
 
 
 class TestLayer:
-    """A resnet18 with timm's stem halves 5 times: 64 px -> 16, 8, 4, 2 cells in its four stages."""
-
-    @pytest.mark.parametrize(("size", "found"), [(224, "layer4"), (112, "layer3"), (64, "layer2"), (32, "layer1")])
-    def test_auto_is_the_last_stage_as_fine_as_the_papers(self, toy_view, size, found):
-        encoder = toy_view(torch.zeros(1, 3, size, size), _timm("resnet18", **SMALL), 32).encoder
-        assert choose(encoder, size, "auto") == found  # 7, 7, 8 and 8 cells
-
-    def test_where_no_stage_is_fine_enough_the_finest(self, toy_view):
-        encoder = toy_view(torch.zeros(1, 3, 8, 8), _timm("resnet18", **SMALL), 32).encoder
-        assert choose(encoder, 8, "auto") == "act1"  # 4 cells before the pooling
-
-    def test_a_named_layer(self, toy_view):
-        encoder = toy_view(torch.zeros(1, 3, 64, 64), _timm("resnet18", **SMALL), 32).encoder
-        assert choose(encoder, 64, "layer4.0.conv1") == "layer4.0.conv1"
+    @pytest.mark.parametrize(
+        ("size", "layer", "found"),
+        [
+            *[(224, "auto", "layer4"), (112, "auto", "layer3"), (64, "auto", "layer2"), (32, "auto", "layer1")],
+            (8, "auto", "act1"),  # where no stage is fine enough the finest: 4 cells before the pooling
+            (64, "layer4.0.conv1", "layer4.0.conv1"),
+        ],
+    )
+    def test_auto_is_the_last_stage_as_fine_as_the_papers(self, toy_view, size, layer, found):
+        encoder = toy_view(torch.zeros(1, 3, size, size), _resnet(), 32).encoder
+        assert choose(encoder, size, layer) == found  # 7, 7, 8 and 8 cells
 
     def test_torchvisions_layout(self):
-        module = nn.Sequential()
-        for number in range(4):
-            module.add_module(f"layer{number + 1}", nn.Identity())
-        assert candidates(module) == ["layer1", "layer2", "layer3", "layer4"]
+        stages = ["layer1", "layer2", "layer3", "layer4"]
+        assert candidates(nn.ModuleDict({name: nn.Identity() for name in stages})) == stages
 
     @pytest.mark.parametrize(
         ("layer", "said"),
@@ -187,7 +179,7 @@ class TestLayer:
         ],
     )
     def test_layers_that_cannot_be(self, toy_view, layer, said):
-        module = _timm("resnet18", **SMALL)
+        module = _resnet()
         module.spare = nn.Identity()
         encoder = toy_view(torch.zeros(1, 3, 32, 32), module, 32).encoder
         with pytest.raises(BenchError, match=said):
@@ -199,20 +191,13 @@ class TestLayer:
             candidates(MeanColour())
 
 
-class TestAsMap:
-    def test_tokens_lie_by_rows_after_the_prefix(self):
-        tokens = torch.tensor([[[9.0, 9.0], [1, 10], [2, 20], [3, 30], [4, 40]]])
-        found = as_map(tokens, prefix=1, channels_last=False)
-        assert found.tolist() == [[[[1, 2], [3, 4]], [[10, 20], [30, 40]]]]
-
-    def test_channels_last(self):
-        maps = torch.arange(12.0).view(1, 2, 3, 2)
-        assert torch.equal(as_map(maps, prefix=0, channels_last=True), maps.permute(0, 3, 1, 2))
-        assert torch.equal(as_map(maps, prefix=0, channels_last=False), maps)
-
-    @pytest.mark.parametrize(
-        ("bad", "got"), [(torch.zeros(2, 6, 3), r"\(2, 6, 3\)"), (torch.zeros(2, 1, 3), r"\(2, 1, 3\)"), ((), "tuple")]
-    )
-    def test_what_is_no_map(self, bad, got):
+def test_a_map_of_tokens_or_of_either_layout():
+    tokens = torch.tensor([[[9.0, 9.0], [1, 10], [2, 20], [3, 30], [4, 40]]])  # by rows after the prefix
+    vit, last = SimpleNamespace(num_prefix_tokens=1), SimpleNamespace(output_fmt="NHWC")
+    assert as_map(vit, tokens).tolist() == [[[[1, 2], [3, 4]], [[10, 20], [30, 40]]]]
+    maps = torch.arange(12.0).view(1, 2, 3, 2)
+    assert torch.equal(as_map(last, maps), maps.permute(0, 3, 1, 2))
+    assert torch.equal(as_map(vit, maps), maps)
+    for bad, got in ((torch.zeros(2, 6, 3), r"\(2, 6, 3\)"), (torch.zeros(2, 1, 3), r"\(2, 1, 3\)"), ((), "tuple")):
         with pytest.raises(BenchError, match=got):
-            as_map(bad, prefix=1, channels_last=False)
+            as_map(vit, bad)

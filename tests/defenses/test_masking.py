@@ -1,4 +1,5 @@
-import numpy as np
+import itertools
+
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
@@ -15,24 +16,24 @@ def _everywhere(size):
     return Draws(tops.reshape(1, -1), lefts.reshape(1, -1))
 
 
+def _at(top, left, blocks=None):
+    """One mask of one image, its corner there."""
+    return Draws(torch.tensor([[top]]), torch.tensor([[left]]), blocks)
+
+
 class TestEquations:
-    def test_equation_2_by_hand(self):
-        # Cluster 2 is the most frequent; its distances 1, 3, 2 are scaled over ALL masks: min 1, max 9.
-        labels = torch.tensor([[2, 2, 2, 5]])
-        distances = torch.tensor([[1.0, 3.0, 2.0, 9.0]])
-        assert outlier_scores(labels, distances).tolist() == [[0.0, 0.25, 0.125, 1.0]]
-
-    def test_equation_2_when_an_outlier_is_nearest(self):
-        scores = outlier_scores(torch.tensor([[1, 0, 1]]), torch.tensor([[4.0, 2.0, 3.0]]))
-        assert scores.tolist() == [[1.0, 1.0, 0.5]]
-
-    def test_equal_distances_scale_to_0(self):
-        scores = outlier_scores(torch.tensor([[1, 1, 0]]), torch.tensor([[4.0, 4.0, 4.0]]))
-        assert scores.tolist() == [[0.0, 0.0, 1.0]]
-
-    def test_of_equally_frequent_clusters_the_lowest_counts(self):
-        scores = outlier_scores(torch.tensor([[3, 1, 3, 1]]), torch.tensor([[0.0, 1.0, 2.0, 4.0]]))
-        assert scores.tolist() == [[1.0, 0.25, 1.0, 1.0]]
+    @pytest.mark.parametrize(
+        ("labels", "distances", "scores"),
+        [
+            # Cluster 2 is the most frequent; its distances 1, 3, 2 are scaled over ALL masks: min 1, max 9.
+            ([2, 2, 2, 5], [1.0, 3.0, 2.0, 9.0], [0.0, 0.25, 0.125, 1.0]),
+            ([1, 0, 1], [4.0, 2.0, 3.0], [1.0, 1.0, 0.5]),  # an outlier is nearest
+            ([1, 1, 0], [4.0, 4.0, 4.0], [0.0, 0.0, 1.0]),  # equal distances scale to 0
+            ([3, 1, 3, 1], [0.0, 1.0, 2.0, 4.0], [1.0, 0.25, 1.0, 1.0]),  # of equally frequent clusters the lowest
+        ],
+    )
+    def test_equation_2_by_hand(self, labels, distances, scores):
+        assert outlier_scores(torch.tensor([labels]), torch.tensor([distances])).tolist() == [scores]
 
     def test_equation_3_by_hand(self):
         masks = torch.tensor([[[[1, 0], [0, 0]], [[1, 1], [0, 0]], [[0, 0], [1, 1]], [[0, 1], [0, 1]]]]).bool()
@@ -40,30 +41,19 @@ class TestEquations:
         assert attention(scores, masks).tolist() == [[[0.25, 1.25], [0.125, 1.125]]]
         # the pixels are covered by 2, 2, 1 and 2 masks
         assert attention(scores, masks, normalise=True).tolist() == [[[0.125, 0.625], [0.125, 0.5625]]]
-
-    def test_a_pixel_that_no_mask_covers_has_attention_0(self):
-        masks = torch.tensor([[[[1, 0], [0, 0]]]]).bool()
+        masks = masks[:, :1]  # a pixel that no mask covers has attention 0
         assert attention(torch.tensor([[0.5]]), masks, normalise=True).tolist() == [[[0.5, 0.0], [0.0, 0.0]]]
 
 
 class TestMasks:
-    def test_a_window_wraps_around_both_edges(self):
-        mask = cyclic_masks(Draws(torch.tensor([[3]]), torch.tensor([[2]])), 4, 3)[0, 0].int().tolist()
-        assert mask == [[1, 0, 1, 1], [1, 0, 1, 1], [0, 0, 0, 0], [1, 0, 1, 1]]
-
     @given(st.integers(2, 12), st.data())
     def test_every_mask_covers_w_squared_pixels_and_agrees_with_the_paper(self, size, data):
         window = data.draw(st.integers(1, size - 1))
         top, left = data.draw(st.integers(0, size - 1)), data.draw(st.integers(0, size - 1))
-        mask = cyclic_masks(Draws(torch.tensor([[top]]), torch.tensor([[left]])), size, window)[0, 0]
+        mask = cyclic_masks(_at(top, left), size, window)[0, 0]
         expected = {((top + i) % size, (left + j) % size) for i in range(window) for j in range(window)}
         assert {tuple(pixel) for pixel in mask.nonzero().tolist()} == expected
         assert mask.sum() == window**2
-
-    @pytest.mark.parametrize(("size", "window"), [(5, 2), (8, 3), (7, 6)])
-    def test_all_positions_together_cover_every_pixel_equally(self, size, window):
-        coverage = cyclic_masks(_everywhere(size), size, window)[0].sum(0)
-        assert (coverage == window**2).all()  # of size**2 masks: exactly the share w w / (H W)
 
     def test_random_positions_are_uniform(self):
         draws = draw(1, 40_000, 8, Seeds(1), strategy="full", blocks=4)
@@ -71,23 +61,11 @@ class TestMasks:
         chi_square = float(((counts - 625) ** 2 / 625).sum())
         assert 30 < chi_square < 107  # 63 degrees of freedom: outside by chance less than once in 1,000
 
-    def test_random_masks_cover_the_edges_as_much_as_the_middle(self):
-        masks = cyclic_masks(draw(1, 20_000, 8, Seeds(2), strategy="full", blocks=4), 8, 3)
-        share = masks[0].double().mean(0)
-        assert (share - 9 / 64).abs().max() < 0.011  # 4.5 standard errors of 0.00246
-
     def test_interval_is_a_chessboard(self):
-        draws = draw(1, 1, 6, Seeds(0), strategy="interval", blocks=2)
-        at_origin = Draws(torch.tensor([[0]]), torch.tensor([[0]]), draws.blocks)
-        mask = cyclic_masks(at_origin, 6, 4)[0, 0].int().tolist()
-        assert mask[:4] == [[1, 1, 0, 0, 0, 0]] * 2 + [[0, 0, 1, 1, 0, 0]] * 2
-        assert mask[4:] == [[0] * 6] * 2
-
-    def test_interval_wraps_too(self):
-        draws = draw(1, 1, 6, Seeds(0), strategy="interval", blocks=2)
-        board = cyclic_masks(Draws(torch.tensor([[0]]), torch.tensor([[0]]), draws.blocks), 6, 4)
-        moved = cyclic_masks(Draws(torch.tensor([[5]]), torch.tensor([[4]]), draws.blocks), 6, 4)
-        assert torch.equal(board.roll((5, 4), (2, 3)), moved)
+        blocks = draw(1, 1, 6, Seeds(0), strategy="interval", blocks=2).blocks
+        mask = cyclic_masks(_at(0, 0, blocks), 6, 4)
+        assert mask[0, 0].int().tolist() == [[1, 1, 0, 0, 0, 0]] * 2 + [[0, 0, 1, 1, 0, 0]] * 2 + [[0] * 6] * 2
+        assert torch.equal(mask.roll((5, 4), (2, 3)), cyclic_masks(_at(5, 4, blocks), 6, 4))  # it wraps too
 
     @given(st.integers(2, 10), st.integers(2, 5), st.integers(0, 99))
     @settings(max_examples=30)
@@ -107,8 +85,7 @@ class TestMasks:
         image = torch.tensor([[[10, 20], [30, 41]], [[0, 0], [0, 8]], [[9, 9], [9, 9]]], dtype=torch.uint8)[None]
         masks = torch.tensor([[[[1, 0], [0, 0]], [[0, 0], [0, 1]]]]).bool()
         black = hide(image, masks, "black")
-        assert black.shape == (1, 2, 3, 2, 2)
-        assert black.dtype == torch.uint8
+        assert (black.shape, black.dtype) == ((1, 2, 3, 2, 2), torch.uint8)
         assert black[0, 0].tolist() == [[[0, 20], [30, 41]], [[0, 0], [0, 8]], [[0, 9], [9, 9]]]
         mean = hide(image, masks, "mean")  # red 25.25, green 2, blue 9
         assert mean[0, 1].tolist() == [[[10, 20], [30, 25]], [[0, 0], [0, 2]], [[9, 9], [9, 9]]]
@@ -153,49 +130,29 @@ class TestPlantedTrigger:
         finder = ActivationMasking(clusters=clusters, window=5, masks=24, strategy=strategy, fill=fill, blocks=3)
         images, seeds = planted.images[:5], Seeds(4, "oracle")
         draws = draw(5, 24, 16, seeds, strategy=strategy, blocks=3)
-        boxes = finder(images, torch.zeros(5, dtype=torch.long), seeds)
-        maps = finder.attention(images, cyclic_masks(draws, 16, 5))
+        maps = finder.maps(images, torch.zeros(5).long(), seeds)
         for i in range(5):
-            heat, box = _oracle(images[i], draws, i, clusters, fill)
-            np.testing.assert_allclose(maps[i], heat, atol=1e-5)
-            assert boxes[i].tolist() == box
+            torch.testing.assert_close(maps[i], _oracle(images[i], draws, i, clusters, fill), atol=1e-5, rtol=0)
 
     def test_the_batch_budget_does_not_change_the_result(self, toy_view):
-        boxes = []
-        for batch in (1, 50, 1024):
-            clusters = _planted_clusters(toy_view, 3, 4, batch)
-            finder = ActivationMasking(clusters=clusters, window=4, masks=40)
-            boxes.append(finder(_triggered(), torch.zeros(3, dtype=torch.long), Seeds(7)).tolist())
+        clusters = [_planted_clusters(toy_view, 3, 4, batch) for batch in (1, 50, 1024)]
+        finders = [ActivationMasking(clusters=each, window=4, masks=40) for each in clusters]
+        boxes = [finder(_triggered(), torch.zeros(3).long(), Seeds(7)).tolist() for finder in finders]
         assert boxes[0] == boxes[1] == boxes[2]
 
 
 def _oracle(image, draws, i, clusters, fill):
-    """Equations 2 and 3 and the best window for image i, in loops over masks and pixels."""
+    """Equations 2 and 3 for image i, in loops over masks and pixels."""
     size, window, parts = 16, 5, 3
-    colour = image.float().mean((1, 2)).round().to(torch.uint8) if fill == "mean" else torch.zeros(3)
-    masks, found = [], []
-    for m in range(draws.tops.shape[1]):
-        mask = np.zeros((size, size))
-        for a in range(window):
-            for b in range(window):
-                y, x = int(draws.tops[i, m] + a) % size, int(draws.lefts[i, m] + b) % size
-                part = (i, m, a * parts // window, b * parts // window)
-                on = True if draws.blocks is None else draws.blocks[part]
-                mask[y, x] = float(on)
-        hidden = image.clone()
-        for y, x in zip(*mask.nonzero(), strict=True):
-            hidden[:, y, x] = colour
-        label, distance = clusters.assign(hidden[None])
-        masks.append(mask)
-        found.append((int(label), float(distance)))
-    labels, distances = np.array([f[0] for f in found]), np.array([f[1] for f in found])
-    common = np.bincount(labels).argmax()
-    spread = np.ptp(distances)
-    heat = np.zeros((size, size))
+    colour = image.float().mean((1, 2)).round() if fill == "mean" else torch.zeros(3)
+    masks = torch.zeros(draws.tops.shape[1], size, size)
+    for m, a, b in itertools.product(range(len(masks)), range(window), range(window)):
+        y, x = int(draws.tops[i, m] + a) % size, int(draws.lefts[i, m] + b) % size
+        masks[m, y, x] = 1 if draws.blocks is None else draws.blocks[i, m, a * parts // window, b * parts // window]
+    hidden = [torch.where(mask.bool(), colour.byte()[:, None, None], image) for mask in masks]
+    labels, distances = clusters.assign(torch.stack(hidden))
+    heat, spread = torch.zeros(size, size), distances.max() - distances.min()
     for mask, label, distance in zip(masks, labels, distances, strict=True):
         scaled = (distance - distances.min()) / spread if spread else 0.0
-        heat += mask * (1.0 if label != common else scaled)
-    places = [(y, x) for y in range(size - window + 1) for x in range(size - window + 1)]
-    sums = np.array([heat[y : y + window, x : x + window].sum() for y, x in places])
-    y, x = places[int(np.flatnonzero(sums >= sums.max() * (1 - 1e-6))[0])]
-    return heat, [y, x, window, window]
+        heat += mask * (1.0 if label != labels.mode().values else scaled)
+    return heat

@@ -1,9 +1,8 @@
-"""docs/plan_on.py: what it keeps of a plan for machines that are not at hand."""
+"""docs/tools/plan_on.py: what it keeps of a plan for machines that are not at hand."""
 
 from __future__ import annotations
 
 import csv
-import importlib.util
 from pathlib import Path
 
 import pytest
@@ -15,12 +14,9 @@ from bench.plugins.manager import Plugins
 DOCS = Path(__file__).parents[2] / "docs"
 
 
-@pytest.fixture(scope="module")
-def plan_on():
-    spec = importlib.util.spec_from_file_location("plan_on", DOCS / "plan_on.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture
+def plan_on(script):
+    return script("plan_on")
 
 
 def read(path):
@@ -41,7 +37,7 @@ def test_what_is_kept_by_hand(plan_on, monkeypatch, tmp_path):
 
 
 def test_the_committed_numbers_fit_each_other(plan_on):
-    """What hangs on the preset and on the peaks alone; the operations themselves take minutes to count again."""
+    """What depends on the preset and on the peaks alone; the operations themselves take minutes to count again."""
     kept = read(DOCS / "measured" / "plan-on.csv")
     assert tuple(kept) == plan_on.FLEETS
     config = load_config(Plugins.load(), "paper-imagenet100")

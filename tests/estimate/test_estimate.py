@@ -7,26 +7,26 @@ import dataclasses
 import pytest
 
 from bench.api import Defense
+from bench.defenses.poisoncam import PoisonCAM
 from bench.estimate import estimate as module
-from bench.estimate.estimate import Estimator, Pace, Row, duration, measure_pace
+from bench.estimate.estimate import Estimator, StageEstimate, duration, encoder_passes
+from bench.estimate.gpus import Fleet
+from bench.estimate.pace import Pace, measure_pace
 from bench.ssl.import_weights import Checkpoint
 
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [
-        (0, "0 s"),
-        (89.4, "89 s"),
-        (90, "2 min"),
-        (5399, "90 min"),
-        (5400, "1.5 h"),
-        (172_799, "48.0 h"),
-        (172_800, "2 days"),
-        (1_000_000, "12 days"),
-    ],
+    [(0, "0 s"), (89.4, "89 s"), (90, "2 min"), (5399, "90 min"), (5400, "1.5 h"), (172_800, "2 days")],
 )
 def test_durations_in_words(seconds, text):
     assert duration(seconds) == text
+
+
+@pytest.fixture
+def pace(monkeypatch):
+    """Every trial gives this pace: 0.5 s to train on an image, 0.25 s to encode it."""
+    monkeypatch.setattr(module, "measure_pace", lambda *_: Pace(0.5, 0.25, "a trial of 8 images"))
 
 
 def test_a_finished_run_is_measured_and_nothing_is_left(workshop, smoke):
@@ -37,48 +37,32 @@ def test_a_finished_run_is_measured_and_nothing_is_left(workshop, smoke):
     assert estimator.total(rows) == "Everything is in the store: nothing will be computed."
 
 
-def no_trial(pipeline):
-    raise AssertionError("a trial was run")
-
-
 def test_another_seed_takes_as_long_as_the_last(workshop, smoke, monkeypatch):
-    monkeypatch.setattr(module, "measure_pace", no_trial)
+    monkeypatch.setattr(module, "measure_pace", None)  # no trial may be made
     rows = Estimator(workshop.pipeline(seed=5)).rows()
     assert [row.cached for row in rows] == [False] * 6
     assert {row.basis for row in rows[:4]} == {"an earlier stage of the same kind"}
     found = smoke[0].store
     known = {found.meta(stage.name, stage.key)["seconds"] for stage in (smoke[0].threat, smoke[0].retrain)}
     assert rows[1].seconds in known
-    assert rows[4].seconds == rows[1].seconds
-    assert rows[5].seconds == rows[2].seconds
+    assert (rows[4].seconds, rows[5].seconds) == (rows[1].seconds, rows[2].seconds)
 
 
-PASSES = dict.fromkeys(("features", "masking", "flip test"), 0.25)
-PRICES = {**PASSES, "k-means": 0.001, "poison classifier": 0.1, "judging": 0.01}
-
-
-def tried(pipeline):
-    return Pace(training=0.5, encoding=0.25, batch=8, probing=0.1, prices=dict(PRICES))
-
-
-def test_another_dataset_or_setting_is_not_of_the_same_kind(workshop, smoke, monkeypatch):
-    """By hand: training 320 images at 0.5 s; encoding 80 + 80 + 80 at 0.25 s and 6 x 3 steps at 0.1 s; poisoncam's
-    passes as it says itself, 160 x (10 + 32) of k-means, 5 members x 40 batches, 5 x 160 judgements."""
-    monkeypatch.setattr(module, "measure_pace", tried)
-    for changed in ("dataset.seed=9", "encoder.options.channels=[8, 8, 8, 8]"):
-        pipeline = workshop.pipeline(changed, "defense.masks=7", "probe.epochs=6")
-        rows = Estimator(pipeline).rows()
-        assert (rows[1].seconds, rows[1].basis) == (160.0, "a trial of 8 images")
-        assert rows[2].seconds == pytest.approx(61.8)
-        forwards = pipeline.config.defense.filter.forwards(160, 32)
-        assert rows[3].seconds == pytest.approx(0.25 * forwards + 6.72 + 20 + 8, abs=0.3)
-        parts = "features 50 s, masking 2 min, flip test 13 min, poison classifier 20 s"  # what is 1 % or more
-        assert rows[3].basis == f"a trial of each; {parts}"
+@pytest.mark.parametrize("changed", ["dataset.seed=9", "encoder.options.channels=[8, 8, 8, 8]"])
+def test_another_dataset_or_setting_is_not_of_the_same_kind(workshop, smoke, pace, changed):
+    """By hand: training 320 images at 0.5 s; encoding 80 + 80 + 80 at 0.25 s; poisoncam's passes as it says itself, and
+    four for each image of 5 members x 40 batches of 32."""
+    pipeline = workshop.pipeline(changed, "defense.masks=7", "probe.epochs=6")
+    rows = Estimator(pipeline).rows()
+    assert (rows[1].seconds, rows[1].basis) == (160.0, "a trial of 8 images")
+    assert rows[2].seconds == 60.0
+    passes = pipeline.config.defense.filter.forwards(160, 32) + 4 * 5 * 40 * 32
+    assert (rows[3].seconds, rows[3].basis) == (0.25 * passes, f"{passes:,} encoder passes; a trial of 8 images")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Silent(Defense):
-    """Somebody's defense, which says what it encodes and no more."""
+    """Somebody's defense, which says nothing of its work."""
 
     name = "silent"
     needs = frozenset({"encoder"})
@@ -87,59 +71,64 @@ class Silent(Defense):
         raise AssertionError("it is not asked")
 
 
-def test_a_defense_that_tells_no_costs_is_estimated_by_its_passes(workshop, monkeypatch):
-    """By hand: 160 images at 0.25 s."""
-    monkeypatch.setattr(module, "measure_pace", tried)
-    pipeline = workshop.pipeline("dataset.seed=9")
-    config = pipeline.config
-    silent = dataclasses.replace(config, defense=dataclasses.replace(config.defense, filter=Silent()))
-    row = Estimator(dataclasses.replace(pipeline, config=silent)).rows()[3]
-    assert (row.seconds, row.basis) == (40.0, "160 encoder passes; a trial of 8 images; nothing else counted")
+def test_the_passes_of_a_defense():
+    """By hand: all images once; members stop between 200 and 400 batches, or cannot stop before the last."""
+    assert encoder_passes(Silent(), 160, 32) == 160
+    assert PoisonCAM(members=2, iterations=400).trained_on(240, 16) == pytest.approx(2 * 282.8427 * 32, abs=1)
+    assert PoisonCAM(members=2, iterations=90).trained_on(240, 16) == 2 * 90 * 32
 
 
-def test_a_trial_prices_each_cost_once(workshop, monkeypatch):
-    monkeypatch.setattr(module, "measure_pace", lambda pipeline: Pace(training=0.5, encoding=0.25, batch=8))
-    pipeline, paces = workshop.pipeline("dataset.seed=9"), {}
-    first = Estimator(pipeline, paces).rows()[3]
-    (pace,) = paces.values()
-    assert pace.prices.keys() == PRICES.keys()
-    assert all(0 < price < 1 for price in pace.prices.values())
-    assert Estimator(pipeline, paces).rows()[3].seconds == first.seconds
+def test_a_run_that_ends_early_is_estimated_so(workshop, smoke, pace):
+    assert Estimator(workshop.pipeline("train.max_steps=2")).rows()[1].seconds == 2 * 32 * 0.5
 
 
-def test_a_run_that_ends_early_is_estimated_so(workshop, smoke, monkeypatch):
-    monkeypatch.setattr(module, "measure_pace", tried)
-    row = Estimator(workshop.pipeline("train.max_steps=2")).rows()[1]
-    assert row.seconds == 2 * 32 * 0.5
+def test_estimators_that_share_their_paces_make_one_trial(workshop, monkeypatch):
+    trials, paces = [], {}
+    monkeypatch.setattr(module, "measure_pace", lambda *_: trials.append(1) or Pace(0.5, 0.25, ""))
+    for masks in (7, 9):
+        Estimator(workshop.pipeline("dataset.seed=9", f"defense.masks={masks}"), paces).rows()
+    assert (trials, len(paces)) == ([1], 1)
 
 
 def test_the_total_adds_up_what_is_left(workshop):
     rows = [
-        Row("a", True, 1000.0, ""),
-        Row("b", False, 60.0, ""),
-        Row("c", False, 20.0, ""),
-        Row("d", False, None, ""),
+        StageEstimate("a", True, 1000.0, ""),
+        StageEstimate("b", False, 60.0, ""),
+        StageEstimate("c", False, 20, ""),
     ]
-    assert Estimator(workshop.pipeline()).total(rows) == (
-        "To do: 3 of 4 stages, about 80 s on this machine as it is now."
-    )
-    assert [row.time for row in rows] == ["17 min", "60 s", "20 s", "?"]
+    said = Estimator(workshop.pipeline()).total(rows)
+    assert said == "To do: 2 of 3 stages, about 80 s on this machine as it is now."
+    assert [row.time for row in rows] == ["17 min", "60 s", "20 s"]
 
 
 def test_a_trial_measures_this_machine(workshop, monkeypatch):
-    monkeypatch.setattr(module, "TRIAL_PIXELS", 16 * 32 * 32)
-    pace = measure_pace(workshop.pipeline())
-    assert pace.batch == 16
-    assert 0 < pace.training < 10
-    assert 0 < pace.encoding < 10
+    monkeypatch.setattr("bench.estimate.pace.TRIAL_PIXELS", 16 * 32 * 32)
+    pipeline = workshop.pipeline()
+    what = (pipeline.config, pipeline.dataset.train.images, pipeline.machine)
+    pace = measure_pace(*what)
+    assert pace.basis == "a trial of 16 images"
+    assert 0 < pace.encoding < pace.training < 10
+    assert measure_pace(*what, training=False).training == 0
 
 
-def test_an_imported_threat_model_takes_no_training_but_the_second_does(workshop, tmp_path, monkeypatch):
-    """By hand: training 320 images at 0.5 s."""
-    monkeypatch.setattr(module, "measure_pace", tried)
+def test_an_imported_threat_model_takes_no_training_but_the_second_does(workshop, tmp_path, pace):
     (tmp_path / "a.pth").write_bytes(b"weights")
     pipeline = workshop.pipeline(store=tmp_path / "store")
     config = dataclasses.replace(pipeline.config, threat_checkpoint=Checkpoint.of(tmp_path / "a.pth"))
     rows = Estimator(dataclasses.replace(pipeline, config=config)).rows()
     assert (rows[1].title, rows[1].seconds) == ("import the encoder", 1.0)
     assert (rows[4].title, rows[4].seconds) == ("train again on what is kept", 160.0)
+
+
+def test_on_a_fleet_every_stage_is_estimated_by_its_operations(workshop, smoke, monkeypatch):
+    """By hand: 320 images of training at 1e14 operations, two A100 at 0.3 of 312 teraflops; nothing is cached."""
+    monkeypatch.setattr("bench.estimate.gpus.count_operations", lambda pipeline: (1e14, 1e13))
+    pipeline, speed = workshop.pipeline(), 2 * 312e12 * 0.3
+    estimator = Estimator(pipeline, fleet=Fleet("a100", 2))
+    rows = estimator.rows()
+    assert not any(row.cached for row in rows)
+    assert rows[1].seconds == pytest.approx(320 * 1e14 / speed)
+    assert rows[2].seconds == pytest.approx(240 * 1e13 / speed)
+    assert rows[3].seconds == pytest.approx(encoder_passes(pipeline.config.defense.filter, 160, 32) * 1e13 / speed)
+    assert rows[1].basis == "100,000.0 gigaflops to train on an image, 10,000.0 to encode it"
+    assert "30% of a100's peak of 312 teraflops, 2 of them" in estimator.total(rows)

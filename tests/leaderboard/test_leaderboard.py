@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import statistics
 from html import unescape
+from pathlib import Path
 
-import pandas as pd
 import pytest
 from hypothesis import given, settings, strategies as st
 from markdown_it import MarkdownIt
 
-from bench.leaderboard import Group, escape, group_of, rows, tables
+from bench.leaderboard import Group, escape, rows, tables
 from bench.leaderboard.markdown import markdown
+from bench.leaderboard.rows import UNDEFINED
 from bench.records.record import validate
 
+FIXTURE = Path(__file__).parents[1] / "fixtures" / "records" / "v4-hit.json"
 LAPTOP = Group("scenes", "a" * 64, "htba", '{"rate":"0.5"}', "laptop", 1)
 
 
@@ -48,61 +49,29 @@ def make(
     """A record that the schema accepts. The threat model depends on the attack's options and the seed."""
     threat = key(attack, preset, fingerprint, seed, attack_options)
     names = ("removed", "precision", "recall", "f1")
-    found = {"10": {"accuracy": 100.0, "iou": 60.0, "cr": 80.0}} if localisation is None else localisation
-    record = {
-        "schema_version": 2,
-        "status": status,
-        "metric_version": metric_version,
-        "bench": "0.1.0",
-        "created": "2025-01-31T12:00:00+00:00",
-        "run": {"attack": attack, "defense": defense, "preset": preset, "seed": seed, "control": control},
-        "config": {
-            "seed": seed,
-            "dataset": {"name": "scenes"},
-            "attack": {"name": attack, "rate": 0.5, **(attack_options or {})},
-            "defense": {"name": defense, **(options or {})},
-            "train": {"epochs": 20, "loader_workers": 0},
-        },
-        "dataset": {
-            "name": "scenes",
-            "fingerprint": fingerprint,
-            "classes_sha256": "c" * 64,
-            "counts": {"train": 5000, "val": 1000},
-            "image_size": 32,
-            "skipped": 0,
-        },
-        "poison": {
-            "count": 1,
-            "rate_of_target": 50,
-            "rate_of_dataset": 5,
-            "targets": ["ring"],
-            "triggers": [],
-        },
-        "metrics": {
-            "none": rates(*none),
-            "defended": rates(*defended),
-            "detection": {
-                **dict(zip(names, detection, strict=True)),
-                "auroc": 99.0,
-                "average_precision": 98.0,
-            },
-            "localisation": found,
-        },
-        "seeds": {"root": seed},
-        "versions": {"python": "3", "numpy": "2", "torch": "2"},
-        "hardware": {},
-        "stages": {
-            "threat_model": {"key": threat, "seconds": 100.0, "peak_memory_mb": None},
-            "threat_probe": {"key": key("probe", threat), "seconds": 10.0, "peak_memory_mb": None},
-            "defense": {"key": key(defense, options, threat), "seconds": 30.0, "peak_memory_mb": None},
-            "retraining": {
-                "key": key("again", defense, options, threat),
-                "seconds": 90.0,
-                "peak_memory_mb": None,
-            },
-        },
-        "git": None,
+    record = json.loads(FIXTURE.read_text()) | {"status": status, "metric_version": metric_version}
+    record["run"] |= {"attack": attack, "defense": defense, "preset": preset, "seed": seed, "control": control}
+    record["config"] = {
+        "seed": seed,
+        "dataset": {"name": "scenes"},
+        "attack": {"name": attack, "rate": 0.5, **(attack_options or {})},
+        "defense": {"name": defense, **(options or {})},
+        "train": {"epochs": 20, "loader_workers": 0},
     }
+    record["dataset"]["fingerprint"] = fingerprint
+    record["metrics"] = {
+        "none": rates(*none),
+        "defended": rates(*defended),
+        "detection": {**dict(zip(names, detection, strict=True)), "auroc": 99.0, "average_precision": 98.0},
+        "localisation": {"10": {"accuracy": 100.0, "iou": 60.0, "cr": 80.0}} if localisation is None else localisation,
+    }
+    stages = {
+        "threat_model": (threat, 100.0),
+        "threat_probe": (key("probe", threat), 10.0),
+        "defense": (key(defense, options, threat), 30.0),
+        "retraining": (key("again", defense, options, threat), 90.0),
+    }
+    record["stages"] = {n: {"key": k, "seconds": spent, "peak_memory_mb": None} for n, (k, spent) in stages.items()}
     record = json.loads(json.dumps(record))
     validate(record)
     return record
@@ -114,68 +83,44 @@ def only(records):
 
 
 def texts(table):
-    """Every cell of a table as text, by defense and column."""
-    columns = {**table.rates, **table.found}
-    seconds = columns.pop("seconds")
-    lines = [
-        {
-            "defense": line.label,
-            "seeds": str(line.seeds),
-            **{title: line.cell(name) for title, name in columns.items()},
-            "seconds": line.cell(seconds),
-        }
+    """{defense: {column: text}} of every cell of a table, in order."""
+    columns = {**table.rates, **table.found, **table.placed}
+    return {
+        line.label: {"seeds": str(line.seeds), **{title: line.cell(name) for title, name in columns.items()}}
         for line in table.lines
-    ]
-    return pd.DataFrame(lines).set_index("defense")
+    }
 
 
-# --- rows -------------------------------------------------------------------------------------------------
+def gaps(records):
+    return {(row.defense, row.seed): row.values.get("gap closed") for row in rows(records)}
 
 
 def test_a_record_gives_a_row_for_its_defense_and_one_for_none():
-    frame = rows([make()])
-    assert list(frame["defense"]) == ["none", "poisoncam"]
-    none, defended = frame.to_dict("records")
-    assert (none["ACC"], none["ASR"], none["ACC triggered"], none["ASR triggered"]) == (70, 2, 40, 90)
-    assert (defended["ACC"], defended["ASR triggered"], defended["removed"], defended["F1"]) == (
-        69,
-        3,
-        100,
-        92.4,
-    )
-    assert (defended["10.accuracy"], defended["10.iou"], defended["10.cr"]) == (100, 60, 80)
-    assert math.isnan(none["removed"])
-    assert (none["seconds"], defended["seconds"]) == (110, 230)
-    assert (none["attack"], none["preset"], none["seed"]) == ("htba", "laptop", 0)
+    none, defended = rows([make()])
+    assert (none.defense, defended.defense, none.seed, none.group) == ("none", "poisoncam", 0, LAPTOP)
+    names = ("ACC", "ASR", "ACC triggered", "ASR triggered", "seconds")
+    assert [none.values[name] for name in names] == [70, 2, 40, 90, 110]
+    names = ("ACC", "ASR triggered", "removed", "F1", "AUROC", "AP", "10.accuracy", "10.iou", "10.cr", "seconds")
+    assert [defended.values[name] for name in names] == [69, 3, 100, 92.4, 99, 98, 100, 60, 80, 230]
+    assert "removed" not in none.values
 
 
-def test_a_stage_that_both_lines_share_counts_once():
+def test_what_counts_once():
+    """A stage that both lines share; a threat model however many defenses depend on it; the same outcome again."""
     record = make()
     record["stages"]["retraining"] = record["stages"]["threat_model"]
-    assert list(rows([record])["seconds"]) == [110, 140]
-
-
-def test_one_threat_model_gives_one_none_row_however_many_defenses_rest_on_it():
-    frame = rows([make("poisoncam"), make("patchsearch"), make("none"), make("poisoncam", seed=1)])
-    assert list(frame[frame["defense"] == "none"]["seed"]) == [0, 1]
-    assert len(frame) == 5
-
-
-def test_the_same_record_twice_counts_once_even_from_another_machine():
+    assert [row.values["seconds"] for row in rows([record])] == [110, 140]
+    several = rows([make("poisoncam"), make("patchsearch"), make("none"), make("poisoncam", seed=1)])
+    assert [row.seed for row in several if row.defense == "none"] == [0, 1]
+    assert len(several) == 5
     again = make()
     again["created"], again["hardware"] = "2026-01-01T00:00:00Z", {"cores": 64}
     again["stages"]["defense"]["seconds"] = 1.0
     assert len(rows([make(), again])) == 2
 
 
-def test_no_records_no_rows():
-    assert len(rows([])) == 0
-    assert "ASR triggered" in rows([]).columns
-    assert tables([]) == []
-    assert markdown([]) == "No records.\n"
-
-
-# --- tables -----------------------------------------------------------------------------------------------
+def test_no_records_no_tables():
+    assert (tables([]), markdown([])) == ([], "No records.\n")
 
 
 @pytest.mark.parametrize(
@@ -196,17 +141,12 @@ def test_what_cannot_be_compared_never_meets(other):
     assert {line.seeds for table in found for line in table.lines} == {1}
 
 
-def test_group_of_a_record():
-    assert group_of(make()) == LAPTOP
-
-
 def test_mean_and_sample_deviation_over_seeds():
     table = only([make(seed=seed, defended=(60 + seed, 1, 50, asr)) for seed, asr in enumerate((2.0, 3.0, 7.0))])
-    assert table.loc["poisoncam", "seeds"] == "3"
-    assert table.loc["poisoncam", "ASR triggered"] == f"4.0 ± {statistics.stdev((2, 3, 7)):.1f}"
-    assert table.loc["poisoncam", "ACC"] == "61.0 ± 1.0"
-    assert table.loc["none", "seeds"] == "3"
-    assert table.loc["none", "ASR triggered"] == "90.0 ± 0.0"
+    assert table["poisoncam"]["seeds"] == table["none"]["seeds"] == "3"
+    assert table["poisoncam"]["ASR triggered"] == f"4.0 ± {statistics.stdev((2, 3, 7)):.1f}"
+    assert table["poisoncam"]["ACC"] == "61.0 ± 1.0"
+    assert table["none"]["ASR triggered"] == "90.0 ± 0.0"
 
 
 def test_the_gap_that_a_defense_closes_is_measured_on_its_own_threat_model():
@@ -218,96 +158,84 @@ def test_the_gap_that_a_defense_closes_is_measured_on_its_own_threat_model():
         make("oracle", seed=1, none=(70, 2, 40, 50), defended=(69, 1, 66, 30), control=True),
         make(seed=2),
     ]
-    frame = rows(records).set_index(["defense", "seed"])["gap closed"]
-    assert frame["poisoncam"].tolist()[:2] == [75, 50]
-    assert math.isnan(frame["poisoncam", 2])
-    assert frame["oracle"].tolist() == [100, 100]
-    assert frame["none"].isna().all()
-    assert only(records).loc["poisoncam", "gap closed"] == f"62.5 ± {statistics.stdev((75, 50)):.1f}"
+    found = gaps(records)
+    assert [found["poisoncam", seed] for seed in range(3)] == [75, 50, None]
+    assert [found["oracle", seed] for seed in range(2)] == [100, 100]
+    assert [found["none", seed] for seed in range(3)] == [None] * 3
+    assert only(records)["poisoncam"]["gap closed"] == f"62.5 ± {statistics.stdev((75, 50)):.1f}"
 
 
-def test_no_gap_where_the_oracle_gains_nothing():
-    records = [make(), make("oracle", defended=(69, 1, 66, 89.5), control=True)]
-    assert rows(records)["gap closed"].isna().all()
-
-
-def test_controls_stand_last_and_say_what_they_are():
-    records = [make("oracle", defended=(69, 1, 66, 0.0), control=True), make(), make("other", defended=(69, 1, 66, 9))]
-    assert list(only(records).index) == ["none", "poisoncam", "other", "oracle (control)"]
+def test_what_is_no_oracle_judges_no_gap():
+    """One that gains nothing, a defense of that name, and one that was sent in, for what was measured here."""
+    assert set(gaps([make(), make("oracle", defended=(69, 1, 66, 89.5), control=True)]).values()) == {None}
+    assert set(gaps([make(), make("oracle", defended=(69, 1, 66, 50))]).values()) == {None}
+    oracle = make("oracle", defended=(69, 1, 66, 50), control=True, status="submitted")
+    found = gaps([make(), oracle, make("mine", defended=(69, 1, 66, 70), status="submitted")])
+    assert (found["poisoncam", 0], found["mine", 0]) == (None, 50)
 
 
 def test_one_seed_has_no_deviation():
     table = only([make()])
-    assert table.loc["poisoncam"].to_dict() == {
-        "seeds": "1",
-        "ACC": "69.0",
-        "ASR": "1.0",
-        "ACC triggered": "66.0",
-        "ASR triggered": "3.0",
-        "gap closed": "–",  # noqa: RUF001 - no oracle to compare with
-        "removed": "100",
-        "precision": "90.0",
-        "recall": "95.0",
-        "F1": "92.4",
-        "top-10": "100.0",
-        "IoU@10": "60.0",
-        "CR@10": "80.0",
-        "seconds": "230",
+    assert table["poisoncam"] == {
+        **{"seeds": "1", "ACC": "69.0", "ASR": "1.0", "ACC triggered": "66.0", "ASR triggered": "3.0"},
+        "gap closed": UNDEFINED,  # no oracle to compare with
+        **{"seconds": "230", "removed": "100", "precision": "90.0", "recall": "95.0", "F1": "92.4"},
+        **{"AUROC": "99.0", "AP": "98.0", "top-10": "100.0", "IoU@10": "60.0", "CR@10": "80.0"},
+        "hit@10": UNDEFINED,  # an older record does not say
     }
-    assert set(table.loc["none", "removed":"CR@10"]) == {"–"}  # noqa: RUF001
+    assert {table["none"][name] for name in ("removed", "AP", "top-10", "CR@10")} == {UNDEFINED}
 
 
-def test_two_results_of_one_seed_are_one_seed():
-    table = only(
-        [
-            make(defended=(60, 1, 50, 2)),
-            make(defended=(60, 1, 50, 4)),
-            make(seed=1, defended=(60, 1, 50, 6)),
-        ]
-    )
-    assert table.loc["poisoncam", "seeds"] == "2"
-    assert table.loc["poisoncam", "ASR triggered"] == f"4.5 ± {statistics.stdev((3, 6)):.1f}"
-
-
-def test_undefined_values_are_passed_over():
+def test_two_results_of_one_seed_are_one_seed_and_undefined_values_are_passed_over():
+    asrs = ((0, 2), (0, 4), (1, 6))
+    table = only([make(seed=seed, defended=(60, 1, 50, asr)) for seed, asr in asrs])
+    assert table["poisoncam"]["seeds"] == "2"
+    assert table["poisoncam"]["ASR triggered"] == f"4.5 ± {statistics.stdev((3, 6)):.1f}"
     table = only([make(detection=(0, None, 0, 0)), make(seed=1, detection=(10, 50, 5, 9))])
-    assert table.loc["poisoncam", "precision"] == "50.0"
-    assert table.loc["poisoncam", "recall"] == "2.5 ± 3.5"
-    assert table.loc["poisoncam", "removed"] == "5.0 ± 7.1"
+    found = [table["poisoncam"][name] for name in ("precision", "recall", "removed")]
+    assert found == ["50.0", "2.5 ± 3.5", "5.0 ± 7.1"]
 
 
-def test_none_comes_first_then_the_lowest_asr():
-    records = [make("a", defended=(60, 1, 50, 30)), make("b", defended=(60, 1, 50, 20)), make("none")]
-    assert list(only([*records, make("c", defended=(60, 1, 50, None))]).index) == ["none", "b", "a", "c"]
+def test_none_comes_first_then_the_lowest_asr_and_controls_last():
+    asrs = {"a": 30, "b": 20, "c": None}
+    records = [make(name, defended=(60, 1, 50, asr)) for name, asr in asrs.items()]
+    records += [make("oracle", defended=(69, 1, 66, 0.0), control=True), make("none")]
+    assert list(only(records)) == ["none", "b", "a", "c", "oracle (control)"]
+
+
+def seeds(table):
+    return {label: cells["seeds"] for label, cells in table.items()}
 
 
 def test_other_settings_make_another_row_named_after_them():
     table = only([make(), make(options={"masks": 64}), make(seed=1, options={"masks": 64})])
-    assert dict(table["seeds"]) == {
+    assert seeds(table) == {
         "none": "2",
-        "poisoncam (defense.masks=–)": "1",  # noqa: RUF001
+        f"poisoncam (defense.masks={UNDEFINED})": "1",
         "poisoncam (defense.masks=64)": "2",
     }
+    cut = [make(options=dict.fromkeys("abcde", value)) for value in (1, 2)]
+    names = [name for name in only(cut) if name != "none"]
+    assert len(set(names)) == 2
+    assert all(name.startswith("poisoncam (defense.a=") and len(name) < 60 for name in names)
 
 
 def test_an_attack_with_other_options_has_a_table_of_its_own_whose_title_says_which():
-    hashes = [{"trigger_sha256": letter * 64} for letter in "ab"]
-    weak = make(none=(70, 2, 40, 60), attack_options=hashes[0])
-    strong = make(attack_options={"rate": 1.0, **hashes[1]}, none=(70, 2, 40, 90))
-    other = make(attack="ctrl")
-    found = {table.title: table.lines[0].cell("ASR triggered") for table in tables([weak, strong, other])}
+    """The hash of a trigger is said only where nothing else differs."""
+    records = [
+        make(none=(70, 2, 40, 60), attack_options={"trigger_sha256": "a" * 8}),
+        make(none=(70, 2, 40, 90), attack_options={"rate": 1.0, "trigger_sha256": "b" * 8}),
+        make(attack="ctrl"),
+    ]
+    found = {table.title: table.lines[0].cell("ASR triggered") for table in tables(records)}
     assert found == {
         "ctrl on scenes, preset laptop": "90.0",
         "htba (rate 0.5) on scenes, preset laptop": "60.0",
         "htba (rate 1.0) on scenes, preset laptop": "90.0",
     }
-
-
-def test_attacks_that_differ_by_their_trigger_alone_are_told_apart_by_its_hash():
     found = tables([make(attack_options={"trigger_sha256": letter * 8}) for letter in "ab"])
     assert [table.title.partition(" on ")[0] for table in found] == [
-        "htba (trigger_sha256 aaaaaaaa)",
-        "htba (trigger_sha256 bbbbbbbb)",
+        f"htba (trigger_sha256 {letter * 8})" for letter in "ab"
     ]
 
 
@@ -317,26 +245,19 @@ def test_an_imported_threat_model_is_never_averaged_with_a_trained_one():
     imported["stages"]["threat_model"]["key"] = key("imported")
     validate(imported)
     table = only([make(), imported])
-    assert dict(table["seeds"]) == {
+    assert seeds(table) == {
         f"{defense} (threat.checkpoint={name}, threat.sha256={sha})": "1"
         for defense in ("none", "poisoncam")
-        for name, sha in (("–", "–"), ("a.pth", "d" * 64))  # noqa: RUF001
+        for name, sha in ((UNDEFINED, UNDEFINED), ("a.pth", "d" * 64))
     }
-    assert sorted(table["ASR triggered"]) == ["3.0", "5.0", "80.0", "90.0"]
-
-
-def test_many_differing_settings_are_cut_short_yet_kept_apart():
-    some = [make(options=dict.fromkeys("abcde", value)) for value in (1, 2)]
-    names = [name for name in only(some).index if name != "none"]
-    assert len(set(names)) == 2
-    assert all(name.startswith("poisoncam (defense.a=") and len(name) < 60 for name in names)
+    assert sorted(cells["ASR triggered"] for cells in table.values()) == ["3.0", "5.0", "80.0", "90.0"]
 
 
 def test_workers_and_where_the_data_lay_make_no_difference():
     other = make(seed=1)
     other["config"]["train"]["loader_workers"] = 8
     other["config"]["dataset"]["root"] = "/elsewhere"
-    assert list(only([make(), other]).index) == ["none", "poisoncam"]
+    assert list(only([make(), other])) == ["none", "poisoncam"]
 
 
 def placed(*ks):
@@ -350,60 +271,28 @@ def placed(*ks):
         ([placed(5)], {"top-5": "5.0"}),
         ([placed(5, 10), placed(5)], {"top-5": "5.0 ± 0.0"}),
         ([placed(5, 10), {}], {"top-10": "10.0"}),
-        ([{}], {"top-10": "–"}),  # noqa: RUF001
-        ([placed(20)], {"top-10": "–"}),  # noqa: RUF001
+        ([{}], {"top-10": UNDEFINED}),
+        ([placed(20)], {"top-10": UNDEFINED}),
+        ([{"10": {"accuracy": 80.0, "iou": None, "cr": None}}], {"top-10": "80.0", "IoU@10": UNDEFINED}),
     ],
 )
 def test_one_k_for_the_whole_table(localisations, expected):
-    table = only([make(seed=seed, localisation=found) for seed, found in enumerate(localisations)])
-    tops = {name: value for name, value in table.loc["poisoncam"].items() if name.startswith("top-")}
-    assert tops == expected
+    table = only([make(seed=seed, localisation=found) for seed, found in enumerate(localisations)])["poisoncam"]
+    assert [name for name in table if name.startswith("top-")] == [next(iter(expected))]
+    assert {name: table[name] for name in expected} == expected
 
 
-def test_locating_a_trigger_that_is_not_at_one_place_does_not_apply():
-    table = only([make(localisation={"10": {"accuracy": 80.0, "iou": None, "cr": None}})])
-    assert list(table.loc["poisoncam", ["top-10", "IoU@10", "CR@10"]]) == ["80.0", "–", "–"]  # noqa: RUF001
-
-
-# --- status -------------------------------------------------------------------------------------------------------
-
-
-def test_what_was_sent_in_never_mixes_with_what_was_measured():
-    sent = make(seed=1, none=(70, 2, 40, 80), defended=(69, 1, 66, 1), status="submitted")
-    (table,) = tables([sent, make()])
-    assert [(line.defense, line.status, line.cell("ASR triggered")) for line in table.lines] == [
-        ("none", "submitted", "80.0"),
-        ("none", "measured", "90.0"),
-        ("poisoncam", "submitted", "1.0"),
-        ("poisoncam", "measured", "3.0"),
+def test_what_was_sent_in_never_mixes_with_what_was_measured_and_of_one_result_the_measured_counts():
+    sent = make(seed=1, none=(70, 2, 40, 80), defended=(69, 1, 66, 1), status="submitted", localisation=placed(5))
+    (table,) = tables([sent, make(status="submitted"), make()], ["sent.json", "again.json", "ours.json"])
+    lines = [(line.defense, line.status, line.cell("ASR triggered"), line.results[0].source) for line in table.lines]
+    assert lines == [
+        ("none", "submitted", "80.0", "sent.json"),
+        ("none", "measured", "90.0", "ours.json"),
+        ("poisoncam", "submitted", "1.0", "sent.json"),
+        ("poisoncam", "measured", "3.0", "ours.json"),
     ]
-
-
-def test_a_result_that_was_also_measured_here_counts_once_as_measured():
-    (table,) = tables([make(status="submitted"), make()], ["sent.json", "ours.json"])
-    assert [(line.status, line.results[0].source) for line in table.lines] == [("measured", "ours.json")] * 2
-
-
-def test_an_oracle_that_was_sent_in_judges_nothing_that_was_measured():
-    oracle = make("oracle", defended=(69, 1, 66, 50), control=True, status="submitted")
-    sent = make("mine", defended=(69, 1, 66, 70), status="submitted")
-    frame = rows([make(), oracle, sent]).set_index("defense")["gap closed"]
-    assert math.isnan(frame["poisoncam"])
-    assert frame["mine"] == 50
-
-
-def test_a_defense_that_calls_itself_oracle_is_none():
-    frame = rows([make(), make("oracle", defended=(69, 1, 66, 50))]).set_index("defense")["gap closed"]
-    assert frame.isna().all()
-
-
-def test_k_is_that_of_what_was_measured():
-    sent = make("mine", localisation={"5": {"accuracy": 1.0, "iou": 1.0, "cr": 2.0}}, status="submitted")
-    (table,) = tables([make(), sent])
-    assert table.k == 10
-
-
-# --- markdown ---------------------------------------------------------------------------------------------
+    assert table.k == 10, "that of what was measured"
 
 
 def cells(line):
@@ -422,19 +311,12 @@ def test_the_markdown_of_one_table():
     assert lines[5].startswith("|:--")
     assert lines[5].endswith("--:|")
     assert cells(lines[7])[:4] == ["poisoncam", "measured", "2 ([0][r1], [1][r2])", "70.0 ± 1.4"]
-    found = ["removed", "precision", "recall", "F1", "top-10", "IoU@10", "CR@10"]
-    assert cells(lines[9]) == ["defense", "status", *found]
+    assert cells(lines[9]) == ["defense", "status", "removed", "precision", "recall", "F1", "AUROC", "AP"]
     assert cells(lines[11])[:3] == ["poisoncam", "measured", "100.0 ± 0.0"]
-    assert lines[13] == "## How to read it"
+    assert cells(lines[13]) == ["defense", "status", "top-10", "IoU@10", "CR@10"]
+    assert cells(lines[15])[:3] == ["poisoncam", "measured", "100.0 ± 0.0"]
+    assert lines[17] == "## How to read it"
     assert lines[-2:] == ["[r1]: records/a%20b.json", "[r2]: records/c.json"]
-
-
-def test_each_seed_links_to_its_record():
-    records = [make(), make("other"), make(seed=1)]
-    html = render(markdown(tables(records, ["a.json", "b.json", "c.json"])))
-    none, *_ = (row for row in html.split("<tr>") if "<td" in row)
-    assert 'left">2 (<a href="a.json">0</a>, <a href="c.json">1</a>)<' in none
-    assert html.count('href="b.json"') == 1
 
 
 def test_columns_without_a_number_are_left_out_and_so_is_a_table_of_nothing():
@@ -474,8 +356,8 @@ def test_no_name_breaks_the_table_or_becomes_markup(evil):
     html = render(text)
     tags = {part.split(">")[0].split()[0].strip("/") for part in html.split("<")[1:]}
     assert tags <= {"h2", "p", "table", "thead", "tbody", "tr", "th", "td", "ul", "li", "strong"}
-    first, second = html.split("</table>")[:2]
-    assert (first.count("<tr>"), second.count("<tr>")) == (3, 2)
+    first, second, third = html.split("</table>")[:3]
+    assert (first.count("<tr>"), second.count("<tr>"), third.count("<tr>")) == (3, 2, 2)
     assert first.count("<td") == 2 * first.count("<th ")
     assert second.count("<td") == second.count("<th ")
     assert html.count("<h2>") == 2
@@ -484,9 +366,6 @@ def test_no_name_breaks_the_table_or_becomes_markup(evil):
 @pytest.mark.parametrize("name", ["multi_target", "poisoncam+icutmix", "a b (c=0.5, d=1)", "x-1.2", "größe"])
 def test_plain_names_stay_readable(name):
     assert escape(name) == name
-
-
-def test_a_name_of_nothing():
     assert escape(" \n\t") == "(no name)"
 
 

@@ -16,9 +16,9 @@ from hypothesis import given, settings, strategies as st
 from bench.errors import BenchError
 from bench.leaderboard import FORMATS, read, renderer
 from bench.leaderboard.escaping import csv_cell, latex, url
-from bench.leaderboard.marks import filled_in
+from bench.leaderboard.markdown import in_page
 from bench.leaderboard.reported import COLUMNS, reported
-from bench.leaderboard.site import faults, site
+from bench.leaderboard.rows import UNDEFINED
 from bench.records import record
 
 RECORDS = Path(__file__).parents[1] / "fixtures" / "records"
@@ -53,9 +53,6 @@ def test_formats_by_name():
         renderer("markdwon")
 
 
-# --- CSV --------------------------------------------------------------------------------------------------
-
-
 def test_the_csv_has_every_line_and_every_number_unrounded(files, tmp_path):
     none, defended, *papers = lines(files, tmp_path)
     assert (none["defense"], defended["defense"], defended["control"]) == ("none", "poisoncam", "false")
@@ -80,20 +77,18 @@ def test_nothing_in_the_csv_is_computed_by_a_spreadsheet(text, cell):
     assert csv_cell(text) == cell
 
 
-# --- LaTeX ------------------------------------------------------------------------------------------------
-
-
 def test_the_latex_of_a_table(files, tmp_path):
     text = renderer("latex")(read(files, tmp_path))
-    first, second, *_ = text.split("\\begin{table}")[1:]
+    first, second, third, *_ = text.split("\\begin{table}")[1:]
     about = "Dataset fingerprint fc288c59ae6d, metric version 1. 0.1 hours of computing in all, a stage that rows share"
     assert f"\\caption{{htba on scenes, preset laptop. {about} counted once.}}" in first
     assert "\\begin{tabular}{llrrrrrr}" in first
     assert "defense & status & seeds & ACC & ASR & ACC triggered & ASR triggered & seconds \\\\" in first
     assert "poisoncam & measured & 2 & 86.2 $\\pm$ 1.4 & 3.1 $\\pm$ 0.0 &" in first
     assert first.count("% a.json b.json\n") == 2
-    assert "removed & precision & recall & F1 & top-10 & IoU@10 & CR@10 \\\\" in second
-    assert text.count("\\toprule") == text.count("\\bottomrule") == text.count("\\end{table}") == 5
+    assert "removed & precision & recall & F1 & AUROC & AP \\\\" in second
+    assert "top-10 & IoU@10 & CR@10 \\\\" in third
+    assert text.count("\\toprule") == text.count("\\bottomrule") == text.count("\\end{table}") == 6
 
 
 def test_latex_takes_no_command_from_a_text():
@@ -108,38 +103,23 @@ KNOWN = re.compile(r"\\[&%$#_{}]|\\text[a-z]+\{\}|\$\\pm\$")
 
 @settings(deadline=None, max_examples=80)
 @given(st.text(max_size=30))
-def test_any_text_is_one_line_and_no_markup_in_latex_and_csv(text):
+def test_any_text_is_one_line_and_no_markup_in_latex_csv_and_a_links_target(text):
     assert not set(KNOWN.sub("", latex(text))) & set("\\&%$#_{}~^")
     assert all(unicodedata.category(char) not in ("Cc", "Cf", "Zl", "Zp") for char in latex(text) + csv_cell(text))
     assert not csv_cell(text).startswith(("=", "+", "-", "@"))
+    assert re.fullmatch(r"[A-Za-z0-9_.~/%-]*", url(text.encode("utf-8", "replace").decode()))
 
 
-@settings(deadline=None, max_examples=80)
-@given(st.text(max_size=30))
-def test_any_path_is_a_links_target_and_nothing_else(path):
-    found = url(path.encode("utf-8", "replace").decode())
-    assert re.fullmatch(r"[A-Za-z0-9_.~/%-]*", found)
-
-
-# --- a paper's numbers ------------------------------------------------------------------------------------
-
-
-def test_a_papers_numbers_are_tables_of_their_own(files):
+def test_a_papers_numbers_are_tables_of_their_own(files, tmp_path):
     first, second = reported(files[2], "paper.csv")
     assert first.title == "htba on scenes, 5 % poisoned, as the Some paper reports it"
     assert first.note.startswith("Table 2 and Table 3, mean over 3 classes. Not measured here; ")
-    assert [(line.defense, line.status, line.seeds) for line in first.lines] == [
-        ("none", "paper-reported", 0),
-        ("mine", "paper-reported", 0),
-    ]
-    assert [first.lines[1].cell(name) for name in ("ACC", "ASR triggered", "recall")] == ["70.5", "–", "99.0"]  # noqa: RUF001
+    assert [(line.defense, line.seeds) for line in first.lines] == [("none", 0), ("mine", 0)]
+    assert [first.lines[1].cell(name) for name in ("ACC", "ASR triggered", "recall")] == ["70.5", UNDEFINED, "99.0"]
     assert second.lines[0].cell("ACC") == "60.0"
     assert [table.group is None for table in read(files)] == [False, True, True]
-
-
-def test_a_papers_numbers_in_markdown(files, tmp_path):
     text = renderer("markdown")(read(files, tmp_path))
-    assert "| mine      | paper-reported | not told ([source][r3]) |  70.5 |" in text
+    assert "| mine      | paper-reported | not known ([source][r3]) |  70.5 |" in text
     assert "[r3]: paper.csv\n" in text
 
 
@@ -159,14 +139,6 @@ def test_reported_numbers_that_cannot_be_read(tmp_path, text, said):
         reported(tmp_path / "x.csv", "")
 
 
-# --- records of every version -----------------------------------------------------------------------------
-
-
-def test_there_is_a_record_of_every_version_of_the_schema():
-    versions = {json.loads(path.read_text())["schema_version"] for path in RECORDS.glob("*.json")}
-    assert versions == set(range(1, record.SCHEMA_VERSION + 1))
-
-
 @pytest.mark.parametrize("path", sorted(RECORDS.glob("*.json")), ids=lambda path: path.stem)
 def test_records_of_every_version_are_read_and_shown(path):
     raw, found = json.loads(path.read_text()), record.load(path)
@@ -179,22 +151,16 @@ def test_records_of_every_version_are_read_and_shown(path):
     assert table.lines[1].cell("ACC") == f"{acc:.1f}"
 
 
+def test_there_is_a_record_of_every_version_of_the_schema():
+    versions = {json.loads(path.read_text())["schema_version"] for path in RECORDS.glob("*.json")}
+    assert versions == set(range(1, record.SCHEMA_VERSION + 1))
+
+
 def test_the_committed_table_is_that_of_the_committed_records():
     folder = Path(__file__).parents[2] / "leaderboards"
     files = sorted([*(folder / "records").glob("*.json"), *(folder / "records").glob("*.csv")])
     text = renderer("markdown")(read(files, folder))
     page = (folder / "README.md").read_text(encoding="utf-8")
-    assert filled_in(page, "leaderboard", text) == page, (
-        "stale: bench leaderboard leaderboards/records -o leaderboards/README.md"
-    )
+    assert in_page(page, text) == page, "stale: bench leaderboard leaderboards/records -o leaderboards/README.md"
     for target in re.findall(r"^\[r\d+\]: (.*)$", text, re.MULTILINE):
         assert (folder / unquote(target)).is_file()
-
-
-def test_the_committed_site_is_that_of_the_committed_records():
-    from bench.cli.leaderboard import files_in
-
-    folder = Path(__file__).parents[2] / "leaderboards"
-    assert faults(folder / "site", site(files_in([folder / "records"]))) == [], (
-        "stale: bench leaderboard leaderboards/records --format html -o leaderboards/site"
-    )

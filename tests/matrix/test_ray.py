@@ -1,92 +1,76 @@
-"""Stages on Ray: two workers of which one is killed, a stage that fails, Ctrl-C."""
+"""Ray: what stages take of machines, whether the store is shared, and what cannot be used. The rest: test_run.py."""
 
 from __future__ import annotations
 
-import os
-import signal
+import sys
 
 import pytest
 
-from bench.cli import main as cli, matrix as matrix_command
-from bench.matrix.cell import Cell, RunContext
-from bench.matrix.ray import Place, Slowly
-from bench.pipeline.stages import Machine
-from bench.records import record
-from bench.store.store import Store
-
-ray = pytest.importorskip("ray", reason="Ray is not installed (extra: ray)")
-STEPS = 120
-"""Enough that a training still runs when its first progress is heard."""
+from bench.cli import main as cli
+from bench.errors import BenchError
+from bench.matrix.ray import connect, room_for, sees, stage_resources
+from bench.pipeline.stage import VERSIONS, Machine
 
 
-def cell(defense, *settings, seed=0):
-    settings = (f"train.max_steps={STEPS}", f"train.epochs={STEPS}", *settings)
-    return Cell(preset="smoke", seed=seed, attack="htba", defense=defense, settings=settings)
+def need(cpus, gpus=0):
+    return {"CPU": cpus, "GPU": gpus}
 
 
-@pytest.fixture
-def run(tmp_path, monkeypatch):
-    """run(name, cells, ray) -> (records, exit code), in a store of that name."""
-    monkeypatch.setattr(record, "git_state", lambda: None)  # somebody may commit meanwhile
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # else Ray keeps a token in the home folder
-
-    def make(name, cells, place):
-        shop = RunContext(Store(tmp_path / name), Machine(accelerator="cpu"))
-        return matrix_command.run_cells(shop, cells, jobs=1, output=None, ray=place)
-
-    return make
+def test_a_stage_takes_what_its_kind_and_the_last_change_say():
+    light = dict.fromkeys(("poison", "control", "import"), need(1))
+    found = stage_resources(Machine(devices=2), gpus=True)
+    assert set(found) == set(VERSIONS)
+    assert found == {**found, "pretrain": need(2, 2), "clean": need(1, 1), "probe": need(1, 1), **light}
+    found = stage_resources(Machine(), False, ["pretrain.cpus=4", "clean.gpus=0.5", "pretrain.cpus=8"])
+    assert found == {**dict.fromkeys(VERSIONS, need(1)), "pretrain": need(8), "clean": need(1, 0.5)}
 
 
-class Killing(matrix_command.Board):
-    """Kills the worker of the first training that tells of a step; `hook` may be replaced."""
-
-    engine = None
-    killed = None
-
-    def progressed(self, node, what, done, total):
-        super().progressed(node, what, done, total)
-        if what == "steps" and Killing.killed is None:
-            Killing.killed = (node, done, Killing.engine.places[node][1])
-            os.kill(Killing.killed[2], signal.SIGKILL)
-
-
-@pytest.fixture
-def killing(monkeypatch):
-    """A board that kills a worker."""
-    opened = Place.open
-
-    def remember(place, *arguments):
-        Killing.engine = opened(place, *arguments)
-        return Killing.engine
-
-    monkeypatch.setattr(Place, "open", remember)
-    monkeypatch.setattr(matrix_command, "Board", Killing)
-    monkeypatch.setattr(Killing, "killed", None)
-    return Killing
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("pretrian.cpus=1", "there is no stage 'pretrian'. Did you mean 'pretrain'?"),
+        ("pretrain.ram=1", "expected pretrain.cpus=NUMBER or pretrain.gpus=NUMBER"),
+        *(
+            (f"pretrain.{each}", "pretrain.gpus=NUMBER, a whole number, or a share between 0 and 1")
+            for each in ("cpus", "cpus=-1", "gpus=1.5", "gpus=inf", "gpus=nan")
+        ),
+    ],
+)
+def test_resources_that_cannot_be_used(text, said):
+    with pytest.raises(BenchError, match="--resources") as caught:
+        stage_resources(Machine(), False, [text])
+    assert said in str(caught.value)
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
-def test_with_a_worker_killed_the_records_are_those_of_an_unbroken_matrix(run, killing, capsys, tmp_path):
-    """Also: of three cells one cannot be made; it is named, the others finish."""
-    cells = [cell("none"), cell("oracle"), cell("none", "attack.target=99")]
-    made, code = run("ray", cells, Place(jobs=2))
-    said = capsys.readouterr().out
-    node, done, pid = killing.killed
-    assert done < STEPS
-    assert node.tries == 2
-    assert pid != os.getpid()
-    assert f"again {node.stage.title} (its worker was lost; try 2 of 3)" in said
-    assert "FAILED there is no class 99: 4 classes, so 0 to 3.\n  htba (target=99), none, seed 0\n" in said
-    assert code == 1
-    assert not ray.is_initialized()
-    trained = [entry for entry in Store(tmp_path / "ray").entries() if entry.stage == "pretrain"]
-    assert [entry.finished for entry in trained] == [True, True]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Killing, "killed", (node, done, pid))
-        whole, _ = run("here", cells[:2], None)
-    assert [record.fingerprint(each) for each in made] == [record.fingerprint(each) for each in whole]
-    assert len({record.fingerprint(each) for each in made}) == 2
+@pytest.mark.parametrize(
+    ("needs", "rooms", "count"),
+    [
+        ([need(3)], [{"CPU": 8}], 2),
+        ([need(1, 0.5)], [{"CPU": 8, "GPU": 2}], 4),
+        ([need(0)], [{}], 1),
+        ([need(1), need(4, 1)], [{"CPU": 8, "GPU": 4}, {"CPU": 6, "GPU": 4}, {"CPU": 64}], 2 + 1 + 0),
+    ],
+)
+def test_room_is_counted_by_machine_for_the_largest_stage(needs, rooms, count):
+    assert room_for(rooms, {str(number): each for number, each in enumerate(needs)}) == count
+
+
+def test_a_stage_with_room_nowhere_is_named():
+    said = r"a pretrain stage takes 8 CPUs and 0 GPUs, and no machine .* \(4 CPUs and 0 GPUs; 4 CPUs and 1 GPUs\)"
+    with pytest.raises(BenchError, match=said):
+        room_for([{"CPU": 4}, {"CPU": 4, "GPU": 1}], {"poison": need(1), "pretrain": need(8)})
+
+
+def test_a_machine_sees_a_file_of_the_store_or_not(tmp_path):
+    assert not sees(str(tmp_path / "probe"), patience=0.0)
+    (tmp_path / "probe").touch()
+    assert sees(str(tmp_path / "probe"))
+
+
+def test_without_ray_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(BenchError, match=r'pip install "ssl-backdoor-bench\[ray\]"'):
+        connect(None, None)
 
 
 @pytest.mark.parametrize(
@@ -100,19 +84,9 @@ def test_with_a_worker_killed_the_records_are_those_of_an_unbroken_matrix(run, k
     ],
 )
 def test_options_that_cannot_be_used_end_with_2(arguments, said, tmp_path, capsys):
+    ray = pytest.importorskip("ray", reason="Ray is not installed (extra: ray)")
     (tmp_path / "m.toml").write_text('preset = "smoke"\ndefenses = ["none"]\nattacks = ["htba"]\n')
     command = ["matrix", str(tmp_path / "m.toml"), "--store", str(tmp_path / "store"), *arguments]
     assert cli.guarded(lambda: cli.app(command, standalone_mode=False)) == 2
     assert said in capsys.readouterr().err
     assert not ray.is_initialized()
-
-
-def test_progress_is_thinned_out_but_not_its_ends():
-    heard = []
-    slowly = Slowly(lambda *news: heard.append(news))
-    for step in range(1, 101):
-        slowly("steps", step, 100)
-    slowly("images", 1, 9)
-    assert heard[0] == ("steps", 1, 100)
-    assert heard[-2:] == [("steps", 100, 100), ("images", 1, 9)]
-    assert len(heard) < 50

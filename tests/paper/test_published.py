@@ -7,8 +7,7 @@ from statistics import fmean
 
 import pytest
 
-from bench.errors import BenchError
-from bench.paper.published import AVERAGE, SETTINGS, numbers, published, table_of
+from bench.paper.published import AVERAGE, SETTINGS, numbers, published
 
 PERCENT = {"acc", "asr", "recall", "precision", "top20_accuracy", "top50_accuracy", "top100_accuracy"}
 COUNTS = {"removed", "false_positives"}
@@ -56,9 +55,3 @@ def test_table_three_ends_where_table_one_stands():
             assert each.value == one[each.target, each.split, "acc"]
         elif each.epochs == 200:
             assert 100 * each.value / 4950 == pytest.approx(one[each.target, each.split, "asr"], abs=0.06)
-
-
-def test_names_of_tables():
-    assert table_of("table2") == "II"
-    with pytest.raises(BenchError, match=r"unknown table 'tabel1'\. Did you mean 'table1'\?"):
-        table_of("tabel1")

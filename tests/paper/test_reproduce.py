@@ -5,23 +5,21 @@ from __future__ import annotations
 import copy
 
 import pytest
-from rich.console import Console
 
-from bench.cli import commands, main as cli
 from bench.cli.reproduce import text
-from bench.errors import BenchError
 from bench.matrix.cell import RunContext
 from bench.paper import reproduce
-from bench.paper.reproduce import Records, Reproduction
-from bench.pipeline.stages import Machine
+from bench.paper.reproduce import RecordsByRun, Reproduction
+from bench.pipeline.stage import Machine
 from bench.records import record
 from bench.records.build import build_record
-from bench.store.store import Store
+from bench.store import Store
 
 
-@pytest.fixture
-def shop(tmp_path):
-    return RunContext(Store(tmp_path / "store"), Machine(accelerator="cpu"))
+@pytest.fixture(scope="module")
+def context(tmp_path_factory):
+    """One for all tests, so that the data are drawn once."""
+    return RunContext(Store(tmp_path_factory.mktemp("empty")), Machine(accelerator="cpu"))
 
 
 @pytest.fixture
@@ -39,12 +37,12 @@ def made(smoke):
 
 
 @pytest.fixture
-def lines(shop):
+def lines(context):
     """lines(table, preset, records, *settings) -> (all that is printed, the cells of each line of its tables)."""
 
-    def show(table, preset, records=(), *settings, seeds=1):
-        blocks = Reproduction(shop, table, range(seeds), settings).blocks(preset)
-        shown = text("tableX", blocks, Records(records, shop), seeds)
+    def show(table, preset, records=(), *settings):
+        tables = Reproduction(context, table, range(1), settings).tables(preset)
+        shown = text("tableX", tables, RecordsByRun(records, context), 1)
         rows = [
             [part.strip() for part in line.split("|")[1:-1]] for line in shown.splitlines() if line.startswith("| ")
         ]
@@ -62,18 +60,11 @@ def test_the_difference_is_ours_less_the_papers(lines, made):
 
 
 def test_a_small_preset_is_never_presented_as_a_reproduction(lines):
+    words = ("dataset scenes (", "images of 32 px (224)", "2 epochs (200)", "batches of 32 (1024)", "backbone resnet18")
     for table in ("I", "II", "III"):
         shown, _ = lines(table, "smoke")
         assert shown.startswith("NOT A REPRODUCTION. The setting is not the paper's")
-        opening = shown.partition("\n\n")[0]
-        for told in (
-            "dataset scenes (",
-            "images of 32 px (224)",
-            "2 epochs (200)",
-            "batches of 32 (1024)",
-            "backbone resnet18",
-        ):
-            assert told in opening
+        assert [word for word in words if word not in shown.partition("\n\n")[0]] == []
         assert "beside preset smoke on other data" in shown
 
 
@@ -105,57 +96,35 @@ def test_table_three_ends_its_trainings_early(lines):
     assert not any("max_steps" in line for line in commands[-1:])
 
 
-def test_only_records_of_the_very_run_count(lines, made):
-    other = made(0)
-    other["config"]["defense"]["masks"] = 17
-    _, rows = lines("II", "smoke", [other])
-    assert [row[-1] for row in rows if row[1] == "poisoncam"] == ["none yet"]
-    _, rows = lines("I", "smoke", [other])
-    (none,) = [row for row in rows if row[1] == "none"]
-    rates = other["metrics"]["none"]["clean"]
-    assert none[2] == f"69.3 / {rates['acc']:.1f} ({rates['acc'] - 69.3:+.1f})", "its threat model is the same"
-
-
-def test_where_the_data_lay_does_not_matter(made, shop):
-    one, other = made(0), made(0)
-    one["config"]["dataset"]["root"], other["config"]["dataset"]["root"] = "/here", "/there"
-    assert len({reproduce._identity(each["config"], "poisoncam") for each in (one, other)}) == 1
-    other["config"]["dataset"]["train_per_class"] = 41
-    assert len({reproduce._identity(each["config"], "poisoncam") for each in (one, other)}) == 2
-
-
-@pytest.fixture
-def bench(monkeypatch, capsys):
-    """bench(*arguments) -> (exit code, standard output)."""
-    monkeypatch.setattr(commands, "out", Console(width=250))
-
-    def run(*arguments):
-        code = cli.guarded(lambda: cli.app([str(each) for each in arguments], standalone_mode=False))
-        return code, capsys.readouterr().out
-
-    return run
+def test_only_records_of_the_very_run_count_wherever_their_data_lay(lines, made):
+    """The threat model of a record with another defense is the same."""
+    here, masks, data = made(0), made(0), made(0)
+    here["config"]["dataset"]["root"] = "/here"
+    masks["config"]["defense"]["masks"] = 17
+    data["config"]["dataset"]["train_per_class"] = 41
+    for found, of_none, of_poisoncam in ((here, True, True), (masks, True, False), (data, False, False)):
+        _, rows = lines("II", "smoke", [found])
+        assert [row[-1] for row in rows if row[1] == "poisoncam"] == ["1 seed" if of_poisoncam else "none yet"]
+        (none,) = [row for row in lines("I", "smoke", [found])[1] if row[1] == "none"]
+        acc = found["metrics"]["none"]["clean"]["acc"]
+        assert none[2] == (f"69.3 / {acc:.1f} ({acc - 69.3:+.1f})" if of_none else "69.3 / –")  # noqa: RUF001
 
 
 def test_run_makes_what_is_missing(bench, copied, monkeypatch):
     """The stages of `smoke` are there, only its record is not."""
     told = reproduce.published
     monkeypatch.setattr(reproduce, "published", lambda *a: [each for each in told(*a) if each.defense != "patchsearch"])
-    where = ("table2", "--preset", "smoke", "--store", copied)
-    code, out = bench("reproduce", *where)
-    assert code == 0
-    assert "No record yet of 1 run. " in out
-    code, out = bench("reproduce", *where, "--run", "--accelerator", "cpu")
-    assert code == 0
+    where = ("reproduce", "table2", "--preset", "smoke")
+    assert "No record yet of 1 run. " in bench(*where, "--store", copied)
+    out = bench(*where, "--store", copied, "--run", "--accelerator", "cpu")
     assert "| 1 seed " in out
     assert "Every run that can be made has a record of 1 seed; the paper has 5 (--seeds)." in out
     (kept,) = (copied / "records").glob("*.json")
     found = record.load(kept)["metrics"]["detection"]["recall"]
     assert f"98.7 / {found:.1f} ({found - 98.7:+.1f})" in out
-    assert bench("reproduce", *where[:3], "--records", copied / "records")[1].count("1 seed") == 2
+    assert bench(*where, "--records", copied / "records").count("1 seed") == 2
 
 
-def test_bad_arguments(bench, tmp_path, capsys):
-    assert bench("reproduce", "table4")[0] == 2
-    assert bench("reproduce", "table1", "--records", tmp_path)[0] == 2
-    with pytest.raises(BenchError, match="there is no record in"):
-        cli.app(["reproduce", "table1", "--records", str(tmp_path)], standalone_mode=False)
+def test_bad_arguments(refused, tmp_path):
+    assert "unknown table 'tabel1'. Did you mean 'table1'?" in refused("reproduce", "tabel1")
+    assert f"there is no record in {tmp_path}" in refused("reproduce", "table1", "--records", tmp_path)

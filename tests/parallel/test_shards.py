@@ -1,7 +1,5 @@
 """Rows shared out over processes: cut at groups, joined in order, the same as in one."""
 
-from __future__ import annotations
-
 import os
 import re
 from functools import partial
@@ -16,7 +14,7 @@ from bench.data.images import ArrayImages
 from bench.defenses.poisoncam import PoisonCAM
 from bench.defenses.search.clusters import all_features, learn
 from bench.errors import BenchError
-from bench.isolation.view import DefenderView, Seat, seated
+from bench.isolation.view import DefenderView, row_function
 from bench.parallel.rows import alone, spans
 from bench.parallel.shards import Shards
 from bench.seeds import Seeds
@@ -122,17 +120,9 @@ class Source:
 
 def views(shards):
     """The same view twice: alone, and with a team of two."""
-    cpu, seat = torch.device("cpu"), Seat(ArrayImages(PIXELS), "toy", Source(), Seeds(5))
-    facts = {
-        "name": "toy",
-        "encoder": lambda: Source()(cpu),
-        "seeds": Seeds(5),
-        "step": lambda name, compute: compute(),
-        "report": lambda what, done, total: None,
-        "device": cpu,
-    }
-    one = DefenderView(seat.images, **facts)
-    return one, DefenderView(seat.images, **facts, team=lambda make: shards.map_rows(partial(seated, make, seat)))
+    view = partial(DefenderView, ArrayImages(PIXELS), name="toy", encoder=Source(), seeds=Seeds(5))
+    facts = {"device": torch.device("cpu"), "step": lambda name, compute: compute()}
+    return view(**facts), view(**facts, share_out=lambda make: shards.map_rows(partial(row_function, make, view)))
 
 
 def test_features_assignments_and_scores_are_those_of_one_process(shards):
@@ -165,10 +155,10 @@ def test_the_probes_features_are_those_of_one_process(shards, monkeypatch):
 
 
 def test_a_part_has_no_notebook():
-    seat = Seat(ArrayImages(PIXELS), "toy", None, Seeds(5))
-    with pytest.raises(BenchError, match="step 'x': a part of shared work has no notebook"):
-        seat.view(torch.device("cpu")).step("x", dict)
-    assert seat.view(torch.device("cpu")).seeds("a").value == Seeds(5, "a").value
+    view = DefenderView(ArrayImages(PIXELS), name="toy", encoder=None, seeds=Seeds(5), device=torch.device("cpu"))
+    with pytest.raises(BenchError, match="step 'x': a part of shared work saves no steps"):
+        view.step("x", dict)
+    assert view.seeds("a").value == Seeds(5, "a").value
 
 
 def test_the_example_of_the_document_runs():

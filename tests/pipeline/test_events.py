@@ -4,34 +4,28 @@ from __future__ import annotations
 
 import io
 import logging
+from functools import partial
 
+import pytest
 from rich.console import Console
 
-from bench.pipeline.events import Everyone, Terminal, Trackers
-from bench.pipeline.stages import Stage
+from bench.pipeline.events import Terminal
 from bench.plugins import hookimpl
 from bench.plugins.manager import Plugins
 
-STAGE = Stage(name="probe", title="measure", config={}, inputs={}, make=lambda *_: None)
 
-
-def tell(listener):
-    listener.started(STAGE, False)
-    listener.progressed(STAGE, "sets", 1, 2)
-    listener.progressed(STAGE, "rows", 5, 5)
-    listener.measured(STAGE, 5, {"loss": 0.5})
-    listener.finished(STAGE, 61.4)
-
-
-def test_everyone_hears_everything(ear):
-    other = type(ear)()
-    tell(Everyone([ear, other]))
-    assert [event[0] for event in ear.heard] == ["started", "progressed", "progressed", "finished"]
-    assert ear.heard == other.heard
+def play(notify):
+    """A stage with a measurement."""
+    tell = partial(notify, stage="probe", key="k", title="measure")
+    tell("stage_started", cached=False)
+    tell("stage_progress", what="sets", done=1, total=2)
+    tell("stage_progress", what="rows", done=5, total=5)
+    tell("stage_measured", step=5, numbers={"loss": 0.5})
+    tell("stage_finished", seconds=61.4)
 
 
 class Tracker:
-    """A plugin that implements the run events."""
+    """A plugin that remembers what it hears; a hook leaves out the arguments that it does not use."""
 
     def __init__(self):
         self.heard = []
@@ -45,16 +39,16 @@ class Tracker:
         self.heard.append((stage, key, title, cached))
 
     @hookimpl
-    def bench_stage_progress(self, stage, what, done, total):
-        self.heard.append((stage, what, done, total))
+    def bench_stage_progress(self, what, done, total):
+        self.heard.append((what, done, total))
 
     @hookimpl
-    def bench_stage_measured(self, title, step, numbers):
-        self.heard.append((title, step, numbers))
+    def bench_stage_measured(self, step, numbers):
+        self.heard.append((step, numbers))
 
     @hookimpl
-    def bench_stage_finished(self, stage, key, seconds):
-        self.heard.append((stage, key, seconds))
+    def bench_stage_finished(self, key, seconds):
+        self.heard.append((key, seconds))
 
     @hookimpl
     def bench_run_finished(self, record):
@@ -62,51 +56,45 @@ class Tracker:
 
 
 class Broken:
-    """One that cannot bear any."""
+    """A tracker that fails."""
 
     @hookimpl
     def bench_stage_started(self, stage):
         raise RuntimeError("no connection")
 
 
-def test_plugins_are_told_of_events_and_a_broken_one_stops_nothing(caplog):
+def test_plugins_hear_every_event_and_a_broken_one_stops_nothing(caplog):
     tracker = Tracker()
-    listener = Trackers(Plugins.load([Broken(), tracker], installed=False))
+    plugins = Plugins.load([Broken(), tracker], installed=False)
     with caplog.at_level(logging.WARNING):
-        listener.run_started({"seed": 0})
-        tell(listener)
-        listener.run_finished({"metrics": {}})
-    key = STAGE.key
-    assert tracker.heard == [
-        {"seed": 0},
-        ("probe", key, "measure", False),
-        ("probe", "sets", 1, 2),
-        ("probe", "rows", 5, 5),
-        ("measure", 5, {"loss": 0.5}),
-        ("probe", key, 61.4),
-        {"metrics": {}},
-    ]
-    assert caplog.text.count("no connection") == 1
-    assert "bench_stage_started of Broken" in caplog.text
+        plugins.notify("bench_run_started", config={"seed": 0})
+        play(plugins.notify)
+        play(plugins.notify)
+        plugins.notify("run_finished", record={"metrics": {}})
+    stage = [("probe", "k", "measure", False), ("sets", 1, 2), ("rows", 5, 5), (5, {"loss": 0.5}), ("k", 61.4)]
+    assert tracker.heard == [{"seed": 0}, *stage, *stage, {"metrics": {}}]
+    (warned,) = caplog.messages
+    assert "bench_stage_started of Broken" in warned
+    assert "no connection" in warned
+    with pytest.raises(ValueError, match="bench_stage_started"):
+        plugins.notify("stage_start", stage="s", key="k", cached=False)
 
 
-def printed(is_terminal, *tellings):
-    screen = io.StringIO()
+def printed(is_terminal, play):
+    screen, plugins = io.StringIO(), Plugins([])
     with Terminal(Console(file=screen, force_terminal=is_terminal, width=100)) as terminal:
-        for telling in tellings:
-            telling(terminal)
+        plugins.add(terminal)
+        play(plugins.notify)
     return screen.getvalue()
 
 
 def test_a_log_gets_a_line_at_the_start_and_one_at_the_end():
-    assert printed(False, tell).splitlines() == ["       measure ...", "  done measure (61 s)"]
+    assert printed(False, play).splitlines() == ["       measure ...", "  done measure (61 s)"]
+    there = {"stage": "probe", "key": "k", "title": "measure", "cached": True}
+    assert printed(False, lambda notify: notify("stage_started", **there)) == "  done measure (from the store)\n"
 
 
-def test_what_is_in_the_store_is_said_to_be():
-    assert printed(False, lambda terminal: terminal.started(STAGE, True)) == "  done measure (from the store)\n"
-
-
-def test_a_terminal_sees_a_bar_with_its_unit():
-    shown = printed(True, tell)
+def test_a_terminal_shows_a_bar_with_its_unit():
+    shown = printed(True, play)
     assert "5/5 rows" in shown or "1/2 sets" in shown
     assert "measure" in shown

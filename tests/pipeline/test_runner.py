@@ -13,10 +13,10 @@ import pytest
 
 from bench.errors import BenchError
 from bench.pipeline.runner import make_stage, make_stages
-from bench.pipeline.stages import Stage
+from bench.pipeline.stage import Stage
 from bench.records import record
 from bench.records.build import build_record
-from bench.store.store import Store
+from bench.store import Store
 
 STAGES = [
     "poison the images",
@@ -37,62 +37,55 @@ def test_a_run_makes_every_stage_in_order_and_tells_of_it(smoke):
         assert events[0] == ("started", title, False)
         assert events[-1][0] == "finished"
         assert events[-1][2] >= 0
-        assert all(kind == "progressed" and 0 <= done <= total for kind, _, _, done, total in events[1:-1])
-    assert ("progressed", STAGES[1], "steps", 10, 10) in by_stage[STAGES[1]]
+        assert all(kind == "progress" and 0 <= done <= total for kind, _, _, done, total in events[1:-1])
+    assert ("progress", STAGES[1], "steps", 10, 10) in by_stage[STAGES[1]]
 
 
-def test_a_second_run_makes_nothing(workshop, copied, ear):
-    make_stages(workshop.pipeline(store=copied), ear)
-    assert ear.heard == [("started", title, True) for title in STAGES]
-
-
-def test_no_defense_takes_no_training_of_its_own(workshop, smoke, copied, ear):
-    pipeline = workshop.pipeline(store=copied, defense="none")
+@pytest.mark.parametrize(
+    ("settings", "defense", "made"),
+    [
+        ([], None, []),
+        (["probe.epochs=5"], None, [STAGES[2], STAGES[5]]),
+        ([], "none", ["find the poison (none)"]),  # it keeps all: no training of its own
+    ],
+)
+def test_what_is_in_the_store_is_not_made_again(workshop, copied, ear, settings, defense, made):
+    pipeline = workshop.pipeline(*settings, store=copied, defense=defense)
     make_stages(pipeline, ear)
-    assert ear.made == ["find the poison (none)"]
-    assert pipeline.retrain.key == pipeline.threat.key == smoke[0].threat.key
-    metrics = build_record(pipeline)["metrics"]
-    assert metrics["defended"] == metrics["none"]
-    assert metrics["detection"]["removed"] == 0
+    assert ear.made == made
+    if defense:
+        assert pipeline.retrain.key == pipeline.threat.key
+        metrics = build_record(pipeline)["metrics"]
+        assert metrics["defended"] == metrics["none"]
+        assert metrics["detection"]["removed"] == 0
+    else:
+        assert [event[1] for event in ear.heard if event[0] == "started"] == STAGES
 
 
-def test_another_measurement_trains_nothing(workshop, copied, ear):
-    make_stages(workshop.pipeline("probe.epochs=5", store=copied), ear)
-    assert ear.made == [STAGES[2], STAGES[5]]
+def test_a_stage_that_fails_leaves_its_work_and_no_artifact(tmp_path):
+    heard, store = [], Store(tmp_path)
 
-
-def test_numbers_of_a_stage_reach_the_listener(tmp_path, ear, monkeypatch):
-    heard = []
-    monkeypatch.setattr(type(ear), "measured", lambda _, stage, step, numbers: heard.append((step, numbers)))
-
-    def make(making, report):
-        report("steps", 1, 2)
-        report("steps", 2, 2, loss=0.5)
-
-    make_stage(Stage(name="probe", title="t", config={}, inputs={}, make=make), Store(tmp_path), ear)
-    assert heard == [(2, {"loss": 0.5})]
-
-
-def test_a_stage_that_fails_leaves_its_work_and_no_artifact(tmp_path, ear):
     def half(making, report):
         (making.scratch / "checkpoint").write_text("half")
-        report("steps", 1, 2)
+        report("steps", 1, 2, loss=0.5)
         raise ValueError("broken")
-
-    store = Store(tmp_path)
-    stage = Stage(name="probe", title="t", config={}, inputs={}, make=half)
-    with pytest.raises(ValueError, match="broken"):
-        make_stage(stage, store, ear)
-    assert store.find("probe", stage.key) is None
-    (entry,) = store.entries()
-    assert not entry.finished
-    assert [event[0] for event in ear.heard] == ["started", "progressed"]
 
     def whole(making, report):
         assert (making.scratch / "checkpoint").read_text() == "half"
 
-    make_stage(Stage(name="probe", title="t", config={}, inputs={}, make=whole), store, ear)
-    assert store.find("probe", stage.key) is not None
+    def make(function):
+        stage = Stage(name="probe", title="t", config={}, inputs={}, make=function)
+        make_stage(stage, store, lambda event, **facts: heard.append((event, facts)))
+
+    with pytest.raises(ValueError, match="broken"):
+        make(half)
+    (entry,) = store.entries()
+    assert not entry.finished
+    assert [event for event, _ in heard] == ["stage_started", "stage_progress", "stage_measured"]
+    about = {"stage": "probe", "key": entry.key, "title": "t"}
+    assert heard[-1][1] == {**about, "step": 1, "numbers": {"loss": 0.5}}
+    make(whole)
+    assert store.find("probe", entry.key) is not None
 
 
 def test_what_another_process_made_while_we_waited_is_not_made_again(tmp_path, ear, monkeypatch):
@@ -151,55 +144,36 @@ MOMENTS = (
     ("SIGKILL", "tick clean", 2),
     ("SIGKILL", "tick clean", 5),
     ("SIGKILL", "publish clean", 1),
-    ("SIGKILL", "tick pretrain", 2),  # the second training; how long it is hangs on what is kept
+    ("SIGKILL", "tick pretrain", 2),  # the second training; how long it is depends on what is kept
     ("SIGKILL", "publish probe", 1),
 )
 QUICK = ("defense.members=1", "defense.iterations=20", "defense.masks=4")
 
 
-@pytest.fixture(scope="module")
-def killed(tmp_path_factory):
-    """(exit codes, standard error, folder of the unbroken run, folder of the run killed at every moment)."""
-    folders = unbroken, broken = tmp_path_factory.mktemp("unbroken"), tmp_path_factory.mktemp("broken")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork and no SIGKILL")
+def test_killed_at_any_moment_it_ends_as_the_unbroken_run(tmp_path):
+    """With the same record, and the same bytes: two files of each of the six stages. The clock is in meta.json and in
+    the records; the locks are empty. Somebody may commit to the source tree between the two."""
+    folders = [tmp_path / name for name in ("unbroken", "broken")]
     common = ["--preset", "smoke", *itertools.chain.from_iterable(("--set", each) for each in QUICK)]
     commands = [[*common, "--store", str(each), "--record", str(each / "record.json")] for each in folders]
     plan = [(None, commands[0]), *((moment, commands[1]) for moment in MOMENTS), (None, commands[1])]
     done = subprocess.run(
         [sys.executable, "-c", PROCESSES, json.dumps(plan)], capture_output=True, text=True, check=True, timeout=250
     )
-    return list(map(int, done.stdout.split())), done.stderr, unbroken, broken
-
-
-needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork and no SIGKILL")
-
-
-@needs_fork
-def test_each_process_ended_as_it_was_told(killed):
-    codes, stderr, _, _ = killed
     expected = [0, *(130 if moment[0] == "SIGINT" else -9 for moment in MOMENTS), 0]
-    assert codes == expected, stderr
-    assert stderr.count("stopped. The same command goes on from here.") == 1
-    assert "Traceback" not in stderr
-
-
-@needs_fork
-def test_killed_at_any_moment_it_ends_with_the_record_of_the_unbroken_run(killed):
-    _, _, unbroken, broken = killed
-    # Somebody may commit to the source tree between the two.
-    one, other = ({**record.load(folder / "record.json"), "git": None} for folder in (unbroken, broken))
+    assert list(map(int, done.stdout.split())) == expected, done.stderr
+    assert done.stderr.count("stopped. The same command resumes here.") == 1
+    assert "Traceback" not in done.stderr
+    one, other = ({**record.load(folder / "record.json"), "git": None} for folder in folders)
     assert record.fingerprint(one) == record.fingerprint(other)
     assert one["metrics"] == other["metrics"]
-
-
-@needs_fork
-def test_killed_at_any_moment_it_leaves_the_same_bytes_and_nothing_else(killed):
-    """Two files of each of the six stages; the clock is in meta.json and in the records, the locks are empty."""
 
     def artifacts(root):
         files = {path.relative_to(root): path for path in root.rglob("*") if path.is_file()}
         timed = {path for path in files if path.name in ("meta.json", "record.json") or path.parts[0] == "records"}
         return {path: files[path].read_bytes() for path in files.keys() - timed if path.parts[0] != ".locks"}
 
-    one, other = map(artifacts, killed[2:])
+    one, other = map(artifacts, folders)
     assert len(one) == 12
     assert one == other

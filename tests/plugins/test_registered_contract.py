@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from bench.plugins.contract.checks import assert_contract, contract, run_checks, toy_instance
-from bench.plugins.contract.kit import COMMON
+from bench.plugins.contract.kit import Trial
 from bench.plugins.manager import Plugins
 from bench.plugins.options import options
 
@@ -28,7 +28,7 @@ def test_registered(): ...
 @pytest.mark.parametrize("entry", NEED_FILES, ids=lambda entry: entry.name)
 def test_datasets_whose_files_are_not_here(entry):
     """What can be told without them; the rest is told to be missing, with the mend."""
-    common = {check.name for check in COMMON}
+    common = {check.name for check in Trial.checks()}
     results = {result.name: result for result in run_checks("dataset", PLUGINS.make("dataset", entry.name))}
     assert [results[name] for name in common if not results[name].ok] == []
     assert "BenchError" in results["loads"].why

@@ -1,4 +1,4 @@
-"""What `bench new` writes works as it is, and what it refuses."""
+"""What `bench new` writes, and what it refuses. That it works as it is: cli/test_check_and_new.py."""
 
 import tomllib
 from pathlib import Path
@@ -8,8 +8,6 @@ from hypothesis import given, strategies as st
 
 from bench.errors import BenchError
 from bench.plugins import scaffold
-from bench.plugins.contract.checks import assert_contract
-from bench.plugins.from_file import load_plugins
 from bench.plugins.manager import Plugins
 from bench.plugins.scaffold import create
 
@@ -30,33 +28,18 @@ def new(tmp_path):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_it_keeps_the_contract_unedited(new, kind):
-    folder = new(kind, "far-out.2")
-    plugins = load_plugins([folder / "far_out_2.py"])
-    entry = plugins.entry(kind, "far-out.2")
-    assert entry.cls.__name__ == "FarOut2"
-    assert_contract(entry.cls())
-
-
-@pytest.mark.parametrize("kind", KINDS)
 def test_its_files_name_each_other(new, kind):
-    folder = new(kind, "far-out")
-    assert sorted(path.name for path in folder.iterdir()) == [
-        "README.md",
-        "far_out.py",
-        "pyproject.toml",
-        "test_far_out.py",
-    ]
-    project = tomllib.loads((folder / "pyproject.toml").read_text())
-    assert project["project"]["name"] == f"bench-{kind}-far-out"
-    assert project["project"]["entry-points"]["bench"] == {"far_out": "far_out"}
-    assert project["tool"]["setuptools"]["py-modules"] == ["far_out"]
-    assert "from far_out import FarOut\n" in (folder / "test_far_out.py").read_text()
-    assert f"bench run --preset smoke --{kind} far-out\n" in (folder / "README.md").read_text()
-    for path in folder.iterdir():
-        assert "plugin_" not in path.read_text()
-        assert "plugin-name" not in path.read_text()
-        assert "PluginClass" not in path.read_text()
+    texts = {path.name: path.read_text() for path in new(kind, "far-out.2").iterdir()}
+    assert sorted(texts) == ["README.md", "far_out_2.py", "pyproject.toml", "test_far_out_2.py"]
+    project = tomllib.loads(texts["pyproject.toml"])
+    assert project["project"]["name"] == f"bench-{kind}-far-out.2"
+    assert project["project"]["entry-points"]["bench"] == {"far_out_2": "far_out_2"}
+    assert project["tool"]["setuptools"]["py-modules"] == ["far_out_2"]
+    assert "\nclass FarOut2(" in texts["far_out_2.py"]
+    assert "from far_out_2 import FarOut2\n" in texts["test_far_out_2.py"]
+    assert f"bench run --preset smoke --{kind} far-out.2\n" in texts["README.md"]
+    left = [word for word in ("plugin_", "plugin-name", "PluginClass") for text in texts.values() if word in text]
+    assert left == []
 
 
 def test_a_class_name_that_the_template_uses_itself_is_avoided(new):
@@ -79,10 +62,9 @@ def test_a_class_name_that_the_template_uses_itself_is_avoided(new):
         ("Json", "json-defense"),
     ],
 )
-def test_a_bad_name_is_told_with_one_that_works(new, tmp_path, name, hint):
-    with pytest.raises(BenchError, match="cannot be") as caught:
+def test_a_bad_name_is_refused_with_one_that_works(new, tmp_path, name, hint):
+    with pytest.raises(BenchError, match=rf"cannot be .*Did you mean {hint!r}\?$"):
         new("defense", name)
-    assert str(caught.value).endswith(f"Did you mean {hint!r}?")
     assert list(tmp_path.iterdir()) == []
     assert new("defense", hint).is_dir()
 
@@ -90,34 +72,26 @@ def test_a_bad_name_is_told_with_one_that_works(new, tmp_path, name, hint):
 @given(st.text(max_size=20), st.sampled_from(KINDS))
 def test_the_name_that_is_proposed_can_always_be_used(name, kind):
     proposed = scaffold._right_name(kind, name)
-    assert scaffold.NAME.fullmatch(proposed)
-    assert not scaffold._taken(scaffold._module(proposed))
+    scaffold._check_name(kind, proposed, Plugins([]))
     assert scaffold._right_name(kind, proposed) == proposed
 
 
-@pytest.mark.parametrize(("kind", "name"), [("defense", "poisoncam"), ("defense", "htba"), ("ssl", "scenes")])
-def test_a_name_that_another_plugin_bears_is_refused(new, tmp_path, kind, name):
-    with pytest.raises(BenchError, match=rf"'{name}' already \(from ssl-backdoor-bench .*such as 'my-{name}'"):
-        new(kind, name)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_folder_that_is_there_is_left_alone(new, tmp_path):
-    (tmp_path / "made").mkdir()
-    (tmp_path / "made" / "mine.py").write_text("precious")
-    with pytest.raises(BenchError, match="exists already; nothing was written"):
-        new("defense", "mine")
-    assert [path.read_text() for path in (tmp_path / "made").iterdir()] == ["precious"]
-    (tmp_path / "file").write_text("")
-    with pytest.raises(BenchError, match="exists already"):
-        new("defense", "mine", "file")
-    with pytest.raises(BenchError, match="file is no folder"):
-        new("defense", "mine", "file/below")
-
-
-def test_an_unknown_kind_is_told(new):
-    with pytest.raises(BenchError, match=r"unknown kind of plugin 'defence'\. Did you mean 'defense'\?"):
-        new("defence", "mine")
+@pytest.mark.parametrize(
+    ("kind", "name", "folder", "said"),
+    [
+        ("defense", "poisoncam", "made", r"'poisoncam' already \(from ssl-backdoor-bench .*such as 'my-poisoncam'"),
+        ("ssl", "scenes", "made", r"'scenes' already \(from ssl-backdoor-bench .*such as 'my-scenes'"),
+        ("defense", "mine", "there", "exists already; nothing was written"),
+        ("defense", "mine", "there/file", "exists already"),
+        ("defense", "mine", "there/file/below", "file is no folder"),
+    ],
+)
+def test_what_is_there_already_is_left_alone(new, tmp_path, kind, name, folder, said):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "file").write_text("precious")
+    with pytest.raises(BenchError, match=said):
+        new(kind, name, folder)
+    assert [path.read_text() for path in tmp_path.rglob("*") if path.is_file()] == ["precious"]
 
 
 def test_the_wheel_holds_every_template():

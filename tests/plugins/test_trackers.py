@@ -8,47 +8,39 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from tensorboard.backend.event_processing import event_accumulator
 
 from bench.errors import BenchError
-from bench.pipeline.events import Trackers
-from bench.pipeline.stages import Stage
 from bench.plugins.from_file import load_plugins
 from bench.plugins.manager import Plugins
-from bench.plugins.tensorboard import TensorBoard, numbers_of
+from bench.plugins.tensorboard import TensorBoard
 
 PAGE = Path(__file__).parents[2] / "docs" / "trackers.md"
 EXAMPLES = dict(re.findall(r"```python\n# (\w+\.py)\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.S))
-STAGE = Stage(name="pretrain", title="train", config={}, inputs={}, make=lambda *_: None)
+STAGE = {"stage": "pretrain", "key": "k", "title": "train"}
 CONFIG = {"seed": 3, "attack": {"name": "htba"}, "defense": {"name": "poisoncam"}}
 ROW = {"clean": {"acc": 70.0, "asr": 1.0}, "poisoned": {"acc": 60.0, "asr": 40.5}}
-RECORD = {"metrics": {"none": ROW, "defended": {**ROW, "per_trigger": [ROW]}, "detection": {"auroc": None}}}
+RECORD = {
+    "metrics": {"none": ROW, "defended": {**ROW, "per_trigger": [ROW]}, "detection": {"auroc": None, "found": True}}
+}
 
 
 def play(plugins):
     """A run of one training of two steps."""
-    trackers = Trackers(plugins)
-    trackers.run_started(CONFIG)
-    trackers.started(STAGE, False)
+    plugins.notify("run_started", config=CONFIG)
+    plugins.notify("stage_started", **STAGE, cached=False)
     for step, loss in ((1, 2.5), (2, 1.5)):
-        trackers.progressed(STAGE, "steps", step, 2)
-        trackers.measured(STAGE, step, {"loss": loss, "learning rate": 0.1})
-    trackers.finished(STAGE, 7.0)
-    trackers.run_finished(RECORD)
-
-
-def accumulated(folder):
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    events = EventAccumulator(str(folder))
-    events.Reload()
-    return events
+        plugins.notify("stage_progress", **STAGE, what="steps", done=step, total=2)
+        plugins.notify("stage_measured", **STAGE, step=step, numbers={"loss": loss, "learning rate": 0.1})
+    plugins.notify("stage_finished", **STAGE, seconds=7.0)
+    plugins.notify("run_finished", record=RECORD)
 
 
 def test_tensorboard_gets_curves_metrics_and_the_configuration(tmp_path):
     plugins = Plugins([])
     plugins.add(TensorBoard(tmp_path, "poisoncam-seed3"))
     play(plugins)
-    events = accumulated(tmp_path / "poisoncam-seed3")
+    events = event_accumulator.EventAccumulator(str(tmp_path / "poisoncam-seed3")).Reload()
     points = {tag: [(e.step, round(e.value, 4)) for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
     rows = ("none", "defended")
     expected = {f"metrics/{r}/{s}/{m}": [(0, ROW[s][m])] for r in rows for s in ROW for m in ("acc", "asr")}
@@ -69,77 +61,56 @@ def test_without_tensorboard_the_extra_is_named(tmp_path, monkeypatch):
         TensorBoard(tmp_path, "x")
 
 
-def test_numbers_of_nested_metrics():
-    assert numbers_of({"a": {"b": 1, "c": [2]}, "d": None, "e": True, "f": 0.5}, "m") == [("m/a/b", 1.0), ("m/f", 0.5)]
+MLFLOW = {
+    "set_experiment": lambda experiment_name: experiment_name,
+    "start_run": lambda *, run_name: run_name,
+    "log_dict": lambda dictionary, artifact_file: artifact_file,
+    "log_metrics": lambda metrics, step=None: (metrics, step),
+    "end_run": lambda status="FINISHED": status,
+}
+MLFLOW_CALLS = [
+    ("set_experiment", "ssl-backdoor-bench"),
+    ("start_run", "htba poisoncam seed 3"),
+    ("log_dict", "config.json"),
+    ("log_metrics", ({"train/loss": 2.5, "train/learning rate": 0.1}, 1)),
+    ("log_metrics", ({"train/loss": 1.5, "train/learning rate": 0.1}, 2)),
+    ("log_metrics", ({"none ACC": 70.0, "none ASR": 40.5}, None)),
+    ("log_metrics", ({"defended ACC": 70.0, "defended ASR": 40.5}, None)),
+    ("log_dict", "record.json"),
+    ("end_run", "FINISHED"),
+]
+WANDB = {
+    "init": lambda *, project, name, config: (project, name, config["seed"]),
+    "define_metric": lambda name, step_metric=None: (name, step_metric),
+    "log": lambda data, step=None: data,
+    "finish": lambda: None,
+    "summary.update": lambda values: values,
+}
+WANDB_CALLS = [
+    ("init", ("ssl-backdoor-bench", "poisoncam", 3)),
+    ("define_metric", ("train/*", "train/step")),
+    ("log", {"train/step": 1, "train/loss": 2.5, "train/learning rate": 0.1}),
+    ("log", {"train/step": 2, "train/loss": 1.5, "train/learning rate": 0.1}),
+    ("summary.update", {"metrics": RECORD["metrics"]}),
+    ("finish", None),
+]
 
 
-def test_a_plugin_that_cannot_be_added_is_an_error():
-    with pytest.raises(BenchError, match="implements no hook"):
-        Plugins([]).add(SimpleNamespace())
+@pytest.mark.parametrize(
+    ("module", "functions", "expected"), [("mlflow", MLFLOW, MLFLOW_CALLS), ("wandb", WANDB, WANDB_CALLS)]
+)
+def test_an_example_calls_functions_of_the_real_parameters(module, functions, expected, tmp_path, monkeypatch, caplog):
+    calls = []
 
+    def called(name, call):
+        return lambda *args, **kwargs: calls.append((name, call(*args, **kwargs)))
 
-class Calls(list):
-    """A module that remembers what was called: functions of the same parameters as the real one's."""
-
-    def function(self, name, call):
-        return lambda *args, **kwargs: self.append((name, call(*args, **kwargs)))
-
-
-def example(name, module, functions, tmp_path, monkeypatch):
-    """What the example `name` calls of a module of these functions in a run."""
-    calls = Calls()
-    fake = SimpleNamespace(**{each: calls.function(each, call) for each, call in functions.items()})
-    if module == "wandb":
-        fake.summary = SimpleNamespace(update=calls.function("summary.update", lambda values: values))
+    fake = SimpleNamespace(**{name.partition(".")[0]: called(name, call) for name, call in functions.items()})
+    if "summary.update" in functions:
+        fake.summary = SimpleNamespace(update=fake.summary)
     monkeypatch.setitem(sys.modules, module, fake)
-    (tmp_path / name).write_text(EXAMPLES[name])
-    play(load_plugins([tmp_path / name]))
-    return list(calls)
-
-
-def test_the_mlflow_example(tmp_path, monkeypatch, caplog):
-    functions = {
-        "set_experiment": lambda experiment_name: experiment_name,
-        "start_run": lambda *, run_name: run_name,
-        "log_dict": lambda dictionary, artifact_file: artifact_file,
-        "log_metrics": lambda metrics, step=None: (metrics, step),
-        "end_run": lambda status="FINISHED": status,
-    }
-    calls = example("mlflow_tracker.py", "mlflow", functions, tmp_path, monkeypatch)
-    assert calls == [
-        ("set_experiment", "ssl-backdoor-bench"),
-        ("start_run", "htba poisoncam seed 3"),
-        ("log_dict", "config.json"),
-        ("log_metrics", ({"train/loss": 2.5, "train/learning rate": 0.1}, 1)),
-        ("log_metrics", ({"train/loss": 1.5, "train/learning rate": 0.1}, 2)),
-        ("log_metrics", ({"none ACC": 70.0, "none ASR": 40.5}, None)),
-        ("log_metrics", ({"defended ACC": 70.0, "defended ASR": 40.5}, None)),
-        ("log_dict", "record.json"),
-        ("end_run", "FINISHED"),
-    ]
+    (tmp_path / "example.py").write_text(EXAMPLES[f"{module}_tracker.py"])
+    play(load_plugins([tmp_path / "example.py"]))
+    assert calls == expected
     assert caplog.text == ""
-
-
-def test_the_wandb_example(tmp_path, monkeypatch, caplog):
-    functions = {
-        "init": lambda *, project, name, config: (project, name, config["seed"]),
-        "define_metric": lambda name, step_metric=None: (name, step_metric),
-        "log": lambda data, step=None: data,
-        "finish": lambda: None,
-    }
-    calls = example("wandb_tracker.py", "wandb", functions, tmp_path, monkeypatch)
-    assert calls == [
-        ("init", ("ssl-backdoor-bench", "poisoncam", 3)),
-        ("define_metric", ("train/*", "train/step")),
-        ("log", {"train/step": 1, "train/loss": 2.5, "train/learning rate": 0.1}),
-        ("log", {"train/step": 2, "train/loss": 1.5, "train/learning rate": 0.1}),
-        ("summary.update", {"metrics": RECORD["metrics"]}),
-        ("finish", None),
-    ]
-    assert caplog.text == ""
-
-
-def test_the_examples_are_short():
-    assert set(EXAMPLES) == {"mlflow_tracker.py", "wandb_tracker.py"}
-    for text in EXAMPLES.values():
-        assert len([line for line in text.splitlines() if line.strip()]) <= 20
+    assert len([line for line in EXAMPLES[f"{module}_tracker.py"].splitlines() if line.strip()]) <= 20

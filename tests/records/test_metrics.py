@@ -9,93 +9,89 @@ from hypothesis.extra import numpy as hnp
 
 from bench.errors import BenchError
 from bench.records.metrics import (
-    auroc,
-    average_precision,
     classification,
     clean_removed,
     detection,
+    glossary,
     localisation,
     of_each_trigger,
     overlap,
 )
-from bench.store.store import canonical
+from bench.store import canonical
 
 quick = settings(deadline=None, max_examples=60)
 NAN, INF = float("nan"), float("inf")
+LABELS = np.array([0, 0, 1, 1, 1, 2, 2, 2, 2, 2])
+CLEAN = np.array([0, 1, 1, 1, 0, 2, 2, 2, 1, 0])
+POISONED = np.array([0, 0, 0, 0, 1, 0, 2, 0, 1, 0])
+RATES = ("acc", "asr", "asr_all", "asr_correct", "false_positives")
+PLACE = ("accuracy", "hit", "iou", "cr")
+NOWHERE = (-1, -1, -1, -1)
 
 
 def bools(*values):
     return np.array(values, bool)
 
 
-# --- classification ---------------------------------------------------------------------------------------
-
-LABELS = np.array([0, 0, 1, 1, 1, 2, 2, 2, 2, 2])
-CLEAN = np.array([0, 1, 1, 1, 0, 2, 2, 2, 1, 0])
-POISONED = np.array([0, 0, 0, 0, 1, 0, 2, 0, 1, 0])
+def boxes(*rows):
+    return np.array(rows, np.int64).reshape(-1, 4)
 
 
-def test_rates_by_hand_for_target_0():
+def named(names, values):
+    return pytest.approx(dict(zip(names, values, strict=True)))
+
+
+def shares(values, *counts):
+    """All of `values` are percent or undefined, but for those of the names `counts`; plain numbers, fit for JSON."""
+    assert canonical(values)
+    assert all(value is None or 0 <= value <= 100 for name, value in values.items() if name not in counts)
+
+
+def test_rates_by_hand_of_one_trigger_and_of_several():
     """Not of class 0: images 2 to 9, eight of them, five right when clean (2, 3, 5, 6, 7).
 
     Clean: right are 0, 2, 3, 5, 6, 7 (6 of 10); predicted as 0 among the eight are 4 and 9; among all also 0.
     Triggered: right are 0, 1, 4, 6 (4 of 10); predicted as 0 among the eight are 2, 3, 5, 7, 9; of the five
-    right ones 2, 3, 5, 7.
+    right ones 2, 3, 5, 7. A second trigger aims at class 2 and always hits: asr 100, acc 50.
     """
-    found = classification(CLEAN, POISONED, LABELS, 0)
-    clean = {"acc": 60, "asr": 25, "asr_all": 30, "asr_correct": 0, "false_positives": 2}
-    poisoned = {"acc": 40, "asr": 62.5, "asr_all": 70, "asr_correct": 80, "false_positives": 5}
-    assert found["clean"] == pytest.approx(clean)
-    assert found["poisoned"] == pytest.approx(poisoned)
-    assert found["per_trigger"] == [{"target": 0, "clean": clean, "poisoned": poisoned}]
-
-
-def test_several_triggers_are_averaged_and_listed():
-    """Trigger 1 aims at class 2 and always hits: asr 100, acc 50, all five others become false positives."""
-    always = np.full(10, 2)
-    found = classification(CLEAN, np.stack([POISONED, always]), LABELS, [0, 2])
+    clean, poisoned = (60, 25, 30, 0, 2), (40, 62.5, 70, 80, 5)
+    one = classification(CLEAN, POISONED, LABELS, 0)
+    assert (one["clean"], one["poisoned"]) == (named(RATES, clean), named(RATES, poisoned))
+    found = classification(CLEAN, np.stack([POISONED, np.full(10, 2)]), LABELS, [0, 2])
     first, second = found["per_trigger"]
-    assert (first["target"], second["target"]) == (0, 2)
-    assert second["poisoned"] == {
-        "acc": 50,
-        "asr": 100,
-        "asr_all": 100,
-        "asr_correct": 100,
-        "false_positives": 5,
-    }
+    assert one["per_trigger"] == [first] == [{"target": 0, **{part: one[part] for part in ("clean", "poisoned")}}]
+    assert second["target"] == 2
+    assert second["poisoned"] == named(RATES, (50, 100, 100, 100, 5))
     assert second["clean"]["asr"] == 0
-    assert found["poisoned"]["asr"] == pytest.approx((62.5 + 100) / 2)
-    assert found["poisoned"]["acc"] == pytest.approx(45)
-    assert found["clean"]["asr"] == pytest.approx(12.5)
-    assert found["clean"]["acc"] == pytest.approx(60)
+    means = [found[part][name] for part in ("clean", "poisoned") for name in ("acc", "asr")]
+    assert means == pytest.approx([60, 12.5, 45, (62.5 + 100) / 2])
 
 
-def test_a_share_of_nothing_is_none():
-    """All images are of the target class: no image can be a success."""
-    found = classification(np.array([0, 1]), np.array([0, 0]), np.array([0, 0]), 0)["poisoned"]
-    assert found == {"acc": 100, "asr": None, "asr_all": 100, "asr_correct": None, "false_positives": 0}
+def test_a_share_of_nothing_is_none_and_the_mean_passes_over_it():
+    target = np.array([0, 0])
+    assert classification(np.array([0, 1]), target, target, 0)["poisoned"] == named(RATES, (100, None, 100, None, 0))
     nothing = classification(*[np.zeros(0, np.int64)] * 3, 0)["clean"]
-    assert (nothing["acc"], nothing["asr"], nothing["asr_all"]) == (None, None, None)
-
-
-def test_the_mean_passes_over_what_is_undefined():
-    labels = np.array([0, 0])
-    found = classification(labels, np.array([[0, 0], [1, 0]]), labels, [0, 1])
+    assert [nothing[name] for name in RATES] == [None, None, None, None, 0]
+    found = classification(target, np.array([[0, 0], [1, 0]]), target, [0, 1])
     assert [entry["poisoned"]["asr"] for entry in found["per_trigger"]] == [None, 50]
     assert found["poisoned"]["asr"] == 50
 
 
 @pytest.mark.parametrize(
-    ("arrays", "target", "complaint"),
+    ("function", "arguments", "complaint"),
     [
-        ((CLEAN[:9], POISONED, LABELS), 0, r"pred_clean has the shape \(9,\); expected \(10,\)"),
-        ((CLEAN, POISONED, LABELS), [0, 1], r"pred_poisoned has the shape \(1, 10\); expected \(2, 10\)"),
-        ((CLEAN, POISONED[:9], LABELS), 0, r"pred_poisoned has the shape \(1, 9\); expected \(1, 10\)"),
+        (classification, (CLEAN[:9], POISONED, LABELS, 0), r"pred_clean has the shape \(9,\); expected \(10,\)"),
+        (classification, (CLEAN, POISONED, LABELS, [0, 1]), r"pred_poisoned .* \(1, 10\); expected \(2, 10\)"),
+        (classification, (CLEAN, POISONED[:9], LABELS, 0), r"pred_poisoned .* \(1, 9\); expected \(1, 10\)"),
+        (detection, (bools(1, 0), bools(1, 0), np.array([NAN, 1])), "score of 1 images is NaN"),
+        (detection, (bools(1, 0), bools(1, 0), np.ones(1)), r"score has the shape \(1,\)"),
+        (detection, (bools(1, 0), bools(1), None), r"keep has the shape \(1,\)"),
+        (clean_removed, (np.zeros(1, int), "ab", bools(1, 0), bools(1, 0)), "labels"),
     ],
 )
-def test_arrays_that_do_not_fit_are_refused(arrays, target, complaint):
+def test_arrays_that_do_not_fit_are_refused(function, arguments, complaint):
     with pytest.raises(BenchError, match=complaint):
-        classification(*arrays, target)
+        function(*arguments)
 
 
 CLASSES = st.integers(1, 20).flatmap(
@@ -106,19 +102,13 @@ CLASSES = st.integers(1, 20).flatmap(
 @quick
 @given(CLASSES, st.integers(0, 3))
 def test_rates_are_percent_and_do_not_depend_on_the_order_of_images(arrays, target):
-    clean, poisoned, labels, order = arrays
+    clean, poisoned, labels, order = map(np.array, arrays)
     found = classification(clean, poisoned, labels, target)
-    order = np.array(order)
     assert classification(clean[order], poisoned[order], labels[order], target) == found
     for which in ("clean", "poisoned"):
-        rates = dict(found[which])
-        assert 0 <= rates.pop("false_positives") <= len(labels)
-        assert all(value is None or 0 <= value <= 100 for value in rates.values())
+        shares(found[which], "false_positives")
+        assert 0 <= found[which]["false_positives"] <= len(labels)
     assert found["clean"]["asr_correct"] in (0, None)
-    assert canonical(found), "plain numbers, fit for JSON"
-
-
-# --- detection --------------------------------------------------------------------------------------------
 
 
 def test_detection_by_hand():
@@ -128,55 +118,41 @@ def test_detection_by_hand():
     AUROC: 0 beats both clean ones, 1 and 3 beat only 4: 4 of 6 pairs.
     """
     found = detection(bools(1, 1, 0, 1, 0), bools(0, 0, 0, 1, 1), np.array([9.0, 5, 7, 3, 1]))
-    assert found.pop("removed") == 3
-    third = 200 / 3
-    assert found == pytest.approx(
-        {"precision": third, "recall": third, "f1": third, "auroc": third, "average_precision": 2900 / 36}
-    )
+    names = ("removed", "precision", "recall", "f1", "auroc", "average_precision")
+    assert found == named(names, (3, *[200 / 3] * 4, 2900 / 36))
 
 
-def test_equal_scores_count_half():
-    poisoned, flat = bools(1, 0, 0, 0), np.ones(4)
-    assert auroc(poisoned, flat) == 50
-    assert average_precision(poisoned, flat) == 25
-
-
-def test_infinite_scores_are_only_an_order():
-    poisoned = bools(1, 1, 0, 0)
-    assert auroc(poisoned, np.array([INF, 0, -INF, -INF])) == 100
-    assert average_precision(poisoned, np.array([INF, -INF, INF, -INF])) == 50
+@pytest.mark.parametrize(
+    ("poisoned", "score", "auroc", "precision"),
+    [
+        ((1, 0, 0, 0), (1, 1, 1, 1), 50, 25),  # equal scores count half
+        ((1, 1, 0, 0), (INF, 0, -INF, -INF), 100, 100),  # infinities are only an order
+        ((1, 1, 0, 0), (INF, -INF, INF, -INF), 50, 50),
+        ((1, 1), (0, 1), None, None),  # both kinds are needed
+        ((0, 0), (0, 1), None, None),
+        ((), (), None, None),
+    ],
+)
+def test_edges_of_a_score(poisoned, score, auroc, precision):
+    found = detection(bools(*poisoned), np.ones(len(poisoned), bool), np.array(score, float))
+    assert (found["auroc"], found["average_precision"]) == (auroc, precision)
 
 
 @pytest.mark.parametrize(
     ("poisoned", "keep", "expected"),
     [
-        (bools(1, 0), bools(1, 1), (0, None, 0, 0)),
-        (bools(0, 0), bools(1, 0), (1, 0, None, 0)),
-        (bools(0, 0), bools(1, 1), (0, None, None, None)),
-        (bools(1, 1), bools(0, 0), (2, 100, 100, 100)),
-        (bools(), bools(), (0, None, None, None)),
+        ((1, 0), (1, 1), (0, None, 0, 0)),
+        ((0, 0), (1, 0), (1, 0, None, 0)),
+        ((0, 0), (1, 1), (0, None, None, None)),
+        ((1, 1), (0, 0), (2, 100, 100, 100)),
+        ((), (), (0, None, None, None)),
     ],
 )
 def test_edges_of_detection(poisoned, keep, expected):
-    found = detection(poisoned, keep, None)
-    assert tuple(found[name] for name in ("removed", "precision", "recall", "f1")) == expected
-    assert (found["auroc"], found["average_precision"]) == (None, None)
+    found = detection(bools(*poisoned), bools(*keep), None)
+    names = ("removed", "precision", "recall", "f1", "auroc", "average_precision")
+    assert tuple(found[name] for name in names) == (*expected, None, None)
     assert type(found["removed"]) is int
-
-
-def test_ranking_metrics_need_both_kinds():
-    for poisoned in (bools(1, 1), bools(0, 0), bools()):
-        score = np.arange(len(poisoned), dtype=float)
-        assert (auroc(poisoned, score), average_precision(poisoned, score)) == (None, None)
-
-
-def test_a_nan_score_and_a_wrong_shape_are_refused():
-    with pytest.raises(BenchError, match="score of 1 images is NaN"):
-        detection(bools(1, 0), bools(1, 0), np.array([NAN, 1]))
-    with pytest.raises(BenchError, match=r"score has the shape \(1,\)"):
-        detection(bools(1, 0), bools(1, 0), np.ones(1))
-    with pytest.raises(BenchError, match=r"keep has the shape \(1,\)"):
-        detection(bools(1, 0), bools(1), None)
 
 
 VERDICTS = st.integers(2, 30).flatmap(
@@ -197,35 +173,27 @@ def test_detection_agrees_with_scikit_learn(arrays):
     poisoned, keep, score, _ = arrays
     assume(poisoned.any() and not poisoned.all() and not keep.all())
     found = detection(poisoned, keep, score)
-    precision, recall, f1, _ = metrics.precision_recall_fscore_support(
-        poisoned, ~keep, average="binary", zero_division=0
-    )
-    expected = (precision, recall, f1, metrics.roc_auc_score(poisoned, score))
+    expected = metrics.precision_recall_fscore_support(poisoned, ~keep, average="binary", zero_division=0)[:3]
+    ranked = (metrics.roc_auc_score(poisoned, score), metrics.average_precision_score(poisoned, score))
     names = ("precision", "recall", "f1", "auroc", "average_precision")
-    assert tuple(found[name] / 100 for name in names) == pytest.approx(
-        (*expected, metrics.average_precision_score(poisoned, score))
-    )
+    assert [found[name] / 100 for name in names] == pytest.approx([*expected, *ranked])
 
 
 @quick
-@given(VERDICTS)
-def test_detection_is_percent_and_does_not_depend_on_the_order_of_images(arrays):
-    poisoned, keep, score, order = arrays
-    found = detection(poisoned, keep, score)
-    order = np.array(order)
-    assert detection(poisoned[order], keep[order], score[order]) == pytest.approx(found)
-    assert canonical(found), "plain numbers, fit for JSON"
-    assert found.pop("removed") == np.sum(~keep)
-    assert all(value is None or 0 <= value <= 100 for value in found.values())
-
-
-def test_clean_images_removed_of_each_class_by_hand():
-    """Removed are images 1, 2, 4 and 5; of these 1 is poisoned, 2 is of class b, 4 and 5 of class c."""
-    labels, poisoned = np.array([0, 0, 1, 1, 2, 2]), bools(0, 1, 0, 0, 0, 0)
-    keep = bools(1, 0, 0, 1, 0, 0)
-    assert clean_removed(labels, ["a", "b", "c", "d"], poisoned, keep) == {"a": 0, "b": 1, "c": 2, "d": 0}
-    with pytest.raises(BenchError, match="labels"):
-        clean_removed(labels[1:], ["a", "b", "c"], poisoned, keep)
+@given(VERDICTS, st.integers(1, 3), st.integers(0, 99))
+def test_detection_is_percent_in_any_order_and_the_triggers_together_are_the_whole(arrays, count, seed):
+    poisoned, keep, score, order = map(np.array, arrays)
+    whole = detection(poisoned, keep, score)
+    assert detection(poisoned[order], keep[order], score[order]) == pytest.approx(whole)
+    shares(whole, "removed")
+    assert whole["removed"] == np.sum(~keep)
+    trigger = np.where(poisoned, np.random.default_rng(seed).integers(0, count, len(poisoned)), -1)
+    nowhere = np.full((len(poisoned), 4), -1)
+    found = [e["detection"] for e in of_each_trigger(trigger, range(count), nowhere, keep, score, None, None)]
+    assert sum(each["poisoned"] for each in found) == poisoned.sum()
+    assert sum(each["removed"] for each in found) == (poisoned & ~keep).sum()
+    pairs = [each["auroc"] * each["poisoned"] for each in found if each["auroc"] is not None]
+    assert (whole["auroc"] or 0) * poisoned.sum() == pytest.approx(sum(pairs))
 
 
 @quick
@@ -238,16 +206,6 @@ def test_clean_images_removed_are_the_removed_without_the_poisoned(rows):
     assert canonical(found), "plain numbers, fit for JSON"
 
 
-# --- localisation -----------------------------------------------------------------------------------------
-
-
-def boxes(*rows):
-    return np.array(rows, np.int64).reshape(-1, 4)
-
-
-NONE = (-1, -1, -1, -1)
-
-
 @pytest.mark.parametrize(
     ("found", "true", "iou", "cr"),
     [
@@ -256,11 +214,9 @@ NONE = (-1, -1, -1, -1)
         ((0, 0, 6, 6), (1, 1, 2, 3), 6 / 36, 1),
         ((1, 1, 2, 3), (0, 0, 6, 6), 6 / 36, 6 / 36),
         ((0, 0, 4, 4), (0, 4, 4, 4), 0, 0),
-        ((0, 0, 4, 4), (9, 9, 4, 4), 0, 0),
-        ((0, 0, 2, 8), (0, 0, 8, 2), 4 / 28, 4 / 16),
-        (NONE, (0, 0, 4, 4), 0, 0),
-        ((0, 0, 4, 4), NONE, 0, 0),
-        (NONE, NONE, 0, 0),
+        (NOWHERE, (0, 0, 4, 4), 0, 0),
+        ((0, 0, 4, 4), NOWHERE, 0, 0),
+        (NOWHERE, NOWHERE, 0, 0),
         ((0, 0, 0, 4), (0, 0, 4, 4), 0, 0),
     ],
 )
@@ -274,59 +230,47 @@ def test_localisation_by_hand():
     0 is found exactly (IoU 1, CR 1), 1 is missed (0, 0), 5 lies in a window of four times its area (1/4, 1).
     """
     poisoned = bools(1, 1, 0, 0, 0, 1, 1)
-    true = boxes((2, 2, 4, 4), (0, 0, 4, 4), NONE, NONE, NONE, (5, 5, 2, 2), (1, 1, 1, 1))
-    found = boxes((2, 2, 4, 4), (8, 8, 4, 4), (0, 0, 4, 4), *[(0, 0, 9, 9)] * 2, (4, 4, 4, 4), NONE)
-    score = np.array([8, 7, 6, 1, 2, 9, NAN])
-    metrics = localisation(poisoned, true, score, found, ks=(1, 2, 5, 6, 7))
-    assert list(metrics) == ["1", "2", "5", "6"]
-    assert metrics["1"] == pytest.approx({"accuracy": 100, "iou": 25, "cr": 100})
-    assert metrics["2"] == pytest.approx({"accuracy": 100, "iou": 62.5, "cr": 100})
-    assert metrics["5"] == pytest.approx({"accuracy": 60, "iou": 125 / 3, "cr": 200 / 3})
-    assert metrics["6"] == pytest.approx({"accuracy": 50, "iou": 125 / 3, "cr": 200 / 3})
+    true = boxes((2, 2, 4, 4), (0, 0, 4, 4), *[NOWHERE] * 3, (5, 5, 2, 2), (1, 1, 1, 1))
+    found = boxes((2, 2, 4, 4), (8, 8, 4, 4), (0, 0, 4, 4), *[(0, 0, 9, 9)] * 2, (4, 4, 4, 4), NOWHERE)
+    metrics = localisation(poisoned, true, np.array([8, 7, 6, 1, 2, 9, NAN]), found, ks=(1, 2, 5, 6, 7))
+    expected = {"1": (100, 100, 25, 100), "2": (100, 100, 62.5, 100)}
+    expected |= {k: (accuracy, 200 / 3, 125 / 3, 200 / 3) for k, accuracy in (("5", 60), ("6", 50))}
+    assert metrics == {k: named(PLACE, values) for k, values in expected.items()}
 
 
-def test_of_equal_scores_the_lower_index_comes_first():
-    poisoned = bools(0, 1, 0, 1)
-    same = boxes(*[(0, 0, 2, 2)] * 4)
+def test_of_equal_scores_the_lower_index_comes_first_and_ks_go_up_to_the_number_scored():
+    poisoned, same = bools(0, 1, 0, 1), boxes(*[(0, 0, 2, 2)] * 4)
     metrics = localisation(poisoned, same, np.array([1.0, 2, 2, 2]), same, ks=(1, 2, 3))
     assert [metrics[k]["accuracy"] for k in ("1", "2", "3")] == pytest.approx([100, 50, 200 / 3])
-
-
-def test_the_order_of_many_equal_scores_is_that_of_the_images():
     n = 1000
-    box, poisoned = np.tile([0, 0, 2, 2], (n, 1)), np.arange(n) < 10
-    assert localisation(poisoned, box, np.ones(n), box, ks=(10,))["10"]["accuracy"] == 100
+    box, score = np.tile([0, 0, 2, 2], (n, 1)), np.where(np.arange(n) < 100, 1.0, NAN)
+    many = localisation(np.arange(n) < 10, box, score, box)
+    assert list(many) == ["5", "10", "20", "50", "100"]
+    assert many["10"]["accuracy"] == 100
 
 
-def test_default_ks_up_to_the_number_scored():
-    n = 120
-    score = np.where(np.arange(n) < 100, 1.0, NAN)
-    box = np.tile([0, 0, 2, 2], (n, 1))
-    assert list(localisation(np.ones(n, bool), box, score, box)) == ["5", "10", "20", "50", "100"]
+@pytest.mark.parametrize(
+    ("poisoned", "true", "found", "expected"),
+    [
+        ((1, 1), (NOWHERE, NOWHERE), ((0, 0, 2, 2), (0, 0, 2, 2)), (100, None, None, None)),  # all over the image
+        ((1, 1), (NOWHERE, (0, 0, 2, 2)), ((0, 0, 2, 2), (0, 0, 2, 2)), (100, 100, 100, 100)),
+        ((1, 1), ((0, 0, 2, 2), (0, 0, 2, 2)), None, (100, None, None, None)),  # the defense locates nothing
+        ((0, 0), (NOWHERE, (0, 0, 2, 2)), ((0, 0, 2, 2), (0, 0, 2, 2)), (0, None, None, None)),
+        ((1, 1), ((0, 0, 2, 2), (0, 0, 2, 2)), (NOWHERE, (0, 0, 2, 2)), (100, 50, 50, 50)),
+    ],
+)
+def test_what_has_no_place_has_no_overlap(poisoned, true, found, expected):
+    score, windows = np.array([2.0, 1]), None if found is None else boxes(*found)
+    assert localisation(bools(*poisoned), boxes(*true), score, windows, ks=(2,)) == {"2": named(PLACE, expected)}
+    for nothing in (None, np.full(2, NAN)):
+        assert localisation(bools(*poisoned), boxes(*true), nothing, windows) == {}
 
-
-def test_what_has_no_place_has_no_overlap():
-    poisoned, score, box = bools(1, 1), np.array([2.0, 1]), boxes((0, 0, 2, 2), (0, 0, 2, 2))
-    spread = localisation(poisoned, boxes(NONE, NONE), score, box, ks=(1,))
-    assert spread == {"1": {"accuracy": 100, "iou": None, "cr": None}}
-    mixed = localisation(poisoned, boxes(NONE, (0, 0, 2, 2)), score, box, ks=(2,))
-    assert mixed == {"2": {"accuracy": 100, "iou": 100, "cr": 100}}
-    unlocated = localisation(poisoned, box, score, None, ks=(1,))
-    assert unlocated == {"1": {"accuracy": 100, "iou": None, "cr": None}}
-    clean = localisation(bools(0, 1), boxes(NONE, (0, 0, 2, 2)), score, box, ks=(1,))
-    assert clean == {"1": {"accuracy": 0, "iou": None, "cr": None}}
-    missing = localisation(poisoned, box, score, boxes(NONE, (0, 0, 2, 2)), ks=(2,))
-    assert missing == {"2": {"accuracy": 100, "iou": 50, "cr": 50}}
-    assert localisation(poisoned, box, None, None) == {}
-    assert localisation(poisoned, box, np.full(2, NAN), box) == {}
-
-
-# --- several triggers -------------------------------------------------------------------------------------
 
 # Images 0, 1 carry trigger 0 (class 4), images 2, 3, 4 trigger 1 (class 7), images 5, 6, 7 nothing.
 TRIGGER = np.array([0, 0, 1, 1, 1, -1, -1, -1])
-TRUE = boxes(*[(0, 0, 2, 2)] * 5, *[NONE] * 3)
-FOUND = boxes((0, 0, 2, 2), (0, 1, 2, 2), (0, 0, 4, 4), (4, 4, 2, 2), NONE, *[(0, 0, 2, 2)] * 3)
+TRUE = boxes(*[(0, 0, 2, 2)] * 5, *[NOWHERE] * 3)
+FOUND = boxes((0, 0, 2, 2), (0, 1, 2, 2), (0, 0, 4, 4), (4, 4, 2, 2), NOWHERE, *[(0, 0, 2, 2)] * 3)
+OF_ONE = ("poisoned", "removed", "recall", "auroc")
 
 
 def test_each_trigger_is_detected_by_hand():
@@ -338,12 +282,11 @@ def test_each_trigger_is_detected_by_hand():
     score = np.array([8.0, 7, 6, 5, 4, 9, 2, 1])
     found = of_each_trigger(TRIGGER, (4, 7), TRUE, bools(0, 1, 0, 0, 1, 0, 1, 1), score, None, None)
     assert [entry["target"] for entry in found] == [4, 7]
-    assert found[0]["detection"] == pytest.approx({"poisoned": 2, "removed": 1, "recall": 50, "auroc": 200 / 3})
-    assert found[1]["detection"] == pytest.approx({"poisoned": 3, "removed": 2, "recall": 200 / 3, "auroc": 200 / 3})
-    assert [entry["localisation"] for entry in found] == [{}, {}]
+    for entry, expected in zip(found, ((2, 1, 50, 200 / 3), (3, 2, 200 / 3, 200 / 3)), strict=True):
+        assert entry["detection"] == named(OF_ONE, expected)
+        assert entry["localisation"] == {}
     unscored = of_each_trigger(TRIGGER, (4, 7), TRUE, np.ones(8, bool), None, None, None)
-    assert [entry["detection"]["auroc"] for entry in unscored] == [None, None]
-    assert [entry["detection"]["recall"] for entry in unscored] == [0, 0]
+    assert [(entry["detection"]["recall"], entry["detection"]["auroc"]) for entry in unscored] == [(0, None)] * 2
     assert canonical(found), "plain numbers, fit for JSON"
 
 
@@ -355,41 +298,25 @@ def test_each_trigger_is_located_by_hand():
     order = np.array([8.0, 5, 7, 4, 1, 6, NAN, NAN])
     found = of_each_trigger(TRIGGER, (4, 7), TRUE, np.ones(8, bool), None, order, FOUND)
     first, second = (entry["localisation"]["5"] for entry in found)
-    assert first == pytest.approx({"accuracy": 40, "iou": 100 * (1 + 1 / 3) / 2, "cr": 75})
-    assert second == pytest.approx({"accuracy": 40, "iou": 12.5, "cr": 50})
+    assert first == named(PLACE, (40, 100, 100 * (1 + 1 / 3) / 2, 75))
+    assert second == named(PLACE, (40, 50, 12.5, 50))
     whole = localisation(TRIGGER >= 0, TRUE, order, FOUND)["5"]
-    assert whole["accuracy"] == first["accuracy"] + second["accuracy"] == 80
+    assert whole["accuracy"] == 80
     assert whole["cr"] == pytest.approx((75 + 50) / 2)
 
 
 def test_a_trigger_that_nobody_carries_or_that_is_everywhere():
-    spread, nobody = of_each_trigger(
-        np.array([0, 0, 0, 0, 0, -1, -1, -1]), (1, 2), np.full((8, 4), -1), np.ones(8, bool), None, np.ones(8), FOUND
-    )
-    assert spread["localisation"]["5"] == {"accuracy": 100, "iou": None, "cr": None}
-    assert nobody["detection"] == {"poisoned": 0, "removed": 0, "recall": None, "auroc": None}
-    assert nobody["localisation"]["5"] == {"accuracy": 0, "iou": None, "cr": None}
-
-
-@quick
-@given(VERDICTS, st.integers(1, 3), st.integers(0, 99))
-def test_triggers_together_are_the_whole(arrays, count, seed):
-    poisoned, keep, score, _ = arrays
-    drawn = np.random.default_rng(seed).integers(0, count, len(poisoned))
-    trigger = np.where(poisoned, drawn, -1)
-    nowhere = np.full((len(poisoned), 4), -1)
-    found = [e["detection"] for e in of_each_trigger(trigger, range(count), nowhere, keep, score, None, None)]
-    whole = detection(poisoned, keep, score)
-    assert sum(each["poisoned"] for each in found) == poisoned.sum()
-    assert sum(each["removed"] for each in found) == (poisoned & ~keep).sum()
-    pairs = [each["auroc"] * each["poisoned"] for each in found if each["auroc"] is not None]
-    assert (whole["auroc"] or 0) * poisoned.sum() == pytest.approx(sum(pairs))
+    trigger = np.array([0, 0, 0, 0, 0, -1, -1, -1])
+    found = of_each_trigger(trigger, (1, 2), np.full((8, 4), -1), np.ones(8, bool), None, np.ones(8), FOUND)
+    spread, nobody = (entry["localisation"]["5"] for entry in found)
+    assert (spread, nobody) == (named(PLACE, (100, None, None, None)), named(PLACE, (0, None, None, None)))
+    assert found[1]["detection"] == named(OF_ONE, (0, 0, None, None))
 
 
 @st.composite
 def localisations(draw):
     n = draw(st.integers(1, 12))
-    box = st.tuples(st.integers(0, 9), st.integers(0, 9), st.integers(1, 9), st.integers(1, 9)) | st.just(NONE)
+    box = st.tuples(st.integers(0, 9), st.integers(0, 9), st.integers(1, 9), st.integers(1, 9)) | st.just(NOWHERE)
     score = draw(st.lists(st.integers(0, 50), min_size=n, max_size=n, unique=True))
     columns = [boxes(*draw(st.lists(box, min_size=n, max_size=n))) for _ in range(2)]
     return draw(hnp.arrays(bool, n)), np.array(score, float), *columns, draw(st.permutations(range(n)))
@@ -397,29 +324,32 @@ def localisations(draw):
 
 @quick
 @given(localisations())
-def test_localisation_is_percent_and_does_not_depend_on_the_order_of_images(arrays):
-    poisoned, score, true, found, order = arrays
+def test_localisation_is_percent_in_any_order_and_its_overlap_that_of_pixels(arrays):
+    """Each pair of boxes is painted on a grid and counted."""
+    poisoned, score, true, found, order = map(np.array, arrays)
     metrics = localisation(poisoned, true, score, found, ks=(1, 2, 5))
-    order = np.array(order)
     again = localisation(poisoned[order], true[order], score[order], found[order], ks=(1, 2, 5))
-    assert again.keys() == metrics.keys()
-    for k, values in metrics.items():
-        assert again[k] == pytest.approx(values)
-        assert all(value is None or 0 <= value <= 100 for value in values.values())
+    assert again == {k: pytest.approx(values) for k, values in metrics.items()}
+    for values in metrics.values():
+        shares(values)
         assert values["iou"] is None or values["iou"] <= values["cr"] + 1e-9
-
-
-@quick
-@given(localisations())
-def test_overlap_of_pixels_is_the_same(arrays):
-    """Paint both boxes on a grid and count."""
-    _, _, true, found, _ = arrays
     iou, cr = overlap(found, true)
-    for row, (a, b) in enumerate(zip(found, true, strict=True)):
+    for row, pair in enumerate(zip(found, true, strict=True)):
         grids = np.zeros((2, 20, 20), bool)
-        for grid, (top, left, height, width) in zip(grids, (a, b), strict=True):
+        for grid, (top, left, height, width) in zip(grids, pair, strict=True):
             if top >= 0:
                 grid[top : top + height, left : left + width] = True
         shared = (grids[0] & grids[1]).sum()
+        one = localisation(bools(1), true[row : row + 1], np.ones(1), found[row : row + 1], ks=(1,))["1"]
+        assert one["hit"] == (None if pair[1][0] < 0 else 100 * (shared > 0))
         assert iou[row] == pytest.approx(shared / max(1, (grids[0] | grids[1]).sum()))
         assert cr[row] == pytest.approx(shared / max(1, grids[1].sum()))
+
+
+def test_every_metric_is_described_once():
+    listed = glossary()
+    places = [place for each in listed for place in each["keys"].split(", ")]
+    assert len(set(places)) == len(places)
+    assert all(each["title"] and each["help"].endswith(".") for each in listed)
+    (hit,) = [each for each in listed if each["title"] == "hit@k"]
+    assert (hit["keys"], hit["unit"], hit["better"]) == ("localisation.hit", "%", "higher")

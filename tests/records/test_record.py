@@ -2,409 +2,249 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import re
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import jsonschema
 import numpy as np
 import pytest
 
-from bench.api import Dataset, Poison
+from bench.api import Poison
 from bench.data.manifest import Manifest
 from bench.errors import BenchError
 from bench.records import metrics, record as module
-from bench.records.record import (
-    dataset_facts,
-    fingerprint,
-    git_state,
-    hardware,
-    load,
-    poison_facts,
-    save,
-    schema,
-    validate,
-    versions,
-)
+from bench.records.record import dataset_facts, fingerprint, git_state, load, poison_facts, save, schema, validate
 
-RATES = {"acc": 71.5, "asr": 3, "asr_all": 9.25, "asr_correct": None, "false_positives": 4.5}
-PREDICTIONS = {
-    "clean": RATES,
-    "poisoned": RATES,
-    "per_trigger": [{"target": 2, "clean": RATES, "poisoned": RATES}],
-}
-STAGE = {"key": "a" * 64, "seconds": 1.25, "peak_memory_mb": 512.0}
+FIXTURE = Path(__file__).parents[1] / "fixtures" / "records" / "v4-hit.json"
 
 
 @pytest.fixture
 def record():
-    whole = {
-        "schema_version": 3,
-        "status": "measured",
-        "metric_version": 1,
-        "bench": "0.1.0",
-        "created": "2025-01-31T12:00:00+00:00",
-        "run": {"attack": "htba", "defense": "poisoncam", "preset": "laptop", "seed": 0},
-        "config": {"seed": 0, "attack": {"name": "htba", "rate": 0.5}, "defense": {"name": "poisoncam"}},
-        "dataset": {
-            "name": "scenes",
-            "fingerprint": "b" * 64,
-            "classes_sha256": "c" * 64,
-            "classes": 10,
-            "counts": {"train": 5000, "val": 1000},
-            "image_size": 32,
-            "skipped": 0,
-        },
-        "poison": {
-            "count": 250,
-            "rate_of_target": 50.0,
-            "rate_of_dataset": 5.0,
-            "targets": ["ring"],
-            "triggers": [{"target": "ring", "count": 250, "rate_of_target": 50.0, "width": 8}],
-        },
-        "metrics": {
-            "none": PREDICTIONS,
-            "defended": PREDICTIONS,
-            "detection": {
-                "removed": 260,
-                "precision": 96.1,
-                "recall": 100,
-                "f1": 98.0,
-                "auroc": 99.9,
-                "average_precision": None,
-            },
-            "localisation": {"5": {"accuracy": 100, "iou": 60.5, "cr": None}},
-        },
-        "facts": {"clusters": 40},
-        "seeds": {"root": 0, "attack": 2**62},
-        "versions": {"python": "3.11.4", "numpy": "2.0.0", "torch": "2.6.0", "faiss": None},
-        "hardware": {"cores": 2},
-        "stages": {"threat_model": STAGE, "defense": STAGE},
-        "git": {"hash": "d" * 40, "dirty": False},
-    }
-    return json.loads(json.dumps(whole))
+    return json.loads(FIXTURE.read_text())
 
 
-def put(record, path, value):
+def parent(record, path):
     *parents, last = path.split("/")
     for name in parents:
         record = record[int(name) if isinstance(record, list) else name]
-    record[last] = value
+    return record, last
 
 
-def drop(record, path):
-    *parents, last = path.split("/")
-    for name in parents:
-        record = record[name]
-    del record[last]
+def put(record, path, value):
+    inner, last = parent(record, path)
+    inner[last] = value
 
 
-# --- the schema -------------------------------------------------------------------------------------------
-
-
-def test_the_schema_itself_is_valid():
+def test_the_schema_is_valid_and_has_every_metric():
     jsonschema.Draft202012Validator.check_schema(schema())
+    for part in metrics.PARTS:
+        names = [metric.name for metric in metrics.metrics_of(part)]
+        assert list(schema()["$defs"][part]["properties"]) == names
 
 
-def test_a_whole_record_passes(record):
-    validate(record)
+ALLOWED = {
+    "git": [None],
+    "metrics/localisation": [{}],
+    "metrics/none/clean/asr": [None],
+    "metrics/none/clean/acc": [0, 100],
+    "metrics/none/clean/balanced_acc": [51.2],
+    "metrics/none/clean/false_positives": [4.5],
+    "metrics/localisation/500": [{"accuracy": 1, "iou": None, "cr": 100}],
+    "stages/threat_model/peak_memory_mb": [None],
+    "created": ["2025-01-31T12:00:00.123Z"],
+}
 
 
-@pytest.mark.parametrize(
-    ("path", "value"),
-    [
-        ("git", None),
-        ("metrics/localisation", {}),
-        ("metrics/none/clean/asr", None),
-        ("metrics/none/clean/acc", 0),
-        ("metrics/none/clean/acc", 100),
-        ("metrics/none/clean/balanced_acc", 51.2),
-        ("metrics/localisation/500", {"accuracy": 1, "iou": None, "cr": 100}),
-        ("stages/threat_model/peak_memory_mb", None),
-        ("created", "2025-01-31T12:00:00.123Z"),
-    ],
-)
-def test_what_is_allowed(record, path, value):
-    put(record, path, value)
-    validate(record)
-
-
-REQUIRED = [
-    *[f"metrics/{who}/{which}/{rate}"
-      for who in ("none", "defended") for which in ("clean", "poisoned") for rate in ("acc", "asr")],
-    *[f"metrics/detection/{m}"
-      for m in ("removed", "precision", "recall", "f1", "auroc", "average_precision")],
-    *[f"metrics/localisation/5/{m}" for m in ("accuracy", "iou", "cr")],
-    "schema_version", "metric_version", "bench", "created", "config", "seeds", "versions", "hardware",
-    "stages",
-    "git", "run/attack", "run/defense", "run/preset", "run/seed", "dataset/name", "dataset/fingerprint",
-    "dataset/classes_sha256", "dataset/counts", "dataset/counts/train", "dataset/image_size",
-    "dataset/skipped",
-    "poison/count", "poison/rate_of_target", "poison/rate_of_dataset", "poison/targets", "poison/triggers",
-    "seeds/root", "versions/torch", "stages/defense/key", "stages/defense/seconds", "git/hash", "git/dirty",
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("path", REQUIRED)
-def test_what_is_required_is_missed_by_name(record, path):
-    drop(record, path)
-    *parents, last = path.split("/")
-    place = re.escape(".".join(parents) or "the record")
-    with pytest.raises(BenchError, match=rf"^record: {place} is without {last}$"):
+@pytest.mark.parametrize("path", ALLOWED)
+def test_what_is_allowed(record, path):
+    for value in ALLOWED[path]:
+        put(record, path, value)
         validate(record)
+
+
+REQUIRED = {
+    "": "schema_version metric_version bench created config seeds versions hardware stages git run dataset poison",
+    "run": "attack defense preset seed",
+    "dataset": "name fingerprint classes_sha256 counts image_size skipped",
+    "dataset/counts": "train",
+    "poison": "count rate_of_target rate_of_dataset targets triggers",
+    "seeds": "root",
+    "versions": "torch",
+    "stages/defense": "key seconds",
+    "git": "hash dirty",
+    "metrics/detection": "removed precision recall f1 auroc average_precision",
+    "metrics/localisation/5": "accuracy iou cr",
+    **{f"metrics/{who}/{which}": "acc asr" for who in ("none", "defended") for which in ("clean", "poisoned")},
+}
+
+
+@pytest.mark.parametrize("place", REQUIRED)
+def test_what_is_required_is_missed_by_name(record, place):
+    for name in REQUIRED[place].split():
+        made = copy.deepcopy(record)
+        inner, last = parent(made, f"{place}/{name}".lstrip("/"))
+        del inner[last]
+        where = re.escape(place.replace("/", ".") or "the record")
+        with pytest.raises(BenchError, match=rf"^record: {where}: '{name}' is a required property"):
+            validate(made)
+
+
+ACC = "metrics/none/clean/acc"
 
 
 @pytest.mark.parametrize(
     ("path", "value", "complaint"),
     [
-        ("metrics/none/clean/acc", 100.5, r"metrics\.none\.clean\.acc is 100\.5; expected at most 100"),
-        ("metrics/none/clean/acc", -1, r"metrics\.none\.clean\.acc is -1; expected at least 0"),
-        ("metrics/none/clean/acc", "71", r'metrics\.none\.clean\.acc is "71"; expected number or null'),
-        ("metrics/none/clean/acc", True, r"metrics\.none\.clean\.acc is true; expected number or null"),
-        (
-            "metrics/none/clean/acc",
-            float("nan"),
-            r"metrics\.none\.clean\.acc is nan; expected a finite number",
-        ),
-        ("metrics/detection/removed", 2.5, r"metrics\.detection\.removed is 2\.5; expected integer"),
-        ("metrics/detection/removed", None, r"metrics\.detection\.removed is null; expected integer"),
-        ("metrics/localisation/05", {}, r"metrics\.localisation has the unknown key '05'"),
-        ("metrics/detektion", {}, r"metrics has the unknown key 'detektion'\. Did you mean 'detection'"),
-        ("run/sede", 1, r"run has the unknown key 'sede'\. Did you mean 'seed'"),
-        ("typo", 1, "the record has the unknown key 'typo'"),
-        ("stages/defense/cached", True, r"stages\.defense has the unknown key 'cached'"),
-        (
-            "dataset/fingerprint",
-            "xyz",
-            r'dataset\.fingerprint is "xyz"; expected text like .* \(SHA-256 in hex\)',
-        ),
-        ("run/seed", -1, r"run\.seed is -1; expected at least 0"),
-        ("run/attack", "", r'run\.attack is ""; expected a length of at least 1'),
-        ("schema_version", 4, r"schema_version is 4; expected one of \[1, 2, 3\] \(2: with a status; 3:"),
-        ("created", "yesterday", 'created is "yesterday"; expected text like .*ISO 8601'),
-        ("seeds/attack", 0.5, r"seeds\.attack is 0\.5; expected integer"),
-        ("poison/triggers", ["x"], r'poison\.triggers\[0\] is "x"; expected object'),
+        (ACC, 100.5, r"metrics\.none\.clean\.acc: 100\.5 is greater than the maximum of 100 \(Accuracy, the share"),
+        (ACC, -1, r"metrics\.none\.clean\.acc: -1 is less than the minimum of 0"),
+        (ACC, "71", r"metrics\.none\.clean\.acc: '71' is not of type 'number', 'null'"),
+        (ACC, True, r"metrics\.none\.clean\.acc: True is not of type 'number', 'null'"),
+        (ACC, float("nan"), r"metrics\.none\.clean\.acc is nan; expected a finite number"),
+        ("metrics/localisation/5/hit", 101, r"hit: 101 is greater than .* 100 \(Share of the poisoned images"),
+        ("metrics/detection/removed", 2.5, r"metrics\.detection\.removed: 2\.5 is not of type 'integer'"),
+        ("metrics/detection/removed", None, r"metrics\.detection\.removed: None is not of type 'integer'"),
+        ("metrics/localisation/05", {}, r"metrics\.localisation: '05' does not match any of the regexes"),
+        ("metrics/detektion", {}, r"metrics: .* \('detektion' was unexpected\)\. Did you mean 'detection'"),
+        ("run/sede", 1, r"run: .* \('sede' was unexpected\)\. Did you mean 'seed'"),
+        ("typo", 1, r"the record: .* \('typo' was unexpected\)"),
+        ("stages/defense/cached", True, r"stages\.defense: .* \('cached' was unexpected\)"),
+        ("dataset/fingerprint", "xyz", r"fingerprint: 'xyz' does not match .* \(SHA-256 in hex\)"),
+        ("run/seed", -1, r"run\.seed: -1 is less than the minimum of 0"),
+        ("run/attack", "", r"run\.attack: '' should be non-empty"),
+        ("schema_version", 5, r"schema_version: 5 is not one of \[1, 2, 3, 4\] \(2: with a status; 3:"),
+        ("created", "yesterday", "created: 'yesterday' does not match .*ISO 8601"),
+        ("seeds/attack", 0.5, r"seeds\.attack: 0\.5 is not of type 'integer'"),
+        ("poison/triggers", ["x"], r"poison\.triggers\[0\]: 'x' is not of type 'object'"),
+        ("poison/triggers", ["x", "y"], r"poison\.triggers\[0\]: .* \(and 1 more\)"),
+        ("poison/targets", "x" * 999, r"targets: 'x{196}\.\.\."),
         ("config", {"a": {1, 2}}, r"config\.a is a builtins\.set; expected JSON"),
+        ("", [], r"the record: \[\] is not of type 'object'"),
     ],
 )
 def test_what_is_wrong_is_named_with_what_was_expected(record, path, value, complaint):
-    put(record, path, value)
+    if path:
+        put(record, path, value)
     with pytest.raises(BenchError, match=complaint):
-        validate(record)
-
-
-def test_something_else_is_no_record():
-    with pytest.raises(BenchError, match=r"the record is \[\]; expected object"):
-        validate([])
-
-
-def test_more_errors_are_counted(record):
-    record["run"]["seed"] = -1
-    record["metrics"]["none"]["clean"]["acc"] = 200
-    with pytest.raises(BenchError, match=r"run\.seed is -1; expected at least 0 \(and 1 more\)"):
-        validate(record)
+        validate(record if path else value)
 
 
 def test_what_the_metrics_give_fits_the_schema(record):
-    labels = np.array([0, 1, 2, 1])
-    poisoned = np.array([1, 0, 0, 1], bool)
-    boxes = np.array([[0, 0, 2, 2]] * 4)
-    score = np.array([4.0, 3, 2, 1])
-    rates = metrics.classification(labels, np.stack([labels, labels]), labels, [0, 1])
+    labels, poisoned = np.array([0, 1, 2, 1]), np.array([1, 0, 0, 1], bool)
+    boxes, score = np.array([[0, 0, 2, 2]] * 4), np.array([4.0, 3, 2, 1])
     record["metrics"] = {
-        "none": rates,
+        "none": metrics.classification(labels, np.stack([labels, labels]), labels, [0, 1]),
         "defended": metrics.classification(labels, labels, labels, 2),
-        "detection": metrics.detection(poisoned, ~poisoned, score),
+        "detection": metrics.detection(poisoned, ~poisoned, None),
         "localisation": metrics.localisation(poisoned, boxes, score, boxes, ks=(1, 2)),
+        "per_trigger": metrics.of_each_trigger(
+            np.where(poisoned, 1, -1), (2, 0), np.full((4, 4), -1), ~poisoned, score, score, boxes
+        ),
     }
     validate(record)
-    record["metrics"]["detection"] = metrics.detection(poisoned, ~poisoned, None)
-    record["metrics"]["per_trigger"] = metrics.of_each_trigger(
-        np.where(poisoned, 1, -1), (2, 0), np.full((4, 4), -1), ~poisoned, score, score, boxes
-    )
-    validate(record)
     del record["metrics"]["per_trigger"][0]["detection"]["recall"]
-    with pytest.raises(BenchError, match=r"metrics\.per_trigger\[0\]\.detection is without recall"):
+    with pytest.raises(BenchError, match=r"metrics\.per_trigger\[0\]\.detection: 'recall' is a required"):
         validate(record)
 
 
-def test_the_records_of_the_leaderboard_stay_valid():
-    files = sorted((Path(__file__).parents[2] / "leaderboards" / "records").glob("*.json"))
-    assert files
-    for file in files:
-        load(file)
-
-
-# --- files ------------------------------------------------------------------------------------------------
-
-
-def test_a_record_comes_back_from_its_file(tmp_path, record):
+def test_a_record_comes_back_from_its_file_and_a_bad_one_is_not_written(tmp_path, record):
     path = tmp_path / "sub" / "r.json"
     save(path, record)
     text = path.read_text()
     assert text.endswith("}\n")
     assert list(json.loads(text)) == sorted(record)
     assert load(path) == record
+    assert fingerprint(load(path)) == fingerprint(record)
     save(path, dict(reversed(record.items())))
+    with pytest.raises(BenchError, match="'typo' was unexpected"):
+        save(path, {**record, "typo": 1})
     assert path.read_text() == text
 
 
-def test_a_bad_record_is_not_written_and_not_read(tmp_path, record):
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"typo": 1}', r"r\.json: the record: "),
+        ("NaN", r"cannot read .*r\.json as JSON"),
+        (None, r"cannot read .*r\.json as JSON: .*No such file"),
+    ],
+)
+def test_a_bad_record_is_not_read(tmp_path, text, said):
     path = tmp_path / "r.json"
-    save(path, record)
-    bad = {**record, "typo": 1}
-    with pytest.raises(BenchError, match="unknown key 'typo'"):
-        save(path, bad)
-    assert load(path) == record
-    path.write_text(json.dumps(bad))
-    with pytest.raises(BenchError, match=r"r\.json: the record has the unknown key 'typo'"):
+    if text:
+        path.write_text(text)
+    with pytest.raises(BenchError, match=said):
         load(path)
-    path.write_text("NaN")
-    with pytest.raises(BenchError, match=r"cannot read .*r\.json as JSON"):
-        load(path)
-    with pytest.raises(BenchError, match=r"cannot read .*none\.json as JSON: .*No such file"):
-        load(tmp_path / "none.json")
-
-
-# --- fingerprint ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("path", "value"),
+    ("path", "value", "same"),
     [
-        ("created", "2026-01-01T00:00:00Z"),
-        ("hardware", {"cores": 64}),
-        ("versions/torch", "9.9"),
-        ("stages/defense/seconds", 99),
-        ("stages/defense/peak_memory_mb", None),
+        ("created", "2026-01-01T00:00:00Z", True),
+        ("hardware", {"cores": 64}, True),
+        ("versions/torch", "9.9", True),
+        ("stages/defense/seconds", 99, True),
+        ("stages/defense/peak_memory_mb", None, True),
+        ("metrics/defended/poisoned/asr", 3.0001, False),
+        ("run/seed", 1, False),
+        ("stages/defense/key", "e" * 64, False),
+        ("config/attack/rate", 1.0, False),
+        ("poison/count", 251, False),
+        ("dataset/fingerprint", "0" * 64, False),
     ],
 )
-def test_times_and_machines_do_not_change_the_fingerprint(record, path, value):
+def test_outcomes_change_the_fingerprint_times_and_machines_do_not(record, path, value, same):
     text = json.dumps(record)
     before = fingerprint(record)
+    assert re.fullmatch("[0-9a-f]{64}", before)
     assert json.dumps(record) == text, "the record itself is left alone"
     put(record, path, value)
-    assert fingerprint(record) == before
+    assert (fingerprint(record) == before) == same
 
 
-@pytest.mark.parametrize(
-    ("path", "value"),
-    [
-        ("metrics/defended/poisoned/asr", 3.0001),
-        ("run/seed", 1),
-        ("stages/defense/key", "e" * 64),
-        ("config/attack/rate", 1.0),
-        ("poison/count", 251),
-        ("dataset/fingerprint", "0" * 64),
-    ],
-)
-def test_every_outcome_changes_the_fingerprint(record, path, value):
-    before = fingerprint(record)
-    put(record, path, value)
-    assert fingerprint(record) != before
-    assert re.fullmatch("[0-9a-f]{64}", before)
+def poisoned_by(triggers, labels, targets, box=(0, 0, 1, 1)):
+    """The facts of images of which `triggers[i]` is the trigger of image i, None where it is clean."""
+    named = [(index, trigger) for index, trigger in enumerate(triggers) if trigger is not None]
+    rows = [Poison(index=index, trigger=trigger, target=0, box=box, seed=1) for index, trigger in named]
+    return poison_facts(Manifest([str(i) for i in range(len(triggers))], rows), np.array(labels), targets, "abc")
 
 
-def test_a_fingerprint_survives_the_file(tmp_path, record):
-    save(tmp_path / "r.json", record)
-    assert fingerprint(load(tmp_path / "r.json")) == fingerprint(record)
+def test_poison_is_counted_on_both_bases_and_by_trigger(record):
+    """Classes: 4 of a, 4 of b, 2 of c. Trigger 0 (class a) is on 2 of 4, trigger 1 (class c) on 2 of 2."""
+    found = poisoned_by([0, 0, *[None] * 6, 1, 1], [0, 0, 0, 0, 1, 1, 1, 1, 2, 2], (0, 2))
+    triggers = [{"target": "a", "count": 2, "rate_of_target": 50}, {"target": "c", "count": 2, "rate_of_target": 100}]
+    rates = {"count": 4, "rate_of_target": pytest.approx(400 / 6), "rate_of_dataset": 40}
+    assert found == {**rates, "targets": ["a", "c"], "triggers": triggers}
+    spread = poisoned_by([0, None, 0], [1, 0, 1], (1,), box=None)
+    assert spread["triggers"] == [{"target": "b", "count": 2, "rate_of_target": 100, "placed": False}]
+    empty = poisoned_by([None] * 2, [0, 0], (1,))
+    assert (empty["count"], empty["rate_of_target"], empty["rate_of_dataset"]) == (0, None, 0)
+    for facts in (spread, empty):
+        validate({**record, "poison": facts})
 
 
-# --- facts ------------------------------------------------------------------------------------------------
+def test_dataset_facts():
+    names = {"name": "folder", "fingerprint": "0" * 64}
+    data = {**names, "classes": ("a", "b"), "skipped": ("x.png",), "train": range(3), "val": range(2), "size": 32}
+    sizes = {"classes": 2, "counts": {"train": 3, "val": 2}, "image_size": 32, "skipped": 1}
+    hashed = hashlib.sha256(b'["a","b"]').hexdigest()
+    assert dataset_facts(SimpleNamespace(**data)) == {**names, **sizes, "classes_sha256": hashed}
 
 
-def manifest(triggers, box=(0, 0, 1, 1)):
-    """`triggers[i]` is the trigger of image i, None where it is clean."""
-    rows = [
-        Poison(index=index, trigger=trigger, target=0, box=box, seed=1)
-        for index, trigger in enumerate(triggers)
-        if trigger is not None
-    ]
-    return Manifest([str(index) for index in range(len(triggers))], rows)
-
-
-def test_poison_is_counted_on_both_bases_and_by_trigger():
-    """Classes: 4 of 0, 4 of 1, 2 of 2. Trigger 0 (class 0) is on 2 of 4, trigger 1 (class 2) on 2 of 2."""
-    labels = np.array([0, 0, 0, 0, 1, 1, 1, 1, 2, 2])
-    found = poison_facts(manifest([0, 0, None, None, None, None, None, None, 1, 1]), labels, (0, 2), ("a", "b", "c"))
-    assert found == {
-        "count": 4,
-        "rate_of_target": pytest.approx(400 / 6),
-        "rate_of_dataset": 40,
-        "targets": ["a", "c"],
-        "triggers": [
-            {"target": "a", "count": 2, "rate_of_target": 50},
-            {"target": "c", "count": 2, "rate_of_target": 100},
-        ],
-    }
-
-
-def test_a_trigger_that_is_not_at_one_place_is_told_so(record):
-    found = poison_facts(manifest([0, None, 0], box=None), np.array([1, 0, 1]), (1,), ("a", "b"))
-    assert found["triggers"] == [{"target": "b", "count": 2, "rate_of_target": 100, "placed": False}]
-    validate({**record, "poison": found})
-
-
-def test_poison_facts_of_a_clean_set_and_an_empty_class(record):
-    found = poison_facts(manifest([None] * 2), np.array([0, 0]), (1,), ("a", "b"))
-    assert (found["count"], found["rate_of_target"], found["rate_of_dataset"]) == (0, None, 0)
-    validate({**record, "poison": found})
-
-
-def test_dataset_facts(record):
-    class Pictures(list):
-        size = 32
-
-    class Half:
-        images = Pictures()
-
-        def __init__(self, count):
-            self.count = count
-
-        def __len__(self):
-            return self.count
-
-    found = dataset_facts(
-        Dataset(
-            name="folder",
-            classes=("a", "b"),
-            train=Half(3),
-            val=Half(2),
-            fingerprint="0" * 64,
-            skipped=("x.png",),
-        )
-    )
-    assert found.pop("classes_sha256") == hashlib.sha256(b'["a","b"]').hexdigest()
-    assert found == {
-        "name": "folder",
-        "fingerprint": "0" * 64,
-        "classes": 2,
-        "counts": {"train": 3, "val": 2},
-        "image_size": 32,
-        "skipped": 1,
-    }
-
-
-def test_versions_and_hardware_fit_a_record(record):
-    record["versions"], record["hardware"] = versions(), hardware()
-    validate(record)
-    assert record["versions"]["numpy"] == np.__version__
-    assert record["versions"]["faiss"]
-    assert record["hardware"]["cores"] >= 1
-    assert record["hardware"]["memory_mb"] > 100
-    assert isinstance(record["hardware"]["accelerators"], list)
-
-
-def test_a_library_that_is_not_there_has_no_version(monkeypatch):
+def test_versions_and_hardware_fit_a_record(record, monkeypatch):
+    versions, hardware = module.versions(), module.hardware()
+    validate({**record, "versions": versions, "hardware": hardware})
+    assert (versions["numpy"], bool(versions["faiss"])) == (np.__version__, True)
+    assert hardware["cores"] >= 1
+    assert hardware["memory_mb"] > 100
+    assert isinstance(hardware["accelerators"], list)
     monkeypatch.setattr(module, "_PACKAGES", ("no-such-library",))
     monkeypatch.setattr(module, "_FAISS", ("nor-this",))
-    found = versions()
-    assert (found["no-such-library"], found["faiss"]) == (None, None)
-
-
-# --- git --------------------------------------------------------------------------------------------------
+    assert (module.versions()["no-such-library"], module.versions()["faiss"]) == (None, None)
 
 
 def git(folder, *arguments):
@@ -414,13 +254,14 @@ def git(folder, *arguments):
 
 @pytest.fixture
 def checkout(tmp_path):
-    (tmp_path / "bench").mkdir()
-    (tmp_path / "bench" / "record.py").write_text("1")
+    for name in ("bench", "leaderboards"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "record.py").write_text("1")
     git(tmp_path, "init", "-q")
     return tmp_path
 
 
-def test_git_state_of_a_checkout(checkout, record):
+def test_git_state_of_a_checkout(checkout, record, monkeypatch):
     package = checkout / "bench"
     assert git_state(package) is None, "nothing is tracked yet"
     git(checkout, "add", ".")
@@ -431,35 +272,17 @@ def test_git_state_of_a_checkout(checkout, record):
     assert state["dirty"] is False
     (checkout / "new-record.json").write_text("{}")
     assert git_state(package) == state, "untracked files are no change"
-    (checkout / "leaderboards").mkdir()
-    kept = checkout / "leaderboards" / "record.json"
-    kept.write_text("{}")
-    git(checkout, "add", ".")
-    git(checkout, "commit", "-qm", "results")
-    state = git_state(package)
-    kept.write_text("{1}")
+    (checkout / "leaderboards" / "record.py").write_text("2")
     assert git_state(package) == state, "nor are results, which a matrix writes while it runs"
     (package / "record.py").write_text("2")
     assert git_state(package) == {**state, "dirty": True}
     validate({**record, "git": git_state(package)})
-
-
-def test_a_package_installed_inside_somebody_elses_repository_has_no_git_state(checkout):
-    git(checkout, "add", ".")
-    git(checkout, "commit", "-qm", "x")
+    monkeypatch.setenv("GIT_DIR", "/nowhere")
+    assert git_state(package) == {**state, "dirty": True}, "the caller's variables do not count"
     installed = checkout / ".venv" / "bench"
     installed.mkdir(parents=True)
     (installed / "record.py").write_text("1")
-    assert git_state(installed) is None
-
-
-def test_git_variables_of_the_caller_do_not_count(checkout, monkeypatch):
-    git(checkout, "add", ".")
-    git(checkout, "commit", "-qm", "x")
-    state = git_state(checkout / "bench")
-    monkeypatch.setenv("GIT_DIR", "/nowhere")
-    assert git_state(checkout / "bench") == state
-    assert state is not None
+    assert git_state(installed) is None, "a package installed inside somebody else's repository"
 
 
 def test_without_git_there_is_no_git_state(tmp_path, monkeypatch):

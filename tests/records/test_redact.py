@@ -22,18 +22,15 @@ from bench.records.redact import without_paths
         ("read from /home/me/x.npy", "read from x.npy"),
         ("cache:/home/me/x", "cache:x"),
         ("/home/me/größe.png", "größe.png"),
+        *[
+            (text, text)
+            for text in ("resnet18", "hf-hub:timm/vit", "3 / 4", "a/b", "https://x.org/a", "attack.rate=0.5")
+        ],
+        *[(other, other) for other in ("", 3, None, True, 0.5)],
     ],
 )
-def test_of_a_path_its_last_part_is_left(value, left):
+def test_of_a_path_its_last_part_is_left_and_what_is_none_stays(value, left):
     assert without_paths(value) == left
-
-
-@pytest.mark.parametrize(
-    "value",
-    ["resnet18", "hf-hub:timm/vit", "3 / 4", "a/b", "https://x.org/a", "attack.rate=0.5", "", 3, None, True, 0.5],
-)
-def test_what_is_no_path_stays(value):
-    assert without_paths(value) == value
 
 
 def test_everywhere_in_a_record_and_relative_ones_by_the_name_of_their_option():

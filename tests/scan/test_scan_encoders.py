@@ -6,7 +6,7 @@ import pytest
 
 from bench.errors import BenchError
 from bench.plugins.manager import Plugins
-from bench.scan.encoders import choose, preset_for
+from bench.scan.encoders import choose
 
 
 @pytest.fixture(scope="module")
@@ -15,19 +15,15 @@ def plugins():
 
 
 def test_the_preset_follows_the_number_of_images(plugins):
-    assert (preset_for(3500), preset_for(3501)) == ("laptop", "cifar10-cpu")
+    assert [choose(plugins, count).config.preset for count in (3500, 3501)] == ["laptop", "cifar10-cpu"]
     found = choose(plugins, 5000)
-    assert (found.config.preset, found.size, found.origin) == ("cifar10-cpu", 32, "trained")
-    assert found.defense.window == 12
+    assert (found.size, found.origin, found.defense.window) == (32, "trained", 12)
 
 
 def test_another_size_lets_the_rule_choose_the_window_and_scales_local_views(plugins):
     found = choose(plugins, 5000, size=64)
-    assert found.size == 64
-    assert found.defense.window is None
-    assert found.config.views.local_size == 32
-    asked = choose(plugins, 5000, size=64, settings=["defense.window=20"])
-    assert asked.defense.window == 20
+    assert (found.size, found.defense.window, found.config.views.local_size) == (64, None, 32)
+    assert choose(plugins, 5000, size=64, settings=["defense.window=20"]).defense.window == 20
 
 
 def test_settings_defense_and_seed_reach_the_configuration(plugins):
@@ -40,14 +36,13 @@ def test_a_file_is_a_checkpoint(plugins, tmp_path):
     path.write_bytes(b"weights")
     found = choose(plugins, 100, encoder=str(path))
     assert (found.origin, found.size, found.checkpoint.path) == ("file", 32, path)
-    assert found.eyes == "mine.safetensors, not trained here"
+    assert found.encoder_words == "mine.safetensors, not trained here"
 
 
 def test_timms_weights_by_name_at_their_own_size(plugins):
     found = choose(plugins, 100, encoder="resnet18")
     assert (found.origin, found.size, found.config.encoder.backbone) == ("timm", 224, "resnet18")
-    assert found.config.encoder.options == {}
-    assert found.defense.window is None
+    assert (found.config.encoder.options, found.defense.window) == ({}, None)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,5 @@
 """A checkpoint holds everything: what goes on from it cannot be told from what never stopped."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from timm.optim import create_optimizer_v2

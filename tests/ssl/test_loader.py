@@ -1,7 +1,5 @@
 """Batches on the device, resident or read by workers: the same."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

@@ -1,35 +1,38 @@
 """The loop: the same bytes from the same seed, after any kill, in two processes, and on two nodes.
 
-Run as a script (`python test_train.py FOLDER`), it trains with a checkpoint at every step, for a test to kill; with
-RANK PORT EPOCHS as well, it is a node of two that train the job of `transformer` in FOLDER.
+Run as a script (`python test_train.py FOLDER STORE EPOCHS`), it is the second of two nodes that train the job of
+`transformer` in FOLDER.
 """
-
-from __future__ import annotations
 
 import contextlib
 import dataclasses
 import json
 import os
-import signal
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments.lightning import find_free_network_port
 from safetensors.torch import load_file
 
 from bench.api import Mixed, TrainingDefense
 from bench.data.images import ArrayImages
 from bench.errors import BenchError
-from bench.parallel.nodes import Meeting, Parted
+from bench.parallel.nodes import environment, joined
 from bench.seeds import Seeds
 from bench.ssl import train as module
-from bench.ssl.learners.moco_v3 import MoCoLearner
+from bench.ssl.byol import BYOL
+from bench.ssl.learner import MomentumLearner
+from bench.ssl.moco_v2 import MoCoV2
 from bench.ssl.moco_v3 import MoCoV3
 from bench.ssl.settings import EncoderSettings, TrainSettings, ViewSettings
+from bench.ssl.simclr import SimCLR
+from bench.ssl.simsiam import SimSiam
 from bench.ssl.train import Job, make_learner, make_views, pretrain, resolve_precision, view_specs
 
 RESNET = EncoderSettings(
@@ -42,6 +45,16 @@ VIEWS = ViewSettings(scale=(0.3, 1.0), blur_p=(0.0, 0.0), solarise_p=(0.0, 0.2),
 TRAIN = TrainSettings(epochs=8, batch=16, lr=0.02, weight_decay=0.05, warmup=1, precision="32")
 
 
+BARE = MoCoV3(projector=0, predictor=0, momentum=0.9)
+HEADS = (
+    MoCoV3(hidden=8, output=4),
+    MoCoV2(hidden=8, output=4, queue=20),
+    SimCLR(hidden=8, output=4),
+    BYOL(hidden=8, output=4),
+    SimSiam(hidden=8, bottleneck=2, output=4),
+)
+
+
 def pixels(count=16):
     """Every image has its colour, under noise: something to learn."""
     draw = np.random.default_rng(0)
@@ -49,14 +62,14 @@ def pixels(count=16):
     return (colours + draw.integers(-40, 40, (count, 3, 32, 32))).astype(np.uint8)
 
 
-def job(folder, seed=0, encoder=RESNET, views=VIEWS, count=16, **train):
+def job(folder, seed=0, encoder=RESNET, views=VIEWS, count=16, method=BARE, **train):
     """Sixteen images in one batch: every step is an epoch, so that the curve holds every loss."""
     work, scratch = Path(folder) / "work", Path(folder) / "scratch"
     for each in (work, scratch):
         each.mkdir(parents=True, exist_ok=True)
     return Job(
         images=ArrayImages(pixels(count)),
-        method=MoCoV3(projector=0, predictor=0, momentum=0.9),
+        method=method,
         encoder=encoder,
         views=views,
         train=dataclasses.replace(TRAIN, **train),
@@ -79,11 +92,21 @@ def losses(one):
 
 
 @pytest.fixture(scope="module")
-def unbroken(tmp_path_factory):
-    """The outcome of the job, trained without a stop."""
-    one = job(tmp_path_factory.mktemp("unbroken"))
-    pretrain(one, nobody)
-    return outcome(one)
+def unbroken_of(tmp_path_factory):
+    """unbroken_of(method) -> the outcome of the job, trained without a stop."""
+
+    @cache
+    def make(method):
+        one = job(tmp_path_factory.mktemp("unbroken"), method=method)
+        pretrain(one, nobody)
+        return outcome(one)
+
+    return make
+
+
+@pytest.fixture
+def unbroken(unbroken_of):
+    return unbroken_of(BARE)
 
 
 @pytest.fixture
@@ -120,43 +143,40 @@ class Killed(BaseException):
     """What no handler of errors catches."""
 
 
-@pytest.mark.usefixtures("every_step", "global_rng")
-@pytest.mark.parametrize("step", [1, 5, 8])
-def test_killed_at_a_step_and_resumed_it_is_the_unbroken_run(tmp_path, unbroken, step):
-    def die(done, total, *_):
-        if done == step:
+def dying(at):
+    """A report that kills the training at step `at`."""
+
+    def report(done, *_):
+        if done == at:
             raise Killed
 
-    one, told = job(tmp_path), []
+    return report
+
+
+@pytest.mark.usefixtures("every_step", "global_rng")
+@pytest.mark.parametrize(
+    ("method", "step"),
+    [(BARE, 1), (BARE, 5), (BARE, 8), *((method, 3) for method in HEADS)],
+    ids=lambda value: getattr(value, "name", str(value)),
+)
+def test_killed_at_a_step_and_resumed_it_is_the_unbroken_run(tmp_path, unbroken_of, method, step):
+    """The checkpoint holds heads, momentum copy and queue; a finished training is not trained again."""
+    one, told = job(tmp_path, method=method), []
     with pytest.raises(Killed):
-        pretrain(one, die)
+        pretrain(one, dying(step))
     assert not list(one.work.iterdir())
-    pretrain(one, lambda done, total, *_: told.append(done))
-    assert outcome(one) == unbroken
-    assert told == list(range(step, 9))  # the checkpoint of a step is written after its report
+    for _ in range(2):
+        pretrain(one, lambda done, *_: told.append(done))
+        assert outcome(one) == unbroken_of(method)
+        assert told == list(range(step, 9))  # the checkpoint of a step is written after its report
 
 
-def test_killed_by_the_system_and_resumed_it_is_the_unbroken_run(tmp_path, unbroken):
-    child = subprocess.Popen([sys.executable, "-u", __file__, str(tmp_path)], stdout=subprocess.PIPE, text=True)
-    with child:
-        for line in child.stdout:
-            if line == "4\n":
-                child.send_signal(signal.SIGKILL)
-                break
-    assert child.returncode == -signal.SIGKILL
-    one, told = job(tmp_path), []
-    pretrain(one, lambda done, total, *_: told.append(done))
-    assert told[0] > 1
-    assert outcome(one) == unbroken
-
-
-@pytest.mark.usefixtures("every_step")
-def test_a_finished_training_is_not_trained_again(tmp_path, unbroken):
-    one, told = job(tmp_path), []
-    pretrain(one, nobody)
-    pretrain(one, lambda done, total, *_: told.append(done))
-    assert told == []
-    assert outcome(one) == unbroken
+@pytest.mark.parametrize("method", HEADS, ids=lambda method: method.name)
+def test_a_transformer_through_the_loop(tmp_path, method):
+    told, one = [], job(tmp_path, method=method, encoder=VIT, max_steps=3)
+    pretrain(one, lambda done, total, *_: told.append((done, total)))
+    assert told == [(1, 3), (2, 3), (3, 3)]
+    assert all(np.isfinite(losses(one)))
 
 
 def transformer(folder, **train):
@@ -187,77 +207,66 @@ def test_two_processes_train_as_one(tmp_path, monkeypatch):
 
 
 @contextlib.contextmanager
-def other_node(folder, epochs=3):
-    """(a meeting of two nodes for this process, the process that is the other node)."""
-    port = find_free_network_port()
-    command = [sys.executable, __file__, str(folder), "1", str(port), str(epochs)]
-    environment = {**os.environ, "RANK": "7", "TORCHELASTIC_USE_AGENT_STORE": "True"}  # as of a launcher of nodes
+def other_node(store, folder, epochs=3):
+    """(the group of this process and another one, that other process): torchrun's variables without torchrun."""
+    group = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(find_free_network_port()), "WORLD_SIZE": "2"}
+    first, second = ({**group, "RANK": each, "GROUP_RANK": each, "LOCAL_RANK": "0"} for each in "01")
+    command = [sys.executable, __file__, str(folder), str(store), str(epochs)]
     with subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command, env={**os.environ, **second}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as other:
         try:
-            yield Meeting(port=port, nodes=2, patience=300.0), other
+            with environment(first), joined(60.0, {}, store, gpus=False) as found:
+                yield found, other
+            other.wait(60)
         finally:
             other.kill()
 
 
+def pretrain_together(group, job, report):
+    with group.training("key", "folder"):
+        pretrain(job, report, accelerator="cpu", group=group)
+
+
 @pytest.mark.slow
-def test_two_nodes_go_on_from_a_checkpoint_as_one_process(tmp_path, every_step):
+def test_two_nodes_resume_from_a_checkpoint_as_one_process(tmp_path, every_step):
     one, two = transformer(tmp_path / "one"), transformer(tmp_path / "two")
     pretrain(one, nobody, accelerator="cpu")
-    told, before = [], dict(os.environ)
-
-    def die(done, *_):
-        if done == 2:
-            raise Killed
-
+    told = []
     with pytest.raises(Killed):
-        pretrain(two, die, accelerator="cpu")
-    with other_node(tmp_path / "two") as (meeting, other):
-        pretrain(two, lambda done, *_: told.append(done), accelerator="cpu", meeting=meeting)
-        assert (other.communicate(timeout=60)[0], other.returncode) == ("", 0)
+        pretrain(two, dying(2), accelerator="cpu")
+    with other_node(tmp_path, tmp_path / "two") as (group, other):
+        pretrain_together(group, two, lambda done, *_: told.append(done))
+    assert (other.communicate(timeout=60)[0], other.returncode) == ("", 0)
     assert told == [2, 3]
-    assert dict(os.environ) == before
     check_same(one, two)
 
 
-@pytest.mark.slow
-def test_nodes_that_do_not_see_the_same_checkpoint(tmp_path, every_step):
-    def die(*_):
-        raise Killed
-
-    two = transformer(tmp_path / "two", epochs=1000)
-    with pytest.raises(Killed):
-        pretrain(two, lambda done, *_: die() if done == 2 else None, accelerator="cpu")
-    with (
-        other_node(tmp_path / "elsewhere") as (meeting, _),
-        pytest.raises(
-            BenchError, match=r"different steps \(1, 0\): the store must lie on a file system that all nodes"
-        ),
+def test_nodes_that_do_not_see_the_same_checkpoint(tmp_path, monkeypatch):
+    """A Fabric of two processes, of which the other one found no checkpoint."""
+    monkeypatch.setattr(Fabric, "world_size", 2)
+    monkeypatch.setattr(Fabric, "all_gather", lambda self, step: torch.stack([step, step + 1]))
+    with pytest.raises(
+        BenchError, match=r"different steps \(0, 1\): the store must lie on a file system that all nodes"
     ):
-        pretrain(two, nobody, accelerator="cpu", meeting=meeting)
+        pretrain(job(tmp_path), nobody, accelerator="cpu")
 
 
 @pytest.mark.slow
 def test_a_node_that_is_killed_ends_the_training_of_all(tmp_path):
     two, told = transformer(tmp_path, epochs=100_000), []
-    with other_node(tmp_path, epochs=100_000) as (meeting, other):
 
-        def kill(done, *_):
-            told.append(done)
-            if done == 3:
-                other.kill()
+    def kill(done, *_):
+        told.append(done)
+        if done == 3:
+            other.kill()
 
-        with pytest.raises(Parted, match=r"losed|reset|terminated"):  # by the peer, says gloo
-            pretrain(two, kill, accelerator="cpu", meeting=meeting)
+    with (
+        pytest.raises(BenchError, match=r"broke off: .*(losed|reset|terminated)"),  # by the peer, says gloo
+        other_node(tmp_path, tmp_path, epochs=100_000) as (group, other),
+    ):
+        pretrain_together(group, two, kill)
     assert 3 <= len(told) < 1000
-
-
-def test_batches_that_do_not_divide_among_the_processes(tmp_path):
-    with pytest.raises(BenchError, match=r"train\.batch 16 is not a multiple of the 3 devices"):
-        pretrain(job(tmp_path), nobody, devices=3, accelerator="cpu")
-    with pytest.raises(BenchError, match=r"16 is not a multiple of the 6 devices of 2 nodes"):
-        pretrain(job(tmp_path), nobody, devices=3, accelerator="cpu", meeting=Meeting(port=1, nodes=2))
 
 
 class FakeFabric:
@@ -286,11 +295,6 @@ def test_an_error_in_another_process_arrives_as_itself(tmp_path, monkeypatch, er
     assert told == [(1, 8, 2.5, 0.1)]
 
 
-def test_a_loss_that_is_not_finite(tmp_path):
-    with pytest.raises(BenchError, match=r"training loss became nan; a lower train\.lr"):
-        pretrain(job(tmp_path, lr=1e30, optimiser="sgd", warmup=0), nobody)
-
-
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -298,11 +302,13 @@ def test_a_loss_that_is_not_finite(tmp_path):
         ({"optimiser": "lambo"}, r"optimiser 'lambo' .*Did you mean 'lamb'\?"),
         ({"encoder": dataclasses.replace(RESNET, freeze_patch_embed=True)}, "no patch_embed"),
         ({"count": 15}, "15 training images are fewer than one batch of 16"),
+        ({"lr": 1e30, "optimiser": "sgd", "warmup": 0}, r"training loss became nan; a lower train\.lr"),
+        ({"batch": 15}, r"train\.batch 15 is not a multiple of the 2 devices"),
     ],
 )
 def test_settings_that_cannot_run(tmp_path, change, said):
     with pytest.raises(BenchError, match=said):
-        pretrain(job(tmp_path, **change), nobody)
+        pretrain(job(tmp_path, **change), nobody, devices=2 if "batch" in change else 1, accelerator="cpu")
 
 
 @pytest.mark.parametrize("accelerator", ["bogus", "cuda", "mps"])
@@ -311,13 +317,6 @@ def test_an_accelerator_that_is_not_here(tmp_path, accelerator, monkeypatch):
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     with pytest.raises(BenchError, match=f"accelerator '{accelerator}'"):
         pretrain(job(tmp_path), nobody, accelerator=accelerator)
-
-
-@pytest.mark.usefixtures("global_rng")
-def test_the_learner_follows_from_the_seed(tmp_path):
-    first, same, other = (make_learner(job(tmp_path, seed)).state_dict() for seed in (0, 0, 1))
-    assert all(torch.equal(value, same[name]) for name, value in first.items())
-    assert not torch.equal(first["backbone.conv1.weight"], other["backbone.conv1.weight"])
 
 
 def test_a_frozen_patch_embedding_does_not_learn(tmp_path):
@@ -330,15 +329,15 @@ def test_a_frozen_patch_embedding_does_not_learn(tmp_path):
     assert not {name for name in moved if name.startswith("patch_embed")}
 
 
-def test_max_steps_ends_a_run_early(tmp_path, unbroken):
-    one = job(tmp_path, max_steps=2)
-    pretrain(one, nobody)
-    assert losses(one) == unbroken[1][:2]
-
-
 def test_views_of_a_part_of_the_batch_are_those_of_the_whole(tmp_path):
     one = job(tmp_path)
     specs, images = view_specs(VIEWS, 32), torch.from_numpy(pixels()).float() / 255
+    assert [(spec.size, spec.scale, spec.solarise_p) for spec in specs] == [
+        (32, (0.3, 1.0), 0.0),
+        (32, (0.3, 1.0), 0.2),
+        (16, (0.05, 0.25), 0.0),
+    ]
+    assert view_specs(dataclasses.replace(VIEWS, size=24), 32)[0].size == 24
     whole = make_views(images, specs, one, 3, slice(0, 16))
     assert [tuple(view.shape) for view in whole] == [(16, 3, 32, 32)] * 2 + [(16, 3, 16, 16)]
     part = make_views(images[8:], specs, one, 3, slice(8, 16))
@@ -347,14 +346,6 @@ def test_views_of_a_part_of_the_batch_are_those_of_the_whole(tmp_path):
     later = make_views(images, specs, one, 4, slice(0, 16))
     assert not any(torch.allclose(now, then) for now, then in zip(whole, later, strict=True))
     assert not torch.allclose(whole[0], whole[1])
-
-
-def test_view_specs_name_each_view():
-    first, second, local = view_specs(VIEWS, 32)
-    assert (first.size, first.scale, first.solarise_p) == (32, (0.3, 1.0), 0.0)
-    assert (second.size, second.solarise_p) == (32, 0.2)
-    assert (local.size, local.scale, local.solarise_p) == (16, (0.05, 0.25), 0.0)
-    assert view_specs(dataclasses.replace(VIEWS, size=24), 32)[0].size == 24
 
 
 @pytest.mark.parametrize(
@@ -374,22 +365,16 @@ def test_bf16_trains(tmp_path):
     assert all(np.isfinite(losses(one)))
 
 
-if __name__ == "__main__" and len(sys.argv) == 2:
-    module.CHECKPOINT_SECONDS = -1.0
-    pretrain(job(sys.argv[1]), lambda done, *_: print(done, flush=True))  # noqa: T201 - read by the test
-elif __name__ == "__main__":
-    second = Meeting(rank=int(sys.argv[2]), port=int(sys.argv[3]), nodes=2, patience=300.0)
-    pretrain(transformer(sys.argv[1], epochs=int(sys.argv[4])), nobody, accelerator="cpu", meeting=second)
-
-
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Swap(TrainingDefense):
-    """Every query shows the next image of the batch, whole."""
+    """Every query shows the next image of the batch, whole; by `share` it is still to be matched to itself."""
 
     name = "swap"
+    share: float = 0.0
 
     def mix(self, views, seeds):
-        partner = torch.arange(len(views[0])).roll(1)
-        return Mixed(views=[v[partner] for v in views], partners=[partner] * len(views), weights=[0.0] * len(views))
+        rows = torch.arange(len(views[0])).roll(1)
+        return Mixed(views=[v[rows] for v in views], partners=[rows] * len(views), weights=[self.share] * len(views))
 
 
 @pytest.mark.usefixtures("global_rng")
@@ -399,17 +384,19 @@ def test_a_training_change_reaches_the_loss(tmp_path, unbroken):
     pretrain(changed, nobody)
     assert losses(changed)[0] == pytest.approx(unbroken[1][0], rel=1e-4)
     assert outcome(changed) != unbroken
-    Swap.mix = lambda self, views, seeds: Mixed(
-        views=[v.roll(1, 0) for v in views],
-        partners=[torch.arange(len(views[0])).roll(1)] * len(views),
-        weights=[1.0] * len(views),
-    )
-    wrong = dataclasses.replace(job(tmp_path / "wrong"), change=Swap())
+    wrong = dataclasses.replace(job(tmp_path / "wrong"), change=Swap(share=1.0))
     pretrain(wrong, nobody)
     assert losses(wrong)[0] > unbroken[1][0] + 0.1
 
 
 def test_an_ssl_method_that_takes_no_mixed_views(tmp_path, monkeypatch):
-    monkeypatch.setattr(MoCoLearner, "forward", lambda self, views: views[0].sum())
+    monkeypatch.setattr(MomentumLearner, "forward", lambda self, views: views[0].sum())
     with pytest.raises(BenchError, match="SSL method 'moco_v3' cannot train with 'swap'"):
         make_learner(dataclasses.replace(job(tmp_path), change=Swap()))
+
+
+if __name__ == "__main__":
+    with joined(60.0, {}, Path(sys.argv[2]), gpus=False) as group:
+        for key, folder in group.trainings():
+            with group.training(key, folder):
+                pretrain(transformer(sys.argv[1], epochs=int(sys.argv[3])), nobody, accelerator="cpu", group=group)

@@ -1,14 +1,14 @@
 """The leaderboard as a static site: pages that open from the disk and need no network.
 
     index.html           every table, sortable and filterable, with its plots
-    runs/NAME.html       a page per record: where each number comes from
+    runs/NAME.html       a page per record, as `bench report` makes it, without what only the store has
     runs/NAME.json       the record itself, paths reduced to file names
     reported/NAME.csv    numbers as a paper prints them
 
 Texts of records are somebody's: jinja2 escapes them all, and a page runs and styles itself only with what its policy
 names by hash. Equal records give equal bytes.
 
-build.py: records to pages; folder.py: pages to disk and back; tables.py, plots.py, runs.py: what the templates show.
+build.py: records to pages; folder.py: pages to disk and back; tables.py, plots.py: what the index page shows.
 """
 
 from .build import site

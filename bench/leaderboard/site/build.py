@@ -11,15 +11,15 @@ from importlib import resources
 from pathlib import Path
 
 from bench.errors import BenchError
-from bench.leaderboard import Table, tables
-from bench.leaderboard.escaping import plain
+from bench.leaderboard import Leaderboard, tables
 from bench.leaderboard.reported import reported
 from bench.records import record as records
-from bench.records.redact import without_paths
+from bench.records.redact import one_line, without_paths
+from bench.report.controls import Neighbours
 from bench.report.html import render
-from bench.store.store import digest
+from bench.report.page import run_page, title_of
+from bench.store import digest
 
-from .runs import run_values
 from .tables import board_values
 
 LICENCE = "vendor/tablesort-5.7.1.LICENCE"
@@ -39,9 +39,9 @@ def site(files: Sequence[Path]) -> dict[str, bytes]:
         raise BenchError(f"two of the files of reported numbers would have one name: {', '.join(papers)}")
     found = tables(runs.values(), [f"{name}.html" for name in runs])
     found += [table for name, file in papers.items() for table in reported(file, name)]
-    pages = {"index.html": _index(found, runs)}
+    pages, neighbours = {"index.html": _index(found, runs)}, Neighbours(runs.values())
     for name, run in runs.items():
-        pages[f"{name}.html"] = _sealed(render("run.html", **run_values(run, f"{Path(name).name}.json")))
+        pages[f"{name}.html"] = _sealed(run_page(run, neighbours.of(run), record_file=f"{Path(name).name}.json"))
         pages[f"{name}.json"] = (json.dumps(run, sort_keys=True, indent=2) + "\n").encode()
     return pages | {name: file.read_bytes().replace(b"\r\n", b"\n") for name, file in papers.items()}
 
@@ -52,11 +52,16 @@ def _runs(files: Sequence[Path]) -> dict[str, records.Record]:
     return {f"runs/{records.plain_title(run)}-{digest(run)[:10]}": run for run in found}  # no two records share a page
 
 
-def _index(found: Sequence[Table], runs: Mapping[str, records.Record]) -> bytes:
+def _index(found: Sequence[Leaderboard], runs: Mapping[str, records.Record]) -> bytes:
     script = "\n".join(_asset(name).replace("\r\n", "\n") for name in SCRIPTS)
-    values = board_values(found, {f"{name}.html": run for name, run in runs.items()})
-    licence = " ".join(plain(line) for line in _asset(LICENCE).splitlines())
-    page = render("board.html", script=script, script_hash=_hash(script.encode()), licence=licence, **values)
+    page = render(
+        "board.html",
+        script=script,
+        script_hash=_hash(script.encode()),
+        licence=one_line(_asset(LICENCE)),
+        runs={f"{name}.html": title_of(run) for name, run in runs.items()},
+        **board_values(found),
+    )
     return _sealed(page)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bench.errors import BenchError
-from bench.store.store import write_bytes
+from bench.store import write_bytes
 
 INDEX, MARK = "index.html", b'<header id="bench-leaderboard">'
 _OURS = re.compile(r"(runs/[A-Za-z0-9_+-]+\.(html|json)|reported/[A-Za-z0-9_+-]*\.csv)")
@@ -29,31 +29,25 @@ def write(folder: Path, pages: Mapping[str, bytes]) -> None:
 
 def faults(folder: Path, pages: Mapping[str, bytes]) -> list[str]:
     """What differs between the folder and the pages, however lines end: "NAME is stale" ..."""
-    found = [f"{name} {_fault(folder.joinpath(*name.split('/')), data)}" for name, data in pages.items()]
-    old = [f"{name} is of no record any more" for name in sorted(_there(folder) - pages.keys())]
-    return [fault for fault in found if not fault.endswith(" ")] + old
+    there = {name: _content(folder.joinpath(*name.split("/"))) for name in pages}
+    wrong = [name for name, data in pages.items() if there[name] != data]
+    found = [f"{name} is {'not there' if there[name] is None else 'stale'}" for name in wrong]
+    return found + [f"{name} is of no record any more" for name in sorted(_there(folder) - pages.keys())]
 
 
-def _fault(path: Path, data: bytes) -> str:
+def _content(path: Path) -> bytes | None:
+    """None where there is no file."""
     try:
-        there = path.read_bytes().replace(b"\r\n", b"\n")
+        return path.read_bytes().replace(b"\r\n", b"\n")
     except OSError:
-        return "is not there"
-    return "" if there == data else "is stale"
+        return None
 
 
 def _check_ours(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise BenchError(f"cannot write a site to {folder}: it is a file; name a folder")
-    if folder.is_dir() and any(folder.iterdir()) and not _is_site(folder):
+    if folder.is_dir() and any(folder.iterdir()) and MARK not in (_content(folder / INDEX) or b""):
         raise BenchError(f"cannot write a site to {folder}: it holds other files; name a new or empty folder")
-
-
-def _is_site(folder: Path) -> bool:
-    try:
-        return MARK in (folder / INDEX).read_bytes()
-    except OSError:
-        return False
 
 
 def _there(folder: Path) -> set[str]:

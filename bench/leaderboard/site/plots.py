@@ -1,48 +1,23 @@
-"""Scatter plots as numbers that a template draws as SVG.
-
-Drawn by a template, not by matplotlib: its SVG differs between versions (then `--check` would), and carries style
-attributes that a strict policy forbids. The page's own style colours these.
-"""
+"""Scatter plots of a leaderboard as numbers that templates/plot.html draws."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from bench.leaderboard import NONE, Line
-from bench.leaderboard.rows import FOUND, RATES
-from bench.records.record import Record
+from bench.leaderboard import BoardLine
+from bench.leaderboard.escaping import url
+from bench.leaderboard.rows import FOUND
+from bench.report.plot import Axis, Frame
 
 if TYPE_CHECKING:
-    from .tables import Row
+    from .row import SiteRow
 
-WIDTH, HEIGHT = 480, 340
-LEFT, RIGHT, TOP, BOTTOM = 46, 14, 14, 44
 _MARK = 7.0  # half a marker's width, with some air
 _LABEL = (8.0, 12.0)  # width of a digit, height of a label
 _LEAST_SPAN = 20.0  # percent that an axis shows at least
-_PAD = 0.04  # of an axis, so that no marker is cut off at its ends
-
-
-@dataclass(frozen=True, kw_only=True)
-class Axis:
-    """From low to high, percent, with ticks."""
-
-    title: str
-    low: float
-    high: float
-
-    @property
-    def ticks(self) -> list[int]:
-        step = next((step for step in (5, 10) if self.high - self.low <= 8 * step), 20)
-        return list(range(math.ceil(self.low / step) * step, math.floor(self.high) + 1, step))
-
-    def share(self, value: float) -> float:
-        """Where on the axis, 0 to 1; beyond its ends is at them."""
-        place = (min(max(value, self.low), self.high) - self.low) / (self.high - self.low)
-        return _PAD + (1 - 2 * _PAD) * place
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +34,7 @@ class Dot:
 class Point:
     """A line's mean (x, y), the ends of its spread, its seeds, and where its number stands; all in the SVG's units."""
 
-    row: Row
+    row: SiteRow
     x: float
     y: float
     across: tuple[float, float] | None
@@ -71,109 +46,82 @@ class Point:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plot:
-    """One scatter plot. `x` and `y` give where a value of an axis is drawn."""
+class Scatter:
+    """One scatter plot."""
 
     name: str
-    across: Axis
-    along: Axis
+    frame: Frame
     points: tuple[Point, ...]
-    width: int = WIDTH
-    height: int = HEIGHT
-    left: int = LEFT
-    right: int = WIDTH - RIGHT
-    top: int = TOP
-    bottom: int = HEIGHT - BOTTOM
-
-    def x(self, value: float) -> float:
-        return round(LEFT + (WIDTH - LEFT - RIGHT) * self.across.share(value), 1)
-
-    def y(self, value: float) -> float:
-        return round(HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * self.along.share(value), 1)
 
 
-def scatter(name: str, lines: Sequence[tuple[Row, Line]], runs: Mapping[str, Record], *, x: str, y: str) -> Plot:
-    """`y` over `x` of the lines that have both, by their names in `Line.mean`. runs: records by their address."""
-    shown = [(row, line) for row, line in lines if not math.isnan(_mean(line, x)) and not math.isnan(_mean(line, y))]
-    along = Axis(title=f"{y}, percent", low=0, high=100) if y in FOUND else _fitted(y, [line for _, line in shown])
-    plot = Plot(name=name, across=Axis(title=f"{x}, percent", low=0, high=100), along=along, points=())
-    points = [_point(plot, row, line, runs, x, y) for row, line in shown]
-    return Plot(name=name, across=plot.across, along=plot.along, points=tuple(_labelled(points)))
+def scatter(name: str, rows: Sequence[SiteRow], *, x: str, y: str) -> Scatter:
+    """`y` over `x` of the rows that have both, by their names in `BoardLine.mean`."""
+    shown = [row for row in rows if not any(math.isnan(row.line.number(name)[0]) for name in (x, y))]
+    whole = Axis(title=f"{x}, percent", low=0, high=100)
+    along = replace(whole, title=f"{y}, percent") if y in FOUND else _fitted(y, [row.line for row in shown])
+    frame = Frame(across=whole, along=along)
+    points = [_point(frame, row, x, y) for row in shown]
+    return Scatter(name=name, frame=frame, points=tuple(_labelled(frame, points)))
 
 
-def _mean(line: Line, name: str) -> float:
-    return line.mean.get(name, math.nan)
+def _drawn(line: BoardLine, name: str) -> tuple[float, float]:
+    """Mean and spread, 0 where there is none."""
+    mean, spread = line.number(name)
+    return mean, 0.0 if math.isnan(spread) else spread
 
 
-def _spread(line: Line, name: str) -> float:
-    spread = line.spread.get(name, math.nan)
-    return 0.0 if math.isnan(spread) else spread
-
-
-def _fitted(name: str, lines: Iterable[Line]) -> Axis:
+def _fitted(name: str, lines: Iterable[BoardLine]) -> Axis:
     """An axis around all means and spreads, its ends at multiples of 5."""
-    ends = [_mean(line, name) + sign * _spread(line, name) for line in lines for sign in (-1, 1)] or [0.0, 100.0]
+    drawn = [_drawn(line, name) for line in lines]
+    ends = [mean + sign * spread for mean, spread in drawn for sign in (-1, 1)] or [0.0, 100.0]
     low, high = 5 * math.floor(min(ends) / 5), 5 * math.ceil(max(ends) / 5)
     while high - low < _LEAST_SPAN:
         low, high = low - 5, high + 5
     return Axis(title=f"{name}, percent", low=max(0, low), high=min(100, high))
 
 
-def _point(plot: Plot, row: Row, line: Line, runs: Mapping[str, Record], x: str, y: str) -> Point:
-    across, along = _mean(line, x), _mean(line, y)
-    aside, up = _spread(line, x), _spread(line, y)
+def _point(frame: Frame, row: SiteRow, x: str, y: str) -> Point:
+    (across, aside), (along, up) = _drawn(row.line, x), _drawn(row.line, y)
     return Point(
         row=row,
-        x=plot.x(across),
-        y=plot.y(along),
-        across=(plot.x(across - aside), plot.x(across + aside)) if aside else None,
-        along=(plot.y(along - up), plot.y(along + up)) if up else None,
-        dots=tuple(_dots(plot, row, line, runs, x, y)),
-        words=f"{row.number}: {row.name}, {x} {line.cell(x)}, {y} {line.cell(y)}",
+        x=frame.x(across),
+        y=frame.y(along),
+        across=(frame.x(across - aside), frame.x(across + aside)) if aside else None,
+        along=(frame.y(along - up), frame.y(along + up)) if up else None,
+        dots=tuple(_dots(frame, row, x, y)),
+        words=f"{row.number}: {row.name}, {x} {row.line.cell(x)}, {y} {row.line.cell(y)}",
     )
 
 
-def _dots(plot: Plot, row: Row, line: Line, runs: Mapping[str, Record], x: str, y: str) -> Iterable[Dot]:
-    for result in line.results:
-        run = runs.get(result.source)
-        if run is not None and len(line.results) > 1:
-            across, along = _value(run, line, x), _value(run, line, y)
-            if across is not None and along is not None:
-                words = f"{row.name}, seed {result.seed}: {x} {across:.1f}, {y} {along:.1f}"
-                yield Dot(x=plot.x(across), y=plot.y(along), href=result.source, words=words)
-
-
-def _value(run: Mapping[str, Any], line: Line, name: str) -> float | None:
-    metrics = run["metrics"]
-    if name in FOUND:
-        return None if line.defense == NONE else metrics["detection"][FOUND[name]]
-    which, rate = RATES[name]
-    value: float | None = metrics["none" if line.defense == NONE else "defended"][which][rate]
-    return value
+def _dots(frame: Frame, row: SiteRow, x: str, y: str) -> Iterator[Dot]:
+    results = [result for result in row.line.results if result.seed is not None and result.source]
+    for result in results if len(results) > 1 else ():
+        values = row.line.by_seed[result.seed or 0]
+        if not math.isnan(values[x]) and not math.isnan(values[y]):
+            words = f"{row.name}, seed {result.seed}: {x} {values[x]:.1f}, {y} {values[y]:.1f}"
+            yield Dot(x=frame.x(values[x]), y=frame.y(values[y]), href=url(result.source), words=words)
 
 
 # --- labels ---------------------------------------------------------------------------------------
 
 
-def _labelled(points: Sequence[Point]) -> Iterable[Point]:
+def _labelled(frame: Frame, points: Sequence[Point]) -> Iterable[Point]:
     """The points with a place for each one's number: the nearest that covers no marker and no number."""
-    from dataclasses import replace
-
     taken = [(point.x - _MARK, point.y - _MARK, point.x + _MARK, point.y + _MARK) for point in points]
     for point in points:
-        x, y, far = _free(point, taken)
+        x, y, far = _free(frame, point, taken)
         taken.append(_box(x, y, point.row.number))
         yield replace(point, label=(x, y), leader=far)
 
 
-def _free(point: Point, taken: Sequence[tuple[float, ...]]) -> tuple[float, float, bool]:
+def _free(frame: Frame, point: Point, taken: Sequence[tuple[float, ...]]) -> tuple[float, float, bool]:
     """Middle of the label, and whether it is so far off that a line must lead to it."""
     turns = [math.radians(degrees) for degrees in (-45, 45, -135, 135, 0, 180, -90, 90)]
     for radius in (14, 22, 32, 44, 58, 74):
         for turn in turns:
             x, y = round(point.x + radius * math.cos(turn), 1), round(point.y + radius * math.sin(turn), 1)
             box = _box(x, y, point.row.number)
-            inside = box[0] > LEFT and box[2] < WIDTH - RIGHT and box[1] > TOP and box[3] < HEIGHT - BOTTOM
+            inside = box[0] > frame.left and box[2] < frame.right and box[1] > frame.top and box[3] < frame.bottom
             if inside and not any(_meet(box, other) for other in taken):
                 return x, y, radius > 14
     return point.x, point.y - 14, False

@@ -1,2 +1,5 @@
-"""Studies: one question each, asked by a row of runs on one store. Each study is data (catalogue.py); the rest is the
-engine that makes the stages it needs (plan.py, engine.py) and what it leaves (report.py, plot.py)."""
+"""The paper's studies: what happens to a number when one option takes several values?
+
+A study is a matrix of runs with a plot, described in catalogue.toml. `study` reads that file, `runs` makes the runs,
+`table` keeps their values (CSV, markdown), `plot` draws them.
+"""

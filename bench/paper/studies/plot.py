@@ -1,77 +1,57 @@
-"""A study's figure: SVG and PNG, the same bytes for the same values.
-
-For print and for colour-blind readers: Okabe and Ito's colours without their green, so that none is told from another
-by red and green alone; and each curve has its own marker and line style, each bar its own hatching.
-"""
+"""A study's figure: SVG and PNG, the same bytes for the same values. Its look is in figure.mplstyle."""
 
 from __future__ import annotations
 
 import io
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .engine import Row
-from .plan import Plan
-from .report import Curve, caveat, curves, missing, setting_words
-from .study import Panel
+from .study import Panel, Study
+from .table import caveat, curves, not_run, panels, seeds_of, setting_words
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS = ("#0072B2", "#E69F00", "#000000", "#56B4E9", "#CC79A7", "#D55E00")
-MARKERS = ("o", "s", "^", "D", "v", "P")
-DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
 HATCHES = ("", "///", "...", "xxx")
 WIDTH, HEIGHT = 3.6, 2.7  # inches of a panel: two side by side fill a page
-_STYLE: Any = {
-    "svg.hashsalt": "ssl-backdoor-bench",
-    "svg.fonttype": "path",
-    "font.family": "DejaVu Sans",  # comes with matplotlib
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#DDDDDD",
-    "grid.linewidth": 0.6,
-    "axes.axisbelow": True,
-    "hatch.linewidth": 0.6,
-}
+STYLE = Path(__file__).with_name("figure.mplstyle")
 
 
-def draw(plan: Plan, rows: Sequence[Row]) -> dict[str, bytes]:
+def draw(study: Study, table: pd.DataFrame) -> dict[str, bytes]:
     """{"svg": ..., "png": ...} of the figure."""
-    from matplotlib import rc_context, style
+    from matplotlib import style
 
-    # "default" first: what a user's matplotlibrc says must not show.
-    with style.context("default"), rc_context(_STYLE):
-        figure = _figure(plan, rows)
+    with style.context(["default", STYLE]):  # "default": what a user's matplotlibrc says must not show
+        figure = _figure(study, table)
         return {"svg": _save(figure, "svg"), "png": _save(figure, "png")}
 
 
 def _save(figure: Figure, kind: str) -> bytes:
     out = io.BytesIO()
     metadata = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
-    figure.savefig(out, format=kind, dpi=200, metadata=metadata)
+    figure.savefig(out, format=kind, metadata=metadata)
     return out.getvalue()
 
 
-def _figure(plan: Plan, rows: Sequence[Row]) -> Figure:
+def _figure(study: Study, table: pd.DataFrame) -> Figure:
     from matplotlib.figure import Figure
 
-    bars = plan.study.across == "lines"
-    shape = _shape(len(plan.panels), bars)
+    bars, drawn = study.across == "lines", panels(study, table)
+    shape = _shape(len(drawn), bars)
     figure = Figure(figsize=(WIDTH * shape[1], HEIGHT * shape[0] + 0.9), layout="constrained")
     axes = list(figure.subplots(*shape, squeeze=False, sharey=bars).flat)
     handles: dict[str, Any] = {}
-    for panel, ax in zip(plan.panels, axes, strict=False):
-        found = curves(plan, panel, rows)
-        handles |= _bars(plan, panel, found, ax) if bars else _lines(plan, panel, found, ax)
-    for ax in axes[len(plan.panels) :]:
+    for panel, ax in zip(drawn, axes, strict=False):
+        found = curves(study, panel, table)
+        handles |= _bars(study, panel, found, ax) if bars else _lines(study, panel, found, ax)
+    for ax in axes[len(drawn) :]:
         ax.remove()
-    _heading(plan, handles, figure)
-    figure.supxlabel(_foot(plan, rows, shape[1]), fontsize=7)
+    _heading(study, handles, figure)
+    figure.supxlabel(_foot(table, shape[1]), fontsize=7)
     return figure
 
 
@@ -81,10 +61,10 @@ def _shape(panels: int, bars: bool) -> tuple[int, int]:
     return -(-panels // columns), columns
 
 
-def _heading(plan: Plan, handles: dict[str, Any], figure: Figure) -> None:
+def _heading(study: Study, handles: dict[str, Any], figure: Figure) -> None:
     """The title; with a legend it is the legend's, since the two would lie on each other."""
-    title = f"{plan.study.title} (after the PoisonCAM paper's {plan.study.figure})"
-    if len(handles) < 2 and plan.study.across == "steps":
+    title = f"{study.title} (after the PoisonCAM paper's {study.figure})"
+    if len(handles) < 2 and study.across == "steps":
         figure.suptitle(title, fontsize=10)
         return
     figure.legend(
@@ -99,82 +79,76 @@ def _heading(plan: Plan, handles: dict[str, Any], figure: Figure) -> None:
     )
 
 
-def _foot(plan: Plan, rows: Sequence[Row], columns: int) -> str:
+def _foot(table: pd.DataFrame, columns: int) -> str:
     """What was run, what was not, what the bars mean."""
-    spread = f"error bars: standard deviation over {len(plan.seeds)} seeds" if len(plan.seeds) > 1 else "one seed"
-    texts = [f"{setting_words(plan)}; {spread}", caveat(plan), *missing(rows)]
+    seeds = seeds_of(table)
+    spread = f"error bars: standard deviation over {len(seeds)} seeds" if len(seeds) > 1 else "one seed"
+    texts = [f"{setting_words(table)}; {spread}", caveat(table), *not_run(table)]
     return "\n".join(line for text in texts for line in textwrap.wrap(text, 66 * columns))
 
 
-def _lines(plan: Plan, panel: Panel, found: Sequence[Curve], ax: Axes) -> dict[str, Any]:
-    handles = {}
-    for number, curve in enumerate(found):
-        xs: Any = list(curve.points)
-        spread = [point.spread or 0.0 for point in curve.points.values()]
-        handles[curve.name] = ax.errorbar(
-            xs,
-            [point.mean for point in curve.points.values()],
-            yerr=spread if any(spread) else None,
-            color=_turn(COLOURS, number),
-            marker=_turn(MARKERS, number),
-            linestyle=_turn(DASHES, number),
-            markersize=4.5,
-            linewidth=1.4,
-            capsize=3,
-        )
-    _x_axis(plan, panel, found, ax)
+def _lines(study: Study, panel: Panel, found: Mapping[str, pd.DataFrame], ax: Axes) -> dict[str, Any]:
+    handles = {
+        name: ax.errorbar(points.index, points["mean"], _error(points), markersize=4.5, linewidth=1.4)
+        for name, points in found.items()
+    }
+    _x_axis(study, panel, found, ax)
     _y_axis(panel, found, ax)
     return handles
 
 
-def _turn(of: Sequence[Any], number: int) -> Any:
-    return of[number % len(of)]
+def _ends(points: pd.DataFrame) -> Any:
+    """Where the error bars end."""
+    return points["mean"] + points["spread"].fillna(0)
 
 
-def _x_axis(plan: Plan, panel: Panel, found: Sequence[Curve], ax: Axes) -> None:
+def _error(points: pd.DataFrame) -> Any:
+    """The length of the error bars; None where there is no spread at all."""
+    spread = points["spread"].fillna(0)
+    return spread if spread.any() else None
+
+
+def _x_axis(study: Study, panel: Panel, found: Mapping[str, pd.DataFrame], ax: Axes) -> None:
     from matplotlib.ticker import NullLocator
 
-    ticks = sorted({float(x) for curve in found for x in curve.points})
-    if plan.study.log and ticks:
+    ticks = sorted({float(x) for points in found.values() for x in points.index})
+    if study.log and ticks:
         ax.set_xscale("log")
         ax.xaxis.set_minor_locator(NullLocator())
     ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-    ax.set_xlabel("search number (top k)" if panel.over_k else plan.study.x)
+    ax.set_xlabel("search number (top k)" if panel.over_k else study.x)
 
 
-def _y_axis(panel: Panel, found: Sequence[Curve], ax: Axes) -> None:
+def _y_axis(panel: Panel, found: Mapping[str, pd.DataFrame], ax: Axes) -> None:
     ax.set_ylabel(panel.axis)
     if panel.unit == "%":
         ax.set_ylim(-4, 104)
     elif found:
-        most = max(point.mean + (point.spread or 0) for curve in found for point in curve.points.values())
+        most = max(_ends(points).max() for points in found.values())
         ax.set_ylim(0, 1.08 * most or 1)
     if not found:
         ax.text(0.5, 0.5, "no values", transform=ax.transAxes, ha="center", color="#555555")
 
 
-def _bars(plan: Plan, panel: Panel, found: Sequence[Curve], ax: Axes) -> dict[str, Any]:
-    """A group of bars for each line of the study, from the top; one without values says so."""
-    labels = [line.label for line in plan.study.lines]
+def _bars(study: Study, panel: Panel, found: Mapping[str, pd.DataFrame], ax: Axes) -> dict[str, Any]:
+    """A group of bars for each line of the study, from the top; "not run" where one has no values."""
+    labels = [line.label for line in study.lines]
     height = 0.8 / max(1, len(found))
     handles = {}
-    for number, curve in enumerate(found):
-        at = {x: labels.index(str(x)) - 0.4 + height * (number + 0.5) for x in curve.points}
-        spread = [point.spread or 0.0 for point in curve.points.values()]
-        handles[curve.name] = ax.barh(
-            list(at.values()),
-            [point.mean for point in curve.points.values()],
+    for number, (name, points) in enumerate(found.items()):
+        at = [labels.index(str(x)) - 0.4 + height * (number + 0.5) for x in points.index]
+        handles[name] = ax.barh(
+            at,
+            points["mean"],
             height=height * 0.9,
-            xerr=spread if any(spread) else None,
-            color=_turn(COLOURS, number),
-            hatch=_turn(HATCHES, number),
+            xerr=_error(points),
+            hatch=HATCHES[number % len(HATCHES)],
             edgecolor="white",
-            capsize=3,
         )
-        for x, point in curve.points.items():
-            ax.text(point.mean + (point.spread or 0) + 2, at[x], f"{point.mean:.1f}", va="center", fontsize=7)
+        for place, end, mean in zip(at, _ends(points), points["mean"], strict=True):
+            ax.text(end + 2, place, f"{mean:.1f}", va="center", fontsize=7)
     for place, label in enumerate(labels):
-        if not any(label in curve.points for curve in found):
+        if not any(label in points.index for points in found.values()):
             ax.text(2, place, "not run", va="center", fontsize=7, style="italic", color="#555555")
     ax.set_yticks(range(len(labels)), labels)
     ax.set_ylim(len(labels) - 0.5, -0.5)

@@ -18,13 +18,13 @@ pytestmark = pytest.mark.skipif(
 )
 
 PHONE, DESK = (390, 844), (1280, 900)
-FLAGS = (
+FLAGS = [
     "--headless=new",
     "--disable-gpu",
     "--disable-dev-shm-usage",
     "--disable-background-networking",
     "--no-first-run",
-)
+]
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +34,8 @@ def browser():
 
     options = webdriver.ChromeOptions()
     options.binary_location = BROWSER
-    for flag in (*FLAGS, *(["--no-sandbox"] if os.geteuid() == 0 else [])):
-        options.add_argument(flag)
+    for flag in (*FLAGS, *(["no-sandbox"] if os.geteuid() == 0 else [])):
+        options.add_argument(f"--{flag}")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = webdriver.Chrome(options=options, service=Service(DRIVER))
     yield driver
@@ -108,13 +108,9 @@ def test_a_click_sorts_and_what_is_undefined_stays_last(show):
     heading(browser, "#").click()
     assert column(browser, "#") == ["1", "2", "3", "4", "5"]
     assert way(button) is None
-
-
-def test_words_sort_as_words(show):
-    browser = show()
     heading(browser, "defense").click()
-    names = column(browser, "defense")
-    assert [name for name in names if name[0].isalpha()] == ["none", "oracle control", "poisoncam", "slow"]
+    names = [name for name in column(browser, "defense") if name[0].isalpha()]
+    assert names == ["none", "oracle control", "poisoncam", "slow"]
 
 
 def test_the_filter_takes_words_and_kinds(show):
@@ -138,17 +134,13 @@ def test_the_filter_takes_words_and_kinds(show):
     assert count.text == "6 of 7 lines shown."
 
 
-def test_links_lead_to_a_run_and_back(show):
+def test_links_lead_to_a_run_and_back_and_a_point_to_its_line(show):
     browser = show()
     one(browser, "[aria-label='poisoncam, seed 1']").click()
     assert browser.title == "poisoncam against htba on scenes, seed 1"
     assert "/runs/" in browser.current_url
     one(browser, "header a").click()
     assert browser.current_url.endswith("/index.html")
-
-
-def test_a_point_leads_to_its_line(show):
-    browser = show()
     point = one(browser, "#t1 .point")
     browser.execute_script("arguments[0].dispatchEvent(new MouseEvent('click', {bubbles: true}))", point)
     anchor = browser.current_url.partition("#")[2]
@@ -180,10 +172,8 @@ def test_with_the_keyboard_alone(show):
         precision.send_keys(Keys.ENTER)
         assert column(browser, "precision", 1)[-1] == UNDEFINED
     assert "index.html" in browser.current_url
-    stops = browser.execute_script(
-        "return document.querySelectorAll('th[tabindex], .seeds a:not([tabindex=\"-1\"])').length"
-    )
-    assert stops == 0
+    stops = "return document.querySelectorAll('th[tabindex], .seeds a:not([tabindex=\"-1\"])').length"
+    assert browser.execute_script(stops) == 0
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -194,9 +184,8 @@ def test_a_phone_never_scrolls_sideways(show, folder, name, scheme):
     sizes = "const page = document.documentElement; return [innerWidth, page.scrollWidth - page.clientWidth]"
     assert browser.execute_script(sizes) == [PHONE[0], 0]
     if name == "index.html":
-        wide, inside = browser.execute_script(
-            "const t = document.querySelector('.scroll'); return [t.scrollWidth, t.clientWidth]"
-        )
+        widths = "const t = document.querySelector('.scroll'); return [t.scrollWidth, t.clientWidth]"
+        wide, inside = browser.execute_script(widths)
         assert wide > inside
         assert one(browser, "#words-wanted").rect["width"] <= PHONE[0] - 32
 
@@ -213,7 +202,7 @@ def test_texts_stand_out_in_light_and_dark(show, scheme):
     ground = luminance(one(browser, "body").value_of_css_property("background-color"))
     assert (ground > 0.8) == (scheme == "light")
     assert (ground < 0.05) == (scheme == "dark")
-    for css in (
+    for css in [
         "h1",
         "td",
         "tr.control td",
@@ -222,14 +211,13 @@ def test_texts_stand_out_in_light_and_dark(show, scheme):
         "output",
         ".tag",
         "figcaption",
-        ".plot .grid",
+        ".plot .axes",
         ".point.measured",
-    ):
+    ]:
         low, high = sorted([ground, luminance(one(browser, css).value_of_css_property("color"))])
         assert (high + 0.05) / (low + 0.05) >= 4.5, css
-    assert one(browser, ".point text").value_of_css_property("fill") != one(browser, "body").value_of_css_property(
-        "background-color"
-    )
+    fill = one(browser, ".point text").value_of_css_property("fill")
+    assert fill != one(browser, "body").value_of_css_property("background-color")
 
 
 def test_no_text_of_a_record_runs_and_the_policy_holds(show, folder):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from bench.cli.leaderboard import leaderboard_command
 from bench.errors import BenchError
 from bench.leaderboard.site import faults, write
 from bench.leaderboard.site.folder import MARK
@@ -17,34 +16,22 @@ PAGES = {
 }
 
 
-def test_what_was_written_is_fresh(tmp_path):
-    write(tmp_path / "x" / "site", PAGES)
-    assert faults(tmp_path / "x" / "site", PAGES) == []
-
-
-def test_every_difference_is_told(tmp_path):
-    write(tmp_path, PAGES)
-    (tmp_path / "runs" / "a-1.html").write_bytes(b"b\n")
-    (tmp_path / "runs" / "a-1.json").unlink()
-    (tmp_path / "runs" / "old.html").write_bytes(b"")
-    (tmp_path / "index.html").write_bytes(MARK + b"\r\n")  # as git gives it on Windows: no difference
-    assert faults(tmp_path, PAGES) == [
-        "runs/a-1.html is stale",
-        "runs/a-1.json is not there",
-        "runs/old.html is of no record any more",
-    ]
-    assert len(faults(tmp_path / "nowhere", PAGES)) == 4
-
-
-def test_old_pages_go_and_other_files_stay(tmp_path):
-    write(tmp_path, PAGES)
-    (tmp_path / "runs" / "old.html").write_bytes(b"")
-    (tmp_path / "runs" / "my notes.txt").write_bytes(b"")
-    (tmp_path / "CNAME").write_bytes(b"")
-    write(tmp_path, PAGES)
-    assert not (tmp_path / "runs" / "old.html").exists()
-    assert (tmp_path / "runs" / "my notes.txt").exists()
-    assert (tmp_path / "CNAME").exists()
+def test_every_difference_is_said_and_old_pages_go(tmp_path):
+    folder = tmp_path / "x" / "site"
+    assert len(faults(folder, PAGES)) == 4
+    write(folder, PAGES)
+    assert faults(folder, PAGES) == []
+    others = [folder / "runs" / "my notes.txt", folder / "CNAME"]
+    for path in (*others, folder / "runs" / "a-1.html", folder / "runs" / "old.html"):
+        path.write_bytes(b"b\n")
+    (folder / "runs" / "a-1.json").unlink()
+    (folder / "index.html").write_bytes(MARK + b"\r\n")  # as git gives it on Windows: no difference
+    expected = ["a-1.html is stale", "a-1.json is not there", "old.html is of no record any more"]
+    assert faults(folder, PAGES) == [f"runs/{fault}" for fault in expected]
+    write(folder, PAGES)
+    assert faults(folder, PAGES) == []
+    assert not (folder / "runs" / "old.html").exists()
+    assert all(path.exists() for path in others)
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "index.html"])
@@ -57,19 +44,18 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path, name):
         write(tmp_path / name, PAGES)
 
 
-def test_the_command_writes_and_checks(files, folder, tmp_path, capsys):
+def test_the_command_writes_and_checks(files, folder, tmp_path, console, bench):
     site = tmp_path / "site"
-    assert not leaderboard_command(files, site, None, "html", True)
+    command = ("leaderboard", *files, "--format", "html", "--output", site)
+    assert console(*command, "--check")[0] == 1
     assert not site.exists()
-    assert leaderboard_command(files, site, None, "html", False)
-    assert leaderboard_command(files, site, None, "html", True)
+    bench(*command)
+    assert bench(*command, "--check") == ""
     assert (site / "index.html").read_bytes() == (folder / "index.html").read_bytes()
-    assert not leaderboard_command(files[1:], site, None, "html", True)
-    assert "index.html is stale" in capsys.readouterr().err
+    code, _, said = console("leaderboard", *files[1:], *command[-4:], "--check")
+    assert (code, "index.html is stale" in said) == (1, True)
 
 
-def test_the_command_says_what_is_missing(files):
-    with pytest.raises(BenchError, match="name it with --output FOLDER"):
-        leaderboard_command(files, None, None, "html", False)
-    with pytest.raises(BenchError, match="Did you mean 'html'"):
-        leaderboard_command(files, None, None, "htm", False)
+def test_the_command_says_what_is_missing(files, refused):
+    assert "name it with --output FOLDER" in refused("leaderboard", *files, "--format", "html")
+    assert "Did you mean 'html'" in refused("leaderboard", *files, "--format", "htm")

@@ -14,7 +14,9 @@ from bench.errors import BenchError
 from bench.leaderboard import read
 from bench.leaderboard.rows import UNDEFINED
 from bench.leaderboard.site import site
-from bench.leaderboard.site.runs import run_values
+from bench.records.record import fingerprint
+from bench.report.controls import Beside
+from bench.report.page import run_page
 
 
 def html(pages):
@@ -32,7 +34,7 @@ def rows(page, anchor):
     return [re.sub(r"<[^>]*>", "", cell).strip() for cell in cells]
 
 
-def test_every_link_leads_somewhere(pages, page):
+def test_every_link_leads_somewhere_and_the_index_links_to_every_page(pages, page):
     for name, data in html(pages).items():
         found = page(data)
         assert len(found.ids) == len(set(found.ids)), name
@@ -41,16 +43,12 @@ def test_every_link_leads_somewhere(pages, page):
             target = posixpath.normpath(posixpath.join(posixpath.dirname(name), path)) if path else name
             assert target in pages, (name, link)
             assert not anchor or anchor in page(pages[target]).ids, (name, link)
-
-
-def test_the_index_links_to_every_page(pages, page):
     linked = {link["href"] for link in page(pages["index.html"]).all("a")}
-    assert {name for name in html(pages) if name != "index.html"} <= linked
+    assert {*html(pages), "reported/paper.csv"} - {"index.html"} <= linked
     assert sum(name.startswith("runs/") for name in pages) == 2 * 5
-    assert "reported/paper.csv" in linked
 
 
-def test_nothing_is_loaded_from_anywhere(pages, page):
+def test_nothing_is_loaded_and_only_the_pages_own_style_and_script_are_allowed(pages, page):
     for name, data in html(pages).items():
         found = page(data)
         for tag, attributes in found.tags:
@@ -59,11 +57,6 @@ def test_nothing_is_loaded_from_anywhere(pages, page):
             assert ":" not in attributes.get("href", "").replace("data:,", "")
         assert [link["href"] for link in found.all("link")] == ["data:,"]
         assert not re.search(r"url\(|@import", "".join(found.raw["style"]))
-
-
-def test_only_the_pages_own_style_and_script_are_allowed(pages, page):
-    for name, data in html(pages).items():
-        found = page(data)
         policy = next(each["content"] for each in found.all("meta") if "http-equiv" in each)
         rules = dict(rule.strip().partition(" ")[::2] for rule in policy.split(";"))
         assert rules["default-src"] == rules["base-uri"] == rules["form-action"] == "'none'"
@@ -80,13 +73,9 @@ def test_hostile_texts_stay_texts(pages, page):
         assert b"<script>window" not in pages[name]
         assert not any(mark in pages[name].decode() for mark in ("\u202e", "\x1b"))
         assert b"{{7*7}}" in pages[name]
-    assert all(
-        re.fullmatch(r"(index\.html|(runs|reported)/[A-Za-z0-9_+-]{1,180}\.(html|json|csv))", each) for each in pages
-    )
-
-
-def test_no_page_tells_a_folder(pages):
-    assert not [name for name, data in pages.items() if b"somebody" in data]
+    plain = re.compile(r"index\.html|(runs|reported)/[A-Za-z0-9_+-]{1,180}\.(html|json|csv)")
+    assert all(map(plain.fullmatch, pages))
+    assert not [name for name, data in pages.items() if b"somebody" in data], "no page says where a file lies"
     assert [name for name, data in pages.items() if b"x.txt" in data]
 
 
@@ -102,46 +91,49 @@ def test_the_table_has_the_numbers_of_the_other_formats(pages, files):
     assert "control" in rows(pages["index.html"], f"t1-{names.index('oracle') + 1}")[1]
 
 
-def test_a_papers_numbers_are_a_table_of_their_own(pages):
+def test_a_papers_numbers_are_a_table_of_their_own_and_undefined_cells_have_no_value_to_sort_by(pages):
     cells = rows(pages["index.html"], "t2-2")
-    assert cells == ["2", "mine", "70.5", UNDEFINED, UNDEFINED, "12.0", "paper-reported", "not told: source"]
+    assert cells == ["2", "mine", "70.5", UNDEFINED, UNDEFINED, "12.0", "paper-reported", "not known: source"]
+    assert re.search(rf'<td class="number" data-sort="([^"]*)">{UNDEFINED}</td>', pages["index.html"].decode())[1] == ""
 
 
-def test_undefined_cells_have_no_value_to_sort_by(pages):
-    found = re.search(rf'<td class="number" data-sort="([^"]*)">{UNDEFINED}</td>', pages["index.html"].decode())
-    assert found[1] == ""
+def cells_of(data, heading):
+    """The texts of the row with that heading, and of the facts with those names."""
+    found = re.search(
+        rf"<(?:th scope=\"row\"|dt)>{re.escape(heading)}</(?:th|dt)>(.*?)(?:</tr>|</dd>)", data, re.DOTALL
+    )
+    return re.findall(r"<(?:td|dd)[^>]*>([^<]*)", found[1])
 
 
 def test_the_page_of_a_run_tells_all_of_it(make_record):
-    run = make_record()
-    values = run_values(run, "x.json")
-    sheets = {sheet.title: sheet.rows for sheet in (*values["results"], *values["sheets"])}
-    assert sheets["What the encoders do"][0] == ("clean images: classified rightly (ACC)", "92.20", "80.00")
-    assert ("precision of the removal", "90.00") in sheets["What was removed"]
-    assert dict(sheets["Run"])["git commit"].startswith(run["git"]["hash"])
-    assert dict(sheets["Dataset"])["fingerprint"] == run["dataset"]["fingerprint"]
-    assert dict(sheets["Versions"])["torch"] == run["versions"]["torch"]
-    assert dict(sheets["Seeds"])["root"] == str(run["seeds"]["root"])
-    assert {row[0] for row in sheets["Stages"]} == set(run["stages"])
-    assert dict(sheets["Keys of the stages in the store"])["defense"] == run["stages"]["defense"]["key"]
-    assert [float(row[1]) for row in sheets["Stages"]] == sorted((float(r[1]) for r in sheets["Stages"]), reverse=True)
-    assert dict(sheets["Configuration: train"])["lr"] == str(run["config"]["train"]["lr"])
-
-
-def test_the_page_tells_which_clean_images_were_lost_the_most_first(make_record):
-    run = make_record()
-    assert "Clean images removed" not in [sheet.title for sheet in run_values(run, "x.json")["results"]], "not known"
+    run = make_record(asr=12.5)
     run["metrics"]["clean_removed"] = {"ring": 2, "bar": 0, "dots": 1200, "halves": 2}
-    (sheet,) = [each for each in run_values(run, "x.json")["results"] if each.title == "Clean images removed"]
-    assert sheet.rows == (("dots", "1,200"), ("ring", "2"), ("halves", "2"))
+    run["metrics"]["detection"]["novelty"] = 4.25
+    run["metrics"]["localisation"] = {"5": {"accuracy": 80.0, "hit": 62.5, "iou": None, "cr": 40.0}}
+    data = run_page(run, Beside([run]), record_file="x.json").decode()
+    assert cells_of(data, "clean images: classified rightly (ACC)") == ["92.2 %", "80.0 %", "80.0 %"]
+    assert cells_of(data, "triggered images: taken for the target class (ASR)")[1:] == ["12.5 %", "12.5 %"]
+    assert len(cells_of(data, "triggered images: taken for the target class (number of images)")) == 3
+    assert cells_of(data, "top 5") == ["80.0 %", "62.5 %", "-", "40.0 %"]
+    assert cells_of(data, run["run"]["defense"])[-1] == "4.25"
+    assert ">novelty</th>" in data, "a metric of a newer version goes by its own name"
+    lost = re.findall(r'<th scope="row">(\w+)</th><td class="number">([\d,]+)</td></tr>', data)
+    assert lost == [("dots", "1,200"), ("ring", "2"), ("halves", "2")]
+    facts = {"fingerprint": run["dataset"]["fingerprint"], "train.lr": f"{run['config']['train']['lr']:g}"}
+    facts |= {"defense": run["stages"]["defense"]["key"], "outcome": f"fingerprint {fingerprint(run)}"}
+    facts |= {"triggers.1.count": str(run["poison"]["triggers"][0]["count"])}
+    assert {name: cells_of(data, name) for name in facts} == {name: [text] for name, text in facts.items()}
+    for text in (run["git"]["hash"], f"torch {run['versions']['torch']}", f"root {run['seeds']['root']}"):
+        assert text in data
+    assert data.count("are not in the record; where the run") == 5
 
 
 def test_a_record_too_long_for_a_page_is_cut(make_record):
     run = make_record() | {"facts": {f"n{number}": "x" * 5000 for number in range(1000)}}
-    (sheet,) = [each for each in run_values(run, "x.json")["sheets"] if each.title.startswith("What the defense")]
-    assert len(sheet.rows) == 301
-    assert sheet.rows[-1] == ("and 700 more", "see the record")
-    assert len(sheet.rows[0][1]) < 410
+    data = run_page(run, Beside(), record_file="x.json").decode()
+    assert cells_of(data, "and 700 more") == ["see the record"]
+    assert cells_of(data, "n0") == ["x" * 400 + " ..."]
+    assert "<dt>n300</dt>" not in data
 
 
 def test_the_record_lies_beside_its_page(pages):
@@ -149,18 +141,14 @@ def test_the_record_lies_beside_its_page(pages):
     assert json.loads(pages[name])["metrics"]["defended"]["clean"]["acc"] == 60.0
 
 
-def test_equal_records_give_equal_bytes_and_one_page(pages, files, tmp_path):
+def test_equal_records_give_equal_bytes_and_one_page_each_result_a_linked_one(pages, files, tmp_path, page):
     (tmp_path / "again.json").write_text(files[0].read_text())
-    assert site(files) == pages
-    assert site([*files, tmp_path / "again.json"]).keys() == pages.keys()
-
-
-def test_a_run_whose_result_another_has_is_still_linked(files, tmp_path, page):
+    assert site([*files, tmp_path / "again.json"]) == pages
     later = json.loads(files[0].read_text()) | {"created": "2027-01-01T00:00:00+00:00"}
     (tmp_path / "later.json").write_text(json.dumps(later))
     made = site([files[0], tmp_path / "later.json"])
     linked = {link["href"] for link in page(made["index.html"]).all("a")}
-    assert {name for name in html(made) if name != "index.html"} <= linked
+    assert html(made).keys() - {"index.html"} <= linked
     assert len(html(made)) == 3
 
 

@@ -1,49 +1,55 @@
-"""Plans on the preset `smoke`, and rows with made-up values."""
+"""Studies on the preset `smoke`, and tables with made-up values."""
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
-
-@pytest.fixture(scope="session")
-def scenes(workshop):
-    """The dataset of `smoke`."""
-    return workshop.pipeline().dataset
+from bench.matrix.cell import RunContext
+from bench.paper.studies.runs import StudyRuns
+from bench.paper.studies.study import Line, Study, find
+from bench.paper.studies.table import HEAD, read_csv
+from bench.pipeline.stage import Machine
+from bench.store import Store
 
 
 @pytest.fixture
-def planner(scenes, tmp_path):
-    """planner(store=..., settings=(), seeds=()) -> a Planner of the preset `smoke`."""
-    from bench.paper.studies.plan import Planner
-    from bench.pipeline.stages import Machine
-    from bench.plugins.manager import Plugins
-    from bench.store.store import Store
+def planned(tmp_path):
+    """planned(study, preset="smoke", settings=(), seeds=(), store=...) -> its StudyRuns."""
 
-    def make(store=tmp_path / "empty", settings=(), seeds=(), preset="smoke", plugins=None):
-        made = Planner(
-            plugins=plugins or Plugins.load(),
-            store=Store(store),
-            machine=Machine(accelerator="cpu"),
-            preset=preset,
-            settings=settings,
-            seeds=seeds,
-        )
-        if preset == "smoke":
-            made._dataset = scenes  # loaded once for all tests
-        return made
+    def make(study, preset="smoke", settings=(), seeds=(), store=tmp_path / "empty"):
+        context = RunContext(Store(store), Machine(accelerator="cpu"))
+        return StudyRuns(study, context, preset, settings, seeds)
 
     return make
 
 
 @pytest.fixture
-def row():
-    """row(line label, step, seed, values, status="") -> a Row that no pipeline made."""
-    from bench.paper.studies.engine import Row
-    from bench.paper.studies.plan import Cell
-    from bench.paper.studies.study import Line
+def toy():
+    """toy(**changes): a study of PoisonCAM alone; lines may be given as (label, defense)."""
 
-    def make(label, step, seed, values=None, status=""):
-        cell = Cell(line=Line(label=label, defense="poisoncam"), step=step, seed=seed)
-        return Row(cell=cell, values=values or {}, keys={}, status=status)
+    def make(lines=(("PoisonCAM", "poisoncam"),), **changes):
+        lines = tuple(each if isinstance(each, Line) else Line(label=each[0], defense=each[1]) for each in lines)
+        base = Study(name="toy", title="Toy", figure="Figure 0", about="", lines=lines, panels=(), stages="search")
+        return dataclasses.replace(base, panels=find("masks").panels, **changes)
+
+    return make
+
+
+@pytest.fixture
+def table():
+    """table(name, rows, **facts) -> the table of a study. rows: (line, step, x, seed, {measure: value}[, status])."""
+
+    def make(name, rows, **facts):
+        import pandas as pd
+
+        what = {"study": name, "preset": "smoke", "dataset": "scenes", "attack": "htba", "defense": "poisoncam"}
+        lines = []
+        for line, step, x, seed, values, *status in rows:
+            place = {"line": line, "step": step, "x": x, "seed": seed, "status": "".join(status), "settings": ""}
+            lines.append({**what, **place, "k": 5, "changed": "", **facts, **values})
+        columns = [*HEAD, *dict.fromkeys(name for line in lines for name in line if name not in HEAD)]
+        return read_csv(pd.DataFrame(lines, columns=columns, dtype=object).to_csv(index=False))
 
     return make

@@ -10,58 +10,47 @@ import pytest
 from PIL import Image
 
 from bench.paper.studies import plot
-from bench.paper.studies.catalogue import find
 from bench.paper.studies.plot import draw
-from bench.paper.studies.steps import Step
+from bench.paper.studies.study import find
+
+NAMES = ("localisation.5.iou", "localisation.10.iou", "localisation.5.cr", "detection.recall", "detection.precision")
 
 
 @pytest.fixture
-def masking(planner, row):
-    """(plan, rows) of two strategies with two seeds, and a third that was not run."""
-    plan = planner(seeds=(0, 1)).plan(find("masking"))
-    names = (
-        "localisation.5.iou",
-        "localisation.10.iou",
-        "localisation.5.cr",
-        "detection.recall",
-        "detection.precision",
-    )
-    rows = [
-        row(label, Step(k, str(k)), seed, {name: 10.0 * n + k + 3 * seed for n, name in enumerate(names)})
-        for label in ("full coverage", "random")
-        for k in (5, 10)
-        for seed in (0, 1)
-    ]
-    return plan, [*rows, row("0-1 interval", Step("", ""), 0, status="skipped: a reason")]
+def masking(table):
+    """masking(first=None) -> (study, table): two strategies with two seeds, and a third that was not run; first: the
+    recall of the first run."""
+
+    def make(first=None):
+        rows = [
+            (label, str(k), k, seed, {name: 10.0 * n + k + 3 * seed for n, name in enumerate(NAMES)})
+            for label in ("full coverage", "random")
+            for k in (5, 10)
+            for seed in (0, 1)
+        ]
+        if first is not None:
+            rows[0][-1]["detection.recall"] = first
+        return find("masking"), table("masking", [*rows, ("0-1 interval", "", "", 0, {}, "skipped: a reason")])
+
+    return make
 
 
-def test_the_same_values_give_the_same_bytes_whatever_the_user_prefers(masking):
+def test_the_same_values_give_the_same_bytes_whatever_the_user_prefers_and_others_another_picture(masking):
     import matplotlib
 
-    first = draw(*masking)
+    first = draw(*masking())
     with matplotlib.rc_context({"lines.linewidth": 9, "svg.hashsalt": None, "figure.facecolor": "red"}):
         before = dict(matplotlib.rcParams)
-        assert draw(*masking) == first
+        assert draw(*masking()) == first
         assert dict(matplotlib.rcParams) == before
+    assert draw(*masking(99.0))["png"] != first["png"]
     assert b"<dc:date>" not in first["svg"]
-
-
-def test_both_open(masking):
-    found = draw(*masking)
-    image = Image.open(io.BytesIO(found["png"]))
-    pixels = np.asarray(image.convert("RGB"))
+    assert ElementTree.fromstring(first["svg"]).tag.endswith("svg")
+    image = Image.open(io.BytesIO(first["png"]))
     assert image.size[0] >= 1200
-    for colour in plot.COLOURS[:2]:
-        wanted = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
-        assert (pixels == wanted).all(-1).sum() > 200, colour
-    assert ElementTree.fromstring(found["svg"]).tag.endswith("svg")
-
-
-def test_another_value_changes_the_picture(masking, row):
-    plan, rows = masking
-    values = {**rows[0].values, "detection.recall": 99.0}
-    other = [row("full coverage", rows[0].cell.step, 0, values), *rows[1:]]
-    assert draw(plan, other)["png"] != draw(plan, rows)["png"]
+    pixels = np.asarray(image.convert("RGB"))
+    for colour in ([0x00, 0x72, 0xB2], [0xE6, 0x9F, 0x00]):
+        assert (pixels == colour).all(-1).sum() > 200, colour
 
 
 def texts(figure):
@@ -71,34 +60,35 @@ def texts(figure):
 
 
 def test_the_figure_says_what_it_shows(masking):
-    found = texts(plot._figure(*masking))
+    """Error bars too: the seeds differ by 3, so at k = 5 from 6.5 - 3 / sqrt(2) to 6.5 + 3 / sqrt(2)."""
+    figure = plot._figure(*masking())
+    found = texts(figure)
     assert "Masking strategies (after the PoisonCAM paper's Figure 5)" in found
     for label in ("search number (top k)", "IoU (%)", "Catch rate (%)", "Recall of the removal (%)", "full coverage"):
         assert label in found
-    foot = next(text for text in found if text.startswith("preset smoke"))
-    joined = " ".join(foot.split())
-    assert "seeds 0, 1; error bars: standard deviation over 2 seeds not the paper's setting" in joined
-    assert "0-1 interval: skipped: a reason" in joined
-
-
-def test_curves_differ_in_colour_marker_and_line():
-    for each in (plot.COLOURS, plot.MARKERS, plot.DASHES):
-        assert len({str(item) for item in each}) == 6
-    assert "#009E73" not in plot.COLOURS  # green, beside vermilion
-
-
-def test_error_bars_are_the_spread_over_seeds(masking):
-    """Seeds differ by 3: the deviation is 3 / sqrt(2), so the bar at k = 5 goes from 6.5 - 2.12 to 6.5 + 2.12."""
-    figure = plot._figure(*masking)
+    foot = " ".join(next(text for text in found if text.startswith("preset smoke")).split())
+    assert "seeds 0, 1; error bars: standard deviation over 2 seeds not the paper's setting" in foot
+    assert "0-1 interval: skipped: a reason" in foot
     ((bottom, top), *_) = (segment[:, 1] for segment in figure.axes[0].containers[0].lines[2][0].get_segments())
     assert (bottom, top) == pytest.approx((6.5 - 3 / 2**0.5, 6.5 + 3 / 2**0.5))
 
 
-def test_bars_for_defenses_and_those_not_run(planner, row):
-    plan = planner().plan(find("augmentation"))
+def test_curves_differ_in_colour_marker_and_line():
+    from matplotlib import style
+
+    with style.context(["default", plot.STYLE]):
+        from matplotlib import rcParams
+
+        looks = rcParams["axes.prop_cycle"].by_key()
+    for each in ("color", "marker", "linestyle"):
+        assert len({str(item) for item in looks[each]}) == 6
+    assert "009E73" not in looks["color"]  # green, beside vermilion
+
+
+def test_bars_for_defenses_and_those_not_run(table):
     acc = {f"defended.{name}": 50.0 for name in ("clean.acc", "poisoned.acc", "poisoned.asr")}
-    rows = [row("no defense", Step(rate, f"rate {rate}"), 0, acc) for rate in (0.5, 1)]
-    found = texts(plot._figure(plan, rows))
+    rows = [("no defense", f"rate {rate}", rate, 0, acc) for rate in (0.5, 1)]
+    found = texts(plot._figure(find("augmentation"), table("augmentation", rows)))
     assert "PoisonCAM + i-CutMix" in found
     assert found.count("not run") == 3 * 5
     assert found.count("50.0") == 3 * 2
@@ -106,12 +96,12 @@ def test_bars_for_defenses_and_those_not_run(planner, row):
 
 
 @pytest.mark.parametrize("name", ["masking", "search-number", "epochs"])
-def test_title_and_legend_lie_apart_and_inside(name, planner, row):
+def test_title_and_legend_lie_apart_and_inside(name, table):
     """With every line drawn: the widest legends there are."""
     study = find(name)
     paths = [path.replace("*", "5") for panel in study.panels for path in panel.curves.values()]
-    rows = [row(line.label, Step(5, "5"), 0, dict.fromkeys(paths, 50.0)) for line in study.lines]
-    figure = plot._figure(planner().plan(study), rows)
+    rows = [(line.label, "5", 5, 0, dict.fromkeys(paths, 50.0)) for line in study.lines]
+    figure = plot._figure(study, table(name, rows))
     figure.draw_without_rendering()
     (legend,) = figure.legends
     box, page = legend.get_window_extent(), figure.bbox
@@ -121,7 +111,6 @@ def test_title_and_legend_lie_apart_and_inside(name, planner, row):
     assert legend.get_title().get_text().startswith(study.title)
 
 
-def test_a_panel_without_values_says_so(planner, row):
-    plan = planner().plan(find("masks"))
-    rows = [row("PoisonCAM", Step(8, "8"), 0, {"localisation.5.iou": None, "detection.f1": 3.0})]
-    assert texts(plot._figure(plan, rows)).count("no values") == 3
+def test_a_panel_without_values_says_so(table):
+    rows = [("PoisonCAM", "8", 8, 0, {"localisation.5.iou": None, "detection.f1": 3.0})]
+    assert texts(plot._figure(find("masks"), table("masks", rows))).count("no values") == 3

@@ -11,7 +11,7 @@ log = logging.getLogger(__name__)
 
 @hookimpl
 def bench_attacks() -> list[type[Attack]]:
-    """The attack `confetti`. Imported when it is asked for, so that `bench --help` stays quick."""
+    """The attack `confetti`. Imported only when the hook is called, so that `bench --help` stays quick."""
     from .attack import Confetti
 
     return [Confetti]
@@ -27,5 +27,5 @@ def bench_defenses() -> list[type[Defense]]:
 
 @hookimpl
 def bench_stage_finished(stage: str, seconds: float) -> None:
-    """A run event: where one would tell an experiment tracker. Arguments that are not used may be left out."""
+    """A run event: here one would report to an experiment tracker. Arguments that are not used may be left out."""
     log.info("%s took %.1f s", stage, seconds)

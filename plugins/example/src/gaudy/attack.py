@@ -1,4 +1,4 @@
-"""The attack `confetti`: a trigger that looks otherwise on every image."""
+"""The attack `confetti`: a trigger that looks different on every image."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bench import Attack, BenchError, Poison, Seeds, SplitInfo, nearest
 class Confetti(Attack):
     """Paints a square of random bright cells at a random place on a share of one class's images.
 
-    An example, after no paper: no two images bear the same pixels, the gaudiness is what they have in common.
+    An example, from no paper: no two images carry the same pixels, only the gaudiness is common to them.
     """
 
     name: ClassVar[str] = "confetti"

@@ -20,7 +20,7 @@ BATCH = 256
 class Gaudy(Defense):
     """Removes the images with the most colourful windows, and says where these are.
 
-    An example, after no paper. The colourfulness of a pixel is the spread of its three colours; that of a window, the
+    An example, from no paper. The colourfulness of a pixel is the spread of its three colours; that of a window, the
     mean over its pixels; that of an image, the largest of its windows'.
     """
 
@@ -44,12 +44,12 @@ class Gaudy(Defense):
     def attention(
         self, view: View, indices: Sequence[int] | NDArray[np.int64]
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """For `bench show`: the colourfulness of every pixel, and the window."""
+        """For the pictures of `bench report`: the colourfulness of every pixel, and the window."""
         colourful = colourfulness(view.batch(indices))
         return colourful.numpy(), self._best(colourful)[1]
 
     def _windows(self, view: View) -> Arrays:
-        """The score (N,) and the window (N, 4) of every image; a killed run does not compute them again."""
+        """The score (N,) and the window (N, 4) of every image; a stopped run does not compute them again."""
         found = [self._best(colourfulness(view.batch(rows))) for rows in batches(view)]
         scores, boxes = zip(*found, strict=True)
         return {"score": np.concatenate(scores), "boxes": np.concatenate(boxes)}

@@ -1,0 +1,29 @@
+"""`bench new`: the files of a plugin of your own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .common import say
+
+
+def new(
+    kind: Annotated[str, typer.Argument(help="attack, defense, dataset or ssl.")],
+    name: Annotated[str, typer.Argument(help="Its name: small letters, digits, - in between.")],
+    directory: Annotated[
+        Path | None, typer.Option(help="The folder to write, which must not exist.", show_default="./NAME")
+    ] = None,
+) -> None:
+    """Write a distribution with a plugin of your own: one file, its test, pyproject.toml, README."""
+    from bench.plugins.manager import Plugins
+    from bench.plugins.scaffold import create
+
+    folder = Path(name) if directory is None else directory.expanduser()
+    written = create(kind, name, folder, Plugins.load())
+    say(f"Wrote {', '.join(path.name for path in written)} into {folder}. It works as it is; next:")
+    say(f"  cd {folder} && pip install -e .")
+    say(f"  bench check {name}")
+    say(f"  bench run --preset smoke --{kind} {name}")

@@ -1,0 +1,107 @@
+"""The options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def beginning_with(names: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
+    """For a shell's completion: those of `names()` that begin with what is typed."""
+
+    def complete(incomplete: str) -> list[str]:
+        return [name for name in names() if name.startswith(incomplete)]
+
+    return complete
+
+
+def plugin_names(kind: str) -> list[str]:
+    """The installed plugins of a kind."""
+    from bench.plugins.manager import Plugins
+
+    names: list[str] = Plugins.load().names(kind)
+    return names
+
+
+def preset_names() -> list[str]:
+    """The presets by name."""
+    from bench.config import config
+
+    return config.preset_names()
+
+
+def names_of_kind(ctx: typer.Context, incomplete: str) -> list[str]:
+    """For `bench list KIND NAME`: the names of that kind."""
+    kind = ctx.params.get("kind") or ""
+    names = preset_names() if kind.startswith("preset") else plugin_names(kind)
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def _plugin(kind: str, help: str, *flags: str) -> Any:
+    complete = beginning_with(lambda: plugin_names(kind))
+    return typer.Option(*flags, help=help, show_default="the preset's", autocompletion=complete)
+
+
+Attack = Annotated[str | None, _plugin("attack", "Attack by name (see `bench list`).")]
+Defense = Annotated[str | None, _plugin("defense", "Defense by name.")]
+DatasetName = Annotated[str | None, _plugin("dataset", "Dataset by name.", "--dataset")]
+Method = Annotated[str | None, _plugin("ssl", "SSL method by name.", "--ssl")]
+Preset = Annotated[
+    str,
+    typer.Option(
+        help="Preset by name (see `bench list presets`) or a TOML file.", autocompletion=beginning_with(preset_names)
+    ),
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="SECTION.OPTION=VALUE", help="Change one option, as in defense.masks=128."),
+]
+PluginFiles = Annotated[
+    list[Path] | None,
+    typer.Option("--plugin", metavar="FILE", help="Also use the plugins in this Python file, which is not installed."),
+]
+Seed = Annotated[int | None, typer.Option(help="Root of every random number.", show_default="the preset's")]
+StoreRoot = Annotated[
+    Path | None, typer.Option("--store", envvar="BENCH_STORE", help="Where stages are kept.", show_default="user cache")
+]
+ThreatCheckpoint = Annotated[
+    Path | None,
+    typer.Option(
+        "--threat-checkpoint",
+        metavar="FILE",
+        help="Import the threat model (safetensors or torch weights) instead of training it.",
+        show_default="train it",
+    ),
+]
+TensorBoardDir = Annotated[
+    Path | None, typer.Option("--tensorboard", metavar="DIR", help="Write the run's curves below DIR.")
+]
+RunInStore = Annotated[Path, typer.Argument(help="The record of a run whose stages are still in the store.")]
+Devices = Annotated[int, typer.Option(min=1, help="Devices (processes) a training takes.")]
+NodeTimeout = Annotated[
+    float,
+    typer.Option(
+        min=1,
+        metavar="SECONDS",
+        envvar="BENCH_NODE_TIMEOUT",
+        help="Under torchrun: how long the processes of a training wait for each other (docs/scale.md).",
+    ),
+]
+EngineName = Annotated[
+    str | None,
+    typer.Option(metavar="processes|ray", help="What makes the stages (docs/scale.md).", show_default="processes"),
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOST:PORT", help="Use this Ray cluster (auto: the one running here).", show_default="this machine"
+    ),
+]
+Resources = Annotated[
+    list[str] | None,
+    typer.Option(metavar="STAGE.cpus=N", help="On Ray: CPUs or GPUs (STAGE.gpus=N) that this kind of stage takes."),
+]
+Accelerator = Annotated[str, typer.Option(help="Lightning Fabric's accelerator: auto, cpu, cuda, mps ...")]

@@ -1,0 +1,261 @@
+"""A defense in a process of its own: started, handed its job, listened to, ended.
+
+The process holds nothing but the images, the encoder and seeds, so there is nothing for a defense to find in it. What
+lies beyond, on the disk and in other processes, is behind a fence where the system has one (see fence.py).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib.util
+import io
+import json
+import logging
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from multiprocessing.reduction import ForkingPickler
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.api import Arrays, Grouping, Verdict
+from bench.errors import BenchError, UndeclaredNeed
+
+from .job import Job, Method
+from .verdict import check_verdict, put_together
+
+log = logging.getLogger(__name__)
+_WHAT = {"attention": "maps and windows of these shapes", "grouping": "labels and scores that do not fit"}
+PACKAGES = ("bench", "bench.plugins", "bench.attacks", "bench.defenses")
+"""The harness itself, which may be installed for editing, its folders anywhere."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class IsolatedDefense:
+    """A defense that judges images it was handed (handover.py), each question to it answered by a fresh process.
+
+    job: the question without its method and arguments. order: the index in the data set of each image of the view,
+    (N,) int64. size: of the images, in px. readable: files that the process may read, besides Python's own. closed:
+    files and folders that it must not, although one of those may lie in them. in_place: no process, no fence: the
+    defense runs here, so that its debugger works.
+    """
+
+    job: Job
+    order: NDArray[np.int64]
+    size: int
+    readable: tuple[Path, ...] = ()
+    closed: tuple[Path, ...] = ()
+    report: Callable[[str, int, int], None] = lambda what, done, total: None
+    in_place: bool = False
+    peaks: list[float] = field(default_factory=list)
+    """The most memory of each process that has answered, in MiB."""
+
+    def clean(self) -> Verdict:
+        """Its verdict, in the order of the data set. Raises BenchError for one that is not of the promised form."""
+        found = self._ask("clean")
+        verdict = check_verdict(found, len(self.order), self.size, self.job.defense.name)
+        facts = {**verdict.facts, "in_place": True} if self.in_place else verdict.facts
+        return replace(_rows(verdict, self._places), facts=facts)
+
+    def attention(self, indices: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.int64]] | None:
+        """See Defense.attention; the indices are those of the data set."""
+        found: tuple[NDArray[np.float32], NDArray[np.int64]] | None = self._ask("attention", self._places[indices])
+        if found is not None:
+            wanted = ((len(indices), self.size, self.size), (len(indices), 4))
+            self._demand("attention", tuple(each.shape for each in found), wanted)
+        return found
+
+    def grouping(self, verdict: Verdict) -> Grouping | None:
+        """See Defense.grouping; the verdict and the labels are in the order of the data set."""
+        found: Grouping | None = self._ask("grouping", _rows(verdict, self.order))
+        if found is None:
+            return None
+        groups = found.score.size
+        self._demand("grouping", (found.labels.shape, found.score.shape), (self.order.shape, (groups,)))
+        self._demand("grouping", bool(((found.labels >= 0) & (found.labels < groups)).all()), True)
+        return found._replace(labels=found.labels[self._places])
+
+    def _demand(self, method: str, got: object, expected: object) -> None:
+        if got != expected:
+            name = self.job.defense.name
+            raise BenchError(f"defense {name!r} returned from {method}() {_WHAT[method]}: {got}, expected {expected}")
+
+    @cached_property
+    def _places(self) -> NDArray[np.int64]:
+        """Where each image of the data set stands in the view, (N,) int64."""
+        return np.argsort(self.order)
+
+    def _ask(self, method: Method, *arguments: Any) -> Any:
+        job = replace(self.job, method=method, arguments=arguments)
+        answer = job.answer(self.report) if self.in_place else self._elsewhere(job)
+        return put_together(method, *answer, job.defense.name)
+
+    def _elsewhere(self, job: Job) -> tuple[Arrays, dict[str, Any]]:
+        name = job.defense.name
+        try:
+            pickled = bytes(ForkingPickler.dumps(job))
+        except (pickle.PicklingError, AttributeError, TypeError) as error:
+            raise BenchError(
+                f"defense {name!r} cannot be handed to a process of its own ({error}): expected a class at the top of "
+                "a module that is installed or given by --plugin, with options that can be pickled; or run it in place"
+            ) from error
+        work = [job.folder / each for each in ("steps", "tmp")]
+        for folder in work:
+            folder.mkdir(parents=True, exist_ok=True)
+        module = type(job.defense).__module__
+        readable = [job.folder / "images", *self.readable, *_importable(self.closed), *_code(module)]
+        given = {
+            "packages": ["bench", module.partition(".")[0]],
+            "read": [str(path.resolve()) for path in readable],
+            "write": [str(path.resolve()) for path in work],
+            "bytes": len(pickled),
+        }
+        with _started(work[1], self.closed) as process:
+            _send(process, json.dumps(given).encode() + b"\n" + pickled)
+            return self._hear(process, name)
+
+    def _hear(self, process: subprocess.Popen[bytes], name: str) -> tuple[Arrays, dict[str, Any]]:
+        """The answer; what else the process says until then is passed on. All of it may be hostile."""
+        assert process.stdout is not None
+        for line in process.stdout:
+            told = _message(line, name)
+            if "what" in told:
+                self.report(told["what"], told["done"], told["total"])
+            elif "failed" in told:
+                raise _failure(name, told)
+            elif "answer" in told:
+                self.peaks.append(told["peak_memory_mb"])
+                return _arrays(process.stdout.read(told["bytes"]), name), told["answer"]
+            elif not told["fenced"]:
+                _warn_once()
+        code = process.wait()
+        raise BenchError(
+            f"the process of defense {name!r} ended with code {code}{' (-9: often for want of memory)' * (code == -9)} "
+            "and no answer; the same command resumes from its last saved step"
+        )
+
+
+def _rows(verdict: Verdict, indices: NDArray[np.int64]) -> Verdict:
+    """The verdict with the rows of its arrays at `indices`."""
+    moved: dict[str, Any] = {name: values[indices] for name, values in verdict.arrays().items()}
+    return replace(verdict, **moved)
+
+
+_MESSAGES: tuple[dict[str, type], ...] = (
+    {"fenced": bool},
+    {"what": str, "done": int, "total": int},
+    {"failed": str, "undeclared": bool},
+    {"failed": str, "trace": str},
+    {"answer": dict, "bytes": int, "peak_memory_mb": float},
+)
+"""All that the process may say: the names and types of each message."""
+
+
+def _message(line: bytes, name: str) -> dict[str, Any]:
+    try:
+        told = json.loads(line)
+    except (ValueError, RecursionError):
+        told = None
+    if not isinstance(told, dict) or {key: type(value) for key, value in told.items()} not in _MESSAGES:
+        raise BenchError(f"the process of defense {name!r} said {line[:80]!r}, which is none of its messages")
+    return told
+
+
+def _arrays(data: bytes, name: str) -> Arrays:
+    if not data:
+        return {}
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+            return {key: archive[key] for key in archive.files}
+    except (OSError, ValueError, EOFError, KeyError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+        raise BenchError(f"the process of defense {name!r} gave back arrays that cannot be read: {error}") from error
+
+
+def _failure(name: str, told: Mapping[str, Any]) -> BenchError:
+    if "trace" not in told:
+        return UndeclaredNeed(told["failed"]) if told["undeclared"] else BenchError(told["failed"])
+    return BenchError(f"defense {name!r} {told['failed']}\n{told['trace']}".rstrip())
+
+
+@functools.cache
+def _warn_once() -> None:
+    log.warning(
+        "this system has no Landlock (Linux 5.13 and later): a defense has a process of its own here, but the files of "
+        "the store and of the data set are not closed to it (docs/no-peeking.md)"
+    )
+
+
+@contextlib.contextmanager
+def _started(folder: Path, closed: Iterable[Path]) -> Iterator[subprocess.Popen[bytes]]:
+    """The process, in a session of its own, so that Ctrl-C reaches the harness alone; ended with the block."""
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", "bench.isolation.worker"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=folder,
+        env=_environment(folder, closed),
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(OSError):
+            if hasattr(os, "killpg"):
+                os.killpg(process.pid, signal.SIGKILL)  # with all that it has started
+        process.kill()
+        process.wait()
+        for pipe in (process.stdin, process.stdout):
+            with contextlib.suppress(OSError):
+                pipe.close()  # type: ignore[union-attr]
+
+
+def _send(process: subprocess.Popen[bytes], data: bytes) -> None:
+    assert process.stdin is not None
+    with contextlib.suppress(BrokenPipeError):  # it has ended: what is heard of it says how
+        process.stdin.write(data)
+        process.stdin.flush()
+
+
+def _environment(folder: Path, closed: Iterable[Path]) -> dict[str, str]:
+    """The environment without what names the store, its caches or the data set; modules are found as they are here."""
+    secrets = {str(path) for each in closed for path in (each, each.resolve())}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("BENCH_", "PWD", "OLDPWD")) and not any(secret in value for secret in secrets)
+    }
+    paths = os.pathsep.join(str(path) for path in _python_path() if path.exists())
+    return {**kept, "PYTHONPATH": paths, "TMPDIR": str(folder), "TMP": str(folder)}
+
+
+def _python_path() -> list[Path]:
+    return [Path(each).resolve() for each in sys.path if each]
+
+
+def _importable(closed: Iterable[Path]) -> Iterator[Path]:
+    """The folders of Python's path that hold nothing closed, and those of the harness."""
+    hidden = [each.resolve() for each in closed]
+    yield from (path for path in _python_path() if not any(each.is_relative_to(path) for each in hidden))
+    for name in PACKAGES:
+        spec = importlib.util.find_spec(name)
+        yield from map(Path, (spec and spec.submodule_search_locations) or ())
+
+
+def _code(module: str) -> list[Path]:
+    """The folder of the outermost package around `module` that has one of its own, or the module's file."""
+    parts = module.split(".")
+    for count in range(1, len(parts) + 1):
+        file = getattr(sys.modules.get(".".join(parts[:count])), "__file__", None)
+        if file is not None:
+            return [Path(file).parent if Path(file).name == "__init__.py" else Path(file)]
+    return []

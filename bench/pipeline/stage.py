@@ -1,0 +1,87 @@
+"""What every stage of a run is: a pure function of its configuration, its inputs' hashes and its own code version.
+
+poison -> pretrain -> probe                         the attack without defense
+       -> clean -> pretrain -> probe                the same, after a defense
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from bench.store import ArtifactBuilder, key_of
+
+if TYPE_CHECKING:
+    import torch
+
+    from bench.parallel.nodes import NodeGroup
+    from bench.parallel.shards import Shards
+
+
+class ProgressReport(Protocol):
+    """`done` of `total` units of `what` are through; `numbers`: what was measured there, for trackers."""
+
+    def __call__(self, what: str, done: int, total: int, /, **numbers: float) -> None: ...
+
+
+VERSIONS = {"poison": 1, "pretrain": 1, "import": 1, "probe": 1, "clean": 2, "control": 1}
+"""Of each stage's code; raised where a change of the code changes what the stage makes."""
+VERSIONS |= {"images": 1, "evidence": 1}  # of bench/scan
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """Where stages run: Lightning Fabric's accelerator name, and how many devices a training, a search and the features
+    of a probe take. group: the processes that a training spans, on machines with so many devices; None: on this one.
+    in_place: for debugging, a defense runs in this process instead of one of its own."""
+
+    accelerator: str = "auto"
+    devices: int = 1
+    group: NodeGroup | None = None
+    in_place: bool = False
+
+    @property
+    def training_devices(self) -> int:
+        """How many a training takes, on all machines together."""
+        return self.group.count if self.group else self.devices
+
+    def together(self, stage: Stage, folder: Path) -> contextlib.AbstractContextManager[NodeGroup | None]:
+        """Around the training of a stage in this work folder: with the other machines, if any."""
+        if self.group is None:
+            return contextlib.nullcontext()
+        return self.group.training(stage.key, folder.relative_to(folder.parents[1]).as_posix())
+
+    @cached_property
+    def device(self) -> torch.device:
+        """The device of everything that is not shared out."""
+        from bench.parallel.devices import open_fabric
+
+        device: torch.device = open_fabric(accelerator=self.accelerator, devices=1).device
+        return device
+
+    def shards(self) -> Shards:
+        """Shares rows out over the devices, within a `with` block."""
+        from bench.parallel.shards import Shards
+
+        return Shards(self.devices, self.accelerator)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One artifact to be: `name` for the store, `title` for people, `make(making, report)` to make it."""
+
+    name: str
+    title: str
+    config: Any
+    inputs: dict[str, str]
+    make: Callable[[ArtifactBuilder, ProgressReport], None] = field(repr=False)
+    work: int = 0
+    """Its amount of work in its own unit (training: images seen), for estimates."""
+
+    @property
+    def key(self) -> str:
+        return key_of(self.name, VERSIONS[self.name], self.config, self.inputs)

@@ -1,0 +1,88 @@
+"""What a run's page shows beside its record: images, clusters, curves, from what the run's stages stored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bench.api import Control, Defense
+from bench.pipeline.pipeline import Pipeline
+from bench.ssl.schedule import Schedule
+
+from .charts import Chart, Curve, loss_chart, rate_chart, read_losses, score_chart
+from .pictures import WRONG, Album, Clusters, Picture, seen
+from .removed import Removed, removed_by_class
+
+FIRST, SECOND = "first training", "second training"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Artifacts:
+    """What the stages of a run stored, as its page shows it.
+
+    training_change: the name of a change of the second training; unpoisoned: it saw the images as they were before
+    they were poisoned. size: of an image, pixels. ranked: the suspects are ordered by a score; by_trigger: by the
+    trigger score. without_curve: (training, why it has no curve).
+    """
+
+    training_change: str | None
+    unpoisoned: bool
+    size: int
+    suspects: Sequence[Picture]
+    ranked: bool
+    by_trigger: bool
+    removed: Removed
+    missed: Sequence[Picture]
+    collateral: Sequence[Picture]
+    clusters: Clusters | None
+    scores: Chart | None
+    curves: Sequence[Curve]
+    loss: Chart | None
+    rate: Chart | None
+    without_curve: Sequence[tuple[str, str]]
+
+
+def artifacts_of(pipeline: Pipeline, others: Sequence[Defense], count: int) -> Artifacts:
+    """Those of a finished run: `count` suspects, with the maps of its defense and of `others`."""
+    verdict, data, defense = pipeline.verdict, pipeline.dataset, pipeline.config.defense
+    poisoned = pipeline.train_manifest.poisoned
+    removed = removed_by_class(data.train.labels, data.classes, poisoned, verdict.keep)
+    album = Album(pipeline)
+    found = seen(pipeline, album, others, count)
+    curves, without_curve = _curves(pipeline)
+    return Artifacts(
+        training_change=defense.training_change.name if defense.training_change else None,
+        unpoisoned=isinstance(defense.filter, Control) and defense.filter.unpoisoned,
+        size=album.size,
+        suspects=found.suspects,
+        ranked=verdict.score is not None or verdict.trigger_score is not None,
+        by_trigger=verdict.trigger_score is not None,
+        removed=removed,
+        missed=album.pictures(removed.missed[:WRONG], small=True),
+        collateral=album.pictures(removed.collateral[:WRONG], small=True),
+        clusters=found.clusters,
+        scores=None if verdict.score is None else score_chart(verdict.score, poisoned, verdict.keep),
+        curves=curves,
+        loss=loss_chart(curves) if curves else None,
+        rate=rate_chart(curves) if curves else None,
+        without_curve=without_curve,
+    )
+
+
+def _curves(pipeline: Pipeline) -> tuple[list[Curve], list[tuple[str, str]]]:
+    """The curves that there are, and (training, why there is none) for the others."""
+    config, curves, without = pipeline.config, [], []
+    trainings = (
+        (FIRST, pipeline.threat, len(pipeline.dataset.train)),
+        (SECOND, pipeline.retrain, int(pipeline.verdict.keep.sum())),
+    )
+    for name, stage, count in trainings:
+        if name == SECOND and stage.key == pipeline.threat.key:
+            without.append((name, "all images were kept, so it is the first training"))
+        elif stage.name == "import":
+            without.append((name, "the encoder was imported, not trained here"))
+        elif losses := read_losses(pipeline.folder(stage)):
+            curves.append(Curve(name, losses, Schedule(config.train, count, config.seeds)))
+        else:
+            without.append((name, "no curve stored (older run)"))
+    return curves, without

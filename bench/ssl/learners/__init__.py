@@ -1,1 +1,0 @@
-"""The modules that the methods train. Apart from the methods' options, which are read without torch."""

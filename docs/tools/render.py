@@ -1,0 +1,228 @@
+"""Renders the pages whose numbers come from records: docs/src/NAME.md.j2 -> docs/NAME.md, and README.md at the top.
+
+    python docs/tools/render.py             # writes every page
+    python docs/tools/render.py --check     # writes nothing; names the stale pages, exit code 1 if there is one
+
+A source is a page with jinja2 expressions in it. Paths in them are relative to the repository. docs/dev/pages.md lists
+what a source may use; a name that does not exist is an error, never an empty text.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import math
+import re
+import statistics
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cache, reduce
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from tabulate import tabulate
+
+from bench import leaderboard
+
+ROOT = Path(__file__).parents[2]
+SOURCES = ROOT / "docs" / "src"
+RECORDS = "leaderboards/records"
+UNDEFINED = "–"  # noqa: RUF001 - the en dash of the leaderboards
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One measure by seed; shown as mean ± standard deviation, or as the number itself where there is one."""
+
+    values: Mapping[Any, float]
+
+    def to(self, digits: int) -> str:
+        """With this many digits behind the point."""
+        several = list(self.values.values())
+        shown = [statistics.fmean(several)] if several else []
+        shown += [statistics.stdev(several)] if len(several) > 1 else []
+        return " ± ".join(f"{value:.{digits}f}" for value in shown) or UNDEFINED
+
+    def __str__(self) -> str:
+        return self.to(1)
+
+    def each(self, digits: int = 0) -> str:
+        """The values themselves, in the order of the seeds."""
+        return ", ".join(f"{value:.{digits}f}" for value in self.values.values())
+
+    def only(self, function: Callable[[Iterable[float]], float]) -> Sample:
+        return Sample({None: function(self.values.values())})
+
+    mean = property(lambda self: self.only(statistics.fmean))
+    min = property(lambda self: self.only(min))
+    max = property(lambda self: self.only(max))
+
+    def __sub__(self, other: Sample) -> Sample:
+        """Seed by seed. Raises ValueError where the seeds differ."""
+        if set(self.values) != set(other.values):
+            raise ValueError(f"seeds {list(self.values)} and {list(other.values)} cannot be paired")
+        return Sample({seed: value - other.values[seed] for seed, value in self.values.items()})
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Records of one attack, called as runs("poisoncam", "poisoned.asr").
+
+    The path is looked up in the record's metrics of that defense ("none": of the encoder without one) or, where it
+    begins with "stages.", in the record. A path that leads to counts by class gives their sum.
+    """
+
+    records: Sequence[Mapping[str, Any]]
+
+    def __call__(self, defense: str, path: str) -> Sample:
+        found: dict[int, float] = {}
+        for record in self.records:
+            if defense in ("none", record["run"]["defense"]):
+                value = at(measures(record, defense), path)
+                seed, value = record["run"]["seed"], sum(value.values()) if isinstance(value, Mapping) else value
+                if found.setdefault(seed, value) != value:
+                    raise ValueError(f"two records of {defense}, seed {seed}, differ in {path}: name more settings")
+        if not found:
+            raise ValueError(f"no record of the defense {defense!r}")
+        return Sample({seed: value for seed, value in sorted(found.items()) if value is not None})
+
+
+def measures(record: Mapping[str, Any], defense: str) -> dict[str, Any]:
+    """What a record says of its defense, or of the encoder without one."""
+    metrics = record["metrics"]
+    if defense == "none":
+        return {**metrics["none"], "stages": record["stages"]}
+    return {**metrics, **metrics["defended"], "stages": record["stages"]}
+
+
+def at(value: Any, path: str) -> Any:
+    """What lies at a dotted path. Raises KeyError."""
+    return reduce(lambda inner, name: inner[name], path.split("."), value)
+
+
+# --- what a source may use ------------------------------------------------------------------------
+
+
+@cache
+def read_json(path: str) -> Any:
+    """A JSON file: dictionaries and lists."""
+    return json.loads((ROOT / path).read_text(encoding="utf-8"))
+
+
+def read_csv(path: str, **where: object) -> list[dict[str, str]]:
+    """The rows of a CSV file whose cells match, as in line="Poison*" (case counts). Raises ValueError for none."""
+    with (ROOT / path).open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    found = [row for row in rows if all(fnmatchcase(row[name], str(cell)) for name, cell in where.items())]
+    if not found:
+        raise ValueError(f"{path} has no row with {where}")
+    return found
+
+
+def digits(value: float, count: int = 0) -> str:
+    """A number with this many digits behind the point."""
+    return f"{float(value):.{count}f}"
+
+
+def column(rows: Sequence[Mapping[str, str]], name: str) -> Sample:
+    """A column of a CSV file's rows, by their seeds where each has its own, else by their places."""
+    seeds = [row.get("seed") for row in rows]
+    keys = seeds if all(seeds) and len(set(seeds)) == len(rows) else range(len(rows))
+    return Sample({key: float(row[name]) for key, row in zip(keys, rows, strict=True) if row[name]})
+
+
+def table(rows: Sequence[Mapping[str, str]], *columns: str) -> str:
+    """Columns of a CSV file's rows as a markdown table; columns of numbers stand at the right."""
+    numeric = [all(re.fullmatch(r"-?[\d.]*", row[name]) for row in rows) for name in columns]
+    spec = ["---:" if right else "---" for right in numeric]
+    lines = [columns, spec, *([row[name] for name in columns] for row in rows)]
+    return padded("\n".join(f"| {' | '.join(line)} |" for line in lines))
+
+
+def exponent(points: Sequence[Mapping[str, str]]) -> str:
+    """b of seconds = a value^b, by least squares of the logarithms."""
+    x, y = ([math.log(float(point[name])) for point in points] for name in ("value", "seconds"))
+    return f"{statistics.linear_regression(x, y).slope:.2f}"
+
+
+def runs(where: Mapping[str, object], *folders: str) -> Runs:
+    """The records in which each dotted path has this value, of the folders (those of the leaderboards)."""
+    every = [read_json(str(file.relative_to(ROOT))) for folder in folders or (RECORDS,) for file in files(folder)]
+    return Runs([record for record in every if all(holds(record, path, value) for path, value in where.items())])
+
+
+def holds(record: Mapping[str, Any], path: str, value: object) -> bool:
+    try:
+        return bool(at(record, path) == value)
+    except KeyError:
+        return False
+
+
+def files(folder: str, *suffixes: str) -> list[Path]:
+    return sorted(file for file in (ROOT / folder).iterdir() if file.suffix in (suffixes or (".json",)))
+
+
+def hours(folder: str = RECORDS) -> float:
+    """What all stages of the records took, those that records share counted once."""
+    stages = [stage for file in files(folder) for stage in json.loads(file.read_text())["stages"].values()]
+    return sum({stage["key"]: stage["seconds"] for stage in stages}.values()) / 3600
+
+
+def leaderboard_of(title: str, beside: str = ".") -> str:
+    """The leaderboard's tables with this text in their titles, in markdown."""
+    tables = leaderboard.read(files(RECORDS, ".json", ".csv"), ROOT / beside)
+    return leaderboard.renderer("markdown")([each for each in tables if title in each.title]).strip()
+
+
+def padded(lines: str) -> str:
+    """A markdown table with its cells padded, so that it reads well as text; "---:" aligns a column at the right."""
+    head, marks, *rows = (
+        [cell.strip() for cell in line.strip().strip("|").split("|")] for line in lines.split("\n") if line
+    )
+    align = ["right" if mark.endswith(":") else "left" for mark in marks]
+    return str(tabulate(rows, head, tablefmt="pipe", disable_numparse=True, colalign=align))
+
+
+# --- pages ----------------------------------------------------------------------------------------
+
+
+def rendered() -> dict[Path, str]:
+    """Every page that has a source, and what it should say."""
+    environment = Environment(loader=FileSystemLoader(SOURCES), undefined=StrictUndefined, keep_trailing_newline=True)
+    environment.trim_blocks = environment.lstrip_blocks = True
+    environment.globals |= {
+        "json": read_json,
+        "csv": read_csv,
+        "runs": runs,
+        "hours": hours,
+        "column": column,
+        "exponent": exponent,
+        "leaderboard": leaderboard_of,
+    }
+    environment.filters |= {"table": table, "padded": padded, "digits": digits}
+    found = {}
+    for name in environment.list_templates(extensions=["j2"]):
+        page = ROOT / name.removesuffix(".j2") if name == "README.md.j2" else ROOT / "docs" / name.removesuffix(".j2")
+        found[page] = environment.get_template(name).render()
+    return found
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """The exit code."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 if a page is stale")
+    options = parser.parse_args(words)
+    stale = {page: text for page, text in rendered().items() if not page.exists() or page.read_text("utf-8") != text}
+    for page, text in stale.items():
+        if not options.check:
+            page.write_text(text, encoding="utf-8")
+        sys.stdout.write(f"{page.relative_to(ROOT)} {'is stale' if options.check else 'written'}\n")
+    return int(options.check and bool(stale))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,156 @@
+"""The command line: exit codes, one clear line for every mistake, and nothing heavy before it is needed."""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+from bench.cli import main as cli
+from bench.data.manifest import Manifest
+
+HEAVY = {"torch", "torchvision", "timm", "faiss", "sklearn", "pandas", "matplotlib", "lightning_fabric", "scipy"}
+LIGHT = (["--help"], ["run", "--help"], ["list", "presets"], ["list", "defense"], ["store", "list"], ["study"])
+
+
+def heavy_after(*commands, **environment):
+    """The heavy libraries that are loaded after these commands in one fresh process; each command succeeds.
+
+    As on a machine without a GPU driver: to look up a GPU's name takes torch.
+    """
+    code = (
+        "import sys\nfrom bench.cli.main import main\nfrom bench.records import record\n"
+        "record._accelerators = lambda: []\n"
+        f"for arguments in {commands!r}:\n"
+        "    sys.argv = ['bench', *arguments]\n"
+        "    try:\n        main()\n"
+        "    except SystemExit as stop:\n        assert not stop.code, arguments\n"
+        "print('\\n' + ' '.join({name.partition('.')[0] for name in sys.modules}))"
+    )
+    command, environment = [sys.executable, "-W", "error", "-c", code], {**os.environ, **environment}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    return HEAVY & set(done.stdout.splitlines()[-1].split())
+
+
+def test_housekeeping_loads_nothing_heavy():
+    assert heavy_after(*LIGHT) == set()
+
+
+def test_a_run_from_the_store_loads_nothing_heavy(copied):
+    command = ["run", "--preset", "smoke", "--accelerator", "cpu"]
+    heavy_after(command, BENCH_STORE=str(copied))  # finds out the dataset's fingerprint, which takes its images
+    assert heavy_after(command, BENCH_STORE=str(copied)) == set()
+
+
+def test_help_shows_the_commands_in_panels(bench):
+    out = bench("--help")
+    for panel, commands in cli.PANELS.items():
+        shown = out[out.index(f"─ {panel} ─") :].partition("╰")[0]
+        assert [line.split()[1] for line in shown.splitlines()[1:] if line[2:3].strip()] == list(commands)
+    assert "--install-completion" in out
+
+
+def test_version_and_no_command(bench, console):
+    assert bench("--version") == "bench 0.1.0\n"
+    code, out, err = console()
+    assert code in (0, 2)  # as older and newer versions of typer have it
+    assert "Usage" in out + err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["rum"], "No such command 'rum'"),
+        (["run", "--atack", "htba"], "--atack"),
+        (["run", "--devices", "0"], "--devices"),
+        (["run", "--seed", "many"], "--seed"),
+    ],
+)
+def test_usage_errors_end_with_2_and_no_traceback(console, arguments, said):
+    code, _, err = console(*arguments)
+    assert (code, said in err, "Traceback" in err) == (2, True, False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--attack", "htbaa"], "unknown attack 'htbaa'. Did you mean 'htba'?"),
+        (["--set", "attack.target=no such"], "there is no class 'no such'."),
+        (["--set", "attack.rate=0"], "rate is 0.0, expected a share of the target class above 0 and up to 1"),
+        (["--set", "attack.trigger_size=40"], "a trigger of 40 px is larger than the images (32 px)"),
+        (["--set", "train.batch=161"], "160 training images are fewer than one batch of 161"),
+        (["--set", "encoder.backbone=resnt18"], "unknown timm backbone 'resnt18'. Did you mean"),
+        (["--set", "defense.clusters=161"], "161"),
+        (["--set", "nonsense"], "--set 'nonsense' cannot be read"),
+        (["--dataset", "folder", "--set", "dataset.root=no/such/place"], "no/such/place"),
+        (["--accelerator", "bogus", "--seed", "1"], "accelerator 'bogus'"),
+        (["--threat-checkpoint", "no/such.pth"], "bench: --threat-checkpoint no/such.pth: No such file or directory"),
+    ],
+)
+def test_bad_input_ends_with_2_and_one_clear_message(refused, copied, arguments, said):
+    message = refused("run", "--preset", "smoke", "--store", copied, *arguments, midway=True)
+    assert said in message
+    assert message.count("\n") == 1
+
+
+def test_plan_and_report_say_which_file_is_missing(refused, tmp_path):
+    found = refused("plan", "--preset", "smoke", "--store", tmp_path, "--threat-checkpoint", "no/such.pth")
+    assert found.startswith("bench: --threat-checkpoint no/such.pth: No such file or directory")
+    missing = refused("report", tmp_path / "missing.json", "--store", tmp_path)
+    assert "missing.json" in missing
+    assert [found.count("\n"), missing.count("\n")] == [1, 1]
+
+
+def test_a_threat_checkpoint_that_does_not_fit_names_the_keys(refused, copied, tmp_path):
+    import torch
+
+    torch.save({"conv9.weight": torch.zeros(1)}, tmp_path / "c.pth")
+    where = ("--preset", "smoke", "--store", copied)
+    said = refused("run", *where, "--threat-checkpoint", tmp_path / "c.pth", midway=True)
+    assert "missing in the file" in said
+    assert "not in the encoder (1): conv9.weight" in said
+
+
+def test_a_read_only_store(refused, tmp_path, monkeypatch):
+    """A folder's mode does not bind root, as whom tests may run: the system's answer is played."""
+
+    def refuse(self, data):
+        raise OSError(errno.EROFS, "Read-only file system", str(self))
+
+    monkeypatch.setattr(Path, "write_bytes", refuse)
+    said = refused("run", "--preset", "smoke", "--store", tmp_path / "store", midway=True)
+    assert "it lies on a read-only file system: choose a folder that can be written" in said
+    assert said.count("\n") == 1
+
+
+def test_a_full_disk_in_the_middle_of_a_run(refused, tmp_path, monkeypatch):
+    def fill_up(manifest):
+        yield from itertools.islice(lines(manifest), 3)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    lines = Manifest.lines
+    monkeypatch.setattr(Manifest, "lines", fill_up)
+    said = refused("run", "--preset", "smoke", "--store", tmp_path, midway=True)
+    assert "the disk (or quota) is full" in said
+    assert said.count("\n") == 1
+    assert not list(tmp_path.rglob("*.jsonl*"))
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, typer.Abort, ZeroDivisionError])
+def test_ctrl_c_ends_with_130_and_says_that_nothing_is_lost_and_a_bug_is_not_hidden(console, monkeypatch, stop):
+    def interrupted(*_):
+        raise stop
+
+    monkeypatch.setattr("bench.config.config.read_preset", interrupted)
+    if stop is ZeroDivisionError:
+        with pytest.raises(ZeroDivisionError):
+            console("list", "presets")
+    else:
+        code, _, err = console("list", "presets")
+        assert (code, err) == (130, "\nbench: stopped. The same command resumes here.\n")

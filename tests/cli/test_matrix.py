@@ -1,0 +1,67 @@
+"""`bench matrix`: what it prints, keeps and returns."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench.matrix.forecast import Forecast
+from bench.matrix.graph import Graph
+from bench.store import Store
+
+HEAD = 'preset = "smoke"\ndefenses = ["none", "poisoncam"]\n[[attacks]]\nname = "htba"\n'
+FAILING = '[[attacks]]\nname = "htba"\nsettings = ["attack.target=99"]\n'
+
+
+@pytest.fixture
+def matrix(console, tmp_path, copied):
+    """matrix(text, *arguments) -> (exit code, what is printed), in a store where the stages of `smoke` lie."""
+
+    def run(text, *arguments):
+        (tmp_path / "m.toml").write_text(text)
+        return console("matrix", tmp_path / "m.toml", "--store", copied, "--accelerator", "cpu", *arguments)[:2]
+
+    return run
+
+
+def test_a_failing_cell_is_named_and_the_others_finish(matrix, tmp_path, copied):
+    code, out = matrix(HEAD + FAILING, "--output", tmp_path / "out")
+    assert code == 1
+    assert "FAILED poison the images for htba (target=99), none, seed 0 and 1 more (2 cells cannot be finished" in out
+    assert "FAILED there is no class 99: 4 classes, so 0 to 3.\n  htba (target=99), none, seed 0\n" in out
+    assert "one of them alone: bench run --preset smoke --attack htba --defense none --set attack.target=99" in out
+    assert f"2 of 4 cells done: {tmp_path / 'out'}" in out
+    names = sorted(path.name for path in (tmp_path / "out").glob("*.json"))
+    assert [name.rsplit("-", 1)[0] for name in names] == ["scenes-htba-none-seed0", "scenes-htba-poisoncam-seed0"]
+    assert names == sorted(path.name for path in (copied / "records").glob("*.json"))
+    rows = [line.split("|")[1].split()[0] for line in out.splitlines() if line.startswith("| ")]
+    assert rows == ["defense", "none", "poisoncam", *("defense", "poisoncam") * 2]  # then: what was found
+
+
+def test_a_dry_run_counts_shared_stages_once_and_makes_nothing(matrix, copied, rows):
+    before = len(Store(copied).entries())
+    code, out = matrix(HEAD.replace('"none",', '"none", "oracle", "poisoncam+icutmix",'), "--dry-run")
+    assert code == 0
+    found = {row[0]: row[1:3] for row in rows(out)}
+    assert found["train on the poisoned images"] == found["find the poison (poisoncam)"] == ["1", "1"]
+    assert found["train again on what is kept"] == ["up to 3", "1"]
+    assert "4 cells. To do: at most 6 stages" in out
+    assert len(Store(copied).entries()) == before
+    assert matrix(HEAD.replace("defenses", "defences"))[0] == 2
+
+
+def test_the_forecast_knows_what_was_timed_and_owns_up_to_the_rest(workshop, copied, smoke):
+    """Of the oracle's run, its choice is of a kind that was never timed; a training and a probe were."""
+    pipeline = workshop.pipeline(defense="oracle", store=copied)
+    graph, forecast = Graph({"cell": pipeline}), Forecast(pipeline.store)
+    stages = ("threat", "threat_probe", "retrain", "defended_probe")
+    first, probe, training, defended = (
+        pipeline.store.meta(stage.name, stage.key)["seconds"] for stage in (getattr(smoke[0], each) for each in stages)
+    )
+    seconds, unknown = forecast.left(graph, {}, 1)
+    assert unknown == 1
+    assert min(training, defended) <= seconds <= max(first, training) + max(probe, defended) + 1e-6
+    forecast.learn(graph.nodes[pipeline.clean.key].stage, 100.0)
+    assert forecast.left(graph, {}, 1) == (pytest.approx(seconds + 100), 0)
+    assert forecast.left(graph, {}, 1000)[0] == 100, "no stage takes less than its own time"
+    (node,) = graph.to_do()
+    assert forecast.left(graph, {node: 60.0}, 1)[0] == pytest.approx(seconds + 40)

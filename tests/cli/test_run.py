@@ -1,0 +1,96 @@
+"""`bench run` and `bench plan`: what they print, keep and import."""
+
+from __future__ import annotations
+
+import json
+import pwd
+
+import pytest
+
+from bench.cli import common
+from bench.records import record
+
+
+@pytest.fixture
+def records(copied):
+    """records() -> the record files in that store."""
+    return lambda: sorted((copied / "records").glob("*.json"))
+
+
+def test_run_prints_the_table_and_keeps_the_record(smoke_run, records, rows, tmp_path):
+    """TensorBoard gets the configuration and the metrics; no curves, since all comes from the store."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    out = smoke_run("run", "--record", tmp_path / "mine" / "r.json", "--tensorboard", tmp_path / "logs")
+    assert out.count("(from the store)") == 6
+    assert "classified rightly (ACC)" in out
+    assert "poisoncam removed" in out
+    assert out.endswith(f"Record: {tmp_path / 'mine' / 'r.json'}\n")
+    (kept,) = records()
+    assert kept.name.startswith("scenes-htba-poisoncam-seed0-")
+    one, other = record.load(tmp_path / "mine" / "r.json"), record.load(kept)
+    assert record.fingerprint({**one, "git": None}) == record.fingerprint({**other, "git": None})
+    shown, metrics = rows(out), one["metrics"]
+    assert shown[0][1] == f"{metrics['none']['clean']['acc']:.1f} %"
+    assert shown[3][2] == f"{metrics['defended']['poisoned']['asr']:.1f} %"
+    events = EventAccumulator(str(tmp_path / "logs" / "poisoncam-seed0"))
+    events.Reload()
+    (point,) = events.Scalars("metrics/defended/clean/acc")
+    assert point.value == pytest.approx(metrics["defended"]["clean"]["acc"])
+    assert events.Tags()["tensors"] == ["config/text_summary"]
+    assert not [tag for tag in events.Tags()["scalars"] if not tag.startswith("metrics/")]
+
+
+def test_running_again_leaves_the_record_and_measuring_otherwise_makes_another(smoke_run, records, monkeypatch):
+    monkeypatch.setattr(record, "git_state", lambda: None)  # somebody may commit meanwhile
+    smoke_run("run")
+    (kept,) = records()
+    before = kept.stat().st_mtime_ns
+    smoke_run("run")
+    assert [path.stat().st_mtime_ns for path in records()] == [before]
+    smoke_run("run", "--set", "probe.epochs=1")
+    assert len(records()) == 2
+
+
+@pytest.mark.parametrize(("arguments", "cached"), [((), "yes"), (("--seed", "3"), "no")])
+def test_plan(smoke_run, rows, arguments, cached):
+    out = smoke_run("plan", *arguments)
+    assert [row[1] for row in rows(out)] == [cached] * 6
+    if cached == "yes":
+        assert out.endswith("Everything is in the store: nothing will be computed.\n")
+    else:
+        assert rows(out)[1][3] == "an earlier stage of the same kind"
+        assert "To do: 6 of 6 stages, about" in out
+
+
+def test_files_that_cannot_be_read_are_named(console, capsys):
+    data = type("Data", (), {"skipped": tuple(f"{i}.png" for i in range(7))})()
+    common.warn_of_skipped(data)
+    names = "0.png, 1.png, 2.png, 3.png, 4.png ..."
+    assert capsys.readouterr().err == f"bench: 7 files cannot be read and are left out: {names}\n"
+
+
+def test_a_user_without_a_home_folder_names_a_store(smoke_run, refused, monkeypatch, tmp_path):
+    def nobody(uid):
+        raise KeyError(uid)
+
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    for name in ("HOME", "BENCH_STORE", "BENCH_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    assert "poisoncam removed" in smoke_run("run")
+    assert "random removed" in smoke_run("run", "--defense", "random")
+    assert list(tmp_path.glob("~*")) == []
+    assert "there is no home folder to keep the store in: name a folder with --store" in refused("store", "list")
+
+
+def test_a_record_names_the_threat_model_that_was_imported(smoke_run, bench, smoke, copied, tmp_path):
+    """And `bench report` finds its stages without the file."""
+    file = tmp_path / "threat.safetensors"
+    file.write_bytes((smoke[0].folder(smoke[0].threat) / "encoder.safetensors").read_bytes())
+    smoke_run("run", "--defense", "none", "--threat-checkpoint", file, "--record", tmp_path / "r.json")
+    asked = json.loads((tmp_path / "r.json").read_text())["run"]["asked"]
+    assert asked["threat_checkpoint"]["checkpoint"] == file.name
+    file.unlink()
+    assert bench("report", tmp_path / "r.json", "--store", copied, "--count", "2").startswith("Report: ")
+    assert (tmp_path / "r.html").read_text().startswith("<!doctype html>")

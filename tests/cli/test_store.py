@@ -1,0 +1,48 @@
+"""`bench store list` and `prune`."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import pytest
+
+from bench.cli.store import size
+from bench.store import Store
+
+
+@pytest.fixture
+def store(tmp_path):
+    """A finished stage of 2,000 bytes and an unfinished one."""
+    made = Store(tmp_path / "store")
+    with made.open("probe", "a" * 64) as making:
+        (making.dir / "x").write_bytes(b"x" * 2000)
+    with suppress(ZeroDivisionError), made.open("pretrain", "b" * 64) as making:
+        (making.scratch / "checkpoint").write_bytes(b"")
+        raise ZeroDivisionError
+    return made
+
+
+def test_list(bench, store, rows, monkeypatch):
+    out = bench("store", "list", "--store", store.root)
+    found = [[row[0], row[1], row[-1]] for row in rows(out)]
+    assert found == [["pretrain", "b" * 12, "unfinished"], ["probe", "a" * 12, ""]]
+    assert f"2 stages, 2 KiB in {store.root}" in out
+    monkeypatch.setenv("BENCH_STORE", str(store.root))
+    assert bench("store", "list") == out
+
+
+def test_prune(bench, refused, store):
+    where = ("--store", store.root)
+    assert "say what to prune" in refused("store", "prune", *where)
+    assert bench("store", "prune", "--stage", "probe", "--dry-run", *where).startswith("would free 2 KiB")
+    assert len(store.entries()) == 2
+    bench("store", "prune", "--partial", *where)
+    assert [entry.stage for entry in store.entries()] == ["probe"]
+    assert bench("store", "prune", "--older-than", "1", *where) == "freed 0 B\n"
+    assert bench("store", "prune", "--max-gib", "0", *where).startswith("freed 2 KiB")
+    assert store.entries() == []
+
+
+def test_sizes():
+    counts = (0, 1023, 1536, 5 * 2**20, 3 * 2**30, 2**41)
+    assert [size(count) for count in counts] == ["0 B", "1023 B", "2 KiB", "5 MiB", "3.0 GiB", "2048.0 GiB"]

@@ -1,0 +1,253 @@
+"""A defense that cheats in every way that we know of, as a file of its own: see test_cheats.py.
+
+Each cheat looks for the truth and gives the indices (of the view or of the data set) that it takes for poisoned, or
+None. What it is refused it hushes up. They know more than a stranger would: where the store and the data set lie, and
+which process is the harness's.
+"""
+
+import ctypes
+import gc
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from bench import Defense, Seeds, Verdict
+
+CHEATS = {}
+SEEN = []  # what threads, handlers, callbacks and replaced functions of this module came across
+MARK = "bench-cheats-mark"
+
+
+def cheat(function):
+    CHEATS[function.__name__] = function
+    return function
+
+
+def rows_in(thing):
+    """The poisoned indices that a manifest or a poisoned set of images holds."""
+    for name in ("poisons", "_poisons"):
+        rows = getattr(thing, "__dict__", {}).get(name)
+        if rows:
+            return [int(row if isinstance(row, int) else row.index) for row in rows]
+    return None
+
+
+def truth_in(start, limit=20_000):
+    """The first of what attributes, containers, bound methods and closures lead to; modules and classes do not."""
+    seen, waiting = set(), [start]
+    while waiting and len(seen) < limit:
+        thing = waiting.pop(0)
+        if id(thing) not in seen and not isinstance(thing, type | type(os) | str | bytes | int | float):
+            seen.add(id(thing))
+            if rows := rows_in(thing):
+                return rows
+            waiting += getattr(thing, "__dict__", {}).values()
+            waiting += [getattr(thing, "__self__", None), getattr(thing, "func", None)]
+            cells = getattr(thing, "__closure__", None) or ()
+            waiting += [quietly(lambda cell=cell: cell.cell_contents) for cell in cells]  # some are still empty
+            waiting += thing.values() if isinstance(thing, dict) else ()
+            waiting += thing if isinstance(thing, list | tuple | set) and len(thing) < 1000 else ()
+    return None
+
+
+def truth_of(text):
+    rows = [json.loads(line) for line in text.splitlines()]
+    return [index for index, row in enumerate(rows) if row["poisoned"]]
+
+
+def frames_above(frame):
+    while frame is not None:
+        yield from frame.f_locals.values()
+        frame = frame.f_back
+
+
+def quietly(call):
+    try:
+        return call()
+    except Exception:
+        return None
+
+
+def note(*frames):
+    """What runs beside the defense, from the moment that this file is imported, looks at these frames."""
+    SEEN.extend(quietly(lambda: truth_in([list(frames_above(frame)) for frame in frames])) or ())
+
+
+def _look_around():
+    while not SEEN:
+        note(*sys._current_frames().values())
+        time.sleep(0.01)
+
+
+_argsort = np.argsort
+
+
+def _spying_argsort(*arguments, **more):
+    note(sys._getframe())
+    return _argsort(*arguments, **more)
+
+
+if "bench.isolation.worker" in " ".join(sys.orig_argv):
+    threading.Thread(target=_look_around, daemon=True).start()
+    gc.callbacks.append(lambda phase, about: note(sys._getframe()))
+    np.argsort = _spying_argsort
+    signal.signal(signal.SIGALRM, lambda number, frame: note(frame))
+    signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)
+
+
+@cheat
+def the_stack(view, at):
+    held = list(frames_above(sys._getframe()))
+    try:
+        view.batch([-1])
+    except Exception as error:
+        held += [value for frame, _ in traceback.walk_tb(error.__traceback__) for value in frame.f_locals.values()]
+    return truth_in(held)
+
+
+@cheat
+def the_collector(view, at):
+    held = [thing for thing in gc.get_objects() if type(thing).__name__ == "Manifest" and len(thing) == len(view)]
+    return next(filter(None, map(rows_in, held)), None)
+
+
+@cheat
+def beside_the_defense(view, at):
+    """Threads, signal handlers, collector callbacks and replaced functions, all since the import."""
+    gc.collect()
+    time.sleep(0.2)
+    return SEEN or None
+
+
+@cheat
+def the_store_by_a_thread(view, at):
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(CHEATS["the_store"], view, at).result()
+
+
+@cheat
+def the_store_by_a_program(view, at):
+    script = "import sys; print(open(sys.argv[1]).read())"
+    said = subprocess.run([sys.executable, "-c", script, at["manifest"]], capture_output=True, text=True, check=True)
+    return truth_of(said.stdout.strip())
+
+
+@cheat
+def the_store_by_the_c_library(view, at):
+    library = ctypes.CDLL(None)
+    handle = library.open(at["manifest"].encode(), os.O_RDONLY)
+    buffer = ctypes.create_string_buffer(1 << 20)
+    count = library.read(handle, buffer, len(buffer))
+    return truth_of(buffer.raw[:count].decode()) if handle >= 0 else None
+
+
+@cheat
+def the_store_by_a_link(view, at):
+    Path("link").hardlink_to(at["manifest"])
+    return truth_of(Path("link").read_text())
+
+
+@cheat
+def functions_of_the_harness(view, at):
+    from bench.data.manifest import Manifest
+    from bench.store.store import Store
+
+    entry = next(entry for entry in Store(Path(at["store"])).entries() if entry.stage == "poison")
+    return rows_in(Manifest.load(Store(Path(at["store"])).find("poison", entry.key) / "train.jsonl"))
+
+
+@cheat
+def open_files(view, at):
+    handles = [handle for process in ("self", at["harness"]) for handle in Path(f"/proc/{process}/fd").iterdir()]
+    return next((truth_of(each.read_text()) for each in handles if each.resolve().name == "train.jsonl"), None)
+
+
+@cheat
+def memory_of_the_harness(view, at):
+    mark = (MARK + ":[").encode()
+    with Path(f"/proc/{at['harness']}/mem").open("rb", buffering=0) as memory:
+        for line in Path(f"/proc/{at['harness']}/maps").read_text().splitlines():
+            start, stop, rights = re.match(r"(\w+)-(\w+) (\S+)", line).groups()
+            if rights.startswith("rw"):
+                memory.seek(int(start, 16))
+                data = quietly(lambda span=int(stop, 16) - int(start, 16): memory.read(span)) or b""
+                found = re.search(re.escape(mark) + rb"([\d, ]+)\]", data)
+                if found:
+                    return [int(number) for number in found[1].split(b",")]
+    return None
+
+
+@cheat
+def what_the_harness_was_started_with(view, at):
+    files = [Path(f"/proc/{at['harness']}/{name}") for name in ("cmdline", "environ")]
+    return [0] if any(quietly(file.read_bytes) for file in files) else None
+
+
+@cheat
+def the_network(view, at):
+    with socket.create_connection(("127.0.0.1", int(at["port"])), timeout=1) as talk:
+        return json.loads(talk.recv(1 << 16))
+
+
+CHEATS |= {
+    "references": lambda view, at: truth_in(view),
+    "other_threads": lambda view, at: truth_in([list(frames_above(each)) for each in sys._current_frames().values()]),
+    "modules": lambda view, at: truth_in([vars(m) for name, m in [*sys.modules.items()] if name.startswith("bench")]),
+    "the_store": lambda view, at: truth_of(next((Path(at["store"]) / "poison").rglob("train.jsonl")).read_text()),
+    "the_store_by_its_exact_path": lambda view, at: truth_of(Path(at["manifest"]).read_text()),
+    "files_of_the_data_set": lambda view, at: [0] if any(Path(at["data"]).glob("*poisoned*")) else None,
+    "memory_by_the_kernel": lambda view, at: [0] if ctypes.CDLL(None).ptrace(16, at["harness"], 0, 0) == 0 else None,
+    "environment": lambda view, at: [path for path in (at["store"], at["data"]) if path in str(os.environ)] or None,
+}
+
+
+AT = []
+
+
+def leave_a_trace():
+    quietly(lambda: Path(AT[0]["log"]).write_text(str(os.getpid())))
+
+
+class Array(np.ndarray):
+    """Runs code wherever it is touched."""
+
+    def __array_finalize__(self, other):
+        note(sys._getframe())
+        leave_a_trace()
+
+
+class Facts(dict):
+    """Runs code wherever it is read."""
+
+    def items(self):
+        leave_a_trace()
+        return super().items()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cheater(Defense):
+    """Tries every cheat, and says what each has found."""
+
+    name: ClassVar[str] = "cheater"
+    needs: ClassVar[frozenset[str]] = frozenset({"encoder"})
+    at: str = "{}"
+
+    def clean(self, view):
+        where = json.loads(self.at)
+        AT.append(where)
+        found = {name: quietly(lambda each=each: each(view, where)) for name, each in CHEATS.items()}
+        found["seed"] = next((n for n in range(100) if Seeds(n, "defense").sealed().value == view.seeds().value), None)
+        return Verdict(keep=np.ones(len(view), bool).view(Array), facts=Facts(found))

@@ -1,0 +1,207 @@
+"""A defense in a process of its own: what it is handed, what comes back, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import pickle
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import psutil
+import pytest
+
+from bench.api import Defense, Grouping, Verdict
+from bench.data.images import ArrayImages
+from bench.errors import BenchError, UndeclaredNeed
+from bench.isolation import process, worker
+from bench.isolation.handover import hand_over
+from bench.isolation.job import Job
+from bench.isolation.process import IsolatedDefense
+from bench.plugins.from_file import load_file
+from bench.seeds import Seeds
+
+FILE = Path(__file__).with_name("defenses.py")
+PIXELS = np.random.default_rng(1).integers(0, 256, (12, 3, 8, 8)).astype(np.uint8)
+FIRST = PIXELS[:, 0, 0, 0]
+
+
+@pytest.fixture
+def isolated(tmp_path):
+    """isolated(act, ...) -> IsolatedDefense of tests/isolation/defenses.py on PIXELS."""
+
+    def make(act="", *, defense=None, file="", **more):
+        order = hand_over(ArrayImages(PIXELS), Seeds(1), tmp_path / "work" / "images", lambda *_: None)
+        defense = defense or load_file(FILE).Acting(act=act, file=str(file))
+        where = {"device": "cpu", "accelerator": "cpu", "devices": 1, "threads": 1, "folder": tmp_path / "work"}
+        job = Job(defense=defense, method="clean", arguments=(), encoder=None, seeds=Seeds(7), **where)
+        return IsolatedDefense(job=job, order=order, size=8, closed=(tmp_path / "store",), **more)
+
+    return make
+
+
+def test_the_verdict_is_in_the_order_of_the_data_set(isolated, capfd, monkeypatch):
+    monkeypatch.setenv("BENCH_STORE", "somewhere")
+    told = []
+    asked = isolated(report=lambda *at: told.append(at))
+    verdict = asked.clean()
+    assert verdict.keep.tolist() == (FIRST < 128).tolist()
+    assert verdict.score.tolist() == (FIRST / 255).tolist()
+    assert verdict.facts["first"] == FIRST[asked.order].tolist() != FIRST.tolist()
+    assert verdict.facts["seed"] == Seeds(7, "a").value
+    assert (verdict.facts["pid"] == os.getpid(), verdict.facts["bench"]) == (False, [])
+    assert told == [("rows", 1, 2)]
+    assert capfd.readouterr().err.count("from inside") == 1  # not on the standard output, which scripts read
+    assert asked.peaks[0] > 1
+    found = asked.grouping(verdict)
+    assert (found.labels.tolist(), found.rule) == ((~verdict.keep).astype(int).tolist(), "by its verdict")
+
+
+def test_in_place_it_runs_here_and_says_so(isolated, capsys):
+    verdict = isolated(in_place=True).clean()
+    assert (verdict.facts["pid"], verdict.facts["in_place"]) == (os.getpid(), True)
+    assert capsys.readouterr().out == "from inside\n"
+    assert verdict.keep.tolist() == (FIRST < 128).tolist()
+    maps, _ = isolated(in_place=True).attention(np.array([5, 2]))
+    np.testing.assert_array_equal(maps, PIXELS[[5, 2], 0].astype(np.float32))
+
+
+def answering(answer):
+    """A defense that gives this answer; its class lies in no module."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Answering(Defense):
+        name = "answering"
+
+        def clean(self, view):
+            return answer
+
+        attention = grouping = lambda self, view, about: answer
+
+    return Answering()
+
+
+KEEP = np.ones(12, bool)
+
+
+@pytest.mark.parametrize(
+    ("method", "answer", "said"),
+    [
+        ("clean", None, r"from clean\(\) None, expected a bench.Verdict"),
+        ("clean", (KEEP,), r"from clean\(\) tuple, expected a bench.Verdict"),
+        ("clean", Verdict(keep=[True] * 12), "keep as list, expected a NumPy array of bool"),
+        ("clean", Verdict(keep=np.ones(12)), "keep as float64, expected a NumPy array of bool"),
+        ("clean", Verdict(keep=KEEP, score=np.array(["high"] * 12)), "score as <U4, expected a NumPy array of float"),
+        ("clean", Verdict(keep=KEEP, boxes=np.array([None] * 12)), "boxes as object, expected a NumPy array of int"),
+        ("clean", Verdict(keep=KEEP, facts=[1]), "facts as list, expected a dict"),
+        ("clean", Verdict(keep=KEEP, facts={1: 2}), r"facts has the key 1 \(int\); expected a string"),
+        ("clean", Verdict(keep=KEEP, facts={"x": float("nan")}), "facts.x is nan; expected a finite number"),
+        ("clean", Verdict(keep=KEEP, facts={"x": np.int64(1)}), "facts.x is a numpy.int64; expected JSON"),
+        ("clean", Verdict(keep=KEEP[1:]), r"a verdict whose keep is bool \(11,\), expected bool \(12,\)"),
+        ("attention", (np.zeros((1, 2, 2)), np.zeros((2, 4), int)), r"maps and windows of these shapes: \(\(1, 2, 2\)"),
+        ("grouping", Grouping(np.full(12, 7), np.zeros(2), ""), r"grouping\(\) labels and scores that do not fit"),
+    ],
+)
+def test_an_answer_of_another_form_is_an_error_that_says_so(isolated, method, answer, said):
+    given = {"clean": (), "attention": (np.array([0, 1]),), "grouping": (Verdict(keep=KEEP),)}[method]
+    with pytest.raises(BenchError, match=rf"defense 'answering' returned .*{said}"):
+        getattr(isolated(defense=answering(answer), in_place=True), method)(*given)
+
+
+def test_a_class_that_cannot_be_imported_is_named(isolated):
+    with pytest.raises(BenchError, match=r"defense 'answering' cannot be handed to a process .*expected a class"):
+        isolated(defense=answering(None)).clean()
+
+
+def test_errors_come_out_with_the_lines_of_the_plugin(isolated):
+    with pytest.raises(BenchError) as caught:
+        isolated("raise").clean()
+    said = str(caught.value)
+    assert said.startswith("defense 'acting' failed: ValueError: mine\n")
+    places = [(str(FILE), name) for name in ("clean", "_raise", "_raise")]
+    assert re.findall(r'File "(.*)", line \d+, in (\w+)', said) == places
+    with pytest.raises(ValueError, match="mine"):  # as it is
+        isolated("raise", in_place=True).clean()
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "said"),
+    [
+        (UndeclaredNeed("no"), UndeclaredNeed, "no"),
+        (BenchError("no"), BenchError, "no"),
+        (SystemExit(3), BenchError, "defense 'mine' called sys.exit(3); expected it to return, or to raise an error"),
+    ],
+)
+def test_what_comes_out_of_errors_of_other_kinds(error, kind, said):
+    told = process._message(json.dumps(worker._failure(error)).encode(), "mine")
+    found = process._failure("mine", told)
+    assert (type(found), str(found)) == (kind, said)
+
+
+def test_a_killed_process_is_reported_and_the_next_one_resumes_from_its_steps(isolated):
+    with pytest.raises(BenchError, match=r"ended with code -9 \(-9: often for want of memory\).* last saved step"):
+        isolated("die").clean()
+    assert isolated("die").clean().facts["kept"] != os.getpid()
+
+
+def test_what_is_no_answer_is_refused(isolated):
+    with pytest.raises(BenchError, match=r"said b'{\"answer\": .*\\n', which is none of its messages"):
+        isolated("lie").clean()
+
+
+def test_ctrl_c_ends_the_process(isolated):
+    pids = []
+
+    def interrupt(what, pid, total):
+        pids.append(pid)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        isolated("wait", report=interrupt).clean()
+    assert not psutil.pid_exists(pids[0])
+
+
+def test_it_ends_with_a_harness_that_is_killed(isolated, tmp_path):
+    asked = isolated("wait")
+    script = tmp_path / "harness.py"
+    script.write_text(
+        "import pickle, sys; from pathlib import Path\n"
+        "isolated = pickle.loads(Path(sys.argv[1]).read_bytes())\n"
+        "object.__setattr__(isolated, 'report', lambda what, pid, total: print(pid, flush=True))\n"
+        "isolated.clean()\n"
+    )
+    (tmp_path / "pickled").write_bytes(pickle.dumps(replace(asked, report=print)))
+    harness = subprocess.Popen([sys.executable, script, tmp_path / "pickled"], stdout=subprocess.PIPE, text=True)
+    with harness:
+        pid = int(harness.stdout.readline())
+        harness.send_signal(signal.SIGKILL)
+    until = time.monotonic() + 10
+    while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def test_it_reads_what_its_options_name_and_nothing_else(isolated, tmp_path, fenced):
+    for name in ("list", "other"):
+        (tmp_path / name).write_text("a list")
+    asked = isolated("touch", file=tmp_path / "list", readable=(tmp_path / "list",))
+    # The file that is named, the one beside it, the images read and written.
+    assert asked.clean().facts["touched"] == ["done", "refused", "done", "refused"]
+
+
+def test_a_system_without_a_fence_is_warned_of_once(isolated, caplog):
+    process._warn_once.cache_clear()
+    said = [b'{"fenced": false}', b'{"failed": "", "trace": ""}']
+    with caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            with pytest.raises(BenchError):
+                isolated()._hear(SimpleNamespace(stdout=said), "mine")
+    assert [record.message[:28] for record in caplog.records] == ["this system has no Landlock "]
