@@ -10,6 +10,7 @@ from .icutmix import ICutMix
 from .none import NoDefense
 from .patchsearch import PatchSearch
 from .poisoncam import PoisonCAM
+from .recur import Recur
 
 __all__ = [
     "ActivationClustering",
@@ -24,6 +25,7 @@ __all__ = [
     "PatchSearch",
     "PoisonCAM",
     "RandomRemoval",
+    "Recur",
     "Spectral",
 ]
 
@@ -32,4 +34,4 @@ __all__ = [
 def bench_defenses() -> list[type[Defense] | type[TrainingDefense] | type[Control]]:
     """The built-in defenses, and the controls to compare them with."""
     baselines = [Colour, Spectral, Compactness, KNNDensity, IsolationForest, ActivationClustering]
-    return [NoDefense, PatchSearch, PoisonCAM, ICutMix, *baselines, Oracle, RandomRemoval, CleanSet]
+    return [NoDefense, PatchSearch, PoisonCAM, Recur, ICutMix, *baselines, Oracle, RandomRemoval, CleanSet]

@@ -13,7 +13,7 @@ from bench import BenchError, Defense, Verdict, View
 
 from .effect import Pull
 from .peel import Found, Peeling
-from .recurrence import Index, Recurrence, Whitening, described, sample_rows, widths
+from .recurrence import NARROWEST, Index, Recurrence, Whitening, described, sample_rows, widths
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,15 +25,16 @@ class Recur(Defense):
     are aligned, the rectangle of pixels that vary least is the trigger's, its mean the template, matched everywhere by
     normalised cross-correlation over seven sizes. A planted patch leaves a hole between the images that carry it and
     all others. Effect: pasted on random images it makes their features alike, more than random patches do. Peel: what
-    carries it is set aside, and the next seed is tried. docs/recur.md has each step with its reasons.
+    carries it is set aside, and the next seed is tried.
+
+    A first version: it has not been held against the other defenses over several seeds yet.
     """
 
     name: ClassVar[str] = "recur"
     needs: ClassVar[frozenset[str]] = frozenset({"encoder"})
+    toy_options: ClassVar[dict[str, int]] = {"queries": 24, "rank": 6}
 
-    effect: bool = field(
-        default=True, metadata={"help": "ask the encoder whether it acts; false: recurrence alone"}
-    )
+    effect: bool = field(default=True, metadata={"help": "ask the encoder whether it acts; false: recurrence alone"})
     smallest: float = field(default=0.16, metadata={"help": "smallest window, as a share of the image width"})
     largest: float = field(default=0.4, metadata={"help": "largest window, as a share of the image width"})
     queries: int | None = field(
@@ -73,7 +74,7 @@ class Recur(Defense):
 
     def recurrence(self, view: View, rng: np.random.Generator) -> Recurrence:
         """The best window of each query image, and its twins."""
-        sizes = widths(self.smallest * view.size, self.largest * view.size)
+        sizes = widths(max(NARROWEST, self.smallest * view.size), max(NARROWEST, self.largest * view.size))
         whiten = Whitening.of(sample_rows(view, sizes, rng))
         index = Index(view, sizes, whiten)
         count = self.queries or int(np.clip(len(view) // 10, 400, 5000))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from bench import View
 
+NARROWEST = 6.0  # px: smaller windows hold too little to be told from noise
 GRID = 6  # a window is averaged to GRID x GRID colours, whatever its width
 STEP = 1.25  # from one window width to the next
 FLAT = 0.3  # share of windows, those with the least structure, that are left out: skies and borders recur by nature

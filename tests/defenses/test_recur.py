@@ -1,0 +1,125 @@
+"""recur: finds a planted patch to the pixel, says nothing where none is planted, asks the encoder whether it acts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from bench.defenses.recur import Recur
+from bench.defenses.recur.effect import Effect
+from bench.defenses.recur.peel import counts, hole
+from bench.defenses.recur.trigger import match, ncc, steadiest
+from bench.seeds import Seeds
+
+SIZE, COUNT = 32, 150
+
+
+class View:
+    """Images uint8 (N, 3, S, S), and nothing else."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, images):
+        self.images, self.size = images, images.shape[-1]
+        self.progress = lambda what, done, total: None
+        self.seeds = lambda *names: Seeds(0, *names)
+
+    def __len__(self):
+        return len(self.images)
+
+    def batch(self, indices):
+        return self.images[torch.as_tensor(np.asarray(indices))]
+
+
+@pytest.fixture(scope="module")
+def clouds():
+    """Images of smooth colour clouds under fine noise."""
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.rand(COUNT, 3, 7, 7, generator=generator)
+    smooth = F.interpolate(coarse, size=(SIZE, SIZE), mode="bicubic").clamp(0, 1)
+    fine = 0.04 * torch.randn(COUNT, 3, SIZE, SIZE, generator=generator)
+    return ((smooth + fine).clamp(0, 1) * 255).to(torch.uint8)
+
+
+def mosaic(width, seed):
+    cells = torch.rand(1, 3, 4, 4, generator=torch.Generator().manual_seed(seed))
+    return (F.interpolate(cells, size=(width, width), mode="nearest")[0] * 255).to(torch.uint8)
+
+
+def planted(images, carriers, widths, seed=1):
+    """A copy in which each of `carriers` bears a mosaic at a place of its own, and the boxes (N, 4)."""
+    rng, found, boxes = np.random.default_rng(seed), images.clone(), np.full((len(images), 4), -1)
+    for index in carriers:
+        width = int(rng.choice(widths))
+        top, left = rng.integers(SIZE - width + 1, size=2)
+        found[index, :, top : top + width, left : left + width] = mosaic(width, seed)
+        boxes[index] = top, left, width, width
+    return found, boxes
+
+
+def judged(images):
+    return Recur(effect=False, queries=50, rank=8).clean(View(images))
+
+
+@pytest.mark.parametrize("widths", [(10,), (9, 10, 11, 12)], ids=["one size", "four sizes"])
+def test_a_planted_patch_is_found_in_every_image_and_to_the_pixel(clouds, widths):
+    carriers = np.arange(0, COUNT, 6)
+    images, boxes = planted(clouds, carriers, widths)
+    verdict = judged(images)
+    assert np.flatnonzero(~verdict.keep).tolist() == carriers.tolist()
+    (trigger,) = verdict.facts["triggers"]
+    assert (trigger["images"], trigger["pull"]) == (len(carriers), None)
+    off = np.abs(verdict.boxes[carriers] - boxes[carriers])
+    assert off.max() <= (1 if len(widths) == 1 else 3)
+    assert verdict.score[carriers].min() > verdict.score[verdict.keep].max()
+
+
+def test_two_triggers_are_peeled_one_after_the_other(clouds):
+    first, second = np.arange(0, COUNT, 6), np.arange(1, COUNT, 6)
+    images, _ = planted(clouds, first, (10,))
+    images, _ = planted(images, second, (10,), seed=2)
+    verdict = judged(images)
+    assert sorted(each["images"] for each in verdict.facts["triggers"]) == [len(first), len(second)]
+    assert np.flatnonzero(~verdict.keep).tolist() == sorted([*first, *second])
+
+
+def test_nothing_is_removed_where_nothing_is_planted(clouds):
+    verdict = judged(clouds)
+    assert verdict.keep.all()
+    assert (verdict.facts["triggers"], verdict.boxes) == ([], None)
+
+
+def test_ncc_is_one_at_a_copy_whatever_its_light_and_contrast():
+    generator = torch.Generator().manual_seed(0)
+    image, patch = 0.5 * torch.rand(1, 3, 16, 16, generator=generator), torch.rand(3, 5, 5, generator=generator)
+    image[0, :, 4:9, 7:12] = 0.2 + 0.6 * patch
+    found = ncc(image, patch)
+    assert found.shape == (1, 12, 12)
+    assert float(found[0, 4, 7]) == pytest.approx(1, abs=1e-5)
+    assert match(image, patch, [1.0]).box.tolist() == [[4, 7, 5, 5]]
+    assert found.abs().max() <= 1 + 1e-5
+
+
+def test_the_steadiest_rectangle_by_hand():
+    vary = np.ones((6, 7))
+    vary[1:4, 2:6] = 0.25
+    rows, columns, share = steadiest(vary, 2)
+    assert (rows, columns) == (slice(1, 4), slice(2, 6))
+    assert share == pytest.approx(0.25)
+
+
+def test_the_widest_hole_by_hand():
+    scores = np.array([0.99, 0.98, 0.97, 0.5, 0.45, 0.4, 0.35, 0.3], np.float32)
+    assert hole(scores, least=2) == pytest.approx((0.47, 0.735))
+    assert hole(scores, least=4) == pytest.approx((0.05, 0.475))
+
+
+@pytest.mark.parametrize(
+    ("width", "pull", "expected"),
+    [(0.2, None, True), (0.05, None, False), (0.2, 0.9, True), (0.2, 0.1, False), (0.05, 0.9, False)],
+)
+def test_what_counts_leaves_a_hole_and_acts(width, pull, expected):
+    effect = None if pull is None else Effect(pull, np.linspace(0, 0.5, 32))
+    assert counts(width, effect) is expected
