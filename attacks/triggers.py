@@ -97,7 +97,7 @@ def read_picture(path: Path) -> Pixels:
         raise BenchError(f"{what} has more than 8 bits per channel ({image.mode}): save it as 8-bit RGB.")
     if image.width != image.height:
         raise BenchError(f"{what} is {image.width} x {image.height} px, expected a square: crop it or pad it.")
-    if image.has_transparency_data and image.convert("RGBA").getextrema()[3][0] < 255:
+    if image.has_transparency_data and np.asarray(image.convert("RGBA"))[..., 3].min() < 255:
         raise BenchError(f"{what} is partly transparent, and triggers are pasted opaque: flatten it to RGB.")
     return np.asarray(image.convert("RGB"))
 

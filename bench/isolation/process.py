@@ -243,12 +243,22 @@ def _python_path() -> list[Path]:
 
 
 def _importable(closed: Iterable[Path]) -> Iterator[Path]:
-    """The folders of Python's path that hold nothing closed, and those of the harness."""
-    hidden = [each.resolve() for each in closed]
-    yield from (path for path in _python_path() if not any(each.is_relative_to(path) for each in hidden))
+    """The folders of Python's path that hold nothing closed, where links in them lead to, and those of the harness."""
+    shut = [each.resolve() for each in closed]
+    for path in (Path(each).resolve() for each in sys.path if each):
+        yield from (each for each in (path, *_linked(path)) if not any(file.is_relative_to(each) for file in shut))
     for name in PACKAGES:
         spec = importlib.util.find_spec(name)
         yield from map(Path, (spec and spec.submodule_search_locations) or ())
+
+
+def _linked(folder: Path) -> Iterator[Path]:
+    """The real folders of the packages in `folder` that are links, whole or file by file (as uv can install them)."""
+    for entry in folder.iterdir() if folder.is_dir() else ():
+        face = entry / "__init__.py"
+        real = face.resolve().parent if face.is_file() else entry.resolve()
+        if real != entry:
+            yield real
 
 
 def _code(module: str) -> list[Path]:

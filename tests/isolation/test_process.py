@@ -197,6 +197,22 @@ def test_it_reads_what_its_options_name_and_nothing_else(isolated, tmp_path, fen
     assert asked.clean().facts["touched"] == ["done", "refused", "done", "refused"]
 
 
+def test_packages_that_are_links_are_found_where_they_lie(tmp_path):
+    """As a whole, or file by file; one that is none is no addition."""
+    from bench.isolation.process import _linked
+
+    site, cache = tmp_path / "site", tmp_path / "cache"
+    for name in ("whole", "files"):
+        (cache / name).mkdir(parents=True)
+        (cache / name / "__init__.py").touch()
+    (site / "files").mkdir(parents=True)
+    (site / "own").mkdir()
+    (site / "whole").symlink_to(cache / "whole")
+    (site / "files" / "__init__.py").symlink_to(cache / "files" / "__init__.py")
+    assert sorted(_linked(site)) == [cache / "files", cache / "whole"]
+    assert list(_linked(tmp_path / "missing")) == []
+
+
 def test_a_system_without_a_fence_is_warned_of_once(isolated, caplog):
     process._warn_once.cache_clear()
     said = [b'{"fenced": false}', b'{"failed": "", "trace": ""}']
