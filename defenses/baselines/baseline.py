@@ -77,7 +77,8 @@ def raw_features(view: View) -> NDArray[np.float64]:
 def unit_features(view: View) -> NDArray[np.float64]:
     """`raw_features`, each scaled to length 1."""
     features = raw_features(view)
-    return features / np.linalg.norm(features, axis=1, keepdims=True).clip(1e-12)
+    unit: NDArray[np.float64] = features / np.linalg.norm(features, axis=1, keepdims=True).clip(1e-12)
+    return unit
 
 
 def clustered(features: NDArray[np.float64], clusters: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

@@ -34,5 +34,6 @@ class Compactness(Baseline):
         """See the class."""
         labels, distances = clustered(unit_features(view), self.clusters, view.seeds("clusters").value % 2**31)
         count = np.bincount(labels, minlength=self.clusters)
-        means = np.bincount(labels, distances, self.clusters) / count.clip(1)
-        return -means[labels]
+        means: NDArray[np.float64] = np.bincount(labels, distances, self.clusters) / count.clip(1)
+        score: NDArray[np.float64] = -means[labels]
+        return score

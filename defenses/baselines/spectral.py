@@ -31,4 +31,5 @@ class Spectral(Baseline):
         centred = features - features.mean(0)
         # The top right singular vector of the centred features is the top eigenvector of their covariance.
         _, vectors = np.linalg.eigh(centred.T @ centred)
-        return (centred @ vectors[:, -1]) ** 2
+        squared: NDArray[np.float64] = (centred @ vectors[:, -1]) ** 2
+        return squared

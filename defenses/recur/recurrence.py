@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    import faiss
     from torch import Tensor
 
     from bench import View
@@ -145,7 +144,7 @@ class Index:
 
     def __init__(self, view: View, sizes: list[float], whiten: Whitening) -> None:
         parts, images, boxes = [], [], []
-        self._index: faiss.Index | None = None
+        self._index: Any = None
         everything = np.arange(len(view))
         for found, windows in described(view, everything, sizes, whiten):
             parts.append(found.astype(np.float16))
@@ -172,7 +171,7 @@ class Index:
 
     def recurrence(self, rows: NDArray[np.float32], windows: Windows, rank: int) -> Recurrence:
         """How near the rank-th nearest *other image* comes to each query window."""
-        similarity, place = self._index.search(rows, NEIGHBOURS)  # type: ignore[union-attr]
+        similarity, place = self._index.search(rows, NEIGHBOURS)
         image = np.where(place >= 0, self._image[place], windows.image[:, None])
         other = image != windows.image[:, None]
         first = other & _first_of_its_image(image)

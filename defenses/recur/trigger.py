@@ -80,7 +80,8 @@ def ncc(images: Tensor, template: Tensor) -> Tensor:
     sums = F.avg_pool2d(torch.stack([images.sum(1), images.square().sum(1)], 1), area, 1) * (area[0] * area[1])
     variance = (sums[:, 1] - sums[:, 0].square() / count).clamp_min(0)
     # Under a grey level or two of contrast there is no structure that could be alike.
-    return together / (variance.sqrt().clamp_min(0.01 * count**0.5) * norm)
+    found: Tensor = together / (variance.sqrt().clamp_min(0.01 * count**0.5) * norm)
+    return found
 
 
 def match_all(view: View, template: Tensor, indices: NDArray[np.int64], sizes: Sequence[float] = SIZES) -> Matches:
@@ -184,7 +185,7 @@ def align(view: View, image: NDArray[np.int64], box: NDArray[np.float32], smalle
     """
 
     images = view.batch(image).float() / 255
-    size = tuple(max(smallest, round(float(side))) for side in box[0, 2:])
+    size = max(smallest, round(float(box[0, 2]))), max(smallest, round(float(box[0, 3])))
     boxes, template, chosen = box.astype(np.float64), None, np.arange(len(image))[:STACK]
     deviation = 1.0
     for _ in range(ROUNDS):
