@@ -211,16 +211,15 @@ def test_torchrun_on_two_nodes_makes_what_two_devices_make(tmp_path):
     for rank in (1, 0):
         command = [sys.executable, *launch, f"--master-port={port}", f"--node-rank={rank}", "-m", "bench", *COMMAND]
         command += ["--store", str(tmp_path / "two")]
-        # torchrun's own agents warn where the other one ends first; what the benchmark says is looked at here.
-        quiet = {**os.environ, "TORCH_CPP_LOG_LEVEL": "ERROR"}
-        running.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=quiet))
+        running.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
     try:
         said = [each.communicate(timeout=600) for each in running]
     finally:
         for each in running:
             each.kill()
     assert [each.returncode for each in running] == [0, 0], said
-    assert said[0] == ("", "")
+    # What torchrun's own agents say where the other one ends first is theirs; the benchmark's other node says nothing.
+    assert (said[0][0], "bench:" in said[0][1]) == ("", False)
     assert "done train on the poisoned images" in said[1][0]
     one = [*COMMAND, "--devices", "2", "--store", str(tmp_path / "one")]
     assert cli.guarded(lambda: cli.app(one, standalone_mode=False)) == 0
