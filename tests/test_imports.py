@@ -171,6 +171,7 @@ IMPORTED_AS = {
     "lightning-fabric": "lightning_fabric",
     "faiss-cpu": "faiss",
     "grad-cam": "pytorch_grad_cam",
+    "scikit-learn": "sklearn",
 }
 OPTIONAL = {"ray", "pytest"}
 """Imported only where the user has them: an extra, and what a plugin's own tests run with."""

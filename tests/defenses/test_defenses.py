@@ -45,7 +45,8 @@ def _same(one, two):
 
 
 def test_the_plugin_offers_all():
-    names = ["none", "patchsearch", "poisoncam", "icutmix", "oracle", "random", "clean-set"]
+    baselines = ["colour", "spectral", "compactness", "knn-density", "isolation-forest", "activation-clustering"]
+    names = ["none", "patchsearch", "poisoncam", "recur", "icutmix", *baselines, "oracle", "random", "clean-set"]
     assert [cls.name for cls in bench_defenses()] == names
     assert (PoisonCAM.needs, NoDefense.needs) == ({"encoder"}, frozenset())
 
