@@ -65,7 +65,8 @@ def _all_names(plugins: Plugins) -> list[str]:
     """Every defense, controls apart."""
     from bench.api import Defense
 
-    return [entry.name for entry in plugins.entries("defense") if issubclass(entry.cls, Defense)]
+    found = [entry for entry in plugins.entries("defense") if issubclass(entry.cls, Defense)]
+    return [entry.name for entry in found if entry.cls.attention is not Defense.attention]  # type: ignore[attr-defined]
 
 
 def _save_picture(output: Path, pipeline: Pipeline, defenses: Sequence[Defense], count: int) -> None:
