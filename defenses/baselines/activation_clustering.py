@@ -8,9 +8,10 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import BenchError, View
+from bench import View
+from bench.defenses.search.defaults import in_range
 
-from .baseline import Baseline, clustered, raw_features, unit_features
+from .baseline import Baseline, clustered, features
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,31 +32,31 @@ class ActivationClustering(Baseline):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for option in ("clusters", "dimensions"):
-            if getattr(self, option) < 1:
-                raise BenchError(f"{option} is {getattr(self, option)}, expected 1 or more")
+        in_range("clusters", self.clusters, 1)
+        in_range("dimensions", self.dimensions, 1)
 
     def scores(self, view: View) -> NDArray[np.float64]:
         """See the class."""
-        features, seed = raw_features(view), view.seeds("clusters").value % 2**31
-        classes, _ = clustered(unit_features(view), self.clusters, seed)
+        found, seed = features(view, unit=False), view.seeds("clusters").value % 2**31
+        unit = found / np.linalg.norm(found, axis=1, keepdims=True).clip(1e-12)
+        classes, _ = clustered(unit, self.clusters, seed)
         score = np.zeros(len(view))
         for number in range(self.clusters):
             members = np.flatnonzero(classes == number)
             if len(members) > 2 * self.dimensions:
-                score[members] = self._split(features[members], seed)
+                score[members] = self._split(found[members], seed)
         return score
 
-    def _split(self, features: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
+    def _split(self, rows: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
         """The score of each row of one cluster's features."""
         from sklearn.decomposition import PCA
         from sklearn.metrics import silhouette_score
 
-        components = min(self.dimensions, *features.shape)
-        reduced = PCA(components, svd_solver="full").fit_transform(features)
+        components = min(self.dimensions, *rows.shape)
+        reduced = PCA(components, svd_solver="full").fit_transform(rows)
         halves, _ = clustered(reduced, 2, seed)
         count = np.bincount(halves, minlength=2)
         if count.min() < 2:
-            return np.zeros(len(features))
+            return np.zeros(len(rows))
         silhouette = max(0.0, float(silhouette_score(reduced, halves, sample_size=2000, random_state=seed)))
-        return (1 - 2 * count[halves] / len(features)).clip(0) * silhouette
+        return (1 - 2 * count[halves] / len(rows)).clip(0) * silhouette

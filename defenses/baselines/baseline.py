@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import Arrays, BenchError, Defense, Verdict, View
+from bench import BenchError, Defense, Verdict, View
 
 BATCH = 256
 LIMIT = 3.5
@@ -25,7 +24,6 @@ class Baseline(Defense):
     the mean distance stands in, as they advise. Less than half of the images can be over it.
     """
 
-    baseline: ClassVar[bool] = True
     limit: float = field(default=LIMIT, metadata={"help": "remove images whose modified z-score is over this"})
 
     def __post_init__(self) -> None:
@@ -40,12 +38,9 @@ class Baseline(Defense):
         """Remove the images whose score is an outlier on the high side."""
         score = np.asarray(view.step("scores", lambda: {"scores": self.scores(view)})["scores"], np.float64)
         z = modified_z(score)
-        return Verdict(keep=z <= self.limit, score=score, facts=self.facts(score, z))
-
-    def facts(self, score: NDArray[np.float64], z: NDArray[np.float64]) -> dict[str, Any]:
-        """What the record keeps: the score at which removal began, and the largest z-score."""
         over = score[z > self.limit]
-        return {"threshold": float(over.min()) if len(over) else None, "largest_z": float(z.max())}
+        facts = {"threshold": float(over.min()) if len(over) else None, "largest_z": float(z.max())}
+        return Verdict(keep=z <= self.limit, score=score, facts=facts)
 
 
 def modified_z(score: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -56,38 +51,20 @@ def modified_z(score: NDArray[np.float64]) -> NDArray[np.float64]:
     return (score - np.median(score)) / spread if spread else np.zeros_like(score)
 
 
-def raw_features(view: View) -> NDArray[np.float64]:
-    """The encoder's features of all images as they are, (N, dim) float64; one saved step."""
+def features(view: View, *, unit: bool) -> NDArray[np.float64]:
+    """The encoder's features of all images, (N, dim); `unit`: each scaled to length 1, else as they are."""
+    from bench.defenses.search.clusters import all_features
 
-    def encode() -> Arrays:
-        found = []
-        for start in range(0, len(view), BATCH):
-            rows = range(start, min(start + BATCH, len(view)))
-            found.append(view.encoder(view.batch(rows)).double().cpu().numpy())
-            view.progress("images encoded", rows.stop, len(view))
-        return {"features": np.concatenate(found)}
-
-    features: NDArray[np.float64] = view.step("features", encode)["features"]
-    bad = int((~np.isfinite(features)).any(1).sum())
-    if bad:
-        raise BenchError(f"the encoder gives NaN or infinite features for {bad} of {len(view)} images")
-    return features
+    return all_features(view, BATCH, unit=unit).astype(np.float64)
 
 
-def unit_features(view: View) -> NDArray[np.float64]:
-    """`raw_features`, each scaled to length 1."""
-    features = raw_features(view)
-    unit: NDArray[np.float64] = features / np.linalg.norm(features, axis=1, keepdims=True).clip(1e-12)
-    return unit
+def clustered(rows: NDArray[np.float64], clusters: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """k-means as the searches have it: each row's cluster (N,) int64 and its distance to that centre (N,) float64."""
+    import torch
 
+    from bench.defenses.search.clusters import assigned, k_means
 
-def clustered(features: NDArray[np.float64], clusters: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """k-means by faiss (20 iterations): each row's cluster (N,) int64 and its distance to that centre (N,) float64."""
-    import faiss
-
-    data = np.ascontiguousarray(features, np.float32)
-    clusters = min(clusters, len(data))
-    model = faiss.Kmeans(data.shape[1], clusters, niter=20, seed=seed, min_points_per_centroid=1)
-    model.train(data)
-    squared, labels = model.index.search(data, 1)
-    return labels[:, 0].astype(np.int64), np.sqrt(squared[:, 0].clip(0)).astype(np.float64)
+    data = np.ascontiguousarray(rows, np.float32)
+    centres = torch.from_numpy(k_means(data, min(clusters, len(data)), seed))
+    labels, distances = assigned(data, centres, BATCH)
+    return labels, distances.astype(np.float64)

@@ -8,9 +8,10 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import BenchError, View
+from bench import View
+from bench.defenses.search.defaults import in_range
 
-from .baseline import Baseline, clustered, unit_features
+from .baseline import Baseline, clustered, features
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +19,7 @@ class Compactness(Baseline):
     """Compactness: images of a tight cluster are suspicious, since one trigger makes features alike.
 
     Score: minus the mean distance of the images of its k-means cluster to their centre, on features of length 1.
-    No paper; measured to rank poisoned images as well as the searches do.
+    No paper.
     """
 
     name: ClassVar[str] = "compactness"
@@ -27,12 +28,11 @@ class Compactness(Baseline):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.clusters < 2:
-            raise BenchError(f"clusters is {self.clusters}, expected 2 or more")
+        in_range("clusters", self.clusters, 2)
 
     def scores(self, view: View) -> NDArray[np.float64]:
         """See the class."""
-        labels, distances = clustered(unit_features(view), self.clusters, view.seeds("clusters").value % 2**31)
+        labels, distances = clustered(features(view, unit=True), self.clusters, view.seeds("clusters").value % 2**31)
         count = np.bincount(labels, minlength=self.clusters)
         means: NDArray[np.float64] = np.bincount(labels, distances, self.clusters) / count.clip(1)
         score: NDArray[np.float64] = -means[labels]

@@ -8,9 +8,10 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import BenchError, View
+from bench import View
+from bench.defenses.search.defaults import in_range
 
-from .baseline import Baseline, raw_features
+from .baseline import Baseline, features
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +19,7 @@ class IsolationForest(Baseline):
     """Isolation forest: features that few random cuts set apart are suspicious.
 
     Liu, Ting and Zhou, "Isolation forest" (ICDM 2008), scikit-learn's, 100 trees, on the features as they are.
-    An ordinary detector of outliers, here to show that poison is not one: it lies where features are densest.
+    An ordinary detector of outliers, to compare those with that look for what is dense.
     """
 
     name: ClassVar[str] = "isolation-forest"
@@ -27,14 +28,13 @@ class IsolationForest(Baseline):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.trees < 1:
-            raise BenchError(f"trees is {self.trees}, expected 1 or more")
+        in_range("trees", self.trees, 1)
 
     def scores(self, view: View) -> NDArray[np.float64]:
         """See the class."""
         from sklearn import ensemble
 
-        features = raw_features(view)
+        found = features(view, unit=False)
         forest = ensemble.IsolationForest(n_estimators=self.trees, random_state=view.seeds("forest").value % 2**31)
-        found: NDArray[np.float64] = -forest.fit(features).score_samples(features)
-        return found
+        score: NDArray[np.float64] = -forest.fit(found).score_samples(found)
+        return score

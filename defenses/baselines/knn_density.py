@@ -8,14 +8,15 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import BenchError, View
+from bench import View
+from bench.defenses.search.defaults import in_range
 
-from .baseline import Baseline, unit_features
+from .baseline import Baseline, features
 
 
 @dataclass(frozen=True, kw_only=True)
 class KNNDensity(Baseline):
-    """k-NN density: images with many near neighbours are suspicious, since poison is the densest part of the features.
+    """k-NN density: images with many near neighbours are suspicious, as one trigger draws features together.
 
     Score: the cosine with the k-th nearest other image, on features of length 1, exact search by faiss. The usual
     detector of outliers (Ramaswamy et al., SIGMOD 2000) the other way round.
@@ -27,15 +28,14 @@ class KNNDensity(Baseline):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.k < 1:
-            raise BenchError(f"k is {self.k}, expected 1 or more")
+        in_range("k", self.k, 1)
 
     def scores(self, view: View) -> NDArray[np.float64]:
         """See the class."""
         import faiss
 
-        features = np.ascontiguousarray(unit_features(view), np.float32)
-        index = faiss.IndexFlatIP(features.shape[1])
-        index.add(features)
-        similarity, _ = index.search(features, min(self.k + 1, len(features)))
+        found = np.ascontiguousarray(features(view, unit=True), np.float32)
+        index = faiss.IndexFlatIP(found.shape[1])
+        index.add(found)
+        similarity, _ = index.search(found, min(self.k + 1, len(found)))
         return similarity[:, -1].astype(np.float64)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from bench import View
 
-from .baseline import Baseline, raw_features
+from .baseline import Baseline, features
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,8 +27,8 @@ class Spectral(Baseline):
 
     def scores(self, view: View) -> NDArray[np.float64]:
         """See the class."""
-        features = raw_features(view)
-        centred = features - features.mean(0)
+        found = features(view, unit=False)
+        centred = found - found.mean(0)
         # The top right singular vector of the centred features is the top eigenvector of their covariance.
         _, vectors = np.linalg.eigh(centred.T @ centred)
         squared: NDArray[np.float64] = (centred @ vectors[:, -1]) ** 2

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .recurrence import floats
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -40,7 +42,7 @@ class Pull:
         self._view, self._seeds = view, seeds
         rng = seeds.numpy()
         chosen = np.sort(rng.permutation(len(view))[:IMAGES])
-        self._images = view.batch(chosen).float() / 255
+        self._images = floats(view, chosen)
         self._before = self._alike(self._images)
         self._limits: dict[tuple[int, int], NDArray[np.float64]] = {}
 
@@ -72,6 +74,6 @@ class Pull:
         size, found = self._images.shape[-1], []
         for index in rng.integers(len(self._view), size=RANDOM):
             top, left = rng.integers(size - shape[0] + 1), rng.integers(size - shape[1] + 1)
-            image = self._view.batch([int(index)])[0].float() / 255
+            image = floats(self._view, np.array([index]))[0]
             found.append(image[:, top : top + shape[0], left : left + shape[1]])
         return found

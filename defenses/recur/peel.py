@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from .effect import Effect, Pull
     from .recurrence import Recurrence
 
-HOLE = (
-    0.1  # between the NCC of what carries a planted patch and of all others: 0.2 to 0.5 measured; textures under 0.04
-)
+HOLE = 0.1
+"""Between the NCC of the carriers of a planted patch and of all other images. A texture that comes back by nature
+leaves hardly any, since some images are always somewhat alike."""
 LEAST = 6  # images that must carry a trigger
 SAMPLE = 1000  # random images that a template is first held against
 PATIENCE = 12  # seeds in a row that lead to nothing, after which the search ends
-NARROWEST = 5  # px: the smallest side of a template
+SHORTEST = 5  # px: the smallest side of a template
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,9 @@ class Peeling:
                 yield found
                 carried |= found.carriers
                 misses = 0
-            misses += 1
-            if misses > PATIENCE:
+            else:
+                misses += 1
+            if misses == PATIENCE:
                 return
 
     def _candidate(self, seeds: Recurrence, number: int) -> Found | None:
@@ -84,24 +85,21 @@ class Peeling:
         there = seeds.twin_image[number] >= 0
         image = np.concatenate([seeds.windows.image[[number]], seeds.twin_image[number][there]])
         box = np.concatenate([seeds.windows.box[[number]], seeds.twin_box[number][there]])
-        aligned = align(self._view, image, box, NARROWEST)
-        if aligned is None:
+        template = align(self._view, image, box, SHORTEST)
+        if template is None:
             return None
-        pixels = aligned.template.pixels
         few = np.union1d(self._sample, image)
-        width, _ = hole(match_all(self._view, pixels, few).score)
-        effect = self._pull(pixels) if self._pull else None
-        if not counts(width, effect):
+        if hole(match_all(self._view, template.pixels, few).score)[0] < HOLE:
             return None
-        matches = match_all(self._view, pixels, np.arange(len(self._view)))
+        effect = self._pull(template.pixels) if self._pull else None
+        if not acts(effect):
+            return None
+        matches = match_all(self._view, template.pixels, np.arange(len(self._view)))
         width, limit = hole(matches.score)
-        return Found(aligned.template, matches, limit, width, effect) if counts(width, effect) else None
+        return Found(template, matches, limit, width, effect) if width >= HOLE else None
 
 
-def counts(width: float, effect: Effect | None) -> bool:
-    """Whether a recurring patch is a trigger.
-
-    A hole as wide as HOLE: something was planted. If an encoder is at hand it must also act, more than three of four
-    random patches do: a watermark that the encoder learnt to ignore does not.
-    """
-    return width >= HOLE and (effect is None or effect.rank >= 0.75)
+def acts(effect: Effect | None) -> bool:
+    """Whether a patch that was planted does something: more than three of four random patches, if an encoder was asked.
+    A watermark that the encoder learnt to ignore does not."""
+    return effect is None or effect.rank >= 0.75

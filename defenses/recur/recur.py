@@ -13,7 +13,7 @@ from bench import BenchError, Defense, Verdict, View
 
 from .effect import Pull
 from .peel import Found, Peeling
-from .recurrence import NARROWEST, Index, Recurrence, Whitening, described, sample_rows, widths
+from .recurrence import NARROWEST, Index, Recurrence, Whitening, Windows, described, sample_rows, widths
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,44 +65,36 @@ class Recur(Defense):
             better = margin > score
             score, keep = np.where(better, margin, score), keep & ~each.carriers
             boxes[better] = each.matches.box[better]
-        if not keep.any():
-            keep[:] = True
         facts = {"triggers": [described_as(each) for each in found], "seeds": len(seeds.score)}
         if not found:
-            return Verdict(keep=keep, score=self._unsure(view, seeds), facts=facts)
+            return Verdict(keep=keep, score=unsure(len(view), seeds), facts=facts)
         return Verdict(keep=keep, score=score, trigger_score=score.copy(), boxes=boxes.astype(np.int64), facts=facts)
 
     def recurrence(self, view: View, rng: np.random.Generator) -> Recurrence:
         """The best window of each query image, and its twins."""
         sizes = widths(max(NARROWEST, self.smallest * view.size), max(NARROWEST, self.largest * view.size))
         whiten = Whitening.of(sample_rows(view, sizes, rng))
-        index = Index(view, sizes, whiten)
+        index = Index(view, sizes, whiten, rng)
         count = self.queries or int(np.clip(len(view) // 10, 400, 5000))
         asked = np.sort(rng.permutation(len(view))[:count])
         found = [index.recurrence(rows, windows, self.rank) for rows, windows in described(view, asked, sizes, whiten)]
         return best_of_each(found)
 
-    def _unsure(self, view: View, seeds: Recurrence) -> NDArray[np.float64]:
-        """A score where nothing was found: how much an image recurs, -1 where it was not looked up."""
-        score = np.full(len(view), -1.0)
-        score[seeds.windows.image] = seeds.score - 1.0
-        return score
+
+def unsure(count: int, seeds: Recurrence) -> NDArray[np.float64]:
+    """Scores (count,) where nothing was found: how much an image recurs, -1 where it was not looked up."""
+    score = np.full(count, -1.0)
+    score[seeds.windows.image] = seeds.score - 1.0
+    return score
 
 
 def best_of_each(parts: Sequence[Recurrence]) -> Recurrence:
-    """The most recurrent windows, a few of each image."""
-    from .recurrence import Windows
-
-    score = np.concatenate([part.score for part in parts])
-    image = np.concatenate([part.windows.image for part in parts])
-    order = np.lexsort((-score, image))
-    place = np.arange(len(order)) - np.searchsorted(image[order], image[order])
-    chosen = order[place < 1]
-    arrays = [np.concatenate([f(part) for part in parts])[chosen] for f in _COLUMNS]
-    return Recurrence(Windows(image[chosen], arrays[0]), score[chosen], arrays[1], arrays[2])
-
-
-_COLUMNS: tuple[Any, ...] = (lambda p: p.windows.box, lambda p: p.twin_image, lambda p: p.twin_box)
+    """The most recurrent window of each image."""
+    windows = Windows(*(np.concatenate(column) for column in zip(*(part.windows for part in parts), strict=True)))
+    score, image, box = (np.concatenate(column) for column in zip(*(part[1:] for part in parts), strict=True))
+    order = np.lexsort((-score, windows.image))
+    best = order[np.unique(windows.image[order], return_index=True)[1]]
+    return Recurrence(Windows(windows.image[best], windows.box[best]), score[best], image[best], box[best])
 
 
 def described_as(found: Found) -> dict[str, Any]:

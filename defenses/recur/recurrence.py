@@ -142,7 +142,7 @@ class Recurrence(NamedTuple):
 class Index:
     """All windows of a view, searchable by descriptor (faiss: inverted lists; half precision where there are many)."""
 
-    def __init__(self, view: View, sizes: list[float], whiten: Whitening) -> None:
+    def __init__(self, view: View, sizes: list[float], whiten: Whitening, rng: np.random.Generator) -> None:
         parts, images, boxes = [], [], []
         self._index: Any = None
         everything = np.arange(len(view))
@@ -152,16 +152,15 @@ class Index:
             boxes.append(windows.box.astype(np.float16))
             view.progress("images described", int(windows.image[-1]) + 1 if len(windows.image) else 0, len(view))
         self._image, self._box = np.concatenate(images), np.concatenate(boxes)
-        self._build(parts)
+        self._build(parts, rng)
 
-    def _build(self, parts: list[NDArray[np.float16]]) -> None:
+    def _build(self, parts: list[NDArray[np.float16]], rng: np.random.Generator) -> None:
         import faiss
 
         count = sum(map(len, parts))
         lists = int(np.clip(2 ** round(np.log2(np.sqrt(count))), 16, 4096))
         self._index = faiss.index_factory(COMPONENTS, f"IVF{lists},SQfp16", faiss.METRIC_INNER_PRODUCT)
         self._index.cp.niter = 10
-        rng = np.random.default_rng(0)
         take = min(count, 40 * lists)
         training = np.concatenate([p[rng.permutation(len(p))[: max(1, take * len(p) // count)]] for p in parts])
         self._index.train(training.astype(np.float32))

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .recurrence import floats
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -88,8 +90,7 @@ def match_all(view: View, template: Tensor, indices: NDArray[np.int64], sizes: S
     """`match` on the images at `indices`, a batch at a time."""
     scores, boxes = [], []
     for start in range(0, len(indices), BATCH):
-        part = view.batch(indices[start : start + BATCH]).float() / 255
-        found = match(part, template, sizes)
+        found = match(floats(view, indices[start : start + BATCH]), template, sizes)
         scores.append(found.score)
         boxes.append(found.box)
     return Matches(np.concatenate(scores), np.concatenate(boxes))
@@ -168,26 +169,16 @@ def steadiest(vary: NDArray[np.float64], smallest: int) -> tuple[slice, slice, f
     return found
 
 
-class Aligned(NamedTuple):
-    """A template, and the images and boxes that it was learnt from."""
-
-    template: Template
-    image: NDArray[np.int64]
-    box: NDArray[np.int64]
-
-
-def align(view: View, image: NDArray[np.int64], box: NDArray[np.float32], smallest: int) -> Aligned | None:
+def align(view: View, image: NDArray[np.int64], box: NDArray[np.float32], smallest: int) -> Template | None:
     """The template behind a window and its twins: images (m,) and boxes (m, 4), the seed's first; None where no part
     of it stays the same.
 
     Each round stretches the boxes to one size, keeps the rectangle of pixels that vary least, takes their mean as the
     template, and looks for it in the same images again.
     """
-
-    images = view.batch(image).float() / 255
+    images = floats(view, image)
     size = max(smallest, round(float(box[0, 2]))), max(smallest, round(float(box[0, 3])))
-    boxes, template, chosen = box.astype(np.float64), None, np.arange(len(image))[:STACK]
-    deviation = 1.0
+    boxes, chosen, found = box.astype(np.float64), np.arange(len(image))[:STACK], None
     for _ in range(ROUNDS):
         margin = max(2, round(MARGIN * max(size)))
         stack = crops(images[chosen], boxes[chosen], size, margin)
@@ -195,15 +186,14 @@ def align(view: View, image: NDArray[np.int64], box: NDArray[np.float32], smalle
         even = levelled(stack, inner)
         vary = deviation_map(even).numpy().astype(np.float64)
         rows, columns, deviation = steadiest(vary, smallest)
-        template = _mean(even[:, :, rows, columns], stack, inner)
-        size = int(template.shape[1]), int(template.shape[2])
+        found = Template(_mean(even[:, :, rows, columns], stack, inner), deviation)
+        size = found.shape
         if max(size) > GROWTH * max(box[0, 2:]):
             return None
-        found = match(images, template)
-        boxes = found.box.astype(np.float64)
-        chosen = np.argsort(-found.score, kind="stable")[:STACK]
-    assert template is not None
-    return Aligned(Template(template, deviation), image[chosen], boxes[chosen].astype(np.int64))
+        matches = match(images, found.pixels)
+        boxes = matches.box.astype(np.float64)
+        chosen = np.argsort(-matches.score, kind="stable")[:STACK]
+    return found
 
 
 def _mean(even: Tensor, stack: Tensor, inner: tuple[slice, slice]) -> Tensor:

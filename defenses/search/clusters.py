@@ -99,10 +99,10 @@ def assigned(
     return labels, distances
 
 
-def all_features(view: View, batch: int) -> NDArray[np.float32]:
-    """L2-normalised features of all images, (N, dim) float32, the one array of that size; `batch` images in memory at
-    once. Raises BenchError where any is not finite."""
-    team = view.map_rows(partial(_encoding, batch))
+def all_features(view: View, batch: int, *, unit: bool = True) -> NDArray[np.float32]:
+    """Features of all images, (N, dim) float32, the one array of that size; `batch` images in memory at once. `unit`:
+    scaled to length 1. Raises BenchError where any is not finite."""
+    team = view.map_rows(partial(_encoding, batch, unit))
     found = team(None, len(view), batch, lambda done: view.progress("features", done, len(view)))
     features: NDArray[np.float32] = found["features"]
     parts = (features[start : start + batch] for start in range(0, len(view), batch))
@@ -115,15 +115,15 @@ def all_features(view: View, batch: int) -> NDArray[np.float32]:
     return features
 
 
-def _encoding(batch: int, view: View) -> RowFunction:
+def _encoding(batch: int, unit: bool, view: View) -> RowFunction:
     """Makes the features of the images start to stop."""
 
     def encode(what: Any, start: int, stop: int, done: ProgressCallback) -> Arrays:
         features = np.empty((stop - start, view.encoder.dim), dtype=np.float32)
         for low in range(start, stop, batch):
             high = min(low + batch, stop)
-            part = normalize(view.encoder(view.batch(np.arange(low, high))).float())
-            features[low - start : high - start] = part.cpu().numpy()
+            part = view.encoder(view.batch(np.arange(low, high))).float()
+            features[low - start : high - start] = (normalize(part) if unit else part).cpu().numpy()
             done(high - low)
         return {"features": features}
 

@@ -8,7 +8,6 @@ import torch
 
 from bench.defenses.baselines import ActivationClustering, Colour, Compactness, IsolationForest, KNNDensity, Spectral
 from bench.defenses.baselines.baseline import modified_z
-from bench.seeds import Seeds
 
 
 @pytest.mark.parametrize(
@@ -25,35 +24,17 @@ def test_modified_z_by_hand(scores, expected):
     assert modified_z(np.array(scores, float)) == pytest.approx(expected, abs=1e-4)
 
 
-class Encoder:
-    """Features that are given: an image's first pixel is its number."""
+@pytest.fixture
+def view_of(toy_view):
+    """view_of(features): numbered images of 8 px whose features are given."""
 
-    def __init__(self, features):
-        self.features = torch.as_tensor(features, dtype=torch.float32)
+    def view(features):
+        images = torch.zeros(len(features), 3, 8, 8, dtype=torch.uint8)
+        images[:, 0, 0, 0] = torch.arange(len(features))
+        found = torch.as_tensor(features, dtype=torch.float32)
+        return toy_view(images, lambda seen: found[(seen[:, 0, 0, 0] * 255).round().long()], found.shape[1])
 
-    def __call__(self, images):
-        return self.features[images[:, 0, 0, 0].long()]
-
-
-class View:
-    """200 numbered images of 8 px, with given features."""
-
-    size, device = 8, torch.device("cpu")
-
-    def __init__(self, features, images=None):
-        self.encoder = Encoder(features)
-        self.images = torch.zeros(len(features), 3, 8, 8, dtype=torch.uint8) if images is None else images
-        if images is None:
-            self.images[:, 0, 0, 0] = torch.arange(len(features))
-        self.step = lambda name, compute: compute()
-        self.progress = lambda what, done, total: None
-        self.seeds = lambda *names: Seeds(0, *names)
-
-    def __len__(self):
-        return len(self.images)
-
-    def batch(self, indices):
-        return self.images[torch.as_tensor(np.asarray(indices))]
+    return view
 
 
 def spread_with_a_tight_group(count=200, tight=20):
@@ -66,27 +47,27 @@ def spread_with_a_tight_group(count=200, tight=20):
 @pytest.mark.parametrize(
     "defense", [Spectral(), Compactness(clusters=8), KNNDensity(k=10), ActivationClustering(clusters=2, dimensions=4)]
 )
-def test_a_tight_group_away_from_the_rest_scores_highest(defense):
+def test_a_tight_group_away_from_the_rest_scores_highest(defense, view_of):
     features, tight = spread_with_a_tight_group()
-    verdict = defense.clean(View(features))
+    verdict = defense.clean(view_of(features))
     assert verdict.score[tight].min() > np.median(verdict.score[~tight])
     assert set(np.argsort(-verdict.score, kind="stable")[:20]) == set(np.flatnonzero(tight))
 
 
-def test_an_isolation_forest_calls_single_points_far_out_suspicious():
+def test_an_isolation_forest_calls_single_points_far_out_suspicious(view_of):
     features = np.random.default_rng(0).normal(size=(200, 4))
     features[:3] = [[40, 0, 0, 0], [0, -40, 0, 0], [0, 0, 40, 40]]
-    assert set(np.argsort(-IsolationForest().clean(View(features)).score)[:3]) == {0, 1, 2}
+    assert set(np.argsort(-IsolationForest().clean(view_of(features)).score)[:3]) == {0, 1, 2}
 
 
-def test_colour_is_the_mean_of_the_strongest_spreads():
+def test_colour_is_the_mean_of_the_strongest_spreads(toy_view):
     images = torch.full((4, 3, 8, 8), 90, dtype=torch.uint8)
     images[1, 0, :4, :4] = 250  # 16 pixels with a spread of 160
     images[2, 0, :2, :4] = 250  # 8 of them: half the mean
-    assert Colour().clean(View(np.zeros((4, 1)), images)).score.tolist() == [0, 160, 80, 0]
+    assert Colour().clean(toy_view(images, None, 1)).score.tolist() == [0, 160, 80, 0]
 
 
-def test_less_than_half_of_the_images_are_ever_removed():
+def test_less_than_half_of_the_images_are_ever_removed(view_of):
     features, _ = spread_with_a_tight_group(count=60, tight=40)
     for defense in (Spectral(limit=0.1), KNNDensity(k=5, limit=0.1)):
-        assert defense.clean(View(features)).keep.mean() >= 0.5
+        assert defense.clean(view_of(features)).keep.mean() >= 0.5

@@ -9,28 +9,10 @@ import torch.nn.functional as F
 
 from bench.defenses.recur import Recur
 from bench.defenses.recur.effect import Effect
-from bench.defenses.recur.peel import counts, hole
+from bench.defenses.recur.peel import acts, hole
 from bench.defenses.recur.trigger import match, ncc, steadiest
-from bench.seeds import Seeds
 
 SIZE, COUNT = 32, 150
-
-
-class View:
-    """Images uint8 (N, 3, S, S), and nothing else."""
-
-    device = torch.device("cpu")
-
-    def __init__(self, images):
-        self.images, self.size = images, images.shape[-1]
-        self.progress = lambda what, done, total: None
-        self.seeds = lambda *names: Seeds(0, *names)
-
-    def __len__(self):
-        return len(self.images)
-
-    def batch(self, indices):
-        return self.images[torch.as_tensor(np.asarray(indices))]
 
 
 @pytest.fixture(scope="module")
@@ -59,12 +41,14 @@ def planted(images, carriers, widths, seed=1):
     return found, boxes
 
 
-def judged(images):
-    return Recur(effect=False, queries=50, rank=8).clean(View(images))
+@pytest.fixture
+def judged(toy_view):
+    """judged(images) -> the verdict by recurrence alone."""
+    return lambda images: Recur(effect=False, queries=50, rank=8).clean(toy_view(images, None, 1))
 
 
 @pytest.mark.parametrize("widths", [(10,), (9, 10, 11, 12)], ids=["one size", "four sizes"])
-def test_a_planted_patch_is_found_in_every_image_and_to_the_pixel(clouds, widths):
+def test_a_planted_patch_is_found_in_every_image_and_to_the_pixel(clouds, judged, widths):
     carriers = np.arange(0, COUNT, 6)
     images, boxes = planted(clouds, carriers, widths)
     verdict = judged(images)
@@ -76,7 +60,7 @@ def test_a_planted_patch_is_found_in_every_image_and_to_the_pixel(clouds, widths
     assert verdict.score[carriers].min() > verdict.score[verdict.keep].max()
 
 
-def test_two_triggers_are_peeled_one_after_the_other(clouds):
+def test_two_triggers_are_peeled_one_after_the_other(clouds, judged):
     first, second = np.arange(0, COUNT, 6), np.arange(1, COUNT, 6)
     images, _ = planted(clouds, first, (10,))
     images, _ = planted(images, second, (10,), seed=2)
@@ -85,7 +69,7 @@ def test_two_triggers_are_peeled_one_after_the_other(clouds):
     assert np.flatnonzero(~verdict.keep).tolist() == sorted([*first, *second])
 
 
-def test_nothing_is_removed_where_nothing_is_planted(clouds):
+def test_nothing_is_removed_where_nothing_is_planted(clouds, judged):
     verdict = judged(clouds)
     assert verdict.keep.all()
     assert (verdict.facts["triggers"], verdict.boxes) == ([], None)
@@ -116,10 +100,27 @@ def test_the_widest_hole_by_hand():
     assert hole(scores, least=4) == pytest.approx((0.05, 0.475))
 
 
-@pytest.mark.parametrize(
-    ("width", "pull", "expected"),
-    [(0.2, None, True), (0.05, None, False), (0.2, 0.9, True), (0.2, 0.1, False), (0.05, 0.9, False)],
-)
-def test_what_counts_leaves_a_hole_and_acts(width, pull, expected):
+@pytest.mark.parametrize(("pull", "expected"), [(None, True), (0.9, True), (0.38, True), (0.37, False), (0.1, False)])
+def test_a_patch_acts_that_pulls_more_than_three_of_four_random_ones(pull, expected):
+    """The random ones pull 0, 0.5/31, ... 0.5: 24 of 32 of them less than 0.38, 23 less than 0.37."""
     effect = None if pull is None else Effect(pull, np.linspace(0, 0.5, 32))
-    assert counts(width, effect) is expected
+    assert acts(effect) is expected
+
+
+def test_the_encoder_decides_whether_a_patch_that_comes_back_is_a_trigger(clouds, toy_view):
+    """One encoder answers to the patch, the other sees colours alone: to it the patch is a watermark."""
+    carriers = np.arange(0, COUNT, 6)
+    images, _ = planted(clouds, carriers, (10,))
+
+    def colours(seen):
+        return seen.mean((2, 3))
+
+    def backdoored(seen):
+        here = ncc(seen, mosaic(10, 1).float() / 255).amax((1, 2)) > 0.9
+        return torch.cat([colours(seen), 10 * here.float()[:, None]], 1)
+
+    removed = {
+        function.__name__: np.flatnonzero(~Recur(queries=50, rank=8).clean(toy_view(images, function, 4)).keep).tolist()
+        for function in (colours, backdoored)
+    }
+    assert removed == {"colours": [], "backdoored": carriers.tolist()}
