@@ -21,6 +21,8 @@ from torch import Generator, Tensor
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+TRIES = 10
+"""How often torchvision draws a crop that does not fit."""
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 _TO_YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
 
@@ -53,9 +55,7 @@ def draw(spec: ViewSpec, count: int, generator: Generator) -> Draws:
     def uniform(low: float, high: float, *shape: int) -> Tensor:
         return torch.rand(count, *shape, generator=generator) * (high - low) + low
 
-    area = uniform(*spec.scale)
-    ratio = torch.exp(uniform(math.log(spec.aspect[0]), math.log(spec.aspect[1])))
-    size = torch.stack([(area * ratio).sqrt(), (area / ratio).sqrt()], 1).clamp(max=1.0)
+    size = torch.stack(crop_shares(count, spec.scale, spec.aspect, generator), 1)
     b, c, s, h = spec.jitter
     jitter = torch.stack([uniform(1 - b, 1 + b), uniform(1 - c, 1 + c), uniform(1 - s, 1 + s), uniform(-h, h)], 1)
     plain = torch.tensor([1.0, 1.0, 1.0, 0.0])
@@ -68,6 +68,22 @@ def draw(spec: ViewSpec, count: int, generator: Generator) -> Draws:
         "sigma": uniform(0.1, 2.0) * (uniform(0, 1) < spec.blur_p),
         "solarise": (uniform(0, 1) < spec.solarise_p).float(),
     }
+
+
+def crop_shares(
+    count: int, scale: tuple[float, float], aspect: tuple[float, float], generator: Generator
+) -> tuple[Tensor, Tensor]:
+    """Heights and widths (count,) of crops as shares of a square image, as torchvision's RandomResizedCrop draws them:
+    area uniform in `scale`, width over height log-uniform in `aspect`, drawn again up to ten times until both sides
+    fit, else the whole image. No rounding to whole pixels: the crop is resampled anyway."""
+    area = torch.rand(count, TRIES, generator=generator) * (scale[1] - scale[0]) + scale[0]
+    low, high = math.log(aspect[0]), math.log(aspect[1])
+    ratio = torch.exp(torch.rand(count, TRIES, generator=generator) * (high - low) + low)
+    width, height = (area * ratio).sqrt(), (area / ratio).sqrt()
+    fits = (width <= 1) & (height <= 1)
+    first, row = fits.to(torch.uint8).argmax(1), torch.arange(count)
+    whole = ~fits.any(1)
+    return height[row, first].masked_fill(whole, 1.0), width[row, first].masked_fill(whole, 1.0)
 
 
 def render(images: Tensor, spec: ViewSpec, draws: Draws) -> Tensor:
@@ -149,9 +165,7 @@ def _uniform(shape: tuple[int, ...], low: float, high: float, generator: Generat
 def random_resized_crop(images: Tensor, generator: Generator, scale: tuple[float, float] = (0.2, 1.0)) -> Tensor:
     """A crop of `scale` of the area, aspect 3/4 to 4/3 (log-uniform), enlarged to the image, bilinear."""
     count, device, size = len(images), images.device, images.shape[-1]
-    area = _uniform((count,), *scale, generator, device)
-    ratio = _uniform((count,), -1.0, 1.0, generator, device).mul(float(torch.tensor(4 / 3).log())).exp()
-    height, width = (area / ratio).sqrt().clamp_max(1), (area * ratio).sqrt().clamp_max(1)  # shares of the image
+    height, width = (side.to(device) for side in crop_shares(count, scale, (3 / 4, 4 / 3), generator))
     top = _uniform((count,), 0, 1, generator, device) * (1 - height)
     left = _uniform((count,), 0, 1, generator, device) * (1 - width)
     return _crop(images, size, width, height, 2 * left + width - 1, 2 * top + height - 1, "border")
