@@ -139,7 +139,7 @@ def load_config(
     for kind, name in names.items():
         if name is None:
             raise BenchError(f"no {kind} was chosen: give --{kind} NAME")
-    values = {kind: data.get(kind, {}).get(name, {}) for kind, name in names.items()}
+    values = {kind: _preset_options(plugins, data, kind, name) for kind, name in names.items() if kind != "defense"}
     values |= {section: data.get(section, {}) for section in _SETTINGS}
     values["top"] = {"seed": data.get("seed", 0) if seed is None else seed}
     changes = []
@@ -158,6 +158,12 @@ def load_config(
         **{kind: plugins.make(kind, names[kind], values[kind]) for kind in ("dataset", "ssl", "attack")},
         **{section: make(cls, values[section], f"[{section}]") for section, cls in _SETTINGS.items()},  # type: ignore[type-var]
     )
+
+
+def _preset_options(plugins: Plugins, data: Mapping[str, Any], kind: str, name: str) -> dict[str, Any]:
+    """What a preset says for a plugin: what it says for the one that it is a variant of, then for itself."""
+    given, base = data.get(kind, {}), plugins.get(kind, name).variant_of
+    return {**given.get(base, {}), **given.get(name, {})}
 
 
 def _checked_setting(text: str) -> tuple[str, list[str], Any]:

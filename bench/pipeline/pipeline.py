@@ -142,7 +142,9 @@ class Pipeline:
     @cached_property
     def poisoned_train(self) -> Images:
         """The training images as the victim scraped them."""
-        return PoisonedImages(self.dataset.train.images, self.train_manifest.poisons, self.config.attack.apply)
+        attack = self.config.attack
+        on_originals = attack.apply_original if attack.on_originals else None
+        return PoisonedImages(self.dataset.train.images, self.train_manifest.poisons, attack.apply, on_originals)
 
     @cached_property
     def triggers(self) -> range:
