@@ -209,3 +209,18 @@ def test_resolved_holds_every_option_and_its_default(preset):
     assert resolved.keys() == {"seed", "dataset", "ssl", "attack", "defense", "encoder", "views", "train", "probe"}
     assert (config.preset, resolved["train"]["epochs"], resolved["train"]["optimiser"]) == ("mine", 200, "adamw")
     assert (resolved["attack"]["name"], resolved["ssl"]["temperature"]) == ("htba", 0.2)
+
+
+def test_a_variant_takes_its_parents_options_of_a_preset(tmp_path):
+    """[attack.htba] also holds for htba-muted; what the preset says of htba-muted itself comes on top."""
+    preset = tmp_path / "mine.toml"
+    preset.write_text(
+        '[dataset]\nname = "scenes"\n[ssl]\nname = "moco_v3"\n[defense]\nname = "none"\n[attack]\nname = "htba-muted"\n'
+        "[attack.htba]\ntarget = 3\nrate = 0.25\n[attack.htba-muted]\nrate = 0.75\n"
+    )
+    plugins = Plugins.load()
+    muted = load_config(plugins, str(preset)).attack
+    assert (muted.target, muted.rate, muted.saturation) == (3, 0.75, 0.35)
+    plain = load_config(plugins, str(preset), choices={"attack": "htba"}).attack
+    assert (plain.target, plain.rate, plain.saturation) == (3, 0.25, 1.0)
+    assert load_config(plugins, str(preset), choices={"attack": "multi-target"}).attack.rate == 0.5
