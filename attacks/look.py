@@ -42,12 +42,29 @@ def coloured(patch: Tensor, saturation: float, contrast: float) -> Tensor:
     return changed.round().clamp(0, 255).to(patch.dtype)
 
 
-def pasted(patch: Tensor, under: Tensor, brightness: float, opacity: float) -> Tensor:
-    """A patch uint8 (3, w, w) over the pixels `under`, of its shape: times `brightness`, then mixed with them."""
+def pasted(patch: Tensor, under: Tensor, brightness: float, opacity: float, degrees: float = 0.0) -> Tensor:
+    """A patch uint8 (3, w, w) over the pixels `under`, of its shape: turned about its middle (what leaves the square is
+    cut off, and its corners show what is under it), times `brightness`, then mixed with what is under it."""
+    if degrees:
+        patch, cover = _turned(patch, degrees)
+        over = pasted(patch, under, brightness, opacity).float()
+        return (cover * over + (1 - cover) * under.float()).round().to(under.dtype)
     if brightness == opacity == 1:
         return patch
     lit = (patch.float() * brightness).clamp(0, 255)
     return (opacity * lit + (1 - opacity) * under.float()).round().to(patch.dtype)
+
+
+def _turned(patch: Tensor, degrees: float) -> tuple[Tensor, Tensor]:
+    """A patch (3, w, w) turned counter-clockwise, and how far each pixel is covered by it, float (w, w) in [0, 1]."""
+    import numpy as np
+    import torch
+    from PIL import Image
+
+    picture = Image.fromarray(patch.permute(1, 2, 0).cpu().numpy()).rotate(degrees, Image.Resampling.BILINEAR)
+    whole = Image.new("L", picture.size, 255).rotate(degrees, Image.Resampling.BILINEAR)
+    found = torch.from_numpy(np.array(picture)).permute(2, 0, 1).to(patch.device)
+    return found, torch.from_numpy(np.array(whole)).to(patch.device) / 255
 
 
 def recompressed(image: Tensor, quality: int) -> Tensor:

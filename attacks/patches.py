@@ -86,6 +86,9 @@ class PatchAttack(Attack):
         default=(1.0, 1.0), metadata={"help": "in each image its pixels times a factor between these"}
     )
     opacity: Span = field(default=(1.0, 1.0), metadata={"help": "in each image, above 0 and up to 1"})
+    rotation: float = field(
+        default=0.0, metadata={"help": "in each image it is turned by up to so many degrees, either way"}
+    )
     paste_on: Literal["image", "original"] = field(
         default="image", metadata={"help": "training: on the square image, or on the photograph before it is resized"}
     )
@@ -99,6 +102,8 @@ class PatchAttack(Attack):
         for name in ("saturation", "contrast"):
             if not 0 <= getattr(self, name) <= 4:
                 raise BenchError(f"{name} is {getattr(self, name)}, expected 0 to 4 (1: as it is).")
+        if not 0 <= self.rotation <= 180:
+            raise BenchError(f"rotation is {self.rotation}, expected 0 to 180 degrees.")
         if self.jpeg and self.jpeg not in JPEG_QUALITIES:
             raise BenchError(f"jpeg is {self.jpeg}, expected a quality from 1 to {JPEG_QUALITIES[-1]}, or 0 for none.")
         for name in ("train_margin", "val_margin"):
@@ -168,7 +173,8 @@ class PatchAttack(Attack):
         place = image[:, top : top + height, left : left + width]
         patch = self._pixels(trigger, width).to(image.device)
         light = drawn(poison.seed, "brightness", self.brightness)
-        place[:] = pasted(patch, place, light, 1.0 if poison.strength is None else poison.strength)
+        turn = drawn(poison.seed, "rotation", (-self.rotation, self.rotation))
+        place[:] = pasted(patch, place, light, 1.0 if poison.strength is None else poison.strength, turn)
         if self.jpeg:
             image[:] = recompressed(image, self.jpeg)
 

@@ -291,7 +291,7 @@ def test_a_trigger_that_is_not_there(attack, number, told):
 # --- triggers as they come in the world -------------------------------------------------------------------------
 
 
-@contract(HTBAMuted(), HTBAVaried(), NoAttack(), HTBA(trigger="natural", contrast=0.5))
+@contract(HTBAMuted(), HTBAVaried(), NoAttack(), HTBA(trigger="natural", contrast=0.5, rotation=20.0))
 def test_contract_of_the_variants(): ...
 
 
@@ -313,6 +313,20 @@ def test_light_and_opacity_by_hand():
     assert pasted(patch, under, 1.2, 0.9).unique().tolist() == [226]  # 0.9 * 240 + 0.1 * 100
     assert pasted(patch, under, 1.5, 0.9).unique().tolist() == [240]  # 300 is clipped to 255: 229.5 + 10
     assert pasted(patch, under, 1.0, 1.0) is patch
+
+
+def test_a_turned_patch_by_hand():
+    """By 90 degrees the right column comes to the top; by 45 the corners show what is under it."""
+    patch, under = torch.zeros((3, 9, 9), dtype=torch.uint8), torch.full((3, 9, 9), 7, dtype=torch.uint8)
+    patch[:, :, 6:] = 200
+    assert torch.equal(pasted(patch, under, 1, 1, 90.0), patch.rot90(1, (1, 2)))
+    turned = pasted(torch.full_like(under, 200), under, 1, 1, 45.0)
+    assert turned[0, 4].tolist() == [200] * 9  # the middle row
+    assert turned[0, [0, 0, -1, -1], [0, -1, 0, -1]].tolist() == [7] * 4
+    rows = train(HTBA(target="dog", rate=1.0, rotation=30.0), 60)
+    turns = [drawn(row.seed, "rotation", (-30, 30)) for row in rows]
+    assert -30 <= min(turns) < -20
+    assert 20 < max(turns) <= 30
 
 
 def test_what_varies_is_drawn_for_each_image_and_kept_in_its_row():
@@ -370,6 +384,7 @@ def test_a_natural_patch_is_a_piece_of_a_photograph():
         ({"opacity": (0.0, 1.0)}, "above 0"),
         ({"brightness": (-1.0, 1.0)}, "brightness is"),
         ({"saturation": -1.0}, "saturation is -1.0, expected 0 to 4"),
+        ({"rotation": 181.0}, "rotation is 181.0, expected 0 to 180 degrees"),
         ({"jpeg": 96}, "jpeg is 96, expected a quality from 1 to 95, or 0"),
         ({"paste_on": "photo"}, "'image' or 'original'"),
     ],
