@@ -89,10 +89,10 @@ def random_encoder(config: Config, size: int, machine: Machine) -> FrozenEncoder
     """The configuration's encoder for images of `size` px, as it is before training."""
     import torch
 
-    from bench.ssl.backbone import build
+    from bench.ssl.backbone import build_encoder
     from bench.ssl.encoder import FrozenEncoder
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seeds.child("trial").value)
-        module, dim = build(config.encoder.backbone, config.encoder.options, size, config.encoder.stem)
+        module, dim = build_encoder(config.encoder, size)
     return FrozenEncoder(module, dim, machine.device)

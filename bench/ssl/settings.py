@@ -15,11 +15,13 @@ def _scale(name: str, value: tuple[float, float]) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderSettings:
-    """[encoder]: the backbone, by its timm name."""
+    """[encoder]: the backbone, by its timm name. vit: whose position embedding and initial weights a vision transformer
+    has, timm's own (learned; truncated normal) or MoCo-v3's (fixed sine-cosine; Xavier)."""
 
     backbone: str = "vit_base_patch16_224"
     options: dict[str, Any] = field(default_factory=dict)
     stem: Literal["timm", "small"] = "timm"
+    vit: Literal["timm", "moco-v3"] = "timm"
     freeze_patch_embed: bool = False
 
 

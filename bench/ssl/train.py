@@ -30,7 +30,7 @@ from bench.parallel.nodes import NodeGroup, environment
 from bench.seeds import Seeds
 
 from . import checkpoint
-from .backbone import build
+from .backbone import build_encoder
 from .loader import feed
 from .schedule import Schedule
 from .settings import EncoderSettings, TrainSettings, ViewSettings
@@ -183,7 +183,7 @@ def make_learner(job: Job) -> nn.Module:
     """The freshly initialised learner; torch's default generator is seeded for it and then put back."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(job.seeds.child("init").value)
-        backbone, dim = build(job.encoder.backbone, job.encoder.options, job.images.size, job.encoder.stem)
+        backbone, dim = build_encoder(job.encoder, job.images.size)
         if job.encoder.freeze_patch_embed:  # MoCo-v3, section 4: it steadies the training of a ViT
             if not hasattr(backbone, "patch_embed"):
                 raise BenchError("encoder.freeze_patch_embed is for transformers; this backbone has no patch_embed")

@@ -48,7 +48,7 @@ def test_every_shipped_preset_loads_and_tells_its_purpose(name):
 PAPER = {
     "attack": {"trigger_size": 50, "train_margin": (0.25, 0.75), "val_margin": (0.1, 0.9)},
     "ssl": {"projector": 3, "predictor": 2, "hidden": 4096, "output": 256, "temperature": 0.2, "momentum": 0.99},
-    "encoder": {"freeze_patch_embed": True},
+    "encoder": {"freeze_patch_embed": True, "vit": "moco-v3"},
     "train": {"epochs": 200, "batch": 1024, "lr": 1.5e-4, "weight_decay": 0.1, "warmup": 40},
     "views": {"scale": (0.08, 1.0), "blur_p": (1.0, 0.1), "solarise_p": (0.0, 0.2)},
     "filter": {"samples": 2, "drop": 0.25, "window": 60, "top_k": 20, "leave_out": 0.1, "masks": 256}
