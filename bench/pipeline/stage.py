@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from bench.parallel.nodes import NodeGroup
     from bench.parallel.shards import Shards
+    from bench.ssl.settings import TrainSettings
 
 
 class ProgressReport(Protocol):
@@ -48,6 +49,13 @@ class Machine:
     def training_devices(self) -> int:
         """How many a training takes, on all machines together."""
         return self.group.count if self.group else self.devices
+
+    def check(self, train: TrainSettings) -> None:
+        """Raises BenchError where a training with these settings cannot run on it."""
+        if train.sync_batchnorm and self.training_devices > 1:
+            from bench.ssl.train import check_sync_batchnorm
+
+            check_sync_batchnorm(train, self.training_devices, self.device)
 
     def together(self, stage: Stage, folder: Path) -> contextlib.AbstractContextManager[NodeGroup | None]:
         """Around the training of a stage in this work folder: with the other machines, if any."""

@@ -108,6 +108,7 @@ def pretrain(
             _train_in_processes(fabric, job, report)
         return
     fabric.launch()
+    check_sync_batchnorm(job.train, world, fabric.device)
     _train(fabric, job, report)
     if group and fabric.device.type == "cuda":
         torch.cuda.empty_cache()  # the next search is shared out over all devices of a machine, by other processes
@@ -137,6 +138,16 @@ def make_fabric(train: TrainSettings, devices: int, accelerator: str, group: Nod
     from lightning_fabric.strategies import DDPStrategy
 
     probe = open_fabric(accelerator=accelerator, devices=1)
+def check_sync_batchnorm(train: TrainSettings, world: int, device: torch.device) -> None:
+    """Raises BenchError where batch normalisation is to take its statistics over several devices that cannot: torch has
+    this for GPUs only. world: how many devices."""
+    if train.sync_batchnorm and world > 1 and device.type != "cuda":
+        raise BenchError(
+            f"train.sync_batchnorm is for GPUs: torch cannot normalise over {world} devices of kind {device.type!r}. "
+            "Leave it out, or train on one device"
+        )
+
+
     precision: Any = {"bf16": "bf16-mixed", "32": "32-true"}[resolve_precision(str(train.precision), probe.device)]
     options: dict[str, Any] = {"accelerator": accelerator, "devices": devices, "precision": precision}
     if group:
@@ -222,6 +233,8 @@ def _train(fabric: Fabric, job: Job, report: StepCallback) -> None:
     _check_same_start(fabric, len(losses))
     share = job.train.batch // fabric.world_size
     rows = slice(fabric.global_rank * share, (fabric.global_rank + 1) * share)
+    if job.train.sync_batchnorm and fabric.world_size > 1:
+        learner = synchronised(learner)
     batches = (plan.indices(step)[rows] for step in range(len(losses), plan.steps))
     kept = time.monotonic()
     for step, images in enumerate(feed(job.images, batches, fabric.device, job.train.loader_workers), len(losses)):
@@ -254,6 +267,17 @@ def _check_same_start(fabric: Fabric, step: int) -> None:
         if len(set(steps)) > 1:
             raise BenchError(
                 f"the processes of this training found checkpoints of different steps ({', '.join(map(str, steps))}): "
+def synchronised(learner: nn.Module) -> nn.Module:
+    """The learner, its batch normalisations taking their statistics over all devices (parameters and their names stay).
+
+    timm's conversion is torch's (SyncBatchNorm.convert_sync_batchnorm), and keeps what timm's own layers do besides.
+    """
+    from timm.layers import convert_sync_batchnorm
+
+    converted: nn.Module = convert_sync_batchnorm(learner)
+    return converted
+
+
                 "the store must lie on a file system that all nodes share"
             )
 

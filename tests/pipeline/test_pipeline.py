@@ -15,6 +15,7 @@ from bench.errors import BenchError, UndeclaredNeed
 from bench.pipeline.events import silent
 from bench.pipeline.pipeline import Pipeline
 from bench.pipeline.runner import make_stage, make_stages
+from bench.pipeline.stage import Machine
 from bench.records.build import build_record
 from bench.ssl import encoder, linear_probe as probe, train
 from bench.ssl.import_weights import Checkpoint
@@ -48,6 +49,12 @@ def test_an_option_changes_the_stages_behind_it_and_no_others(workshop, settings
 
 
 def test_a_defense_that_looks_at_no_encoder_does_not_depend_on_the_training(workshop):
+def test_batch_normalisation_over_devices_that_cannot_is_refused_before_any_stage(workshop):
+    pipeline, two = workshop.pipeline("train.sync_batchnorm=true"), Machine(accelerator="cpu", devices=2)
+    with pytest.raises(BenchError, match="sync_batchnorm is for GPUs"):
+        dataclasses.replace(pipeline, machine=two)
+
+
     short, long = (workshop.pipeline(f"train.epochs={epochs}", defense="none") for epochs in (2, 3))
     assert short.clean.key == long.clean.key
     assert short.threat.key != long.threat.key

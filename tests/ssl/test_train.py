@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments.lightning import find_free_network_port
@@ -33,7 +34,7 @@ from bench.ssl.moco_v3 import MoCoV3
 from bench.ssl.settings import EncoderSettings, TrainSettings, ViewSettings
 from bench.ssl.simclr import SimCLR
 from bench.ssl.simsiam import SimSiam
-from bench.ssl.train import Job, make_learner, make_views, pretrain, resolve_precision, view_specs
+from bench.ssl.train import Job, make_learner, make_views, pretrain, resolve_precision, synchronised, view_specs
 
 RESNET = EncoderSettings(
     backbone="resnet18", options={"layers": [1, 1, 1, 1], "channels": [8, 8, 16, 16]}, stem="small"
@@ -277,6 +278,37 @@ class FakeFabric:
             function(self, *arguments)
         except Exception as error:
             raise RuntimeError("process 0 terminated with the following error") from error
+def test_batch_normalisation_over_devices_that_cannot_is_refused_before_anything_is_computed(tmp_path):
+    with pytest.raises(BenchError, match=r"sync_batchnorm is for GPUs: .* over 2 devices of kind 'cpu'"):
+        pretrain(job(tmp_path, sync_batchnorm=True), nobody, devices=2, accelerator="cpu")
+    assert not list(tmp_path.glob("*/*"))
+
+
+def test_batch_normalisation_over_one_device_is_as_ever(tmp_path, unbroken):
+    one = job(tmp_path, sync_batchnorm=True)
+    pretrain(one, nobody, accelerator="cpu")
+    assert outcome(one) == unbroken
+
+
+def test_normalisations_of_encoder_and_heads_are_synchronised_under_their_names(tmp_path):
+    learner = make_learner(job(tmp_path, method=HEADS[0]))
+    names, norms = list(learner.state_dict()), batch_norms(learner)
+    converted = synchronised(learner)
+    assert list(converted.state_dict()) == names
+    assert batch_norms(converted).keys() == norms.keys()
+    assert {type(layer) for layer in batch_norms(converted).values()} == {torch.nn.SyncBatchNorm}
+    assert any(name.startswith("projector") for name in norms)
+    norm = timm.layers.BatchNormAct2d(4).eval()  # a normalisation and what comes after it in one: negatives become 0
+    images = torch.randn(2, 4, 3, 3, generator=Seeds(0).torch())
+    assert torch.equal(synchronised(torch.nn.Sequential(norm)).eval()[0].act(images), images.relu())
+
+
+def batch_norms(model):
+    return {
+        name: each for name, each in model.named_modules() if isinstance(each, torch.nn.modules.batchnorm._BatchNorm)
+    }
+
+
 
 
 @pytest.mark.parametrize("error", [BenchError("the loss became nan"), ValueError("a bug")])
