@@ -127,7 +127,7 @@ class Scan:
         return Stage(
             name="evidence",
             title="weigh the evidence",
-            config={"seed": config.seed},
+            config={"seed": config.seed, "threads": config.threads},
             inputs={"search": self.search.key, "encoder": self.encoder.key},
             make=make,
         )

@@ -27,6 +27,7 @@ from bench.data.augment import ViewSpec, draw, render
 from bench.errors import BenchError, nearest
 from bench.parallel.devices import open_fabric, without_fabric_warnings
 from bench.parallel.nodes import NodeGroup, environment
+from bench.parallel.threads import computing_with
 from bench.seeds import Seeds
 
 from . import checkpoint
@@ -51,13 +52,17 @@ for _name in ("distributed", "rank_zero"):  # here, so that it holds in every pr
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One training: all that decides its outcome, the folder for its results, and one for its checkpoint."""
+    """One training: all that decides its outcome, the folder for its results, and one for its checkpoint.
+
+    threads: of the CPU, with which each of its processes computes.
+    """
 
     images: Images
     method: SSLMethod
     encoder: EncoderSettings
     views: ViewSettings
     train: TrainSettings
+    threads: int
     seeds: Seeds
     work: Path
     scratch: Path
@@ -103,13 +108,14 @@ def pretrain(
     if job.train.batch % world:
         raise BenchError(f"train.batch {job.train.batch} is not a multiple of the {world} devices")
     fabric = make_fabric(job.train, devices, accelerator, group)
+    check_sync_batchnorm(job.train, world, fabric.device)
     if group is None and devices > 1:
         with environment(_ALONE):
             _train_in_processes(fabric, job, report)
         return
     fabric.launch()
-    check_sync_batchnorm(job.train, world, fabric.device)
-    _train(fabric, job, report)
+    with computing_with(job.threads):
+        _train(fabric, job, report)
     if group and fabric.device.type == "cuda":
         torch.cuda.empty_cache()  # the next search is shared out over all devices of a machine, by other processes
 
@@ -132,12 +138,6 @@ def _train_in_processes(fabric: Fabric, job: Job, report: StepCallback) -> None:
         raise
 
 
-def make_fabric(train: TrainSettings, devices: int, accelerator: str, group: NodeGroup | None = None) -> Fabric:
-    """Fabric for this machine, with the precision that its first device is best at. Raises as `open_fabric` does."""
-    from lightning_fabric.plugins.environments import TorchElasticEnvironment
-    from lightning_fabric.strategies import DDPStrategy
-
-    probe = open_fabric(accelerator=accelerator, devices=1)
 def check_sync_batchnorm(train: TrainSettings, world: int, device: torch.device) -> None:
     """Raises BenchError where batch normalisation is to take its statistics over several devices that cannot: torch has
     this for GPUs only. world: how many devices."""
@@ -148,6 +148,12 @@ def check_sync_batchnorm(train: TrainSettings, world: int, device: torch.device)
         )
 
 
+def make_fabric(train: TrainSettings, devices: int, accelerator: str, group: NodeGroup | None = None) -> Fabric:
+    """Fabric for this machine, with the precision that its first device is best at. Raises as `open_fabric` does."""
+    from lightning_fabric.plugins.environments import TorchElasticEnvironment
+    from lightning_fabric.strategies import DDPStrategy
+
+    probe = open_fabric(accelerator=accelerator, devices=1)
     precision: Any = {"bf16": "bf16-mixed", "32": "32-true"}[resolve_precision(str(train.precision), probe.device)]
     options: dict[str, Any] = {"accelerator": accelerator, "devices": devices, "precision": precision}
     if group:
@@ -171,7 +177,8 @@ def _train_apart(fabric: Fabric, job: Job, queue: Any) -> None:
     """In a process of its own: torch hands the parent only the text of an exception, so ours is sent."""
     _end_with_parent()
     try:
-        _train(fabric, job, lambda *step: queue.put(step))
+        with computing_with(job.threads):
+            _train(fabric, job, lambda *step: queue.put(step))
     except BenchError as error:
         queue.put(error)
         raise
@@ -226,6 +233,8 @@ def _train(fabric: Fabric, job: Job, report: StepCallback) -> None:
     plan, specs = job.schedule, view_specs(job.views, job.images.size)
     learner = make_learner(job)
     learner.gather, learner.rank = _gatherer(fabric), fabric.global_rank  # type: ignore[assignment]
+    if job.train.sync_batchnorm and fabric.world_size > 1:
+        learner = synchronised(learner)
     optimiser = make_optimiser(learner, job.train)
     saved = job.scratch / "checkpoint.safetensors"
     losses = checkpoint.load(saved, learner, optimiser)
@@ -233,8 +242,6 @@ def _train(fabric: Fabric, job: Job, report: StepCallback) -> None:
     _check_same_start(fabric, len(losses))
     share = job.train.batch // fabric.world_size
     rows = slice(fabric.global_rank * share, (fabric.global_rank + 1) * share)
-    if job.train.sync_batchnorm and fabric.world_size > 1:
-        learner = synchronised(learner)
     batches = (plan.indices(step)[rows] for step in range(len(losses), plan.steps))
     kept = time.monotonic()
     for step, images in enumerate(feed(job.images, batches, fabric.device, job.train.loader_workers), len(losses)):
@@ -260,13 +267,6 @@ def _train(fabric: Fabric, job: Job, report: StepCallback) -> None:
         _finish(job, learner, losses, plan.steps_per_epoch)
 
 
-def _check_same_start(fabric: Fabric, step: int) -> None:
-    """Raises BenchError where not all processes resume from the same checkpoint."""
-    if fabric.world_size > 1:
-        steps: list[int] = cast("Tensor", fabric.all_gather(torch.tensor(step, device=fabric.device))).tolist()
-        if len(set(steps)) > 1:
-            raise BenchError(
-                f"the processes of this training found checkpoints of different steps ({', '.join(map(str, steps))}): "
 def synchronised(learner: nn.Module) -> nn.Module:
     """The learner, its batch normalisations taking their statistics over all devices (parameters and their names stay).
 
@@ -278,6 +278,13 @@ def synchronised(learner: nn.Module) -> nn.Module:
     return converted
 
 
+def _check_same_start(fabric: Fabric, step: int) -> None:
+    """Raises BenchError where not all processes resume from the same checkpoint."""
+    if fabric.world_size > 1:
+        steps: list[int] = cast("Tensor", fabric.all_gather(torch.tensor(step, device=fabric.device))).tolist()
+        if len(set(steps)) > 1:
+            raise BenchError(
+                f"the processes of this training found checkpoints of different steps ({', '.join(map(str, steps))}): "
                 "the store must lie on a file system that all nodes share"
             )
 

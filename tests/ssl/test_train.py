@@ -74,6 +74,7 @@ def job(folder, seed=0, encoder=RESNET, views=VIEWS, count=16, method=BARE, **tr
         encoder=encoder,
         views=views,
         train=dataclasses.replace(TRAIN, **train),
+        threads=1,
         seeds=Seeds(seed),
         work=work,
         scratch=scratch,
@@ -129,6 +130,13 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path, unbroken):
     pretrain(other, nobody)
     assert outcome(other)[0] != unbroken[0]
     assert losses(other) != unbroken[1]
+
+
+def test_a_training_computes_with_its_threads_and_leaves_those_of_the_process(tmp_path):
+    before, seen = torch.get_num_threads(), []
+    one = dataclasses.replace(job(tmp_path, max_steps=1), threads=3)
+    pretrain(one, lambda *_: seen.append(torch.get_num_threads()))
+    assert (seen, torch.get_num_threads()) == ([3], before)
 
 
 def test_the_loss_falls(tmp_path):
@@ -270,14 +278,6 @@ def test_a_node_that_is_killed_ends_the_training_of_all(tmp_path):
     assert 3 <= len(told) < 1000
 
 
-class FakeFabric:
-    """Starts nothing: runs the function here, and loses the kind of its error as torch's spawn does."""
-
-    def launch(self, function, *arguments):
-        try:
-            function(self, *arguments)
-        except Exception as error:
-            raise RuntimeError("process 0 terminated with the following error") from error
 def test_batch_normalisation_over_devices_that_cannot_is_refused_before_anything_is_computed(tmp_path):
     with pytest.raises(BenchError, match=r"sync_batchnorm is for GPUs: .* over 2 devices of kind 'cpu'"):
         pretrain(job(tmp_path, sync_batchnorm=True), nobody, devices=2, accelerator="cpu")
@@ -309,6 +309,16 @@ def batch_norms(model):
     }
 
 
+class FakeFabric:
+    """Starts nothing: runs the function here, and loses the kind of its error as torch's spawn does."""
+
+    device = torch.device("cpu")
+
+    def launch(self, function, *arguments):
+        try:
+            function(self, *arguments)
+        except Exception as error:
+            raise RuntimeError("process 0 terminated with the following error") from error
 
 
 @pytest.mark.parametrize("error", [BenchError("the loss became nan"), ValueError("a bug")])
