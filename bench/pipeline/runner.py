@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from bench.errors import BenchError
 from bench.parallel.nodes import NodeGroup, settled
@@ -34,7 +35,7 @@ def make_stage(stage: Stage, store: Store, notify: Notify) -> None:
     if cached:
         return
     start = time.monotonic()
-    about = {"version": VERSIONS[stage.name], "config": stage.config, "inputs": stage.inputs}
+    about: dict[str, Any] = {"version": VERSIONS[stage.name], "config": stage.config, "inputs": stage.inputs}
     with stage.computing(), store.open(stage.name, stage.key, **about) as making:
         if not making.finished:
 

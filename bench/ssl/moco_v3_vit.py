@@ -37,7 +37,8 @@ def make_moco_v3(model: nn.Module) -> None:
         _start_patches(model.patch_embed.proj)
         if model.cls_token is not None:
             nn.init.normal_(model.cls_token, std=CLASS_TOKEN_STD)
-        grid = position_embedding(*model.patch_embed.grid_size, model.embed_dim)
+        rows, columns = model.patch_embed.grid_size
+        grid = position_embedding(rows, columns, model.embed_dim)
         model.pos_embed.zero_()  # the class token's, which is in front, stays so
         model.pos_embed[0, -len(grid) :] = grid
     model.pos_embed.requires_grad_(False)
