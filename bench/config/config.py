@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 DEFAULT_PRESET = "laptop"
 _CHOICES = ("dataset", "ssl", "attack", "defense")
 """Kinds of plugins: the `name` in the section of a kind chooses one."""
+_TOP = ("seed", "threads")
+"""Options outside of the sections."""
 _SETTINGS = {"encoder": EncoderSettings, "views": ViewSettings, "train": TrainSettings, "probe": ProbeSettings}
 
 
@@ -33,12 +35,14 @@ _SETTINGS = {"encoder": EncoderSettings, "views": ViewSettings, "train": TrainSe
 class Config:
     """A checked configuration. `resolved` is all of it as JSON-able data: every option, defaults included.
 
+    threads: of the CPU, that every stage computes with whose numbers can depend on that.
     threat_checkpoint: where the threat model is imported from (None: it is trained).
     asked: the arguments of `load_config` that made it, from which the same configuration can be made again.
     """
 
     preset: str
     seed: int
+    threads: int
     dataset: DatasetPlugin
     ssl: SSLMethod
     attack: Attack
@@ -61,7 +65,7 @@ class Config:
         plugins = {k: v.identity() if isinstance(v, Combination) else identity(v) for k, v in chosen.items()}
         sections = {name: dataclasses.asdict(getattr(self, name)) for name in _SETTINGS}
         threat = {"threat": self.threat_checkpoint.facts} if self.threat_checkpoint else {}
-        return {"seed": self.seed, **plugins, **sections, **threat}
+        return {"seed": self.seed, "threads": self.threads, **plugins, **sections, **threat}
 
 
 def preset_names() -> list[str]:
@@ -141,7 +145,7 @@ def load_config(
             raise BenchError(f"no {kind} was chosen: give --{kind} NAME")
     values = {kind: _preset_options(plugins, data, kind, name) for kind, name in names.items() if kind != "defense"}
     values |= {section: data.get(section, {}) for section in _SETTINGS}
-    values["top"] = {"seed": data.get("seed", 0) if seed is None else seed}
+    values["top"] = {"seed": data.get("seed", 0) if seed is None else seed, "threads": data.get("threads", 1)}
     changes = []
     for text in settings:
         section, keys, value = _checked_setting(text)
@@ -152,8 +156,9 @@ def load_config(
             assign(values[section], keys, value)
     return Config(
         preset=Path(preset).stem if preset.endswith(".toml") else preset,
-        asked={"preset": preset, "choices": chosen, "settings": list(settings), **values["top"]},
-        seed=_seed(values["top"]["seed"]),
+        asked={"preset": preset, "choices": chosen, "settings": list(settings), "seed": values["top"]["seed"]},
+        seed=_whole("seed", values["top"]["seed"], 0),
+        threads=_whole("threads", values["top"]["threads"], 1),
         defense=combine(plugins, names["defense"], data.get("defense", {}), changes),
         **{kind: plugins.make(kind, names[kind], values[kind]) for kind in ("dataset", "ssl", "attack")},
         **{section: make(cls, values[section], f"[{section}]") for section, cls in _SETTINGS.items()},  # type: ignore[type-var]
@@ -167,13 +172,13 @@ def _preset_options(plugins: Plugins, data: Mapping[str, Any], kind: str, name: 
 
 
 def _checked_setting(text: str) -> tuple[str, list[str], Any]:
-    """(section, keys in it, value) of a --set; the seed is in the section "top"."""
+    """(section, keys in it, value) of a --set; what is outside of the sections is in the section "top"."""
     (section, *keys), value = parse_setting(text)
-    if section == "seed" and not keys:
-        return "top", ["seed"], value
+    if section in _TOP and not keys:
+        return "top", [section], value
     known = [*_CHOICES, *_SETTINGS]
     if section not in known:
-        raise BenchError(f"--set {text!r}: unknown section {section!r}.{nearest(section, [*known, 'seed'])}")
+        raise BenchError(f"--set {text!r}: unknown section {section!r}.{nearest(section, [*known, *_TOP])}")
     if not keys or keys[0] == "name":
         instead = f"; another {section} is chosen by --{section} NAME" if section in _CHOICES else ""
         raise BenchError(f"--set {text!r}: expected {section}.OPTION=VALUE{instead}")
@@ -181,11 +186,12 @@ def _checked_setting(text: str) -> tuple[str, list[str], Any]:
 
 
 def _check_sections(data: Mapping[str, Any], preset: str) -> None:
-    known = [*_CHOICES, *_SETTINGS, "purpose", "seed"]
+    sections = [*_CHOICES, *_SETTINGS]
+    known = [*sections, "purpose", *_TOP]
     for name, section in data.items():
         if name not in known:
             raise BenchError(f"preset {preset!r}: unknown section {name!r}.{nearest(name, known)}")
-        if name in known[:-2] and not isinstance(section, dict):
+        if name in sections and not isinstance(section, dict):
             raise BenchError(f"preset {preset!r}: {name} is {section!r}, expected a section [{name}]")
         for key, inner in section.items() if name in _CHOICES else ():
             if (key == "name") == isinstance(inner, dict):
@@ -195,7 +201,7 @@ def _check_sections(data: Mapping[str, Any], preset: str) -> None:
                 )
 
 
-def _seed(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise BenchError(f"seed must be a whole number, 0 or more, got {value!r}")
+def _whole(name: str, value: object, low: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < low:
+        raise BenchError(f"{name} must be a whole number, {low} or more, got {value!r}")
     return value

@@ -25,12 +25,18 @@ from .stage import Machine, Stage
 
 @dataclass(frozen=True)
 class Pipeline:
-    """One attack, one defense, on one dataset. Nothing is computed until a stage is made."""
+    """One attack, one defense, on one dataset. Nothing is computed until a stage is made.
+
+    Raises BenchError for trainings that cannot run on the machine.
+    """
 
     config: Config
     dataset: Dataset
     store: Store
     machine: Machine
+
+    def __post_init__(self) -> None:
+        self.machine.check(self.config.train)
 
     def stages(self) -> Iterator[Stage]:
         """In order. The two after the defense follow only when its verdict is in the store: what they are depends on
