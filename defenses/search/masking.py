@@ -181,7 +181,8 @@ def neutral(encoder: Encoder, size: int) -> Tensor:
     """
     ends = torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1).expand(2, 3, size, size)
     black, white = encoder.prepare(ends).double().mean((2, 3))
-    return (-255 * black / (white - black)).round().clamp(0, 255).to(torch.uint8).view(1, 3, 1, 1)
+    levels: Tensor = (-255 * black / (white - black)).round().clamp(0, 255).to(torch.uint8)
+    return levels.view(1, 3, 1, 1)
 
 
 def outlier_scores(labels: Tensor, distances: Tensor, deciding: int | None = None) -> Tensor:

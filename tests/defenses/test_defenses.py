@@ -46,8 +46,10 @@ def _same(one, two):
 
 def test_the_plugin_offers_all():
     baselines = ["colour", "spectral", "compactness", "knn-density", "isolation-forest", "activation-clustering"]
+    baselines.append("cognitive-distillation")
     names = ["none", "patchsearch", "poisoncam", "recur", "icutmix", *baselines, "oracle", "random", "clean-set"]
     assert [cls.name for cls in bench_defenses()] == names
+    assert [cls.name for cls in bench_defenses() if getattr(cls, "baseline", False)] == baselines
     assert (PoisonCAM.needs, NoDefense.needs) == ({"encoder"}, frozenset())
 
 
