@@ -25,7 +25,8 @@ class PatchSearch(TriggerSearch):
     search (cluster score = maximum); an ensemble trained on the top-k patches; remove where the mean
     of their logits is over 0.
 
-    Departures and readings [?] besides those of PoisonCAM, whose search and classifier these are:
+    Departures and readings [?] besides those of PoisonCAM, whose search and classifier these are (docs/fidelity.md has
+    all, step by step):
     - Where 25 % of the live clusters rounds to 0, one is dropped; the public code stops there.
     - The target is the own cluster on every network. In the public code the cosine layer sits where only a ResNet calls
       it: on a ViT the target is the largest feature.
