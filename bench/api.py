@@ -316,6 +316,8 @@ class Defense(Plugin, ABC):
     """Finds poisoned images. Declares in `needs` what its view must hold besides the images: {"encoder"}."""
 
     needs: ClassVar[frozenset[str]] = frozenset()
+    baseline: ClassVar[bool] = False
+    """True: a simple method to compare with; tables show it below a line."""
 
     @abstractmethod
     def clean(self, view: View) -> Verdict:
