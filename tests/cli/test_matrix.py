@@ -49,6 +49,17 @@ def test_a_dry_run_counts_shared_stages_once_and_makes_nothing(matrix, copied, r
     assert matrix(HEAD.replace("defenses", "defences"))[0] == 2
 
 
+def test_until_detection_nothing_is_trained_again(matrix, rows):
+    code, out = matrix('until = "detection"\n' + HEAD.replace('"none",', '"none", "oracle",'), "--dry-run")
+    assert code == 0
+    titles = [row[0] for row in rows(out)]
+    assert "train again on what is kept" not in titles
+    assert "3 cells. To do: at most 2 stages" in out  # what oracle and none choose
+    code, out = matrix('until = "detection"\n' + HEAD)
+    assert (code, "2 of 2 cells done" in out) == (0, True)
+    assert "ASR triggered" in out
+
+
 def test_the_forecast_knows_what_was_timed_and_owns_up_to_the_rest(workshop, copied, smoke):
     """Of the oracle's run, its choice is of a kind that was never timed; a training and a probe were."""
     pipeline = workshop.pipeline(defense="oracle", store=copied)
