@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -21,26 +21,24 @@ class Family:
     """All comparisons of the lines of one table by one number; their intervals hold together."""
 
     def __init__(self, lines: Sequence[BoardLine], name: str) -> None:
-        self._name = name
-        pairs = (len(set.intersection(*map(set, _common(*pair, name)))) >= 2 for pair in combinations(lines, 2))
-        self._comparisons = max(1, sum(pairs))
+        self._higher, self._values = HIGHER.get(name), {line: _values(line, name) for line in lines}
+        pairs = combinations((values.keys() for values in self._values.values()), 2)
+        self._comparisons = max(1, sum(len(one & other) >= 2 for one, other in pairs))
 
     def difference(self, one: BoardLine, other: BoardLine) -> Difference | None:
         """`one` less `other`; None where fewer than two seeds have the number in both, by one threat model."""
-        return paired(*_common(one, other, self._name), self._comparisons)
+        return paired(self._values[one], self._values[other], self._comparisons)
 
     def better(self, one: BoardLine, other: BoardLine) -> bool | None:
         """Whether `one` is better, None where they are not told apart."""
         found = self.difference(one, other)
-        return None if found is None or not found.apart else (found.mean > 0) is HIGHER[self._name]
+        return None if found is None or not found.apart else (found.mean > 0) is self._higher
 
 
-def _common(one: BoardLine, other: BoardLine, name: str) -> tuple[Mapping[int, float], Mapping[int, float]]:
-    """The number by seed, of the seeds that both lines have by one threat model."""
-    seeds = [seed for seed, threat in one.threats.items() if other.threats.get(seed) == threat]
-    both = [{seed: line.by_seed[seed].get(name, math.nan) for seed in seeds} for line in (one, other)]
-    first, second = ({seed: value for seed, value in found.items() if not math.isnan(value)} for found in both)
-    return first, second
+def _values(line: BoardLine, name: str) -> dict[tuple[int, object], float]:
+    """The number by seed and threat model, where it is defined."""
+    found = {(seed, line.threats.get(seed)): values.get(name, math.nan) for seed, values in line.by_seed.items()}
+    return {place: value for place, value in found.items() if not math.isnan(value)}
 
 
 def ranks(lines: Sequence[BoardLine], names: Sequence[str]) -> dict[BoardLine, int]:

@@ -14,6 +14,7 @@ from statistics import fmean, stdev
 
 ERROR = 0.05
 """The share of intervals (of a mean), or of families of them (of differences), that may miss the truth."""
+_Place = tuple[int, object]
 _ROUNDING = 1e-9  # values this close are equal: sums round otherwise on other machines
 
 
@@ -49,13 +50,15 @@ class Difference:
         return not self.equal and (low > 0 or high < 0)
 
 
-def paired(one: Mapping[int, float], other: Mapping[int, float], comparisons: int) -> Difference | None:
-    """`one` less `other`, values by seed; None for fewer than two common seeds: nothing tells how much they vary."""
-    seeds = tuple(sorted(one.keys() & other.keys()))
-    if len(seeds) < 2:
+def paired(one: Mapping[_Place, float], other: Mapping[_Place, float], comparisons: int) -> Difference | None:
+    """`one` less `other`, values by (seed, threat model); None for fewer than two common ones: nothing tells how much
+    they vary."""
+    common = one.keys() & other.keys()
+    if len(common) < 2:
         return None
-    values = [one[seed] - other[seed] for seed in seeds]
+    values = [one[place] - other[place] for place in common]
     half = _half(values, ERROR / comparisons)
+    seeds = tuple(sorted(seed for seed, _ in common))
     return Difference(mean=fmean(values), half=half, seeds=seeds, comparisons=comparisons)
 
 

@@ -21,7 +21,7 @@ VALUES = st.lists(st.floats(0, 100), min_size=2, max_size=8)
 
 
 def by_seed(*values):
-    return dict(enumerate(map(float, values)))
+    return {(seed, "a threat model"): float(value) for seed, value in enumerate(values)}
 
 
 def test_a_mean_and_its_interval_by_hand():
@@ -48,7 +48,8 @@ def test_what_does_not_vary_and_what_is_not_compared():
     assert (equal.equal, equal.apart, equal.half) == (True, False, 0)
     shifted = paired(by_seed(3, 5), by_seed(1, 3), 6)
     assert (shifted.equal, shifted.apart, shifted.interval) == (False, True, (2, 2))
-    assert paired({0: 1.0, 1: 2.0}, {1: 2.0, 2: 3.0}, 1) is None
+    assert paired(by_seed(1, 2), by_seed(1), 1) is None
+    assert paired(by_seed(1, 2), {(0, "another"): 1.0, (1, "another"): 2.0}, 1) is None
     assert paired({}, {}, 1) is None
 
 
