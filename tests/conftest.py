@@ -47,7 +47,7 @@ class Workshop:
 
     root: Path
 
-    def pipeline(self, *settings, store=None, seed=None, **choices):
+    def pipeline(self, *settings, store=None, seed=None, until="end", **choices):
         """`settings` as for --set; choices such as defense="none"."""
         from bench.config.config import load_config
         from bench.pipeline.pipeline import Pipeline
@@ -55,7 +55,7 @@ class Workshop:
         from bench.plugins.manager import Plugins
         from bench.store import Store
 
-        config = load_config(Plugins.load(), "smoke", choices=choices, settings=settings, seed=seed)
+        config = load_config(Plugins.load(), "smoke", choices=choices, settings=settings, seed=seed, until=until)
         machine = Machine(accelerator="cpu")
         return Pipeline(config, config.dataset.load(), Store(store or self.root), machine)
 

@@ -85,6 +85,7 @@ def configured(
     choices: Mapping[str, str | None],
     settings: Sequence[str] | None,
     seed: int | None,
+    until: str,
     threat: Path | None,
     files: Sequence[Path] | None,
 ) -> tuple[Config, Plugins]:
@@ -99,7 +100,7 @@ def configured(
     from bench.plugins.from_file import load_plugins
 
     plugins = load_plugins(files or ())
-    config = load_config(plugins, preset, choices=choices, settings=settings or (), seed=seed)
+    config = load_config(plugins, preset, choices=choices, settings=settings or (), seed=seed, until=until)
     if threat is not None:
         from bench.ssl.import_weights import Checkpoint
 
@@ -156,12 +157,13 @@ def again(asked: Mapping[str, Any], plugins: Plugins, choices: Mapping[str, str]
     """
     from dataclasses import replace
 
-    from bench.config.config import load_config
+    from bench.config.config import END, load_config
     from bench.ssl.import_weights import Checkpoint
 
     other = choices.get("defense") != asked["choices"].get("defense")
     settings = [text for text in asked["settings"] if not (other and text.startswith("defense."))]
-    config = load_config(plugins, asked["preset"], choices=choices, settings=settings, seed=asked["seed"])
+    seed, until = asked["seed"], asked.get("until", END)
+    config = load_config(plugins, asked["preset"], choices=choices, settings=settings, seed=seed, until=until)
     threat = asked.get("threat_checkpoint")
     found = Checkpoint(path=Path(threat["checkpoint"]), sha256=threat["sha256"]) if threat else None
     return replace(config, threat_checkpoint=found)

@@ -15,7 +15,7 @@ from bench.errors import BenchError
 
 PANELS = {
     "Run": ("run", "plan", "matrix"),
-    "Look at results and plugins": ("report", "list"),
+    "Look at results and plugins": ("report", "compare", "list"),
     "Extend": ("new", "check"),
     "Scan your own images": ("scan",),
     "Publish": ("leaderboard", "submit", "verify"),

@@ -63,6 +63,9 @@ PluginFiles = Annotated[
     list[Path] | None,
     typer.Option("--plugin", metavar="FILE", help="Also use the plugins in this Python file, which is not installed."),
 ]
+Until = Annotated[
+    str, typer.Option(help="detection: stop at the verdict, without a second training; a later run to the end uses it.")
+]
 Seed = Annotated[int | None, typer.Option(help="Root of every random number.", show_default="the preset's")]
 StoreRoot = Annotated[
     Path | None, typer.Option("--store", envvar="BENCH_STORE", help="Where stages are kept.", show_default="user cache")

@@ -17,6 +17,7 @@ def plan(
     preset: options.Preset = "laptop",
     settings: options.Set = None,
     seed: options.Seed = None,
+    until: options.Until = "end",
     plugin: options.PluginFiles = None,
     threat_checkpoint: options.ThreatCheckpoint = None,
     store: options.StoreRoot = None,
@@ -32,7 +33,7 @@ def plan(
     from bench.pipeline.stage import Machine
 
     choices = {"attack": attack, "defense": defense, "dataset": dataset, "ssl": ssl}
-    config, _ = common.configured(preset, choices, settings, seed, threat_checkpoint, plugin)
+    config, _ = common.configured(preset, choices, settings, seed, until, threat_checkpoint, plugin)
     fleet = read_fleet(on) if on else None
     pipeline = common.open_pipeline(config, store, Machine(accelerator=accelerator, devices=devices))
     estimator = Estimator(pipeline, fleet=fleet)

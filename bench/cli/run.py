@@ -25,6 +25,7 @@ def run(
     preset: options.Preset = "laptop",
     settings: options.Set = None,
     seed: options.Seed = None,
+    until: options.Until = "end",
     record: Annotated[Path | None, typer.Option(help="Write the record to this file as well.")] = None,
     plugin: options.PluginFiles = None,
     threat_checkpoint: options.ThreatCheckpoint = None,
@@ -38,12 +39,13 @@ def run(
         typer.Option("--in-place", help="Run the defense in this process, unfenced, so that breakpoint() works in it."),
     ] = False,
 ) -> None:
-    """Attack, train, defend, train again, and print both rows. What is in the store is not computed again."""
+    """Attack, train, defend, train again (not with --until detection), and print what came out. What is in the store is
+    not computed again."""
     from bench.parallel.nodes import torchrun_devices
     from bench.pipeline.stage import Machine
 
     choices = {"attack": attack, "defense": defense, "dataset": dataset, "ssl": ssl}
-    config, plugins = common.configured(preset, choices, settings, seed, threat_checkpoint, plugin)
+    config, plugins = common.configured(preset, choices, settings, seed, until, threat_checkpoint, plugin)
     if tensorboard is not None:
         from bench.plugins.tensorboard import TensorBoard
 
@@ -109,4 +111,6 @@ def _run_with_others(
 def _asked(config: Config) -> str:
     """The run in words, without folders, which may differ between machines."""
     settings = [text for text in config.asked["settings"] if not text.startswith("dataset.")]
-    return " ".join([config.preset, *config.asked["choices"].values(), *settings, f"seed {config.seed}"])
+    choices = config.asked["choices"].values()
+    words = [config.preset, *choices, *settings, f"seed {config.seed}", f"until {config.until}"]
+    return " ".join(words)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bench.store import Store
 
 NEEDED = ("poison", "threat_probe", "defense", "defended_probe")
-"""The stages in a record from which its metrics follow."""
+"""The stages in a record from which its metrics follow; the last one has none of a run until detection."""
 KINDS = ("poison", "probe", "clean", "control")
 """What the store calls them; a control is a defense too."""
 
@@ -53,15 +53,17 @@ def _evidence(run: Path, found: Mapping[str, Any], plugins: Plugins, store: Stor
     from bench.data.manifest import Manifest
     from bench.isolation.verdict import read_verdict
     from bench.records.inputs import gather
+    from bench.records.record import whole
 
     asked, named = common.asked_for(run, found), found["metrics"]["none"].get("per_trigger", [])
-    folders = {name: _folder(run, store, name, found["stages"].get(name) or {}) for name in NEEDED}
+    needed = NEEDED if whole(found) else NEEDED[:-1]
+    folders = {name: _folder(run, store, name, found["stages"].get(name) or {}) for name in needed}
     dataset = common.again(asked, plugins, asked["choices"]).dataset.load()
     if dataset.fingerprint != found["dataset"]["fingerprint"]:
         raise BenchError(f"{run}: the dataset {dataset.name!r} has changed since: its fingerprint is another")
     manifest, verdict = Manifest.load(folders["poison"] / "train.jsonl"), read_verdict(folders["defense"])
     targets = tuple(each["target"] for each in named)
-    return gather(dataset, targets, manifest, verdict, (folders["threat_probe"], folders["defended_probe"]))
+    return gather(dataset, targets, manifest, verdict, (folders["threat_probe"], folders.get("defended_probe")))
 
 
 def _folder(run: Path, store: Store, name: str, stage: Mapping[str, Any]) -> Path:

@@ -48,6 +48,11 @@ class Combination:
         """Whether it sees the truth."""
         return isinstance(self.filter, Control)
 
+    @property
+    def baseline(self) -> bool:
+        """Whether it is a plain score to compare defenses with; one that also changes the training is not."""
+        return self.training_change is None and bool(getattr(type(self.filter), "baseline", False))
+
     def identity(self) -> dict[str, Any]:
         """JSON-able: a single plugin's own identity, else one under each part's name."""
         reference = {"rival": identity(self.reference)} if self.reference else {}  # the key is part of stored results

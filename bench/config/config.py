@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from bench.plugins.manager import Plugins
 
 DEFAULT_PRESET = "laptop"
+DETECTION, END = "detection", "end"
+UNTIL = (DETECTION, END)
+"""Where a run may stop: after the verdict, or after the second training and its measurement."""
 _CHOICES = ("dataset", "ssl", "attack", "defense")
 """Kinds of plugins: the `name` in the section of a kind chooses one."""
 _TOP = ("seed", "threads")
@@ -36,7 +39,8 @@ class Config:
     """A checked configuration. `resolved` is all of it as JSON-able data: every option, defaults included.
 
     threads: of the CPU, that every stage computes with whose numbers can depend on that.
-    threat_checkpoint: where the threat model is imported from (None: it is trained).
+    threat_checkpoint: where the threat model is imported from (None: it is trained). until: one of UNTIL; it decides
+    which stages are made, and changes none of them, so `resolved` does not have it.
     asked: the arguments of `load_config` that made it, from which the same configuration can be made again.
     """
 
@@ -52,6 +56,7 @@ class Config:
     train: TrainSettings
     probe: ProbeSettings
     threat_checkpoint: Checkpoint | None = None
+    until: str = END
     asked: Mapping[str, Any] = dataclasses.field(default_factory=dict, compare=False)
 
     @property
@@ -130,11 +135,12 @@ def load_config(
     choices: Mapping[str, str | None] | None = None,
     settings: Sequence[str] = (),
     seed: int | None = None,
+    until: str = END,
 ) -> Config:
     """The preset, then the chosen plugins ({"attack": "htba", ...}), then each --set, checked.
 
-    Options that a preset gives for another plugin of the same kind are left out. Raises BenchError naming every
-    bad option of the first bad section.
+    until: one of UNTIL. Options that a preset gives for another plugin of the same kind are left out. Raises BenchError
+    naming every bad option of the first bad section.
     """
     data = read_preset(preset)
     _check_sections(data, preset)
@@ -154,12 +160,16 @@ def load_config(
         else:
             values[section] = dict(values[section])
             assign(values[section], keys, value)
+    asked = {"preset": preset, "choices": chosen, "settings": list(settings), "seed": values["top"]["seed"]}
+    defense = combine(plugins, names["defense"], data.get("defense", {}), changes)
+    _check_until(until, defense)
     return Config(
         preset=Path(preset).stem if preset.endswith(".toml") else preset,
-        asked={"preset": preset, "choices": chosen, "settings": list(settings), "seed": values["top"]["seed"]},
+        asked=asked if until == END else {**asked, "until": until},
+        until=until,
         seed=_whole("seed", values["top"]["seed"], 0),
         threads=_whole("threads", values["top"]["threads"], 1),
-        defense=combine(plugins, names["defense"], data.get("defense", {}), changes),
+        defense=defense,
         **{kind: plugins.make(kind, names[kind], values[kind]) for kind in ("dataset", "ssl", "attack")},
         **{section: make(cls, values[section], f"[{section}]") for section, cls in _SETTINGS.items()},  # type: ignore[type-var]
     )
@@ -199,6 +209,17 @@ def _check_sections(data: Mapping[str, Any], preset: str) -> None:
                     f"preset {preset!r}: cannot use {key} = {inner!r} in [{name}]. "
                     f'Expected name = "NAME", and the options of each {name} in a section [{name}.NAME]'
                 )
+
+
+def _check_until(until: str, defense: Combination) -> None:
+    if until not in UNTIL:
+        raise BenchError(f"until is {until!r}; expected one of {', '.join(UNTIL)}.{nearest(str(until), UNTIL)}")
+    if until == DETECTION and defense.training_change is not None:
+        name = defense.training_change.name
+        raise BenchError(
+            f"{defense.name}: {name} changes only the second training, which a run until {DETECTION} does not make; "
+            f"leave out {name}, or run until {END}"
+        )
 
 
 def _whole(name: str, value: object, low: int) -> int:

@@ -80,10 +80,10 @@ class Estimator:
         self._paces = {} if paces is None else paces
 
     def rows(self) -> list[StageEstimate]:
-        """Every stage of the run; those behind an unfinished defense as if it removed nothing."""
+        """Every stage of the run; those behind an unfinished defense, if there are any, as if it removed nothing."""
         pipeline = self._pipeline
         rows = [self.row(stage) for stage in pipeline.stages()]
-        if not pipeline.found(pipeline.clean):
+        if pipeline.whole and not pipeline.found(pipeline.clean):
             again, probe = self.row(pipeline.training_on_all), self.row(pipeline.threat_probe)
             rows += [
                 StageEstimate("train again on what is kept", False, again.seconds, "as long as on all images at most"),

@@ -4,9 +4,10 @@ defense and status.
 Records that differ in any of these never meet in a table. Those that differ in another setting (a `--set`)
 meet in one table but never in one line: the line is named after what differs. Nothing here prints.
 
-rows.py: records to rows; tables.py: rows to tables, in numbers; reported.py: a paper's numbers as tables; one module
-per format (markdown.py also puts tables into a page that somebody writes); escaping.py: how each format keeps a text a
-text; site/: all of it as pages.
+rows.py: records to rows; statistics.py: means, differences and their intervals; ranks.py: which lines are told apart;
+tables.py: rows to tables, in numbers; compare.py: two lines of one table; reported.py: a paper's numbers as tables; one
+module per format (markdown.py also puts tables into a page that somebody writes); escaping.py: how each format keeps a
+text a text; site/: all of it as pages.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ def read(files: Sequence[Path], beside: Path | None = None) -> list[Leaderboard]
     """
     printed = [file for file in files if file.suffix == ".csv"]
     runs = [file for file in files if file.suffix != ".csv"]
-    found = tables([record.load(file) for file in runs], [_link(file, beside) for file in runs])
+    found = tables([record.load(file) for file in runs], [_link(file, beside) for file in runs], map(str, runs))
     return found + [table for file in printed for table in reported(file, _link(file, beside))]
 
 

@@ -8,24 +8,29 @@ import math
 from collections.abc import Sequence
 
 from .escaping import csv_cell
-from .rows import FOUND, GAP, PLACED, RATES, SECONDS, Group
+from .ranks import DETECTION_RANK, FULL_RANK, ranks
+from .rows import FOUND, LOST, PLACED, RATES, SECONDS, Group
 from .tables import BoardLine, Leaderboard
 
 NOTE = "note"
+RANKED = {"detection_rank": DETECTION_RANK, "full_rank": FULL_RANK}
 
 
 def flat(tables: Sequence[Leaderboard]) -> str:
-    """Columns: those of Group, defense, control, settings, status, seeds (how many), seed_list, "<metric>" (mean) and
-    "<metric> sd", records, note. Empty: undefined."""
-    metrics = [*RATES, GAP, *FOUND, *_placed(tables), SECONDS]
-    both = [column for name in metrics for column in (name, f"{name} sd")]
-    facts = ["defense", "control", "settings", "status", "seeds", "seed_list"]
+    """Columns: those of Group, defense, kind, settings, status, seeds (how many), seed_list, full_seeds (those of runs
+    to the end), detection_rank, full_rank, "<metric>" (mean) and "<metric> half" (half the width of its 95 %
+    interval), records, note. Empty: undefined."""
+    metrics = [*RATES, LOST, *FOUND, *_placed(tables), SECONDS]
+    both = [column for name in metrics for column in (name, f"{name} half")]
+    facts = ["defense", "kind", "settings", "status", "seeds", "seed_list", "full_seeds", *RANKED]
     file = io.StringIO()
     writer = csv.DictWriter(file, [*Group._fields, *facts, *both, "records", NOTE], lineterminator="\n")
     writer.writeheader()
     for table in tables:
+        places = {column: ranks(table.lines, names) for column, names in RANKED.items()}
         for line in table.lines:
-            writer.writerow({**_group(table), **_facts(line), **_numbers(line, metrics)})
+            ranked = {column: str(found.get(line, "")) for column, found in places.items()}
+            writer.writerow({**_group(table), **_facts(line), **ranked, **_numbers(line, metrics)})
     return file.getvalue()
 
 
@@ -42,15 +47,17 @@ def _group(table: Leaderboard) -> dict[str, str]:
 
 
 def _facts(line: BoardLine) -> dict[str, str]:
-    seeds = sorted({result.seed for result in line.results if result.seed is not None})
+    seeds = " ".join(str(result.seed) for result in line.results if result.seed is not None)
+    full = " ".join(str(result.seed) for result in line.results_for(RATES) if result.seed is not None)
     sources = sorted({result.source for result in line.results if result.source})
     return {
         "defense": csv_cell(line.defense),
-        "control": str(line.control).lower(),
+        "kind": line.kind,
         "settings": csv_cell(line.settings),
         "status": line.status,
         "seeds": str(line.seeds or ""),
-        "seed_list": " ".join(map(str, seeds)),
+        "seed_list": seeds,
+        "full_seeds": full,
         "records": csv_cell(" ".join(sources)),
     }
 
@@ -58,6 +65,6 @@ def _facts(line: BoardLine) -> dict[str, str]:
 def _numbers(line: BoardLine, metrics: Sequence[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for name in metrics:
-        pair = zip((name, f"{name} sd"), line.number(name), strict=True)
+        pair = zip((name, f"{name} half"), line.number(name), strict=True)
         found |= {column: "" if math.isnan(value) else repr(float(value)) for column, value in pair}
     return found

@@ -2,37 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from bench.records.redact import one_line
 
 from . import escaping as text
 from .rows import UNDEFINED
-from .tables import BoardLine, Leaderboard
+from .tables import BoardLine, BoardPart, Leaderboard
 
 HEAD = "% \\usepackage{booktabs}, and UTF-8 input. Each row's records stand in a comment behind it.\n"
 
 
 def latex(tables: Sequence[Leaderboard]) -> str:
-    """A tabular for each part of each leaderboard."""
-    parts = [HEAD]
-    parts += [_table(table, part.lines, part.columns) for table in tables for part in table.parts()]
-    return "\n".join(parts)
+    """A tabular for each part of each leaderboard, a rule between defenses, baselines and controls."""
+    return "\n".join([HEAD, *(_table(table, part) for table in tables for part in table.parts())])
 
 
-def _table(table: Leaderboard, lines: Sequence[BoardLine], columns: Mapping[str, str]) -> str:
-    headings = ["defense", "status", "seeds", *columns]
-    body = [_row(line, columns) for line in lines]
+def _table(table: Leaderboard, part: BoardPart) -> str:
+    first = ["rank"] if part.ranks else []
+    headings = [*first, "defense", "status", "seeds", *part.columns]
+    body = [[_row(line, part) for line in same] for same in part.kinds()]
+    note = " ".join([part.title + ".", table.note, *([part.note] if part.note else [])])
     return "\n".join(
         [
             "\\begin{table}",
             "\\centering",
-            f"\\caption{{{text.latex(table.title)}. {text.latex(table.note)}}}",
-            f"\\begin{{tabular}}{{llr{'r' * len(columns)}}}",
+            f"\\caption{{{text.latex(table.title)}. {text.latex(note)}}}",
+            f"\\begin{{tabular}}{{{'r' * len(first)}llr{'r' * len(part.columns)}}}",
             "\\toprule",
             f"{' & '.join(map(text.latex, headings))} \\\\",
             "\\midrule",
-            *body,
+            "\n\\midrule\n".join("\n".join(rows) for rows in body),
             "\\bottomrule",
             "\\end{tabular}",
             "\\end{table}",
@@ -41,7 +41,10 @@ def _table(table: Leaderboard, lines: Sequence[BoardLine], columns: Mapping[str,
     )
 
 
-def _row(line: BoardLine, columns: Mapping[str, str]) -> str:
-    cells = [line.label, line.status, str(line.seeds or UNDEFINED), *map(line.cell, columns.values())]
-    records = " ".join(one_line(result.source) for result in line.results if result.source)
+def _row(line: BoardLine, part: BoardPart) -> str:
+    results = part.results(line)
+    seeds = len({result.seed for result in results} - {None})
+    cells = [line.label, line.status, str(seeds or UNDEFINED), *map(line.cell, part.columns.values())]
+    cells = [part.rank(line), *cells] if part.ranks else cells
+    records = " ".join(one_line(result.source) for result in results if result.source)
     return f"{' & '.join(map(text.latex, cells))} \\\\" + (f" % {records}" if records else "")

@@ -11,10 +11,11 @@ import io
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from bench.errors import BenchError
 
-from .rows import FOUND, NONE, RATES
+from .rows import CONTROL, DEFENSE, FOUND, NONE, RATES
 from .tables import REPORTED, BoardLine, K, Leaderboard, SeedResult
 
 COLUMNS = ("paper", "table", "dataset", "attack", "setting", "note", "defense", "split", "metric", "value")
@@ -68,12 +69,13 @@ def _table(
     key: tuple[str, ...], lines: Mapping[str, Mapping[str, float]], tables: list[str], source: str
 ) -> Leaderboard:
     attack, dataset, setting, paper, note = key
-    results = (SeedResult(None, source),)
-    found = [BoardLine(defense=name, status=REPORTED, results=results, mean=values) for name, values in lines.items()]
+    about: dict[str, Any] = {"status": REPORTED, "results": (SeedResult(None, source),)}
+    kinds = {NONE: CONTROL}
+    found = [BoardLine(defense=name, kind=kinds.get(name, DEFENSE), mean=mean, **about) for name, mean in lines.items()]
     return Leaderboard(
         title=f"{attack} on {dataset}, {setting}, as the {paper} reports it",
         note=f"{' and '.join(tables)}, {note}. {_APART}",
         group=None,
         k=K,
-        lines=tuple(sorted(found, key=lambda line: line.defense != NONE)),
+        lines=tuple(sorted(found, key=lambda line: line.kind == CONTROL)),
     )

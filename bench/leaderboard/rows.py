@@ -1,20 +1,23 @@
-"""From records to rows: one per record for its defense, one per threat model without; equal results count once."""
+"""From records to rows: one per run of a defense, one per threat model without; equal results count once, and other
+results of one seed are refused: no mean hides them."""
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, repeat
 from typing import Any, NamedTuple
 
+from bench.errors import BenchError
 from bench.records.metrics import CLEAN, DETECTION, LOCALISATION, TRIGGERED, metrics_of
-from bench.records.record import MEASURED, Record, entries, fingerprint
+from bench.records.record import MEASURED, Record, entries, fingerprint, whole
 from bench.store import canonical, digest
 
 NONE, ORACLE = "none", "oracle"
-LEAST_GAP = 1.0
-"""Points of ASR that the oracle must gain: the share of a smaller gain says nothing."""
+DEFENSE, BASELINE, CONTROL = KINDS = ("defense", "baseline", "control")
+"""What a row can be; none is the first of the controls."""
 _DEFENSE_STAGES = {"defense", "retraining", "defended_probe"}  # "none" depends on the others
 RATES = {
     f"{metric.title}{suffix}": (part, metric.name)
@@ -23,11 +26,20 @@ RATES = {
     if metric.board
 }
 """Title of a column, also its name in `rows` -> where a record has its number, below "none" or "defended"."""
-FOUND = {metric.title: metric.name for metric in metrics_of(DETECTION) if metric.board}
-"""Title of a column, also its name in `rows` -> its key in a record's "detection"."""
+SCORED, REMOVED = (
+    {metric.title: metric.name for metric in metrics_of(DETECTION) if metric.board and metric.scored is scored}
+    for scored in (True, False)
+)
+"""Title of a column, also its name in `rows` -> its key in a record's "detection": how the scores order the images, and
+what was removed."""
+FOUND = REMOVED | SCORED
 PLACED = {metric.title: metric.name for metric in metrics_of(LOCALISATION) if metric.board}
 """Title of a column for each k -> its key in a record's "localisation"; its name in `rows` is "<k>.<key>"."""
-GAP, SECONDS = "gap closed", "seconds"
+LOST, SECONDS = "points lost", "seconds"
+HIGHER: dict[str, bool | None] = {LOST: False, SECONDS: False}
+for _part, _suffix in ((CLEAN, ""), (TRIGGERED, " triggered"), (DETECTION, ""), (LOCALISATION, "")):
+    HIGHER |= {f"{metric.title}{_suffix}": metric.higher_is_better for metric in metrics_of(_part)}
+"""Title of a column -> whether a higher number is better, None for neither."""
 UNDEFINED = "–"  # noqa: RUF001 - an en dash, for what is undefined or does not apply
 
 
@@ -62,38 +74,45 @@ def group_of(record: Mapping[str, Any]) -> Group:
 class RunRow:
     """What one record says of its defense, or of its threat model without one.
 
-    values: by the names of the columns, localisation as "<k>.accuracy" ...; what is undefined is None or not there.
-    config: every setting, as `_config` has it; settings: those in which it differs from other rows of that table and
-    defense, in words. stages: seconds of each stage that it depends on, by its key. threat: what makes its threat
-    model that model; undefended: that one's triggered ASR. identity: rows of one result have one.
+    kind: one of KINDS. values: by the names of the columns, localisation as "<k>.accuracy" ...; what is undefined is
+    None or not there. config: every setting, as `_config` has it; settings: those in which it differs from other rows
+    of that table and defense, in words. stages: seconds of each stage that it depends on, by its key. threat: what
+    makes its threat model that model; verdict: the key of the stage that gave it (None: of none). full: it has the
+    rates of an encoder. poisoned: how many images are. identity: rows of one result have one. source: where the record
+    lies, for links; file: for messages.
     """
 
     group: Group
     defense: str
-    control: bool
+    kind: str
     status: str
     seed: int
     values: dict[str, float | None]
     stages: dict[str, float]
     config: dict[str, str]
     threat: tuple[str | None, str]
-    undefended: float | None
+    verdict: str | None
+    full: bool
+    poisoned: int
     identity: str
     source: str
+    file: str
     settings: str = ""
 
 
-def rows(records: Iterable[Record], sources: Iterable[str] = ()) -> list[RunRow]:
-    """One row per record for its defense, one per threat model for "none"; equal results count once, as measured
-    where one of them is. sources: where each record lies."""
+def rows(records: Iterable[Record], sources: Iterable[str] = (), files: Iterable[str] = ()) -> list[RunRow]:
+    """One row per run of a defense, one per threat model for "none"; equal results count once, as measured where one of
+    them is, and a run until detection is part of the same run to the end. sources: where each record lies, for links;
+    files: for messages. Raises BenchError for two results of one line and seed that differ."""
     found: dict[str, RunRow] = {}
-    named = [(record, source) for record, source in zip(records, chain(sources, repeat("")), strict=False)]
-    for record, source in sorted(named, key=lambda each: _status(each[0]) != MEASURED):
-        for row in (_none_row(record, source), _defended_row(record, source)):
+    more = (chain(each, repeat("")) for each in (sources, files))
+    for record, *where in sorted(zip(records, *more, strict=False), key=lambda each: _status(each[0]) != MEASURED):
+        for row in (_none_row(record, *where), _defended_row(record, *where)):
             found.setdefault(row.identity, row)
     table = list(found.values())
     _name_settings(table)
-    _close_gaps(table)
+    table = _one_a_seed(table)
+    _count_points(table)
     return table
 
 
@@ -101,72 +120,128 @@ def _status(record: Record) -> str:
     return str(record.get("status", MEASURED))
 
 
-def _none_row(record: Record, source: str) -> RunRow:
+def _none_row(record: Record, source: str, file: str) -> RunRow:
     stages = {name: stage for name, stage in record["stages"].items() if name not in _DEFENSE_STAGES}
     keys = {name: stage["key"] for name, stage in stages.items()}
     rates = record["metrics"]["none"]
     identity = digest([*group_of(record), record["run"]["seed"], keys, rates])
-    return _row(record, source, NONE, rates, stages, identity, _config(record, without="defense"))
+    row = _row(record, stages, _config(record, without="defense"), identity, (source, file))
+    row.defense, row.kind, row.verdict, row.full = NONE, CONTROL, None, True
+    row.values = _rates(rates, row.stages)
+    return row
 
 
-def _defended_row(record: Record, source: str) -> RunRow:
+def _rates(rates: Mapping[str, Any], stages: Mapping[str, float]) -> dict[str, float | None]:
+    return {name: rates[which][rate] for name, (which, rate) in RATES.items()} | {SECONDS: sum(stages.values())}
+
+
+def _defended_row(record: Record, source: str, file: str) -> RunRow:
     """A record of the defense "none" has nothing but the none row to say."""
-    defense, metrics = record["run"]["defense"], record["metrics"]
-    if defense == NONE:
-        return _none_row(record, source)
-    row = _row(record, source, defense, metrics["defended"], record["stages"], fingerprint(record), _config(record))
-    row.values |= {name: metrics["detection"][key] for name, key in FOUND.items()}
+    if record["run"]["defense"] == NONE:
+        return _none_row(record, source, file)
+    metrics = record["metrics"]
+    row = _row(record, record["stages"], _config(record), fingerprint(record), (source, file))
+    if row.full:
+        row.values = _rates(metrics["defended"], row.stages)
+    row.values |= {name: metrics["detection"].get(key) for name, key in FOUND.items()}
     for k, values in metrics["localisation"].items():
         row.values |= {f"{k}.{name}": values.get(name) for name in PLACED.values()}
     return row
 
 
 def _row(
-    record: Record,
-    source: str,
-    defense: str,
-    rates: Mapping[str, Any],
-    stages: Mapping[str, Any],
-    identity: str,
-    config: dict[str, str],
+    record: Record, stages: Mapping[str, Any], config: dict[str, str], identity: str, where: tuple[str, str]
 ) -> RunRow:
-    none = record["metrics"]["none"]
-    seconds = {stage["key"]: float(stage["seconds"]) for stage in stages.values()}  # a shared stage counts once
-    values = {name: rates[which][rate] for name, (which, rate) in RATES.items()}
+    """The row of a record's defense, without its values."""
+    run = record["run"]
     return RunRow(
         group=group_of(record),
-        defense=defense,
-        control=defense != NONE and record["run"].get("control", False),
+        defense=run["defense"],
+        kind=CONTROL if run.get("control") else BASELINE if run.get("baseline") else DEFENSE,
         status=_status(record),
-        seed=record["run"]["seed"],
-        values={**values, SECONDS: sum(seconds.values())},
-        stages=seconds,
+        seed=run["seed"],
+        values={},
+        stages={stage["key"]: float(stage["seconds"]) for stage in stages.values()},  # a shared stage counts once
         config=config,
-        threat=(record["stages"].get("threat_model", {}).get("key"), canonical(none)),
-        undefended=none["poisoned"]["asr"],
+        threat=(record["stages"].get("threat_model", {}).get("key"), canonical(record["metrics"]["none"])),
+        verdict=record["stages"].get("defense", {}).get("key"),
+        full=whole(record),
+        poisoned=record["poison"]["count"],
         identity=identity,
-        source=source,
+        source=where[0],
+        file=where[1] or f"the record of {record['created']}",
     )
 
 
-def _close_gaps(table: Sequence[RunRow]) -> None:
-    """(ASR none - ASR row) / (ASR none - ASR oracle), percent, on the row's own threat model.
+# --- one result a seed ----------------------------------------------------------------------------
 
-    A threat model is known by its key and by what was measured of it. No oracle that was sent in judges a row that
-    was measured here.
-    """
-    oracles: dict[tuple[Any, bool], float | None] = {}
-    for row in table:
-        if row.defense == ORACLE and row.control:
-            for judged in (False, True) if row.status == MEASURED else (False,):
-                oracles.setdefault((row.threat, judged), row.values["ASR triggered"])
-    for row in table:
-        none, asr = row.undefended, row.values["ASR triggered"]
-        oracle = oracles.get((row.threat, row.status == MEASURED))
-        if row.defense == NONE or none is None or asr is None or oracle is None:
+
+def _one_a_seed(table: Sequence[RunRow]) -> list[RunRow]:
+    """Rows of one line and seed as one, the one of a run to the end where there is one; it gets the numbers that only
+    another has. Raises BenchError where they differ."""
+    found: dict[tuple[Any, ...], RunRow] = {}
+    for row in sorted(table, key=lambda each: not each.full):
+        place = (row.group, row.defense, row.settings, row.status, row.seed)
+        kept = found.setdefault(place, row)
+        if kept is not row:
+            differ = _difference(kept, row)
+            if differ:
+                raise BenchError(_refusal(kept, row, differ))
+            kept.values = row.values | {name: value for name, value in kept.values.items() if value is not None}
+    return list(found.values())
+
+
+def _difference(one: RunRow, other: RunRow) -> str:
+    """What two rows of one line and seed differ in, "" where nothing does."""
+    keys = [(row.threat[0] or "unknown")[:12] for row in (one, other)]
+    if keys[0] != keys[1]:
+        return f"their threat models are others (stages {keys[0]} and {keys[1]})"
+    if one.threat != other.threat:
+        return f"what was measured of their one threat model ({keys[0]}) is not the same"
+    if one.verdict != other.verdict:
+        keys = [(row.verdict or "unknown")[:12] for row in (one, other)]
+        return f"their verdicts are others (stages {keys[0]} and {keys[1]})"
+    for name in sorted(one.values.keys() & other.values.keys() - {SECONDS}):
+        first, second = one.values[name], other.values[name]
+        if first is None or second is None:  # an older record does not say
             continue
-        if none - oracle >= LEAST_GAP:
-            row.values[GAP] = 100 * (none - asr) / (none - oracle)
+        if not math.isclose(first, second, rel_tol=1e-9, abs_tol=1e-9):
+            what = "verdicts" if name in FOUND or name[0].isdigit() else "results"
+            return f"their {what} are others ({name} {first:g} and {second:g})"
+    return ""
+
+
+def _refusal(one: RunRow, other: RunRow, differ: str) -> str:
+    line = f"{one.defense} ({one.settings})" if one.settings else one.defense
+    return (
+        f"two results of {line}, seed {one.seed}, would meet in one mean: {one.file} and {other.file}. Data, attack "
+        f"and settings are the same, but {differ}: another version of the benchmark or of a plugin, or another "
+        "machine, made one of them. Leave one of the files out, or run the older one again"
+    )
+
+
+# --- points lost ----------------------------------------------------------------------------------
+
+
+def _count_points(table: Sequence[RunRow]) -> None:
+    """max(0, ASR - ASR of the oracle) + max(0, ACC of the oracle - ACC), points, on the row's own threat model.
+
+    ASR is that of triggered images, ACC that of clean ones: a defense that takes the target class away with the poison
+    loses in ACC what it gains in ASR. A threat model is known by its key and by what was measured of it. No oracle that
+    was sent in judges a row that was measured here.
+    """
+    oracles: dict[tuple[Any, bool], RunRow] = {}
+    for row in table:
+        if row.defense == ORACLE and row.kind == CONTROL and row.full:
+            for judged in (False, True) if row.status == MEASURED else (False,):
+                oracles.setdefault((row.threat, judged), row)
+    for row in table:
+        oracle = oracles.get((row.threat, row.status == MEASURED))
+        if oracle is None or not row.full:
+            continue
+        asr, acc = ((row.values[name], oracle.values[name]) for name in ("ASR triggered", "ACC"))
+        if None not in (*asr, *acc):
+            row.values[LOST] = max(0.0, asr[0] - asr[1]) + max(0.0, acc[1] - acc[0])  # type: ignore[operator]
 
 
 # --- settings that differ -------------------------------------------------------------------------

@@ -5,13 +5,32 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import fmean, stdev
+from itertools import groupby
 from typing import Any, NamedTuple
 
 from bench.records.record import MEASURED, Record
 
-from .rows import FOUND, GAP, NONE, PLACED, RATES, SECONDS, UNDEFINED, Group, RunRow, rows
+from .ranks import DETECTION_RANK, FULL_RANK, ranks
+from .rows import (
+    CONTROL,
+    DEFENSE,
+    HIGHER,
+    KINDS,
+    LOST,
+    NONE,
+    PLACED,
+    RATES,
+    REMOVED,
+    SCORED,
+    SECONDS,
+    UNDEFINED,
+    Group,
+    RunRow,
+    rows,
+)
+from .statistics import mean_interval
 
+COLOUR, CLEAN_REMOVED = "colour", "clean removed"
 K = 10  # the k shown, or the largest below it that every locating record of a table has
 REPORTED = "paper-reported"
 
@@ -24,25 +43,31 @@ class SeedResult(NamedTuple):
     source: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class BoardLine:
-    """One defense, in one way, of one status. `mean` and `spread` (sample standard deviation over the seeds, NaN for
-    one) by the names of `rows`; the texts are raw: each format escapes them.
+    """One defense, in one way, of one status. `mean` over the seeds and `half` the width of its 95 % interval (NaN for
+    one seed), by the names of `rows`; the texts are raw: each format escapes them.
 
-    status: "measured" here, "submitted" and verified, or "paper-reported". control: it sees the truth. by_seed: the
-    values behind a mean, in the order of the seeds (none where a paper reports it). stages: seconds of each stage
-    behind it, by its key.
+    kind: one of rows.KINDS. status: "measured" here, "submitted" and verified, or "paper-reported". by_seed: the values
+    behind a mean, in the order of the seeds, and threats: what makes the threat model of each seed that model (both
+    empty where a paper reports it). stages: seconds of each stage behind it, by its key.
     """
 
     defense: str
     settings: str = ""
     status: str
-    control: bool = False
+    kind: str = DEFENSE
     results: tuple[SeedResult, ...]
     mean: Mapping[str, float]
-    spread: Mapping[str, float] = field(default_factory=dict)
+    half: Mapping[str, float] = field(default_factory=dict)
     by_seed: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
+    threats: Mapping[int, object] = field(default_factory=dict)
     stages: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def control(self) -> bool:
+        """It sees the truth."""
+        return self.kind == CONTROL and self.defense != NONE
 
     @property
     def label(self) -> str:
@@ -52,77 +77,150 @@ class BoardLine:
 
     @property
     def seeds(self) -> int:
-        """How many seeds it is the mean over; 0 where that is not known."""
+        """How many seeds there are; 0 where that is not known."""
         return len({result.seed for result in self.results} - {None})
 
+    def results_for(self, names: Iterable[str]) -> list[SeedResult]:
+        """Those that have one of the numbers."""
+        wanted = list(names)
+        has = {
+            seed: any(not math.isnan(values.get(name, math.nan)) for name in wanted)
+            for seed, values in self.by_seed.items()
+        }
+        return [result for result in self.results if has.get(result.seed or 0, True)]
+
     def cell(self, name: str) -> str:
-        """The mean of `name`, with its spread where there are several seeds."""
-        mean, spread = self.number(name)
+        """The mean of `name`, with half its interval where there are several seeds."""
+        mean, half = self.number(name)
         if math.isnan(mean):
             return UNDEFINED
-        single = math.isnan(spread)
+        single = math.isnan(half)
         digits = 0 if name == SECONDS or (name == "removed" and single) else 1
-        return f"{mean:.{digits}f}" + ("" if single else f" ± {spread:.{digits}f}")
+        return f"{mean:.{digits}f}" + ("" if single else f" ± {half:.{digits}f}")
 
     def number(self, name: str) -> tuple[float, float]:
-        """Mean and spread of `name`, NaN where undefined."""
-        return self.mean.get(name, math.nan), self.spread.get(name, math.nan)
+        """Mean and half the width of its interval of `name`, NaN where undefined."""
+        return self.mean.get(name, math.nan), self.half.get(name, math.nan)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Leaderboard:
-    """Lines that may be compared. k: of the columns top-k, IoU@k, CR@k. group: None where a paper reports them."""
+    """Lines that may be compared. k: of the columns top-k, IoU@k, CR@k. group: None where a paper reports them.
+    poisoned: whether any image is."""
 
     title: str
     note: str
     group: Group | None
     k: int
     lines: tuple[BoardLine, ...]
+    poisoned: bool = True
 
     @property
     def rates(self) -> dict[str, str]:
         """How the trained encoders do: title -> name in `BoardLine.mean`."""
-        return {name: name for name in (*RATES, GAP, SECONDS)}
+        return {name: name for name in (*RATES, LOST, SECONDS)}
 
     @property
-    def found(self) -> dict[str, str]:
-        """How well the poisoned images were separated from the clean ones: title -> name in `BoardLine.mean`."""
-        return {name: name for name in FOUND}
+    def scored(self) -> dict[str, str]:
+        """How the scores order the images: title -> name in `BoardLine.mean`."""
+        return {name: name for name in SCORED} if self.poisoned else {}
+
+    @property
+    def removed(self) -> dict[str, str]:
+        """How the removed images were chosen: title -> name in `BoardLine.mean`; without poison only how many."""
+        return {name: name for name in (REMOVED if self.poisoned else ("removed", CLEAN_REMOVED))}
 
     @property
     def placed(self) -> dict[str, str]:
         """How well the triggers were located: title -> name in `BoardLine.mean`."""
-        return {title.format(k=self.k): f"{self.k}.{name}" for title, name in PLACED.items()}
+        return {title.format(k=self.k): f"{self.k}.{name}" for title, name in PLACED.items()} if self.poisoned else {}
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """All of them but the seconds: title -> name in `BoardLine.mean`."""
+        every = {**self.scored, **self.removed, **self.placed, **self.rates}
+        return {title: name for title, name in every.items() if name != SECONDS}
 
     def parts(self) -> list[BoardPart]:
-        """Each narrow enough for a page. The first has all lines and every rate; the others have the columns that some
-        line has a number for, and the lines that have one."""
-        always = {name: name for name in RATES} | filled(self.lines, self.rates)
-        rates = {title: name for title, name in self.rates.items() if title in always}
-        found = [BoardPart("What the encoders do", rates, self.lines)]
-        for title, columns in (("What was removed", self.found), ("Where the triggers were found", self.placed)):
-            shown = filled(self.lines, columns)
-            lines = tuple(line for line in self.lines if any(line.cell(name) != UNDEFINED for name in shown.values()))
-            found += [BoardPart(title, shown, lines)] if lines else []
-        return found
+        """Each narrow enough for a page: the detection in up to three, of which the first has its ranks, then the full
+        runs. Each has the columns that some line has a number for, and the lines that have one."""
+        judged = [line for line in self.lines if not (self.poisoned and _idle(line))]
+        order = DETECTION_RANK if self.poisoned else (CLEAN_REMOVED,)
+        places = ranks(self.lines, DETECTION_RANK)
+        judged.sort(key=lambda line: _place(line, places, order))
+        found = [
+            _part("Detection: how the scores order the images", self.scored, judged, places, self._colour()),
+            _part("Detection: what was removed", self.removed, judged),
+            _part("Detection: where the triggers were found", self.placed, judged),
+            _part("Full runs: what the new encoders do", self.rates, self.lines, ranks(self.lines, FULL_RANK)),
+        ]
+        return [part for part in found if part.lines]
+
+    def _colour(self) -> str:
+        """What a colour statistic alone reaches, in a sentence; "" where no line is of it."""
+        found = [line.cell("AP") for line in self.lines if line.defense == COLOUR and line.cell("AP") != UNDEFINED]
+        return f"A colour statistic alone ({COLOUR}) reaches AP {found[0]}." if found else ""
 
 
 class BoardPart(NamedTuple):
-    """Some columns of a leaderboard, title -> name in `BoardLine.mean`, and the lines to show them for."""
+    """Some columns of a leaderboard, title -> name in `BoardLine.mean`, the lines to show them for, kind by kind, and
+    the ranks of some of these (none: no column of ranks); note: a remark, or ""."""
 
     title: str
     columns: Mapping[str, str]
     lines: Sequence[BoardLine]
+    ranks: Mapping[BoardLine, int]
+    note: str = ""
+
+    def rank(self, line: BoardLine) -> str:
+        """As it is printed."""
+        return str(self.ranks.get(line, UNDEFINED))
+
+    def kinds(self) -> list[list[BoardLine]]:
+        """The lines, in a list for each kind that there is."""
+        return [list(same) for _, same in groupby(self.lines, key=lambda line: line.kind)]
+
+    def results(self, line: BoardLine) -> list[SeedResult]:
+        """Those behind a line's numbers."""
+        return line.results_for(name for name in self.columns.values() if name != SECONDS)
 
 
-def tables(records: Iterable[Record], sources: Iterable[str] = ()) -> list[Leaderboard]:
-    """One table per group, in the order of the groups. sources: where each record lies.
+def _part(
+    title: str,
+    columns: Mapping[str, str],
+    lines: Sequence[BoardLine],
+    places: Mapping[BoardLine, int] | None = None,
+    note: str = "",
+) -> BoardPart:
+    shown = filled(lines, columns)
+    names = [name for name in shown.values() if name != SECONDS]
+    there = [line for line in lines if any(line.cell(name) != UNDEFINED for name in names)]
+    return BoardPart(title, shown, there, places or {}, note)
 
-    "none" comes first, then by rising ASR under the trigger; controls come last. What was measured here is never
-    averaged with what was sent in.
+
+def _idle(line: BoardLine) -> bool:
+    """Whether it neither scores nor removes an image: a training change, or a control that keeps all."""
+    return line.mean.get("removed") == 0 and not any(line.cell(name) != UNDEFINED for name in SCORED)
+
+
+def _place(line: BoardLine, places: Mapping[BoardLine, int], by: Sequence[str]) -> tuple[Any, ...]:
+    """Kind by kind, "none" first among the controls; by rank, then by the numbers that rank, then by ASR."""
+    means = []
+    for name in (*by, "ASR triggered"):
+        mean = line.number(name)[0]
+        means += [math.isnan(mean), 0.0 if math.isnan(mean) else -mean if HIGHER[name] else mean]
+    kind = (KINDS.index(line.kind), line.defense != NONE)
+    return *kind, places.get(line, math.inf), *means, line.defense, line.settings, line.status
+
+
+def tables(records: Iterable[Record], sources: Iterable[str] = (), files: Iterable[str] = ()) -> list[Leaderboard]:
+    """One table per group, in the order of the groups. sources: where each record lies, for links; files: for messages.
+
+    Defenses come first, then baselines, then controls. What was measured here is never averaged with what was sent in.
+    Raises BenchError for two results of one line and seed that differ.
     """
     parts: dict[Group, list[RunRow]] = {}
-    for row in rows(records, sources):
+    for row in rows(records, sources, files):
         parts.setdefault(row.group, []).append(row)
     return [_table(group, _title(group, parts), parts[group]) for group in sorted(parts)]
 
@@ -157,49 +255,41 @@ def _table(group: Group, title: str, part: Sequence[RunRow]) -> Leaderboard:
     for row in part:
         alike.setdefault((row.defense, row.settings, row.status), []).append(row)
     lines = [_line(same) for same in alike.values()]
+    places = ranks(lines, FULL_RANK)
     took = f"{hours(lines):.1f} hours of computing in all, a stage that rows share counted once"
     return Leaderboard(
         title=title,
         note=f"Dataset fingerprint {group.fingerprint[:12]}, metric version {group.metric_version}. {took}.",
         group=group,
         k=_common_k(own or part),
-        lines=tuple(sorted(lines, key=_rank)),
+        lines=tuple(sorted(lines, key=lambda line: _place(line, places, FULL_RANK))),
+        poisoned=any(row.poisoned for row in part),
     )
 
 
 def _line(same: Sequence[RunRow]) -> BoardLine:
-    """The line of rows that differ in their seeds; several of one seed are one, their mean."""
-    first, names = same[0], dict.fromkeys(name for row in same for name in row.values)
-    by_seed = {
-        seed: {name: _mean(row.values.get(name) for row in same if row.seed == seed) for name in names}
-        for seed in sorted({row.seed for row in same})
-    }
+    """The line of rows that differ in their seeds, one a seed."""
+    first, ordered = same[0], sorted(same, key=lambda row: row.seed)
+    names = dict.fromkeys(name for row in ordered for name in row.values)
+    by_seed = {row.seed: {name: _number(row.values.get(name)) for name in names} for row in ordered}
     columns = {name: [values[name] for values in by_seed.values() if not math.isnan(values[name])] for name in names}
+    intervals = {name: mean_interval(values) for name, values in columns.items()}
     return BoardLine(
         defense=first.defense,
         settings=first.settings,
         status=first.status,
-        control=any(row.control for row in same),
-        results=tuple(sorted({SeedResult(row.seed, row.source) for row in same})),
-        mean={name: _mean(values) for name, values in columns.items()},
-        spread={name: stdev(values) if len(values) > 1 else math.nan for name, values in columns.items()},
+        kind=max((row.kind for row in same), key=KINDS.index),
+        results=tuple(SeedResult(row.seed, row.source) for row in ordered),
+        mean={name: mean for name, (mean, _) in intervals.items()},
+        half={name: half for name, (_, half) in intervals.items()},
         by_seed=by_seed,
+        threats={row.seed: row.threat for row in ordered},
         stages=_merged(row.stages for row in same),
     )
 
 
-def _mean(values: Iterable[float | None]) -> float:
-    """Of the values that are defined; NaN where none is."""
-    defined = [float(value) for value in values if value is not None]
-    return fmean(defined) if defined else math.nan
-
-
-def _rank(line: BoardLine) -> tuple[Any, ...]:
-    """No defense first, then by rising ASR, lines without one last; controls behind all."""
-    asr = line.mean["ASR triggered"]
-    undefined = math.isnan(asr)
-    place = (line.defense != NONE, line.control, undefined, 0.0 if undefined else asr)
-    return *place, line.defense, line.settings, line.status
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)
 
 
 def _common_k(part: Sequence[RunRow]) -> int:

@@ -7,7 +7,7 @@ import shlex
 from dataclasses import dataclass
 
 from bench.api import Dataset
-from bench.config.config import Config, load_config
+from bench.config.config import END, Config, load_config
 from bench.pipeline.pipeline import Pipeline
 from bench.pipeline.stage import Machine
 from bench.plugins.manager import Plugins
@@ -25,6 +25,7 @@ class Cell:
     dataset: str | None = None
     ssl: str | None = None
     settings: tuple[str, ...] = ()
+    until: str = END
 
     @property
     def choices(self) -> dict[str, str | None]:
@@ -39,7 +40,13 @@ class Cell:
             words += [f"--{kind}", name] if name else []
         for setting in self.settings:
             words += ["--set", setting]
-        return shlex.join([*words, "--seed", str(self.seed)])
+        until = [] if self.until == END else ["--until", self.until]
+        return shlex.join([*words, "--seed", str(self.seed), *until])
+
+    def config(self, plugins: Plugins) -> Config:
+        """Its checked configuration. Raises BenchError."""
+        chosen, settings = self.choices, self.settings
+        return load_config(plugins, self.preset, choices=chosen, settings=settings, seed=self.seed, until=self.until)
 
     @property
     def title(self) -> str:
@@ -60,7 +67,7 @@ class RunContext:
 
     def config(self, cell: Cell) -> Config:
         """The cell's checked configuration. Raises BenchError."""
-        return load_config(self.plugins, cell.preset, choices=cell.choices, settings=cell.settings, seed=cell.seed)
+        return cell.config(self.plugins)
 
     def pipeline(self, cell: Cell) -> Pipeline:
         """The cell's pipeline, its dataset loaded. Raises BenchError."""

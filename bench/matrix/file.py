@@ -8,7 +8,8 @@ defenses = ["none", "poisoncam+icutmix", { name = "patchsearch", settings = ["de
 name = "htba"
 settings = ["attack.target=7"]
 
-`preset`, `dataset`, `ssl`, `seeds` (default [0]) and every `settings` may be left out. Of the settings of all cells, a
+`preset`, `dataset`, `ssl`, `seeds` (default [0]), `until` ("detection": no second training) and every `settings` may be
+left out. Of the settings of all cells, a
 defense's go to each defense that has the option ("defense.masks=64") or the part ("defense.poisoncam.masks=64").
 """
 
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.config.combination import reaches
-from bench.config.config import DEFAULT_PRESET, Config, load_config, parse_setting
+from bench.config.config import DEFAULT_PRESET, END, Config, parse_setting
 from bench.errors import BenchError
 from bench.plugins.options import make, options
 from bench.store import canonical
@@ -66,6 +67,7 @@ class _Content:
     dataset: str | None = None
     ssl: str | None = None
     seeds: Any = (0,)
+    until: str = END
     settings: tuple[str, ...] = ()
     attacks: list[str | dict[str, Any]] = field(default_factory=list)
     defenses: list[str | dict[str, Any]] = field(default_factory=list)
@@ -102,17 +104,14 @@ class _Matrix:
             for seed in self._content.seeds:
                 for defense, settings in zip(self._defenses, chosen, strict=True):
                     cell = self._cell(attack, defense, seed, (*self._settings, *attack.settings, *settings))
-                    same = found.setdefault(canonical(self._load(cell).resolved), cell)
+                    same = found.setdefault(canonical(cell.config(self._plugins).resolved), cell)
                     if same is not cell:
                         raise BenchError(f"two cells are the same run: {same.title!r} and {cell.title!r}")
         return list(found.values())
 
     def _cell(self, attack: _Chosen, defense: _Chosen, seed: int, settings: Sequence[str]) -> Cell:
-        base = {key: getattr(self._content, key) for key in ("preset", "dataset", "ssl")}
+        base = {key: getattr(self._content, key) for key in ("preset", "dataset", "ssl", "until")}
         return Cell(**base, attack=attack.name, defense=defense.name, seed=seed, settings=tuple(settings))
-
-    def _load(self, cell: Cell) -> Config:
-        return load_config(self._plugins, cell.preset, choices=cell.choices, settings=cell.settings, seed=cell.seed)
 
     def _settings_by_defense(self) -> list[tuple[str, ...]]:
         """For each defense its own settings, after those of all cells that reach it. One without reach is an error."""
@@ -121,7 +120,7 @@ class _Matrix:
         for defense in self._defenses:
             taken: list[str] = []
             for _ in range(2 if self._defense_settings else 0):  # twice: one of them may name another reference
-                config = self._load(self._cell(self._attacks[0], defense, 0, (*taken, *defense.settings)))
+                config = self._cell(self._attacks[0], defense, 0, (*taken, *defense.settings)).config(self._plugins)
                 taken = [text for text in self._defense_settings if _reaches(text, config)]
             reached.update(taken)
             chosen.append((*taken, *defense.settings))

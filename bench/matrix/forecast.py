@@ -18,7 +18,8 @@ def expected(pipeline: Pipeline) -> list[tuple[str, str]]:
     """(title, kind) of the stages that may follow a defense whose verdict is not known: at most a training and a
     measurement."""
     defense = pipeline.config.defense
-    if pipeline.found(pipeline.clean) or (defense.filter.name == NONE and defense.training_change is None):
+    nothing_new = defense.filter.name == NONE and defense.training_change is None
+    if nothing_new or not pipeline.whole or pipeline.found(pipeline.clean):
         return []
     first, probe = pipeline.training_on_all, pipeline.threat_probe
     change = {"change": identity(defense.training_change)} if defense.training_change else {}

@@ -17,7 +17,7 @@ from bench.config.config import Config
 from bench.errors import BenchError
 from bench.leaderboard import NONE, leaves
 from bench.matrix.cell import Cell, RunContext
-from bench.records.record import Record
+from bench.records.record import Record, whole
 from bench.ssl.schedule import Schedule
 from bench.store import canonical, digest
 
@@ -183,16 +183,21 @@ class RecordsByRun:
         self._found: dict[str, dict[int, Record]] = {}
         for record in sorted(records, key=lambda each: str(each["created"])):
             for name in (NONE, record["run"]["defense"]):
-                key = _identity(record["config"], name)
-                self._found.setdefault(key, {})[record["run"]["seed"]] = record
+                by_seed = self._found.setdefault(_identity(record["config"], name), {})
+                if whole(record) or record["run"]["seed"] not in by_seed:
+                    by_seed[record["run"]["seed"]] = record
 
-    def of(self, run: Sequence[Cell]) -> dict[int, Record]:
-        """The records of a run by seed, whatever their seeds. For "none" those of any defense: they hold its row."""
-        return self._found.get(_identity(self._context.config(run[0]).resolved, run[0].defense or NONE), {})
+    def of(self, row: PaperRow, run: Sequence[Cell]) -> dict[int, Record]:
+        """The records of one of a row's runs by seed, whatever their seeds, that have its numbers: one that ended with
+        the verdict has no others. For "none" those of any defense: they hold its row."""
+        name = run[0].defense or NONE
+        found = self._found.get(_identity(self._context.config(run[0]).resolved, name), {})
+        short = name == NONE or all(split == "train" for split, _ in row.paper)
+        return {seed: record for seed, record in found.items() if short or whole(record)}
 
     def ours(self, row: PaperRow) -> OurNumbers | None:
         """Our numbers for a row; None without a record."""
-        there = [found for run in row.runs if (found := self.of(run))]
+        there = [found for run in row.runs if (found := self.of(row, run))]
         if not there:
             return None
         means = {
@@ -204,7 +209,7 @@ class RecordsByRun:
 
     def missing(self, row: PaperRow) -> list[Cell]:
         """The cells of a row that have no record."""
-        there = [(run, self.of(run)) for run in row.runs]
+        there = [(run, self.of(row, run)) for run in row.runs]
         return [cell for run, found in there for cell in run if cell.seed not in found]
 
 

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from bench.api import Control, Dataset, Defense, Images, Verdict
-from bench.config.config import Config
+from bench.config.config import END, Config
 from bench.data.images import PoisonedImages, Subset
 from bench.data.manifest import Manifest
 from bench.errors import BenchError
@@ -39,14 +39,19 @@ class Pipeline:
         self.machine.check(self.config.train)
 
     def stages(self) -> Iterator[Stage]:
-        """In order. The two after the defense follow only when its verdict is in the store: what they are depends on
-        what it keeps."""
+        """In order. The two after the defense follow, unless the run ends with its verdict, when that is in the store:
+        what they are depends on what it keeps."""
         yield from (self.poison, self.threat, self.threat_probe)
         if self.config.defense.reference is not None:
             yield self.reference
         yield self.clean
-        if self.found(self.clean):
+        if self.whole and self.found(self.clean):
             yield from (self.retrain, self.defended_probe)
+
+    @property
+    def whole(self) -> bool:
+        """Whether the run has a second training."""
+        return self.config.until == END
 
     def found(self, stage: Stage) -> bool:
         """Whether it is in the store."""

@@ -18,8 +18,8 @@ from .inputs import Evidence, found, gather, predictions, scores
 
 def record_path(pipeline: Pipeline) -> Path:
     """Where the store keeps the record of a finished pipeline."""
-    run = pipeline.config
-    keys = [stage.key for stage in (pipeline.clean, pipeline.threat_probe, pipeline.defended_probe)]
+    run, last = pipeline.config, [pipeline.defended_probe] if pipeline.whole else []
+    keys = [stage.key for stage in (pipeline.clean, pipeline.threat_probe, *last)]
     name = f"{run.dataset.name}-{run.attack.name}-{run.defense.name}-seed{run.seed}-{digest(keys)[:10]}.json"
     return pipeline.store.root / "records" / name
 
@@ -53,6 +53,8 @@ def build_record(pipeline: Pipeline) -> record.Record:
             "preset": config.preset,
             "seed": config.seed,
             "control": config.defense.control,
+            "baseline": config.defense.baseline,
+            "until": config.until,
             "asked": {**config.asked, **_imported(config)},
         },
         "config": config.resolved,
@@ -87,7 +89,8 @@ def rates(pipeline: Pipeline, probe: Stage, targets: tuple[int, ...]) -> dict[st
 
 
 def _evidence(pipeline: Pipeline, targets: tuple[int, ...]) -> Evidence:
-    probes = pipeline.folder(pipeline.threat_probe), pipeline.folder(pipeline.defended_probe)
+    last = pipeline.folder(pipeline.defended_probe) if pipeline.whole else None
+    probes = pipeline.folder(pipeline.threat_probe), last
     return gather(pipeline.dataset, targets, pipeline.train_manifest, pipeline.verdict, probes)
 
 
@@ -97,9 +100,9 @@ def _stages(pipeline: Pipeline) -> dict[str, Any]:
         "threat_model": pipeline.threat,
         "threat_probe": pipeline.threat_probe,
         "defense": pipeline.clean,
-        "retraining": pipeline.retrain,
-        "defended_probe": pipeline.defended_probe,
     }
+    if pipeline.whole:
+        named |= {"retraining": pipeline.retrain, "defended_probe": pipeline.defended_probe}
     found = {}
     for name, stage in named.items():
         meta = pipeline.store.meta(stage.name, stage.key) or {}

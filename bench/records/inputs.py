@@ -30,7 +30,8 @@ class Predictions:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Evidence:
-    """Of N training and M validation images; `targets` is the target class of each of T triggers."""
+    """Of N training and M validation images; `targets` is the target class of each of T triggers. defended: None where
+    the run ended with the verdict."""
 
     classes: tuple[str, ...]
     targets: tuple[int, ...]
@@ -38,15 +39,23 @@ class Evidence:
     train_labels: Ints
     val_labels: Ints
     none: Predictions
-    defended: Predictions
+    defended: Predictions | None
     verdict: Verdict
 
 
+def predicted_of(evidence: Evidence) -> list[tuple[str, Predictions]]:
+    """("none", its predictions), and ("defended", ...) where there is a second training."""
+    both = (("none", evidence.none), ("defended", evidence.defended))
+    return [(which, predicted) for which, predicted in both if predicted is not None]
+
+
 def gather(
-    dataset: Dataset, targets: tuple[int, ...], manifest: Manifest, verdict: Verdict, probes: tuple[Path, Path]
+    dataset: Dataset, targets: tuple[int, ...], manifest: Manifest, verdict: Verdict, probes: tuple[Path, Path | None]
 ) -> Evidence:
-    """The evidence of a run. probes: the folders that the two probe stages left, without and with the defense."""
-    (none, labels), (defended, _) = (predictions(folder, len(targets)) for folder in probes)
+    """The evidence of a run. probes: the folders that the two probe stages left, without and with the defense (None:
+    the run ended with the verdict)."""
+    before, after = probes
+    none, labels = predictions(before, len(targets))
     return Evidence(
         classes=dataset.classes,
         targets=targets,
@@ -54,7 +63,7 @@ def gather(
         train_labels=dataset.train.labels,
         val_labels=labels,
         none=none,
-        defended=defended,
+        defended=None if after is None else predictions(after, len(targets))[0],
         verdict=verdict,
     )
 
@@ -68,12 +77,12 @@ def predictions(probe: Path, triggers: int) -> tuple[Predictions, Ints]:
 
 def scores(evidence: Evidence) -> dict[str, Any]:
     """The record's "poison" and "metrics"."""
-    targets, labels = evidence.targets, evidence.train_labels
+    targets, labels, after = evidence.targets, evidence.train_labels, evidence.defended
     return {
         "poison": poison_facts(evidence.manifest, labels, targets, evidence.classes),
         "metrics": {
             "none": _rates(evidence, evidence.none),
-            "defended": _rates(evidence, evidence.defended),
+            **({} if after is None else {"defended": _rates(evidence, after)}),
             **found(evidence.manifest, evidence.verdict, targets),
             "clean_removed": metrics.clean_removed(
                 labels, evidence.classes, evidence.manifest.poisoned, evidence.verdict.keep

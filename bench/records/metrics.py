@@ -44,7 +44,8 @@ class Metric:
     name: its key in the record. title: its heading in tables; "{k}" stands for k. words: what it is, as a row's label
     says it. unit: PERCENT or IMAGES. higher_is_better: None where neither is. help: its definition in one line. where:
     the parts of "metrics" that hold it. value: computes it from what `_measured` is given for such a part. board:
-    leaderboards show it. required: every record has it; others may lack it, as older ones do.
+    leaderboards show it. required: every record has it; others may lack it, as older ones do. scored: of DETECTION, it
+    says how the scores order the images, whatever is removed.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Metric:
     higher_is_better: bool | None = True
     board: bool = True
     required: bool = True
+    scored: bool = False
 
 
 METRICS: list[Metric] = []
@@ -183,7 +185,13 @@ def f1(removal: Removal) -> Number:
     return percent(2 * found, np.count_nonzero(removal.removed) + np.count_nonzero(removal.poisoned))
 
 
-@metric("AUROC", "area under the ROC curve of the score", DETECTION, OF_TRIGGER)
+@metric("clean removed", "clean images removed", DETECTION, higher_is_better=False, required=False)
+def false_removal(removal: Removal) -> Number:
+    """Share of the clean images that are removed."""
+    return _share(removal.removed, ~removal.poisoned)
+
+
+@metric("AUROC", "area under the ROC curve of the score", DETECTION, OF_TRIGGER, scored=True)
 def auroc(removal: Removal) -> Number:
     """Area under the ROC curve of the score, or how often a poisoned image scores higher than a clean one, ties
     counted half; 50 % is guessing."""
@@ -195,7 +203,7 @@ def auroc(removal: Removal) -> Number:
     return percent(np.sum(hits * (misses_below + misses / 2)), hits.sum() * misses.sum())
 
 
-@metric("AP", "average precision of the score", DETECTION)
+@metric("AP", "average precision of the score", DETECTION, scored=True)
 def average_precision(removal: Removal) -> Number:
     """Average precision of the score, the mean of its precision at each score, weighted by the recall gained there."""
     counts = _by_score(removal)
@@ -203,6 +211,31 @@ def average_precision(removal: Removal) -> Number:
         return None
     hits, misses = counts
     return percent(np.sum(np.cumsum(hits) / np.cumsum(hits + misses) * hits), hits.sum())
+
+
+@metric("P@P", "precision of the highest scores, as many as are poisoned", DETECTION, required=False, scored=True)
+def precision_at_p(removal: Removal) -> Number:
+    """Share of poisoned images among the P highest scores, where P images are poisoned; of images that tie at the last
+    place, the share expected if chance chose among them."""
+    counts = _by_score(removal)
+    if counts is None:
+        return None
+    hits, misses = counts
+    places = hits.sum()
+    sizes = hits + misses
+    taken = np.clip(places - (np.cumsum(sizes) - sizes), 0, sizes)
+    return percent(np.sum(hits * taken / sizes), places)
+
+
+@metric("R@1%", "recall where 1 % of the clean images are lost", DETECTION, required=False, scored=True)
+def recall_at_1(removal: Removal) -> Number:
+    """Largest recall of all thresholds on the score that remove at most 1 % of the clean images."""
+    counts = _by_score(removal)
+    if counts is None:
+        return None
+    hits, misses = counts
+    allowed = 100 * np.cumsum(misses) <= misses.sum()
+    return percent(hits[allowed].sum(), hits.sum())  # `allowed` holds for the highest scores, then never again
 
 
 def _by_score(removal: Removal) -> tuple[Floats, Floats] | None:

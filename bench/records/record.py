@@ -35,9 +35,10 @@ if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
 
 Record = dict[str, Any]
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """2: a record says its status. 3: and what clean images the removal costs. 4: and in how many windows any part of the
-trigger is (hit). Older ones are brought up to it when they are read, without what they do not know."""
+trigger is (hit). 5: a run may end with its verdict (run.until), and says whether its defense is a baseline. Older ones
+are brought up to it when they are read, without what they do not know."""
 MEASURED, SUBMITTED = "measured", "submitted"
 _PACKAGES = (
     "numpy",
@@ -116,6 +117,11 @@ def load(path: Path) -> Record:
 def upgraded(record: Mapping[str, Any]) -> Record:
     """A valid record of any version of the schema as one of SCHEMA_VERSION, with the same fingerprint."""
     return {"status": MEASURED, **record, "schema_version": SCHEMA_VERSION}
+
+
+def whole(record: Mapping[str, Any]) -> bool:
+    """Whether the run had a second training, and so "defended" numbers."""
+    return bool(record["run"].get("until", "end") == "end")
 
 
 def save(path: Path, record: Mapping[str, Any]) -> None:

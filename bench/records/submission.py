@@ -5,7 +5,8 @@
     classes.json       the class names, in order
     train.jsonl        the poison manifest of the N training images
     train_labels.npy   (N,) int64          val_labels.npy   (M,) int64
-    none.clean.npy, none.trigger<t>.npy, defended.clean.npy, defended.trigger<t>.npy   predictions, (M,) int64
+    none.clean.npy, none.trigger<t>.npy        predictions, (M,) int64
+    defended.clean.npy, defended.trigger<t>.npy   the same with the defense; not of a run until detection
     keep.npy           (N,) bool; where the defense gave them: score.npy, trigger_score.npy (N,) float64,
                        boxes.npy (N, 4) int64
 Reading one executes nothing, unpickles nothing and writes nothing.
@@ -27,8 +28,8 @@ from bench.api import Arrays, Verdict
 from bench.data.manifest import Manifest
 from bench.errors import BenchError
 
-from .inputs import Evidence, Predictions
-from .record import SUBMITTED, Record, upgraded, validate
+from .inputs import Evidence, Predictions, predicted_of
+from .record import SUBMITTED, Record, upgraded, validate, whole
 from .redact import without_paths
 from .safe_zip import Archive, array_bytes, array_from, json_from, pack, read_file
 
@@ -54,7 +55,7 @@ def layout(record: Mapping[str, Any], triggers: int) -> dict[str, tuple[str, tup
     train, val = (counts["train"],), (counts["val"],)
     found: dict[str, tuple[str, tuple[int, ...]]] = {"keep": ("|b1", train)}
     found |= {"train_labels": ("<i8", train), "val_labels": ("<i8", val)}
-    for which in ("none", "defended"):
+    for which in ("none", "defended") if whole(record) else ("none",):
         found |= {f"{which}.{each}": ("<i8", val) for each in ("clean", *(f"trigger{n}" for n in range(triggers)))}
     found |= {"score": ("<f8", train), "trigger_score": ("<f8", train), "boxes": ("<i8", (*train, 4))}
     return {f"{name}.npy": of for name, of in found.items()}
@@ -77,7 +78,7 @@ def to_bytes(record: Mapping[str, Any], evidence: Evidence) -> bytes:
 
 def _arrays_of(evidence: Evidence) -> Arrays:
     found: Arrays = {"train_labels": evidence.train_labels, "val_labels": evidence.val_labels}
-    for which, predicted in (("none", evidence.none), ("defended", evidence.defended)):
+    for which, predicted in predicted_of(evidence):
         found[f"{which}.clean"] = predicted.clean
         found |= {f"{which}.trigger{number}": row for number, row in enumerate(predicted.triggered)}
     verdict = {name: getattr(evidence.verdict, name) for name in ("keep", *_OPTIONAL)}
@@ -125,7 +126,7 @@ def from_bytes(data: bytes) -> Submission:
         train_labels=arrays["train_labels"],
         val_labels=arrays["val_labels"],
         none=_predictions(arrays, "none", len(targets)),
-        defended=_predictions(arrays, "defended", len(targets)),
+        defended=_predictions(arrays, "defended", len(targets)) if whole(record) else None,
         verdict=Verdict(
             keep=arrays["keep"],
             score=arrays.get("score"),

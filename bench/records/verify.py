@@ -21,7 +21,7 @@ from bench.isolation.verdict import check_verdict
 from bench.seeds import Seeds
 from bench.store import digest
 
-from .inputs import Evidence, scores
+from .inputs import Evidence, predicted_of, scores
 from .metrics import METRIC_VERSION, METRICS
 from .record import SUBMITTED, Record
 from .redact import without_paths
@@ -80,7 +80,7 @@ def _broken(record: Mapping[str, Any], evidence: Evidence) -> Iterator[str]:
     if len(evidence.manifest) != train:
         yield f"train.jsonl has {len(evidence.manifest)} rows; the record says {train} training images"
     arrays = {"train_labels": evidence.train_labels, "val_labels": evidence.val_labels}
-    for which, predicted in (("none", evidence.none), ("defended", evidence.defended)):
+    for which, predicted in predicted_of(evidence):
         arrays |= {f"{which}.clean": predicted.clean, f"{which}.trigger*": predicted.triggered}
     for name, array in {**arrays, "targets": np.asarray(evidence.targets, object)}.items():
         if array.size and not (array.min() >= 0 and array.max() < len(evidence.classes)):
@@ -94,8 +94,6 @@ def _broken(record: Mapping[str, Any], evidence: Evidence) -> Iterator[str]:
 
 def _wrong_rows(evidence: Evidence, size: int) -> Iterator[str]:
     manifest: Manifest = evidence.manifest
-    if not manifest.poisons:
-        yield "train.jsonl names no poisoned image"
     if len(manifest) != len(evidence.train_labels):
         return
     for poison in manifest.poisons:
@@ -122,8 +120,8 @@ def _facts(record: Mapping[str, Any], evidence: Evidence) -> Iterator[str]:
     seeds = {"root": root, **{name: Seeds(root).child(name).value for name in names}}
     yield from _differ(record["seeds"], seeds, "seeds")
     probes = [record["stages"].get(name, {}).get("key") for name in ("threat_probe", "defended_probe")]
-    both = [dataclasses.astuple(each) for each in (evidence.none, evidence.defended)]
-    same = all(np.array_equal(one, other) for one, other in zip(*both, strict=True))
+    parts = [dataclasses.astuple(predicted) for _, predicted in predicted_of(evidence)]
+    same = all(np.array_equal(*both) for both in zip(parts[0], parts[-1], strict=True))
     if probes[0] is not None and probes[0] == probes[1] and not same:
         yield "the stages threat_probe and defended_probe are one, yet their predictions differ"
 

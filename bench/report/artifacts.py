@@ -72,10 +72,11 @@ def artifacts_of(pipeline: Pipeline, others: Sequence[Defense], count: int) -> A
 def _curves(pipeline: Pipeline) -> tuple[list[Curve], list[tuple[str, str]]]:
     """The curves that there are, and (training, why there is none) for the others."""
     config, curves, without = pipeline.config, [], []
-    trainings = (
-        (FIRST, pipeline.threat, len(pipeline.dataset.train)),
-        (SECOND, pipeline.retrain, int(pipeline.verdict.keep.sum())),
-    )
+    trainings = [(FIRST, pipeline.threat, len(pipeline.dataset.train))]
+    if pipeline.whole:
+        trainings.append((SECOND, pipeline.retrain, int(pipeline.verdict.keep.sum())))
+    else:
+        without.append((SECOND, "there is none: the run ended with the verdict"))
     for name, stage, count in trainings:
         if name == SECOND and stage.key == pipeline.threat.key:
             without.append((name, "all images were kept, so it is the first training"))

@@ -51,7 +51,7 @@ def look(pipeline: Pipeline, defense: Defense, indices: NDArray[np.int64]) -> Lo
 
 def look_through(isolated: IsolatedDefense, defense: Defense, indices: NDArray[np.int64]) -> Look | None:
     """`look` by a defense that has its images already."""
-    found = isolated.attention(indices)
+    found = isolated.attention(indices) if len(indices) else None
     return None if found is None else Look(defense.name, *found)
 
 
@@ -65,6 +65,8 @@ def isolated_for(pipeline: Pipeline, defense: Defense) -> Iterator[IsolatedDefen
 def gallery(pipeline: Pipeline, defenses: Sequence[Defense], count: int = 10) -> Figure:
     """One column per image; the image, then one row per locating defense: its map, its window, the true trigger."""
     indices = most_suspicious(pipeline, count)
+    if not len(indices):
+        raise BenchError("nothing to show: the run's defense scores no image, and none is poisoned")
     found = [look(pipeline, defense, indices) for defense in defenses]
     looks = [each for each in found if each is not None]
     if not looks:

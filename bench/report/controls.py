@@ -29,7 +29,8 @@ def beside(run: Record, folders: Sequence[Path]) -> Beside:
 
 
 class Neighbours:
-    """Records by what two of them must agree in to be compared: data, attack, training and versions of the metrics."""
+    """Records by what two of them must agree in to be compared: data, attack, training, versions of the metrics, and
+    where the run ended."""
 
     def __init__(self, every: Iterable[Record]) -> None:
         self._by_setting: dict[str, list[Record]] = {}
@@ -64,7 +65,8 @@ def _records(folders: Sequence[Path]) -> Iterator[Record]:
 def _setting(found: Record) -> str:
     """What two records must agree in to be compared."""
     config = {name: part for name, part in found["config"].items() if name not in ("defense", "seed")}
-    return canonical([config, found["dataset"]["fingerprint"], found["metric_version"], found["run"]["preset"]])
+    versions = [found["dataset"]["fingerprint"], found["metric_version"], found["run"]["preset"], records.whole(found)]
+    return canonical([config, *versions])
 
 
 def _defense(found: Record) -> dict[str, Any]:

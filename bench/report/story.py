@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bench.records.record import Record
+from bench.records.record import Record, whole
 
 from .controls import Beside
 from .tables import share
@@ -61,6 +61,8 @@ def _several(record: Record) -> bool:
 
 def _planted(record: Record) -> str:
     poison, total = record["poison"], record["dataset"]["counts"]["train"]
+    if not poison["count"]:
+        return f"The attack {record['run']['attack']} poisoned none of the {total:,} training images."
     plain = f"In {poison['count']:,} of the {total:,} training images ({share(poison['rate_of_dataset'])}; "
     plain += f"{share(poison['rate_of_target'])} of the images of {_targets(record)}) the attack "
     plain += f"{record['run']['attack']} planted "
@@ -109,7 +111,7 @@ def _defended(record: Record, artifacts: Artifacts | None) -> str:
         return f"{who} removed {judged(record)}{_worst(record)}{f'; {changed}' if change else ''}."
     if change:
         return f"No image was removed; {changed}."
-    if artifacts is None and _trained_again(record):
+    if artifacts is None and whole(record) and _trained_again(record):
         return f"{who} removed no image: it changed the images, or how the new encoder was trained on them."
     return f"{name} removed nothing."
 
@@ -117,6 +119,8 @@ def _defended(record: Record, artifacts: Artifacts | None) -> str:
 def judged(record: Record) -> str:
     """How many images were removed, and how many of them are poisoned and clean."""
     found, poisoned = record["metrics"]["detection"], record["poison"]["count"]
+    if not poisoned:
+        return f"{many(found['removed'], 'image')}, though none is poisoned"
     caught = round((found["recall"] or 0) * poisoned / 100)
     text = (
         f"{many(found['removed'], 'image')}: {caught:,} of the {poisoned:,} poisoned (recall {share(found['recall'])})"
@@ -131,6 +135,8 @@ def _worst(record: Record) -> str:
 
 
 def _after(record: Record, beside: Beside) -> str:
+    if not whole(record):
+        return "The run ended with this verdict: no new encoder was trained on what is kept."
     none, defended = record["metrics"]["none"], record["metrics"]["defended"]
     if not _trained_again(record):
         return "All images were kept and the training was left as it was, so the encoder after is the encoder before."
@@ -156,20 +162,27 @@ def _noise(record: Record, beside: Beside) -> str:
 
 
 def _seeds(record: Record, others: Sequence[Record]) -> str:
-    asr = [_asr(each) for each in (record, *others)]
-    known = [value for value in asr if value is not None]
+    values = [(_asr if whole(record) else _recall)(each) for each in (record, *others)]
+    known = [value for value in values if value is not None]
     if not others or len(known) < 2:
         return "no record of another seed was found to tell by how much"
-    return f"over the {len(known)} seeds found, the last share goes from {min(known):.1f} to {max(known):.1f} %"
+    what = "last share" if whole(record) else "recall"
+    return f"over the {len(known)} seeds found, the {what} goes from {min(known):.1f} to {max(known):.1f} %"
 
 
 def _asr(record: Record) -> Any:
     return record["metrics"]["defended"]["poisoned"]["asr"]
 
 
+def _recall(record: Record) -> Any:
+    return record["metrics"]["detection"]["recall"]
+
+
 def _controls(record: Record, controls: Sequence[Record]) -> str:
     if record["run"].get("control"):
         return "it is itself a control, to set beside a defense"
+    if not whole(record):
+        return "what training on the kept images would give, a run to the end says"
     names = sorted({str(each["run"]["defense"]) for each in controls})
     if names:
         return f"the controls of the same seed ({', '.join(names)}) are in the table below"

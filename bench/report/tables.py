@@ -18,7 +18,7 @@ from bench.records.metrics import (
     Metric,
     metrics_of,
 )
-from bench.records.record import MEASURED, Record, entries
+from bench.records.record import MEASURED, Record, entries, whole
 
 from .controls import Beside
 
@@ -73,8 +73,9 @@ def rates(record: Record, beside: Beside, more: bool = False) -> PageTable:
 
     more: the rates that leaderboards do not show.
     """
-    columns = [("no defense", record["metrics"]["none"]), (_name(record), record["metrics"]["defended"])]
-    columns += [(_name(each), each["metrics"]["defended"]) for each in beside.controls]
+    columns = [("no defense", record["metrics"]["none"])]
+    whole = (each for each in (record, *beside.controls) if "defended" in each["metrics"])
+    columns += [(_name(each), each["metrics"]["defended"]) for each in whole]
     rows = []
     for split, images in _SPLITS.items():
         for name, (title, metric) in _columns(split, [found[split] for _, found in columns]).items():
@@ -128,14 +129,21 @@ def _each_trigger(record: Record) -> PageTable | None:
     removal = _columns(OF_TRIGGER, [each["detection"] for each in metrics["per_trigger"]])
     located = _columns(LOCALISATION, (), k) if k else {}
     rows = []
+    encoders = [(name, metrics[who]) for who, name in _encoders(record).items()]
     for place, found in enumerate(metrics["per_trigger"]):
-        asr = [share(metrics[who]["per_trigger"][place]["poisoned"]["asr"]) for who in ("none", "defended")]
+        asr = [share(each["per_trigger"][place]["poisoned"]["asr"]) for _, each in encoders]
         cells = [number(metric, found["detection"].get(name)) for name, (_, metric) in removal.items()]
         cells += [number(metric, found["localisation"][k].get(name)) for name, (_, metric) in located.items() if k]
         rows.append((names[place], *asr, *cells))
     titles = (title for title, _ in (*removal.values(), *located.values()))
-    headings = ("target", "ASR, no defense", f"ASR, {record['run']['defense']}", *titles)
+    headings = ("target", *(f"ASR, {name}" for name, _ in encoders), *titles)
     return PageTable("Each target: ASR of its trigger, how it was found", headings, rows)
+
+
+def _encoders(record: Record) -> dict[str, str]:
+    """Where the record has the rates of an encoder -> what that one is called."""
+    names = {"none": "no defense", "defended": record["run"]["defense"]}
+    return {who: name for who, name in names.items() if who in record["metrics"]}
 
 
 def shown_k(found: Mapping[str, Any]) -> str | None:
@@ -147,14 +155,10 @@ def details(record: Record, beside: Beside) -> list[PageTable]:
     """The rates that leaderboards do not show, and all rates and the localisation of each of several triggers."""
     found: list[PageTable | None] = [rates(record, beside, more=True)]
     metrics = record["metrics"]
-    several = zip(
-        record["poison"]["targets"],
-        *(metrics[who].get("per_trigger", ()) for who in ("none", "defended")),
-        metrics.get("per_trigger", ()),
-        strict=False,
-    )
-    for name, before, after, trigger in several:
-        one = {**record, "metrics": {"none": before, "defended": after}}
+    encoders = _encoders(record)
+    triggers = metrics.get("per_trigger", ()) if all("per_trigger" in metrics[who] for who in encoders) else ()
+    for place, (name, trigger) in enumerate(zip(record["poison"]["targets"], triggers, strict=False)):
+        one = {**record, "metrics": {who: metrics[who]["per_trigger"][place] for who in encoders}}
         each = [rates(one, Beside(), more) for more in (False, True)]
         rows = [row for table in each for row in table.rows]
         found.append(PageTable(f"A linear classifier on the encoder, target {name}", each[0].headings, rows))
@@ -249,6 +253,7 @@ def command(record: Record) -> str:
     for text in asked["settings"]:
         parts += ["--set", str(text)]
     threat = record["config"].get("threat")
+    parts += [] if whole(record) else ["--until", str(record["run"]["until"])]
     return shlex.join([*parts, *(["--threat-checkpoint", threat["checkpoint"]] if threat else [])])
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from bench.records.record import whole
+
 from .controls import Beside
 from .story import judged
-from .tables import PageTable, localisations, rates, share, shown_k
+from .tables import PageTable, localisations, rates, removal, share, shown_k
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -26,6 +28,7 @@ def summary(record: Record) -> list[RenderableType]:
         _heading(record),
         _drawn(headings, encoders),
         f"\n{record['run']['defense']} removed {judged(record) if removed else 'nothing'}.",
+        *_scores(record),
         *_localisation(record),
         *(_drawn(table.headings, table, f"\n{table.caption}") for table in targets),
     ]
@@ -42,9 +45,10 @@ def _heading(record: Record) -> str:
     )
     threat = record.get("config", {}).get("threat")
     origin = f" Threat model imported from {escape(threat['checkpoint'])}." if threat else ""
+    carrying = f"{poison['count']} of" if poison["count"] else "none of the"
     return (
         f"\n[bold]{run['attack']}[/] on {data['name']}, {targets} {names}: "
-        f"{poison['count']} of {data['counts']['train']} training images carry {trigger}\n"
+        f"{carrying} {data['counts']['train']} training images carry {trigger}\n"
         f"({share(poison['rate_of_target'])} of the {classes}, {share(poison['rate_of_dataset'])} of the training "
         f"set). Seed {run['seed']}, preset {run['preset']}.{origin}"
     )
@@ -61,6 +65,12 @@ def _drawn(headings: Sequence[str], table: PageTable, title: str | None = None) 
     for row in table.rows:
         drawn.add_row(*map(escape, row))
     return drawn
+
+
+def _scores(record: Record) -> list[RenderableType]:
+    """Of a run that ended with the verdict: how good that is."""
+    found = removal(record)
+    return [] if whole(record) else [_drawn(found.headings, found, f"\n{found.caption}")]
 
 
 def _localisation(record: Record) -> list[str]:

@@ -81,7 +81,8 @@ class Runs:
     def __call__(self, defense: str, path: str) -> Sample:
         found: dict[int, float] = {}
         for record in self.records:
-            if defense in ("none", record["run"]["defense"]):
+            short = record["run"].get("until") == "detection" and path.startswith(("clean.", "poisoned."))
+            if defense == "none" or (defense == record["run"]["defense"] and not short):
                 value = at(measures(record, defense), path)
                 seed, value = record["run"]["seed"], sum(value.values()) if isinstance(value, Mapping) else value
                 if found.setdefault(seed, value) != value:
@@ -96,7 +97,7 @@ def measures(record: Mapping[str, Any], defense: str) -> dict[str, Any]:
     metrics = record["metrics"]
     if defense == "none":
         return {**metrics["none"], "stages": record["stages"]}
-    return {**metrics, **metrics["defended"], "stages": record["stages"]}
+    return {**metrics, **metrics.get("defended", {}), "stages": record["stages"]}
 
 
 def at(value: Any, path: str) -> Any:

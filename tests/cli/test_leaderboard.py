@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+
+import pytest
+
+RECORDS = Path(__file__).parents[1] / "fixtures" / "records"
 
 
 def test_tables_and_whether_their_file_is_stale(smoke_run, bench, console, refused, copied, tmp_path):
     smoke_run("run")
     out = bench("leaderboard", "--store", copied)
     assert "## htba on scenes, preset smoke" in out
-    named = [line.split("|")[1].split()[0] for line in out.splitlines() if line.startswith("| ")]
-    assert named[:3] == ["defense", "none", "poisoncam"]
-    assert set(named[3:]) == {"defense", "poisoncam"}
+    first = [line.split("|")[1:3] for line in out.splitlines() if line.startswith("| ")]
+    named = [next(cell for cell in map(str.strip, cells) if not cell.isdigit() and cell != "rank") for cells in first]
+    assert named == ["defense", "poisoncam"] * 3 + ["defense", "poisoncam", "*controls*", "none"]
     assert "[r1]" not in out, "links are relative to a file"
     board = tmp_path / "board.md"
     whole = ("leaderboard", copied / "records", "--output", board)
@@ -30,12 +35,60 @@ def test_tables_and_whether_their_file_is_stale(smoke_run, bench, console, refus
 
 
 def test_a_page_that_is_no_text_is_never_written_over(refused, tmp_path):
-    page, records = tmp_path / "page.md", Path(__file__).parents[1] / "fixtures" / "records"
+    page, records = tmp_path / "page.md", Path(__file__).parents[1] / "fixtures" / "records" / "v4-hit.json"
     page.write_bytes("gr\xf6\xdfe\n".encode("latin-1"))
     for more in ((), ("--check",)):
         said = refused("leaderboard", records, "--output", page, *more)
         assert "cannot be read as UTF-8 text, so it is not written over" in said
     assert page.read_bytes() == b"gr\xf6\xdfe\n"
+
+
+def test_two_results_of_one_seed_are_refused_by_the_names_of_their_files(refused, tmp_path):
+    found = json.loads((RECORDS / "v4-hit.json").read_text())
+    (tmp_path / "one.json").write_text(json.dumps(found))
+    found["metrics"]["defended"]["clean"]["acc"] = 1.0
+    (tmp_path / "other.json").write_text(json.dumps(found))
+    for form in ("markdown", "html"):
+        said = refused("leaderboard", tmp_path, "--format", form, "--output", tmp_path / form)
+        assert f"{tmp_path / 'one.json'} and {tmp_path / 'other.json'}" in said
+        assert "two results of poisoncam, seed 0, would meet in one mean" in said
+
+
+def test_compare(bench, refused, tmp_path):
+    """Two seeds of two lines: recall is equal in every seed, precision 20 and 30 points apart: 25 +- 63.5."""
+    for seed in (0, 1):
+        for name, precision in (("mine", 90.0 + seed), ("poisoncam", 70.0 - 9 * seed)):
+            found = json.loads((RECORDS / "v4-hit.json").read_text())
+            found["run"] |= {"defense": name, "seed": seed}
+            found["config"] |= {"seed": seed, "defense": {"name": name}}
+            found["stages"]["threat_model"]["key"] = str(seed) * 64
+            found["metrics"]["detection"] |= {"precision": precision}
+            (tmp_path / f"{name}{seed}.json").write_text(json.dumps(found))
+    rows = {row["metric"]: row for row in json.loads(bench("compare", "mine", "poisoncam", tmp_path, "--json"))}
+    found = rows["precision"]
+    assert [found[name] for name in ("a", "b", "mean_a", "mean_b", "difference")] == [
+        "mine",
+        "poisoncam",
+        90.5,
+        65.5,
+        25,
+    ]
+    assert (found["lower"], found["upper"]) == (pytest.approx(-38.53, abs=0.01), pytest.approx(88.53, abs=0.01))
+    assert (found["seeds"], found["comparisons"], found["verdict"]) == ([0, 1], 1, "not told apart")
+    assert rows["recall"]["verdict"] == "equal in every seed"
+    out = bench("compare", "mine", tmp_path)
+    assert [line for line in out.splitlines() if line.startswith("A: ")] == [
+        "A: mine, B: poisoncam",
+        "A: mine, B: none",
+    ]
+    assert "-38.5 to +88.5" in out
+    assert "no line is called 'mien', and no file or folder. Did you mean 'mine'?" in refused(
+        "compare", "mien", tmp_path
+    )
+    assert "mine is compared with itself" in refused("compare", "mine", "mine", tmp_path)
+    assert "--preset smok: no table is of that preset. Did you mean 'smoke'?" in refused(
+        "compare", "mine", tmp_path, "--preset", "smok"
+    )
 
 
 def test_a_leaderboard_of_nothing(refused, tmp_path):

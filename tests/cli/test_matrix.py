@@ -33,8 +33,8 @@ def test_a_failing_cell_is_named_and_the_others_finish(matrix, tmp_path, copied)
     names = sorted(path.name for path in (tmp_path / "out").glob("*.json"))
     assert [name.rsplit("-", 1)[0] for name in names] == ["scenes-htba-none-seed0", "scenes-htba-poisoncam-seed0"]
     assert names == sorted(path.name for path in (copied / "records").glob("*.json"))
-    rows = [line.split("|")[1].split()[0] for line in out.splitlines() if line.startswith("| ")]
-    assert rows == ["defense", "none", "poisoncam", *("defense", "poisoncam") * 2]  # then: what was found
+    titles = [line.partition(":")[0] for line in out.splitlines() if line.startswith("**")]
+    assert titles == ["**Detection"] * 3 + ["**Full runs"]
 
 
 def test_a_dry_run_counts_shared_stages_once_and_makes_nothing(matrix, copied, rows):
@@ -47,6 +47,17 @@ def test_a_dry_run_counts_shared_stages_once_and_makes_nothing(matrix, copied, r
     assert "4 cells. To do: at most 6 stages" in out
     assert len(Store(copied).entries()) == before
     assert matrix(HEAD.replace("defenses", "defences"))[0] == 2
+
+
+def test_until_detection_nothing_is_trained_again(matrix, rows):
+    code, out = matrix('until = "detection"\n' + HEAD.replace('"none",', '"none", "oracle",'), "--dry-run")
+    assert code == 0
+    titles = [row[0] for row in rows(out)]
+    assert "train again on what is kept" not in titles
+    assert "3 cells. To do: at most 2 stages" in out  # what oracle and none choose
+    code, out = matrix('until = "detection"\n' + HEAD)
+    assert (code, "2 of 2 cells done" in out) == (0, True)
+    assert "ASR triggered" in out
 
 
 def test_the_forecast_knows_what_was_timed_and_owns_up_to_the_rest(workshop, copied, smoke):

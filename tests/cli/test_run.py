@@ -63,6 +63,32 @@ def test_plan(smoke_run, rows, arguments, cached):
         assert "To do: 6 of 6 stages, about" in out
 
 
+def test_until_detection(smoke_run, records, rows, refused, bench, copied, tmp_path):
+    """No second training is planned or made; its page, its submission and a run to the end take it from there."""
+    until = ("--until", "detection")
+    assert [row[1] for row in rows(smoke_run("plan", *until))] == ["yes"] * 4
+    out = smoke_run("plan", "--seed", "3", *until)
+    assert "To do: 4 of 4 stages, about" in out
+    out = smoke_run("run", *until)
+    assert out.count("(from the store)") == 4
+    heading, cells = rows(out)[-1], record.load(records()[0])["metrics"]["detection"]
+    assert heading[:3] == ["poisoncam", str(cells["removed"]), f"{cells['precision']:.1f} %"]
+    (kept,) = records()
+    assert bench("report", kept, "--store", copied, "--count", "2").startswith("Report: ")
+    page = kept.with_suffix(".html").read_text()
+    for said in ("The run ended with this verdict", "Second training: there is none", "--until detection"):
+        assert said in page
+    assert bench("submit", kept, "--store", copied).startswith("Submission: ")
+    bench("verify", kept.with_suffix(".zip"), "--into", tmp_path)
+    assert smoke_run("run").count("(from the store)") == 6
+    assert len(records()) == 2
+    assert "until is 'detektion'; expected one of detection, end. Did you mean" in refused(
+        "run", "--preset", "smoke", "--until", "detektion"
+    )
+    said = refused("run", "--preset", "smoke", "--defense", "poisoncam+icutmix", *until)
+    assert "leave out icutmix, or run until end" in said
+
+
 def test_files_that_cannot_be_read_are_named(console, capsys):
     data = type("Data", (), {"skipped": tuple(f"{i}.png" for i in range(7))})()
     common.warn_of_skipped(data)

@@ -54,21 +54,30 @@ def test_formats_by_name():
 
 
 def test_the_csv_has_every_line_and_every_number_unrounded(files, tmp_path):
-    none, defended, *papers = lines(files, tmp_path)
-    assert (none["defense"], defended["defense"], defended["control"]) == ("none", "poisoncam", "false")
+    defended, none, *papers = lines(files, tmp_path)
+    assert [(row["defense"], row["kind"]) for row in (none, defended)] == [
+        ("none", "control"),
+        ("poisoncam", "defense"),
+    ]
     assert (defended["dataset"], defended["attack"], defended["preset"]) == ("scenes", "htba", "laptop")
     assert defended["fingerprint"].startswith("fc288c59ae6d")
-    assert (defended["seeds"], defended["seed_list"], defended["status"]) == ("2", "0 1", "measured")
-    assert (float(defended["ACC"]), float(defended["ACC sd"])) == (pytest.approx(86.2), pytest.approx(2**0.5))
+    assert [defended[name] for name in ("seeds", "seed_list", "full_seeds", "status")] == [
+        "2",
+        "0 1",
+        "0 1",
+        "measured",
+    ]
+    assert [defended[name] for name in ("detection_rank", "full_rank")] == ["1", ""]
+    assert (float(defended["ACC"]), float(defended["ACC half"])) == (pytest.approx(86.2), pytest.approx(12.706, 1e-4))
     assert float(defended["F1"]) == 86.95652173913044
     assert [float(defended[f"{k}.accuracy"]) for k in (5, 10, 20, 50, 100)] == [100, 100, 95, 60, 38]
-    assert (none["removed"], none["gap closed"], defended["gap closed"]) == ("", "", "")
+    assert (none["removed"], none["points lost"], defended["points lost"]) == ("", "", "")
     assert defended["records"] == "a.json b.json"
     assert {row["status"] for row in papers} == {"paper-reported"}
 
 
 def test_links_are_relative_to_where_the_table_lies(files, tmp_path):
-    assert lines(files, tmp_path / "x" / "y")[1]["records"] == "../../a.json ../../b.json"
+    assert lines(files, tmp_path / "x" / "y")[0]["records"] == "../../a.json ../../b.json"
     assert lines(files)[1]["records"] == ""
 
 
@@ -79,16 +88,19 @@ def test_nothing_in_the_csv_is_computed_by_a_spreadsheet(text, cell):
 
 def test_the_latex_of_a_table(files, tmp_path):
     text = renderer("latex")(read(files, tmp_path))
-    first, second, third, *_ = text.split("\\begin{table}")[1:]
+    first, second, third, full, *_ = text.split("\\begin{table}")[1:]
     about = "Dataset fingerprint fc288c59ae6d, metric version 1. 0.1 hours of computing in all, a stage that rows share"
-    assert f"\\caption{{htba on scenes, preset laptop. {about} counted once.}}" in first
-    assert "\\begin{tabular}{llrrrrrr}" in first
-    assert "defense & status & seeds & ACC & ASR & ACC triggered & ASR triggered & seconds \\\\" in first
-    assert "poisoncam & measured & 2 & 86.2 $\\pm$ 1.4 & 3.1 $\\pm$ 0.0 &" in first
-    assert first.count("% a.json b.json\n") == 2
-    assert "removed & precision & recall & F1 & AUROC & AP \\\\" in second
+    caption = "htba on scenes, preset laptop. Full runs: what the new encoders do."
+    assert f"\\caption{{{caption} {about} counted once.}}" in full
+    assert "\\begin{tabular}{rllrrr}" in first
+    assert "rank & defense & status & seeds & AUROC & AP \\\\" in first
+    assert "defense & status & seeds & ACC & ASR & ACC triggered & ASR triggered & seconds \\\\" in full
+    assert "poisoncam & measured & 2 & 86.2 $\\pm$ 12.7 & 3.1 $\\pm$ 0.0 &" in full
+    assert full.count("% a.json b.json\n") == 2
+    assert full.count("\\midrule") == 2, "above the controls"
+    assert "removed & precision & recall & F1 \\\\" in second
     assert "top-10 & IoU@10 & CR@10 \\\\" in third
-    assert text.count("\\toprule") == text.count("\\bottomrule") == text.count("\\end{table}") == 6
+    assert text.count("\\toprule") == text.count("\\bottomrule") == text.count("\\end{table}") == 7
 
 
 def test_latex_takes_no_command_from_a_text():
@@ -114,12 +126,13 @@ def test_a_papers_numbers_are_tables_of_their_own(files, tmp_path):
     first, second = reported(files[2], "paper.csv")
     assert first.title == "htba on scenes, 5 % poisoned, as the Some paper reports it"
     assert first.note.startswith("Table 2 and Table 3, mean over 3 classes. Not measured here; ")
-    assert [(line.defense, line.seeds) for line in first.lines] == [("none", 0), ("mine", 0)]
-    assert [first.lines[1].cell(name) for name in ("ACC", "ASR triggered", "recall")] == ["70.5", UNDEFINED, "99.0"]
+    assert [(line.defense, line.seeds) for line in first.lines] == [("mine", 0), ("none", 0)]
+    assert [first.lines[0].cell(name) for name in ("ACC", "ASR triggered", "recall")] == ["70.5", UNDEFINED, "99.0"]
     assert second.lines[0].cell("ACC") == "60.0"
     assert [table.group is None for table in read(files)] == [False, True, True]
     text = renderer("markdown")(read(files, tmp_path))
-    assert "| mine      | paper-reported | not known ([source][r3]) |  70.5 |" in text
+    assert "| mine       | not known ([source][r3]) |  70.5 |" in text
+    assert "Every line is paper-reported." in text
     assert "[r3]: paper.csv\n" in text
 
 
@@ -146,9 +159,9 @@ def test_records_of_every_version_are_read_and_shown(path):
     assert record.fingerprint(found) == record.fingerprint(raw), "it stays the same result"
     (table,) = read([path])
     label = found["run"]["defense"] + (" (control)" if found["run"].get("control") else "")
-    assert [line.label for line in table.lines] == ["none", label]
-    acc = found["metrics"]["defended"]["clean"]["acc"]
-    assert table.lines[1].cell("ACC") == f"{acc:.1f}"
+    assert {line.label for line in table.lines} == {"none", label}
+    (line,) = [line for line in table.lines if line.label == label]
+    assert line.cell("recall") == f"{found['metrics']['detection']['recall']:.1f}"
 
 
 def test_there_is_a_record_of_every_version_of_the_schema():

@@ -47,6 +47,12 @@ def test_every_attack_meets_every_seed_and_defense(cells):
     )
 
 
+def test_a_matrix_may_end_with_the_verdicts(cells):
+    found = cells('until = "detection"\n' + GOOD)
+    assert {cell.until for cell in found} == {"detection"}
+    assert found[0].command.endswith("--seed 3 --until detection")
+
+
 def test_a_setting_of_a_defense_reaches_those_that_have_it_rivals_included(cells):
     found = cells(
         'preset = "smoke"\ndefenses = ["none", "icutmix", "poisoncam", "random"]\nattacks = ["htba"]\n'
@@ -85,6 +91,7 @@ def test_a_setting_of_a_defense_reaches_those_that_have_it_rivals_included(cells
         ("seeds =", "seeds", r"is not valid TOML"),
         (GOOD, 'defenses = []\n[[attacks]]\nname = "htba"', r"defenses is \[\], expected one or more, like"),
         (GOOD, 'defenses = ["none"]', r"attacks is \[\], expected one or more, like"),
+        ("seeds =", 'until = "verdict"\nseeds =', r"until is 'verdict'; expected one of detection, end"),
         (GOOD, None, r"cannot read the matrix file .*m\.toml: No such file"),
     ],
 )

@@ -110,6 +110,17 @@ def test_only_records_of_the_very_run_count_wherever_their_data_lay(lines, made)
         assert none[2] == (f"69.3 / {acc:.1f} ({acc - 69.3:+.1f})" if of_none else "69.3 / –")  # noqa: RUF001
 
 
+def test_a_record_until_detection_counts_where_only_the_verdict_does(lines, made):
+    short, whole = made(0), made(0)
+    short["run"]["until"] = "detection"
+    del short["metrics"]["defended"]
+    for records, of_one in (([short], "none yet"), ([short, whole], "1 seed"), ([whole, short], "1 seed")):
+        found = {table: lines(table, "smoke", records)[1] for table in ("I", "II")}
+        ours = {table: {row[1]: row[-1] for row in rows} for table, rows in found.items()}
+        assert (ours["I"]["poisoncam"], ours["II"]["poisoncam"]) == (of_one, "1 seed")
+        assert ours["I"]["none"] == "1 seed"
+
+
 def test_run_makes_what_is_missing(bench, copied, monkeypatch):
     """The stages of `smoke` are there, only its record is not."""
     told = reproduce.published

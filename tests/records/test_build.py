@@ -9,7 +9,7 @@ from bench.api import Verdict
 from bench.data.manifest import Manifest
 from bench.pipeline.runner import make_stage
 from bench.records import record
-from bench.records.build import build_record
+from bench.records.build import build_record, record_path
 from bench.store import read_arrays, write_arrays
 
 
@@ -51,9 +51,9 @@ def test_it_can_be_traced(smoke, built):
     pipeline, _ = smoke
     record.validate(built)
     assert record.fingerprint(build_record(pipeline)) == record.fingerprint(built)
-    named = {"attack": "htba", "defense": "poisoncam", "preset": "smoke", "seed": 0, "control": False}
+    named = {"attack": "htba", "defense": "poisoncam", "preset": "smoke", "seed": 0, "until": "end"}
     asked = {"preset": "smoke", "choices": {}, "settings": [], "seed": 0}
-    assert built["run"] == {**named, "asked": asked}
+    assert built["run"] == {**named, "control": False, "baseline": False, "asked": asked}
     assert built["config"] == pipeline.config.resolved
     assert built["dataset"]["fingerprint"] == pipeline.dataset.fingerprint
     assert built["dataset"]["counts"] == {"train": 160, "val": 80}
@@ -63,6 +63,42 @@ def test_it_can_be_traced(smoke, built):
     assert keys == [pipeline.threat.key, pipeline.retrain.key]
     assert all(stage["peak_memory_mb"] > 10 for stage in stages.values())
     assert stages["threat_model"]["seconds"] > 0
+
+
+def test_a_run_until_detection_has_all_but_the_second_training(workshop, smoke, built, monkeypatch):
+    """Its stages are those of the run to the end, so that one later finds them all."""
+    short = workshop.pipeline(until="detection")
+    assert [stage.key for stage in short.stages()] == [stage.key for stage in smoke[0].stages()][:4]
+    monkeypatch.setattr(type(short), "retrain", None)
+    made = build_record(short)
+    assert made["run"]["until"] == made["run"]["asked"]["until"] == "detection"
+    assert made["metrics"] == {name: part for name, part in built["metrics"].items() if name != "defended"}
+    assert made["stages"].keys() == built["stages"].keys() - {"retraining", "defended_probe"}
+    assert record_path(short) != record_path(smoke[0])
+
+
+def test_a_baseline_is_marked_and_with_a_training_change_it_is_none(workshop, monkeypatch):
+    from bench.defenses.poisoncam import PoisonCAM
+
+    monkeypatch.setattr(PoisonCAM, "baseline", True, raising=False)
+    names = ("poisoncam", "poisoncam+icutmix", "icutmix")
+    assert [workshop.pipeline(defense=name).config.defense.baseline for name in names] == [True, False, False]
+
+
+def test_a_run_in_which_nothing_is_poisoned(poisoned, monkeypatch, tmp_path):
+    pipeline = poisoned("htba")
+    truth, labels = pipeline.train_manifest, pipeline.dataset.val.labels
+    monkeypatch.setitem(pipeline.__dict__, "train_manifest", Manifest(truth.ids, []))
+    keep = np.arange(160) >= 40
+    verdict = all_judged(pipeline, keep, np.arange(160.0))
+    predictions = {"clean": labels, "trigger0": labels, "labels": labels}
+    built = outcome(pipeline, monkeypatch, tmp_path, verdict, predictions)
+    found = built["metrics"]["detection"]
+    assert [found[name] for name in ("removed", "false_removal", "precision", "f1")] == [40, 25, 0, 0]
+    names = ("recall", "auroc", "average_precision", "precision_at_p", "recall_at_1")
+    assert [found[name] for name in names] == [None] * 5
+    assert built["poison"]["triggers"] == [{"target": pipeline.dataset.classes[0], "count": 0, "rate_of_target": 0}]
+    assert built["metrics"]["localisation"]["10"] == {"accuracy": 0, "hit": None, "iou": None, "cr": None}
 
 
 def outcome(pipeline, monkeypatch, tmp_path, verdict, predictions):

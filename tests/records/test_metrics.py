@@ -26,6 +26,7 @@ CLEAN = np.array([0, 1, 1, 1, 0, 2, 2, 2, 1, 0])
 POISONED = np.array([0, 0, 0, 0, 1, 0, 2, 0, 1, 0])
 RATES = ("acc", "asr", "asr_all", "asr_correct", "false_positives")
 PLACE = ("accuracy", "hit", "iou", "cr")
+MORE = ("false_removal", "precision_at_p", "recall_at_1")
 NOWHERE = (-1, -1, -1, -1)
 
 
@@ -119,7 +120,36 @@ def test_detection_by_hand():
     """
     found = detection(bools(1, 1, 0, 1, 0), bools(0, 0, 0, 1, 1), np.array([9.0, 5, 7, 3, 1]))
     names = ("removed", "precision", "recall", "f1", "auroc", "average_precision")
-    assert found == named(names, (3, *[200 / 3] * 4, 2900 / 36))
+    assert {name: found[name] for name in names} == named(names, (3, *[200 / 3] * 4, 2900 / 36))
+
+
+@pytest.mark.parametrize(
+    ("poisoned", "score", "removed", "expected"),
+    [
+        # Of the three highest (9, 7, 5) two are poisoned. No clean image may go: above 7 there is one of three.
+        ((1, 1, 0, 1, 0), (9, 5, 7, 3, 1), (1, 1, 1, 0, 0), (50, 200 / 3, 100 / 3)),
+        # Two places: the first is poisoned; four images, one of them poisoned, tie for the second. 1 + 1/4 of 2.
+        ((1, 1, 0, 0, 0), (2, 1, 1, 1, 1), (0, 0, 0, 0, 0), (0, 62.5, 50)),
+        # All tie: as by chance, two fifths; no threshold parts them.
+        ((1, 1, 0, 0, 0), (4, 4, 4, 4, 4), (1, 1, 1, 1, 1), (100, 40, 0)),
+        ((1, 0), (INF, -INF), (1, 0), (0, 100, 100)),
+        ((0, 0), (0, 1), (1, 0), (50, None, None)),  # nothing is poisoned
+        ((1, 1), (0, 1), (1, 0), (None, None, None)),  # nothing is clean
+    ],
+)
+def test_the_measures_of_false_removal_and_of_the_highest_scores_by_hand(poisoned, score, removed, expected):
+    found = detection(bools(*poisoned), ~bools(*removed), np.array(score, float))
+    assert tuple(found[name] for name in MORE) == pytest.approx(expected)
+    without = detection(bools(*poisoned), ~bools(*removed), None)
+    assert [without[name] for name in MORE] == [found["false_removal"], None, None]
+
+
+def test_one_percent_of_the_clean_images_may_be_lost():
+    """200 clean images: two may go. The third clean one stands above the last poisoned one."""
+    poisoned = bools(1, 0, 1, 0, 1, 0, 1, *[0] * 197)
+    found = detection(poisoned, np.ones(204, bool), -np.arange(204.0))
+    assert found["recall_at_1"] == 75
+    assert detection(poisoned[:-1], np.ones(203, bool), -np.arange(203.0))["recall_at_1"] == 50, "of 199 only one"
 
 
 @pytest.mark.parametrize(
@@ -177,6 +207,23 @@ def test_detection_agrees_with_scikit_learn(arrays):
     ranked = (metrics.roc_auc_score(poisoned, score), metrics.average_precision_score(poisoned, score))
     names = ("precision", "recall", "f1", "auroc", "average_precision")
     assert [found[name] / 100 for name in names] == pytest.approx([*expected, *ranked])
+
+
+@quick
+@given(VERDICTS, st.integers(0, 99))
+def test_the_same_measures_by_a_second_implementation(arrays, seed):
+    """Each threshold is tried, and ties are broken by chance many times over."""
+    poisoned, keep, score, _ = arrays
+    assume(poisoned.any() and not poisoned.all())
+    found, clean = detection(poisoned, keep, score), ~poisoned
+    assert found["false_removal"] == pytest.approx(100 * np.mean(~keep[clean]))
+    cuts = [score >= limit for limit in (*score, INF)]
+    assert found["recall_at_1"] == pytest.approx(
+        max(100 * np.mean(cut[poisoned]) for cut in cuts if np.mean(cut[clean]) <= 0.01)
+    )
+    rng, count = np.random.default_rng(seed), poisoned.sum()
+    orders = [np.lexsort((rng.random(len(score)), -score))[:count] for _ in range(400)]
+    assert found["precision_at_p"] == pytest.approx(100 * np.mean([poisoned[order] for order in orders]), abs=10)
 
 
 @quick

@@ -79,6 +79,7 @@ REQUIRED = {
     "git": "hash dirty",
     "metrics/detection": "removed precision recall f1 auroc average_precision",
     "metrics/localisation/5": "accuracy iou cr",
+    "metrics": "none defended detection localisation",
     **{f"metrics/{who}/{which}": "acc asr" for who in ("none", "defended") for which in ("clean", "poisoned")},
 }
 
@@ -116,7 +117,9 @@ ACC = "metrics/none/clean/acc"
         ("dataset/fingerprint", "xyz", r"fingerprint: 'xyz' does not match .* \(SHA-256 in hex\)"),
         ("run/seed", -1, r"run\.seed: -1 is less than the minimum of 0"),
         ("run/attack", "", r"run\.attack: '' should be non-empty"),
-        ("schema_version", 5, r"schema_version: 5 is not one of \[1, 2, 3, 4\] \(2: with a status; 3:"),
+        ("schema_version", 6, r"schema_version: 6 is not one of \[1, 2, 3, 4, 5\] \(2: with a status; 3:"),
+        ("run/until", "detection", r"metrics: 'defended' is not one of .* \(of a run until detection\)"),
+        ("run/until", "now", r"run\.until: 'now' is not one of \['detection', 'end'\]"),
         ("created", "yesterday", "created: 'yesterday' does not match .*ISO 8601"),
         ("seeds/attack", 0.5, r"seeds\.attack: 0\.5 is not of type 'integer'"),
         ("poison/triggers", ["x"], r"poison\.triggers\[0\]: 'x' is not of type 'object'"),
@@ -157,7 +160,7 @@ def test_a_record_comes_back_from_its_file_and_a_bad_one_is_not_written(tmp_path
     text = path.read_text()
     assert text.endswith("}\n")
     assert list(json.loads(text)) == sorted(record)
-    assert load(path) == record
+    assert load(path) == module.upgraded(record)
     assert fingerprint(load(path)) == fingerprint(record)
     save(path, dict(reversed(record.items())))
     with pytest.raises(BenchError, match="'typo' was unexpected"):

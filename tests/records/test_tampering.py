@@ -64,6 +64,9 @@ def record_of(evidence):
     made["dataset"]["classes_sha256"] = digest(list(CLASSES))
     for letter, name in zip("bc", ("threat_probe", "defended_probe"), strict=True):
         made["stages"][name]["key"] = letter * 64
+    if evidence.defended is None:
+        made["schema_version"], made["run"]["until"] = 5, "detection"
+        del made["stages"]["retraining"], made["stages"]["defended_probe"]
     validate(made)
     return made
 
@@ -94,6 +97,15 @@ def test_what_was_packed_is_what_is_read_and_it_agrees():
     assert found.evidence.manifest == TRUE.manifest
     for one, other in zip(arrays(found.evidence), arrays(TRUE), strict=True):
         np.testing.assert_array_equal(one, other)
+    assert faults(found.record, found.evidence) == []
+
+
+def test_a_run_until_detection_is_packed_and_agrees_without_a_second_training():
+    short = changed(defended=None)
+    made = record_of(short)
+    assert "defended" not in made["metrics"]
+    found = submission.from_bytes(submission.to_bytes(made, short))
+    assert found.evidence.defended is None
     assert faults(found.record, found.evidence) == []
 
 
@@ -254,7 +266,7 @@ def test_a_moved_window_is_found_just_where_it_overlaps_otherwise(image, top, le
         (changed(train_labels=np.full(TRAIN, 4)), "train_labels holds a class outside 0 to 3"),
         (changed(targets=(0, 10**30)), "targets holds a class outside 0 to 3"),
         (changed(train_labels=np.roll(TRUE.train_labels, 1)), "is not of its target class"),
-        (changed(manifest=Manifest(TRUE.manifest.ids, [])), "names no poisoned image"),
+        (changed(manifest=Manifest(TRUE.manifest.ids, [])), "poison.count is 8; the evidence gives 0"),
         (changed(classes=("cow", *CLASSES[1:])), "poison.targets[0]"),
     ],
 )

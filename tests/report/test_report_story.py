@@ -51,6 +51,25 @@ def changed(record, defense="mine", control=False, asr=12.5):
     return found
 
 
+def test_a_run_that_ended_with_the_verdict(record):
+    record["run"]["until"] = "detection"
+    del record["metrics"]["defended"]
+    other = copy.deepcopy(record)
+    other["metrics"]["detection"]["recall"] = 70.0
+    sentences = of(record, seeds=[other])
+    assert sentences[3] == "The run ended with this verdict: no new encoder was trained on what is kept."
+    assert "the recall goes from 70.0 to 90.0 %; what training on the kept images would give" in sentences[4]
+
+
+def test_nothing_is_poisoned(record):
+    record["run"]["attack"] = "no-attack"
+    record["poison"] |= {"count": 0, "rate_of_target": 0.0, "rate_of_dataset": 0.0}
+    record["metrics"]["detection"] |= {"removed": 10, "precision": 0.0, "recall": None, "f1": 0.0}
+    sentences = of(record)
+    assert sentences[0] == "The attack no-attack poisoned none of the 1,000 training images."
+    assert "mine removed 10 images, though none is poisoned, the most in 'b' (10)." in sentences[2]
+
+
 def test_what_was_removed_by_class():
     labels, poisoned, keep = np.repeat([0, 1], [200, 800]), np.zeros(1000, bool), np.ones(1000, bool)
     poisoned[:100], keep[:90], keep[200:210] = True, False, False

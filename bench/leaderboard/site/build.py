@@ -33,11 +33,12 @@ def site(files: Sequence[Path]) -> dict[str, bytes]:
 
     Raises BenchError naming a file that cannot be used.
     """
-    runs = _runs([file for file in files if file.suffix != ".csv"])
+    own = [file for file in files if file.suffix != ".csv"]
+    runs, named = _runs(own)
     papers = {f"reported/{records.plain_name(file.stem)}.csv": file for file in files if file.suffix == ".csv"}
-    if len(papers) + sum(file.suffix != ".csv" for file in files) < len(files):
+    if len(papers) + len(own) < len(files):
         raise BenchError(f"two of the files of reported numbers would have one name: {', '.join(papers)}")
-    found = tables(runs.values(), [f"{name}.html" for name in runs])
+    found = tables(runs.values(), [f"{name}.html" for name in runs], named)
     found += [table for name, file in papers.items() for table in reported(file, name)]
     pages, neighbours = {"index.html": _index(found, runs)}, Neighbours(runs.values())
     for name, run in runs.items():
@@ -46,10 +47,11 @@ def site(files: Sequence[Path]) -> dict[str, bytes]:
     return pages | {name: file.read_bytes().replace(b"\r\n", b"\n") for name, file in papers.items()}
 
 
-def _runs(files: Sequence[Path]) -> dict[str, records.Record]:
-    """The records by the path of their page, without its ending; equal ones are one."""
-    found = [without_paths(records.load(file)) for file in files]
-    return {f"runs/{records.plain_title(run)}-{digest(run)[:10]}": run for run in found}  # no two records share a page
+def _runs(files: Sequence[Path]) -> tuple[dict[str, records.Record], list[str]]:
+    """The records by the path of their page, without its ending, equal ones as one; and a file of each."""
+    found = [(without_paths(records.load(file)), str(file)) for file in files]
+    pages = {f"runs/{records.plain_title(run)}-{digest(run)[:10]}": (run, file) for run, file in found}
+    return {name: run for name, (run, _) in pages.items()}, [file for _, file in pages.values()]
 
 
 def _index(found: Sequence[Leaderboard], runs: Mapping[str, records.Record]) -> bytes:

@@ -32,7 +32,7 @@ class Dot:
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """A line's mean (x, y), the ends of its spread, its seeds, and where its number stands; all in the SVG's units."""
+    """A line's mean (x, y), the ends of its intervals, its seeds, and where its number stands, in the SVG's units."""
 
     row: SiteRow
     x: float
@@ -65,15 +65,15 @@ def scatter(name: str, rows: Sequence[SiteRow], *, x: str, y: str) -> Scatter:
 
 
 def _drawn(line: BoardLine, name: str) -> tuple[float, float]:
-    """Mean and spread, 0 where there is none."""
-    mean, spread = line.number(name)
-    return mean, 0.0 if math.isnan(spread) else spread
+    """Mean and half its interval, 0 where there is none."""
+    mean, half = line.number(name)
+    return mean, 0.0 if math.isnan(half) else half
 
 
 def _fitted(name: str, lines: Iterable[BoardLine]) -> Axis:
-    """An axis around all means and spreads, its ends at multiples of 5."""
+    """An axis around all means and intervals, its ends at multiples of 5."""
     drawn = [_drawn(line, name) for line in lines]
-    ends = [mean + sign * spread for mean, spread in drawn for sign in (-1, 1)] or [0.0, 100.0]
+    ends = [min(max(mean + sign * half, 0.0), 100.0) for mean, half in drawn for sign in (-1, 1)] or [0.0, 100.0]
     low, high = 5 * math.floor(min(ends) / 5), 5 * math.ceil(max(ends) / 5)
     while high - low < _LEAST_SPAN:
         low, high = low - 5, high + 5

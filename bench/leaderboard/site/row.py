@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from bench.leaderboard import NONE, BoardLine
 from bench.leaderboard.escaping import url
+from bench.leaderboard.rows import BASELINE
+from bench.leaderboard.tables import BoardPart
 from bench.records.redact import one_line
 
 
@@ -36,14 +38,13 @@ class SiteRow:
     def settings(self) -> str:
         return one_line(self.line.settings)
 
-    @property
-    def seeds(self) -> str:
-        return str(self.line.seeds or "not known")
+    def seeds(self, part: BoardPart) -> str:
+        """How many it has in a part."""
+        return str(len({result.seed for result in part.results(self.line)} - {None}) or "not known")
 
-    @property
-    def links(self) -> list[tuple[str, str]]:
-        """(words, address) of each record."""
-        results = [result for result in self.line.results if result.source]
+    def links(self, part: BoardPart) -> list[tuple[str, str]]:
+        """(words, address) of each record behind its numbers in a part."""
+        results = [result for result in part.results(self.line) if result.source]
         return [("source" if each.seed is None else str(each.seed), url(each.source)) for each in results]
 
     @property
@@ -54,7 +55,8 @@ class SiteRow:
     @property
     def kind(self) -> str:
         """One of tables.KINDS."""
-        return "control" if self.line.control else self.line.status
+        own = self.line.control or self.line.kind == BASELINE
+        return self.line.kind if own else self.line.status
 
     @property
     def mark(self) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from bench.leaderboard import Leaderboard
 from bench.leaderboard.markdown import WORDS
+from bench.leaderboard.rows import BASELINE, CONTROL
 from bench.leaderboard.tables import REPORTED
 from bench.records.record import MEASURED, SUBMITTED
 from bench.records.redact import one_line
@@ -18,7 +19,8 @@ KINDS = {
     MEASURED: "measured",
     SUBMITTED: "submitted",
     REPORTED: "paper-reported",
-    "control": "controls",
+    BASELINE: "baselines",
+    CONTROL: "controls",
 }
 """What can be hidden -> its words."""
 
@@ -40,15 +42,27 @@ def _section(number: int, table: Leaderboard) -> dict[str, Any]:
     rows = [
         SiteRow(number=place, table=f"t{number}", group=group, line=line) for place, line in enumerate(table.lines, 1)
     ]
-    parts = [(part.title, part.columns, [row for row in rows if row.line in part.lines]) for part in table.parts()]
+    by_line = {row.line: row for row in rows}
+    parts = [(part, [[by_line[line] for line in lines] for lines in part.kinds()]) for part in table.parts()]
     return {
         "anchor": f"t{number}",
         "title": one_line(table.title),
         "note": one_line(table.note),
         "rows": rows,
         "parts": parts,
+        "first": _first([[row for same in kinds for row in same] for _, kinds in parts]),
         "plots": _plots(table, rows),
     }
+
+
+def _first(parts: Sequence[Sequence[SiteRow]]) -> list[list[SiteRow]]:
+    """Of each part, the rows that no part before it has: these carry the line's address."""
+    seen: set[int] = set()
+    found = []
+    for rows in parts:
+        found.append([row for row in rows if row.number not in seen])
+        seen.update(row.number for row in rows)
+    return found
 
 
 def _plots(table: Leaderboard, rows: Sequence[SiteRow]) -> list[Scatter]:

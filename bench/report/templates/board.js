@@ -11,7 +11,7 @@
 
   function undefinedLast(heading) {
     var falling = heading.getAttribute("aria-sort") === "ascending"; // what it will be after this click
-    Array.from(heading.closest("table").tBodies[0].rows).forEach(function (row) {
+    heading.closest("table").querySelectorAll("tbody tr").forEach(function (row) {
       var cell = row.cells[heading.cellIndex];
       if (cell.dataset.undefined) cell.dataset.sort = falling ? "-1e300" : "1e300";
     });

@@ -85,15 +85,19 @@ def test_the_table_has_the_numbers_of_the_other_formats(pages, files):
     place = names.index("poisoncam")
     cells = rows(pages["index.html"], f"t1-{place + 1}")
     line = table.lines[place]
-    assert cells[:2] + cells[-2:] == [str(place + 1), "poisoncam", "measured", "2: 01"]
-    assert cells[2:6] == [line.cell(name) for name in ("ACC", "ASR", "ACC triggered", "ASR triggered")]
-    assert (cells[2], cells[5]) == ("82.0 ± 2.8", "7.0 ± 2.8")
-    assert "control" in rows(pages["index.html"], f"t1-{names.index('oracle') + 1}")[1]
+    assert cells[:3] + cells[-2:] == [str(place + 1), "1", "poisoncam", "measured", "2: 01"]
+    assert cells[3:5] == [line.cell(name) for name in ("AUROC", "AP")]
+    control = rows(pages["index.html"], f"t1-{names.index('oracle') + 1}")
+    assert control[1:4] == [UNDEFINED, "oracle control", line.cell("AUROC").partition(" ")[0]]
+    text = re.sub(r"\s*<[^>]*>\s*", "|", pages["index.html"].decode())
+    assert "Full runs: what the new encoders do|" in text
+    assert f"|{line.cell('ACC')}|" in text
+    assert line.cell("ACC") == "82.0 ± 25.4"  # t of one degree of freedom is 12.7, times 2
 
 
 def test_a_papers_numbers_are_a_table_of_their_own_and_undefined_cells_have_no_value_to_sort_by(pages):
-    cells = rows(pages["index.html"], "t2-2")
-    assert cells == ["2", "mine", "70.5", UNDEFINED, UNDEFINED, "12.0", "paper-reported", "not known: source"]
+    cells = rows(pages["index.html"], "t2-1")
+    assert cells == ["1", "mine", "70.5", "12.0", "paper-reported", "not known: source"]
     assert re.search(rf'<td class="number" data-sort="([^"]*)">{UNDEFINED}</td>', pages["index.html"].decode())[1] == ""
 
 

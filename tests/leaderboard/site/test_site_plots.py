@@ -11,15 +11,14 @@ from bench.leaderboard.site.plots import _box, _meet, scatter
 from bench.leaderboard.site.row import SiteRow
 
 
-def row(number, acc, asr, spread=math.nan):
+def row(number, acc, asr, half=math.nan):
     line = BoardLine(
         defense="mine",
         settings="",
         status="measured",
-        control=False,
         results=(SeedResult(0, "a.html"), SeedResult(1, "b.html")),
         mean={"ACC": acc, "ASR triggered": asr},
-        spread={"ACC": spread, "ASR triggered": spread},
+        half={"ACC": half, "ASR triggered": half},
         by_seed={0: {"ACC": 72.0, "ASR triggered": 20.0}, 1: {"ACC": math.nan, "ASR triggered": 20.0}},
     )
     return SiteRow(number=number, table="t1", group="", line=line)
@@ -29,7 +28,7 @@ def plotted(rows):
     return scatter("encoders", rows, x="ASR triggered", y="ACC")
 
 
-def test_the_other_axis_fits_means_and_spreads():
+def test_the_other_axis_fits_means_and_intervals():
     plot = plotted([row(1, 70, 10, 4), row(2, 81, 90)])
     assert (plot.frame.along.low, plot.frame.along.high) == (65, 85)
     assert (plot.frame.across.low, plot.frame.across.high) == (0, 100)
@@ -37,7 +36,7 @@ def test_the_other_axis_fits_means_and_spreads():
     assert (alone.low, alone.high) == (85, 100)
 
 
-def test_a_point_its_spread_and_its_seeds():
+def test_a_point_its_interval_and_its_seeds():
     plot = plotted([row(1, 75, 50, 10), row(2, 70, math.nan)])
     (point,), frame = plot.points, plot.frame
     assert point.x == (frame.left + frame.right) / 2

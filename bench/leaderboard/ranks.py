@@ -1,0 +1,55 @@
+"""Which lines of a table are told apart, and what rank that gives them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+from .rows import CONTROL, HIGHER, LOST
+from .statistics import Difference, paired
+
+if TYPE_CHECKING:
+    from .tables import BoardLine
+
+DETECTION_RANK, FULL_RANK = ("AP", "R@1%"), (LOST,)
+"""What ranks the lines of a table's two halves; where the first does not tell two apart, the second may."""
+
+
+class Family:
+    """All comparisons of the lines of one table by one number; their intervals hold together."""
+
+    def __init__(self, lines: Sequence[BoardLine], name: str) -> None:
+        self._higher, self._values = HIGHER.get(name), {line: _values(line, name) for line in lines}
+        pairs = combinations((values.keys() for values in self._values.values()), 2)
+        self._comparisons = max(1, sum(len(one & other) >= 2 for one, other in pairs))
+
+    def difference(self, one: BoardLine, other: BoardLine) -> Difference | None:
+        """`one` less `other`; None where fewer than two seeds have the number in both, by one threat model."""
+        return paired(self._values[one], self._values[other], self._comparisons)
+
+    def better(self, one: BoardLine, other: BoardLine) -> bool | None:
+        """Whether `one` is better, None where they are not told apart."""
+        found = self.difference(one, other)
+        return None if found is None or not found.apart else (found.mean > 0) is self._higher
+
+
+def _values(line: BoardLine, name: str) -> dict[tuple[int, object], float]:
+    """The number by seed and threat model, where it is defined."""
+    found = {(seed, line.threats.get(seed)): values.get(name, math.nan) for seed, values in line.by_seed.items()}
+    return {place: value for place, value in found.items() if not math.isnan(value)}
+
+
+def ranks(lines: Sequence[BoardLine], names: Sequence[str]) -> dict[BoardLine, int]:
+    """Of each line with the first number: 1 + how many lines of its kind and status are told apart from it and better.
+    Controls have none: they see the truth."""
+    families = [Family(lines, name) for name in names]
+    ranked = [line for line in lines if line.kind != CONTROL and not math.isnan(line.number(names[0])[0])]
+
+    def better(one: BoardLine, other: BoardLine) -> bool:
+        found = (family.better(one, other) for family in families)
+        return next((each for each in found if each is not None), False)
+
+    alike: Callable[[BoardLine], tuple[str, str]] = lambda line: (line.kind, line.status)  # noqa: E731
+    return {line: 1 + sum(better(other, line) for other in ranked if alike(other) == alike(line)) for line in ranked}
