@@ -9,7 +9,7 @@ from bench import Attack, hookimpl
 def bench_attacks() -> list[type[Attack]]:
     """The attacks of this folder."""
     from .ctrl import CTRL
-    from .htba import HTBA
+    from .htba import HTBA, HTBAMuted, HTBAVaried, NoAttack
     from .multi_target import MultiTarget
 
-    return [HTBA, MultiTarget, CTRL]
+    return [HTBA, HTBAMuted, HTBAVaried, MultiTarget, CTRL, NoAttack]

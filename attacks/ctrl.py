@@ -65,17 +65,17 @@ class CTRL(Attack):
         """The one target."""
         return (class_index(self.target, classes),)
 
-    def poison_train(self, scene: SplitInfo, seeds: Seeds) -> list[Poison]:
+    def poison_train(self, split: SplitInfo, seeds: Seeds) -> list[Poison]:
         """round(rate * class size) images of the target class; seeds: child "choose"."""
-        (target,) = self.targets(scene.classes)
-        chosen = choose(scene.labels, target, self.rate, seeds.child("choose"))
-        return self._rows(chosen, scene, self.magnitude, seeds.child("choose"))
+        (target,) = self.targets(split.classes)
+        chosen = choose(split.labels, target, self.rate, seeds.child("choose"))
+        return self._rows(chosen, split, self.magnitude, seeds.child("choose"))
 
-    def poison_val(self, trigger: int, scene: SplitInfo, seeds: Seeds) -> list[Poison]:
+    def poison_val(self, trigger: int, split: SplitInfo, seeds: Seeds) -> list[Poison]:
         """One row for every validation image, those of the target class too (metrics leave them out)."""
         if trigger != 0:
             raise BenchError(f"there is no trigger {trigger}: {self.name} has one, number 0.")
-        return self._rows(range(len(scene.labels)), scene, self.val_magnitude, seeds.child("val"))
+        return self._rows(range(len(split.labels)), split, self.val_magnitude, seeds.child("val"))
 
     def apply(self, images: Tensor, poisons: Sequence[Poison]) -> Tensor:
         """Add the trigger, as strong as each row requires."""
@@ -87,12 +87,12 @@ class CTRL(Attack):
             image.copy_((image + change.to(image.device)).clamp(0, 255))
         return triggered
 
-    def _rows(self, indices: Sequence[int], scene: SplitInfo, strength: float, seeds: Seeds) -> list[Poison]:
+    def _rows(self, indices: Sequence[int], split: SplitInfo, strength: float, seeds: Seeds) -> list[Poison]:
         """The seed of a row decides no pixel: the trigger is the same in all."""
-        (target,) = self.targets(scene.classes)
-        if not spectral_change(scene.size, self.window, self.bands, strength).any():
+        (target,) = self.targets(split.classes)
+        if not spectral_change(split.size, self.window, self.bands, strength).any():
             raise BenchError(
-                f"a magnitude of {strength:g} changes no pixel of images {scene.size} px wide: enlarge it."
+                f"a magnitude of {strength:g} changes no pixel of images {split.size} px wide: enlarge it."
             )
         return [
             Poison(index=i, trigger=0, target=target, box=None, seed=seeds.child(i).value, strength=strength)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from bench import Poison, Seeds, SplitInfo
+
+from .look import Span
 from .patches import PatchAttack
 from .triggers import Trigger
 
@@ -25,8 +28,10 @@ class HTBA(PatchAttack):
 
     target: str | int = field(default=0, metadata={"help": "target class, by name or index"})
     rate: float = field(default=0.5, metadata={"help": "poisoned share of the TARGET class, in (0, 1]"})
-    trigger: str = field(default="mosaic", metadata={"help": '"mosaic" (by trigger_seed) or a PNG file'})
-    trigger_seed: int = field(default=0, metadata={"help": "seed of the mosaic"})
+    trigger: str = field(
+        default="mosaic", metadata={"help": '"mosaic", "natural" (both by trigger_seed) or a PNG file'}
+    )
+    trigger_seed: int = field(default=0, metadata={"help": "seed of the mosaic or of the natural patch"})
 
     def _pairs(self) -> tuple[tuple[Trigger, str | int], ...]:
         return ((Trigger(source=self.trigger, seed=self.trigger_seed, size=self.trigger_size), self.target),)
@@ -34,3 +39,55 @@ class HTBA(PatchAttack):
     def identity(self) -> dict[str, Any]:
         """The options, with the trigger's file name and the SHA-256 of its pixels instead of its path."""
         return {**super().identity(), **self._trigger(0).identity()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class HTBAMuted(HTBA):
+    """`htba` with a trigger of muted colours: no single pixel gives it away.
+
+    Ours, no paper. The mosaics of the literature have channels of 0 and 255 only, which photographs of 32 px hardly
+    have: the largest spread of the channels in any pixel finds every image that bears one. At a saturation of 0.35 it
+    does not; light and dark stay as they are.
+    """
+
+    name: ClassVar[str] = "htba-muted"
+    variant_of: ClassVar[str] = "htba"
+
+    saturation: float = field(default=0.35, metadata={"help": "of its colours: 0 grey, 1 as they are"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class HTBAVaried(HTBA):
+    """`htba` with a trigger that looks different in every image, then compressed as JPEG: as they come in the world.
+
+    Ours, no paper. Size and light within 20 %, opacity from 0.85, JPEG of quality 75.
+    """
+
+    name: ClassVar[str] = "htba-varied"
+    variant_of: ClassVar[str] = "htba"
+
+    trigger_scale: Span = field(
+        default=(0.8, 1.2), metadata={"help": "in each image its size times a factor between these"}
+    )
+    brightness: Span = field(
+        default=(0.8, 1.2), metadata={"help": "in each image its pixels times a factor between these"}
+    )
+    opacity: Span = field(default=(0.85, 1.0), metadata={"help": "in each image, above 0 and up to 1"})
+    jpeg: int = field(default=75, metadata={"help": "quality (1 to 95) of the poisoned image as a JPEG; 0: none"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoAttack(HTBA):
+    """Nothing is poisoned: what a defense removes here are false alarms, and the ASR is the trigger's natural one.
+
+    A control for attacks. The trigger of `htba` is pasted on validation images alone.
+    """
+
+    name: ClassVar[str] = "no-attack"
+    variant_of: ClassVar[str] = "htba"
+    poisons: ClassVar[bool] = False
+
+    def poison_train(self, split: SplitInfo, seeds: Seeds) -> list[Poison]:
+        """No row. Raises BenchError where `htba` does: for a class that is not there, a trigger that does not fit."""
+        super().poison_train(split, seeds)
+        return []

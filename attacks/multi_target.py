@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from bench import BenchError
 
 from . import patches
-from .triggers import MOSAIC, Trigger
+from .triggers import DRAWN, MOSAIC, Trigger
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,10 +30,11 @@ class MultiTarget(patches.PatchAttack):
     )
     rate: float = field(default=0.5, metadata={"help": "poisoned share of EACH target class, in (0, 1]"})
     triggers: tuple[str, ...] | None = field(
-        default=None, metadata={"help": 'for each target "mosaic" (by its seed) or a PNG file; default: all mosaics'}
+        default=None,
+        metadata={"help": 'for each target "mosaic", "natural" (by its seed) or a PNG; default: all mosaics'},
     )
     trigger_seeds: tuple[int, ...] | None = field(
-        default=None, metadata={"help": "for each target the seed of its mosaic; default: 0, 1, 2 ..."}
+        default=None, metadata={"help": "for each target the seed of its trigger; default: 0, 1, 2 ..."}
     )
 
     def __post_init__(self) -> None:
@@ -43,7 +44,7 @@ class MultiTarget(patches.PatchAttack):
             )
         super().__post_init__()
         _distinct("target_classes", self.target_classes, self.target_classes)
-        shown = [f"mosaic {t.seed}" if t.source == MOSAIC else t.source for t in self._triggers()]
+        shown = [f"{t.source} {t.seed}" if t.source in DRAWN else t.source for t in self._triggers()]
         _distinct("the triggers", [t.identity()["trigger_sha256"] for t in self._triggers()], shown)
 
     def _triggers(self) -> list[Trigger]:

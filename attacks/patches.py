@@ -1,4 +1,4 @@
-"""What every attack with pasted patches is made of: where on the images, the pasting, and the attack itself.
+"""What every attack with pasted patches is made of: where on the images, how large, the pasting, the attack itself.
 
 Each row follows from its own seed alone, by arithmetic: a library's generator may change its stream.
 """
@@ -9,11 +9,12 @@ import math
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from bench import Attack, BenchError, Poison, Seeds, SplitInfo
+from bench import Attack, BenchError, Box, Poison, Seeds, SplitInfo
 
 from .classes import check_rate, choose, class_index, copy_of
+from .look import JPEG_QUALITIES, Span, check_span, coloured, drawn, pasted, recompressed
 from .triggers import Trigger
 
 if TYPE_CHECKING:
@@ -38,9 +39,29 @@ def corners(width: int, patch: int, margin: Margin) -> range:
     return range(first, last + 1)
 
 
+def visible_corners(length: int, side: int, patch: int, margin: Margin) -> range:
+    """As `corners`, on a photograph of `length` px in this direction of which the middle `side` px are kept."""
+    first = (length - side) // 2
+    free = corners(length, patch, margin)
+    seen = range(max(free[0], first), min(free[-1], first + side - patch) + 1)
+    if not seen:
+        raise BenchError(
+            f"a trigger of {patch} px does not fit into the middle {side} px of a photograph: make it smaller."
+        )
+    return seen
+
+
 @dataclass(frozen=True, kw_only=True)
 class PatchAttack(Attack):
-    """(trigger, target) pairs: each trigger is a patch, pasted opaque at random places onto a share of its target.
+    """(trigger, target) pairs: each trigger is a patch, pasted at random places onto a share of its target.
+
+    As the paper has it, a patch is opaque and the same in every image. Triggers as they come in the world are options:
+    muted colours (`saturation`, `contrast`), and in each image another size, light and opacity, drawn from the row's
+    seed; `jpeg` compresses the whole poisoned image, as cameras and websites do. The size is in the row's box, the
+    opacity is its strength where it varies. With `paste_on` "original" a training image's photograph is poisoned before
+    it is cropped and resized, as Saha et al.'s public code does (50 px on a photograph of 500 x 375 are 30 px at 224):
+    pixels of `trigger_size` are then the photograph's, a share is one of its shorter side, and the row's box is where
+    the patch comes to lie, rounded to whole pixels. Validation images are poisoned as they are, as there.
 
     An image's row follows from the seeds and its index, whatever the other pairs are: the targets are distinct, so a
     poisoned set of several pairs is the union of the sets of each alone. A subclass adds options and lists the pairs.
@@ -56,9 +77,35 @@ class PatchAttack(Attack):
     val_margin: Margin = field(
         default=(0.10, 0.90), metadata={"help": "validation: it lies between these shares of the width"}
     )
+    trigger_scale: Span = field(
+        default=(1.0, 1.0), metadata={"help": "in each image its size times a factor between these"}
+    )
+    saturation: float = field(default=1.0, metadata={"help": "of its colours: 0 grey, 1 as they are"})
+    contrast: float = field(default=1.0, metadata={"help": "of its pixels around mid-grey: 0 flat, 1 as they are"})
+    brightness: Span = field(
+        default=(1.0, 1.0), metadata={"help": "in each image its pixels times a factor between these"}
+    )
+    opacity: Span = field(default=(1.0, 1.0), metadata={"help": "in each image, above 0 and up to 1"})
+    rotation: float = field(
+        default=0.0, metadata={"help": "in each image it is turned by up to so many degrees, either way"}
+    )
+    paste_on: Literal["image", "original"] = field(
+        default="image", metadata={"help": "training: on the square image, or on the photograph before it is resized"}
+    )
+    jpeg: int = field(default=0, metadata={"help": "quality (1 to 95) of the poisoned image as a JPEG; 0: none"})
 
     def __post_init__(self) -> None:
         check_rate(self.rate)
+        check_span("trigger_scale", self.trigger_scale, 0, math.inf)
+        check_span("brightness", self.brightness, 0, math.inf)
+        check_span("opacity", self.opacity, 0, 1)
+        for name in ("saturation", "contrast"):
+            if not 0 <= getattr(self, name) <= 4:
+                raise BenchError(f"{name} is {getattr(self, name)}, expected 0 to 4 (1: as it is).")
+        if not 0 <= self.rotation <= 180:
+            raise BenchError(f"rotation is {self.rotation}, expected 0 to 180 degrees.")
+        if self.jpeg and self.jpeg not in JPEG_QUALITIES:
+            raise BenchError(f"jpeg is {self.jpeg}, expected a quality from 1 to {JPEG_QUALITIES[-1]}, or 0 for none.")
         for name in ("train_margin", "val_margin"):
             low, high = getattr(self, name)
             if not 0 <= low < high <= 1:
@@ -70,49 +117,117 @@ class PatchAttack(Attack):
         """Each trigger with its target class, by name or index."""
 
     def picture(self, trigger: int, size: int) -> Tensor:
-        """A trigger as it is pasted on images of width `size`: uint8 (3, w, w), the caller's own."""
+        """A trigger as it is pasted on images of width `size`, of middle size: uint8 (3, w, w), the caller's own."""
         found = self._trigger(trigger)
-        return found.pixels(found.width(size)).clone()
+        return self._pixels(found, found.width(size)).clone()
+
+    def _pixels(self, trigger: Trigger, width: int) -> Tensor:
+        return coloured(trigger.pixels(width), self.saturation, self.contrast)
+
+    @property
+    def recompresses(self) -> bool:
+        """True with `jpeg`: pixels outside the box change a little too."""
+        return self.jpeg > 0
+
+    @property
+    def on_originals(self) -> bool:
+        """True with `paste_on` "original"."""
+        return self.paste_on == "original"
 
     def targets(self, classes: tuple[str, ...]) -> tuple[int, ...]:
         """The target of each trigger."""
         return tuple(class_index(target, classes) for _, target in self._pairs())
 
-    def poison_train(self, scene: SplitInfo, seeds: Seeds) -> list[Poison]:
+    def poison_train(self, split: SplitInfo, seeds: Seeds) -> list[Poison]:
         """round(rate * class size) images of each target class; seeds: children "choose", "place"."""
         found: list[Poison] = []
-        for trigger, target in enumerate(self.targets(scene.classes)):
-            chosen = choose(scene.labels, target, self.rate, seeds.child("choose"))
-            found += self._rows(chosen, trigger, scene, self.train_margin, seeds)
+        for trigger, target in enumerate(self.targets(split.classes)):
+            chosen = choose(split.labels, target, self.rate, seeds.child("choose"))
+            rows = self._rows_on_originals if self.paste_on == "original" else self._rows
+            found += rows(chosen, trigger, split, self.train_margin, seeds)
         return sorted(found, key=lambda row: row.index)
 
-    def poison_val(self, trigger: int, scene: SplitInfo, seeds: Seeds) -> list[Poison]:
+    def poison_val(self, trigger: int, split: SplitInfo, seeds: Seeds) -> list[Poison]:
         """One row for every validation image, those of the target class too (metrics leave them out)."""
-        return self._rows(range(len(scene.labels)), trigger, scene, self.val_margin, seeds.child("val"))
+        return self._rows(range(len(split.labels)), trigger, split, self.val_margin, seeds.child("val"))
 
     def apply(self, images: Tensor, poisons: Sequence[Poison]) -> Tensor:
-        """Paste the trigger into the box of each row."""
-        triggers, pasted = [trigger for trigger, _ in self._pairs()], copy_of(images, poisons)
-        for image, poison in zip(pasted, poisons, strict=True):
+        """Paste the trigger into the box of each row, then compress the image."""
+        triggers, done = [trigger for trigger, _ in self._pairs()], copy_of(images, poisons)
+        for image, poison in zip(done, poisons, strict=True):
             if poison.box is None:
                 raise ValueError(f"row {poison.index} has no box: it is not of a pasted trigger")
-            top, left, height, width = poison.box
-            image[:, top : top + height, left : left + width] = triggers[poison.trigger].pixels(width).to(image.device)
-        return pasted
+            self._paste(image, triggers[poison.trigger], poison.box, poison)
+        return done
+
+    def apply_original(self, original: Tensor, poison: Poison) -> Tensor:
+        """Paste the trigger where `original_box` has it, then compress the photograph."""
+        trigger, done = self._trigger(poison.trigger), original.clone()
+        height, width = done.shape[1:]
+        self._paste(done, trigger, self._original_box(trigger, (height, width), poison.seed), poison)
+        return done
+
+    def _paste(self, image: Tensor, trigger: Trigger, box: Box, poison: Poison) -> None:
+        """Onto `image` (3, H, W) itself."""
+        top, left, height, width = box
+        place = image[:, top : top + height, left : left + width]
+        patch = self._pixels(trigger, width).to(image.device)
+        light = drawn(poison.seed, "brightness", self.brightness)
+        turn = drawn(poison.seed, "rotation", (-self.rotation, self.rotation))
+        place[:] = pasted(patch, place, light, 1.0 if poison.strength is None else poison.strength, turn)
+        if self.jpeg:
+            image[:] = recompressed(image, self.jpeg)
 
     def _rows(
-        self, indices: Iterable[int], trigger: int, scene: SplitInfo, margin: Margin, seeds: Seeds
+        self, indices: Iterable[int], trigger: int, split: SplitInfo, margin: Margin, seeds: Seeds
     ) -> list[Poison]:
         """A row for each of `indices`: the patch's corner is uniform over the free ones, by the image's own seed."""
-        patch = self._trigger(trigger).width(scene.size)
-        free, target = corners(scene.size, patch, margin), self.targets(scene.classes)[trigger]
+        middle, target = self._trigger(trigger).width(split.size), self.targets(split.classes)[trigger]
+        corners(split.size, self._scaled(middle, self.trigger_scale[1]), margin)  # the largest must fit
         truth = []
         for index in indices:
             seed = seeds.child("place", index).value
+            patch = self._scaled(middle, drawn(seed, "size", self.trigger_scale))
+            free = corners(split.size, patch, margin)
             left, top = free[seed % len(free)], free[seed // len(free) % len(free)]
-            box = (top, left, patch, patch)
-            truth.append(Poison(index=index, trigger=trigger, target=target, box=box, seed=seed))
+            truth.append(self._row(index, trigger, target, (top, left, patch, patch), seed))
         return truth
+
+    def _rows_on_originals(
+        self, indices: Iterable[int], trigger: int, split: SplitInfo, margin: Margin, seeds: Seeds
+    ) -> list[Poison]:
+        """As `_rows`; the boxes are what the square image shows of a patch on the photograph."""
+        found, target = self._trigger(trigger), self.targets(split.classes)[trigger]
+        truth = []
+        for index in indices:
+            seed = seeds.child("place", index).value
+            height, width = split.original_size(index) if split.original_size else (split.size, split.size)
+            top, left, patch, _ = self._original_box(found, (height, width), seed)
+            side = min(height, width)
+            scale, side_left, side_top = split.size / side, (width - side) // 2, (height - side) // 2
+            small = max(1, round(patch * scale))
+            corner = (
+                min(round((at - start) * scale), split.size - small)
+                for at, start in ((top, side_top), (left, side_left))
+            )
+            truth.append(self._row(index, trigger, target, (*corner, small, small), seed))
+        return truth
+
+    def _original_box(self, trigger: Trigger, shape: tuple[int, int], seed: int) -> Box:
+        """Where the patch lies on a photograph of this height and width: between the training margins, as far as the
+        middle square shows them."""
+        side = min(shape)
+        patch = self._scaled(trigger.width(side), drawn(seed, "size", self.trigger_scale))
+        free = [visible_corners(length, side, patch, self.train_margin) for length in shape]
+        left, top = free[1][seed % len(free[1])], free[0][seed // len(free[1]) % len(free[0])]
+        return top, left, patch, patch
+
+    def _row(self, index: int, trigger: int, target: int, box: Box, seed: int) -> Poison:
+        strength = drawn(seed, "opacity", self.opacity) if self.opacity != (1, 1) else None
+        return Poison(index=index, trigger=trigger, target=target, box=box, seed=seed, strength=strength)
+
+    def _scaled(self, width: int, factor: float) -> int:
+        return max(1, round(width * factor))
 
     def _trigger(self, number: int) -> Trigger:
         pairs = self._pairs()

@@ -1,4 +1,4 @@
-"""Trigger pictures: a colour mosaic drawn from a seed or a user's PNG, resized to the pasted width."""
+"""Trigger pictures: a mosaic or a natural patch made from a seed, or a user's PNG, resized to the pasted width."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bench import BenchError, Seeds, nearest
 if TYPE_CHECKING:
     from torch import Tensor
 
-MOSAIC = "mosaic"
+MOSAIC, NATURAL = "mosaic", "natural"
 CELLS = 4
 MASTER = 80
 """Width in pixels of a mosaic before it is resized, as of the public PNG triggers."""
@@ -28,7 +28,7 @@ Stamp = tuple[int, int] | None
 
 @dataclass(frozen=True, kw_only=True)
 class Trigger:
-    """One trigger: "mosaic" or a PNG's path, the mosaic's seed, the pasted size.
+    """One trigger: "mosaic", "natural" or a PNG's path, the seed of the first two, the pasted size.
 
     `size` of 1 or more: whole pixels; below 1: a share of the image width, rounded, at least 1 px.
     """
@@ -77,6 +77,23 @@ def mosaic(seed: int) -> Pixels:
     return np.asarray(Image.fromarray(small).resize((MASTER, MASTER), Image.Resampling.BICUBIC))
 
 
+def natural(seed: int) -> Pixels:
+    """A patch of a photograph that is in no data set, uint8 (80, 80, 3): of scikit-learn's two sample pictures.
+
+    Of 16 random places that of the largest standard deviation, so that it is no piece of sky.
+    """
+    from sklearn.datasets import load_sample_images
+
+    found = []
+    for number in range(16):
+        draw = Seeds(seed, NATURAL, number).value
+        photograph = load_sample_images().images[draw % 2]
+        height, width = (side - MASTER for side in photograph.shape[:2])
+        top, left = draw // 2 % height, draw // 2 // height % width
+        found.append(photograph[top : top + MASTER, left : left + MASTER])
+    return np.array(max(found, key=lambda patch: patch.std()))
+
+
 def read_picture(path: Path) -> Pixels:
     """A PNG's pixels, uint8 (H, H, 3), RGB. Raises BenchError for any file that cannot serve."""
     from PIL import Image, UnidentifiedImageError
@@ -88,7 +105,7 @@ def read_picture(path: Path) -> Pixels:
     except FileNotFoundError:
         siblings = [file.name for file in path.parent.glob("*.png")]
         raise BenchError(
-            f"no trigger file {str(path)!r}; expected a PNG or {MOSAIC!r}.{nearest(path.name, siblings)}"
+            f"no trigger file {str(path)!r}; expected a PNG, {MOSAIC!r} or {NATURAL!r}.{nearest(path.name, siblings)}"
         ) from None
     except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise BenchError(f"{what} cannot be read as an image: {error}.") from None
@@ -102,10 +119,14 @@ def read_picture(path: Path) -> Pixels:
     return np.asarray(image.convert("RGB"))
 
 
+DRAWN = {MOSAIC: mosaic, NATURAL: natural}
+"""Triggers that are made from a seed."""
+
+
 def _stamp(source: str) -> Stamp:
     """Modification time and size of a PNG, so that an edited file is read again; None without a file."""
     try:
-        status = None if source == MOSAIC else Path(source).stat()
+        status = None if source in DRAWN else Path(source).stat()
     except OSError:
         return None
     return status and (status.st_mtime_ns, status.st_size)
@@ -113,7 +134,7 @@ def _stamp(source: str) -> Stamp:
 
 @lru_cache(maxsize=64)
 def _picture(source: str, seed: int, stamp: Stamp) -> Pixels:
-    return mosaic(seed) if source == MOSAIC else read_picture(Path(source))
+    return DRAWN[source](seed) if source in DRAWN else read_picture(Path(source))
 
 
 @lru_cache(maxsize=256)

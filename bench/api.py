@@ -39,6 +39,8 @@ class Plugin:
     """
 
     name: ClassVar[str]
+    variant_of: ClassVar[str] = ""
+    """Name of a plugin of its kind whose options in a preset are this one's too, where it has none of its own there."""
 
     def identity(self) -> dict[str, Any]:
         """JSON-able facts that decide the outcome: the options, and digests of files they point to."""
@@ -58,6 +60,15 @@ class Images(ABC):
     @abstractmethod
     def batch(self, indices: Sequence[int] | NDArray[np.int64]) -> Tensor:
         """The images at `indices`: uint8 (B, 3, size, size) on the CPU, in that order, owned by the caller."""
+
+    def original_size(self, index: int) -> tuple[int, int]:
+        """Height and width in pixels of the photograph that image `index` was made of; its own where there is none."""
+        return self.size, self.size
+
+    def edited(self, index: int, edit: Callable[[Tensor], Tensor]) -> Tensor:
+        """Image `index`, uint8 (3, size, size), as it would be if its photograph, uint8 (3, H, W), had been changed by
+        `edit` before it was cropped and resized."""
+        return edit(self.batch([index])[0])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,26 +172,45 @@ class Poison:
 
 @dataclass(frozen=True, kw_only=True)
 class SplitInfo:
-    """What an attack may know of a split: labels (N,) int64, class names, image width in pixels."""
+    """What an attack may know of a split: labels (N,) int64, class names, image width in pixels, and by its index the
+    (height, width) of the photograph that an image was made of."""
 
     labels: NDArray[np.int64]
     classes: tuple[str, ...]
     size: int
+    original_size: Callable[[int], tuple[int, int]] | None = None
 
 
 class Attack(Plugin, ABC):
     """Poisons a training set and triggers a validation set. Two halves: decide (rows of truth), then apply (pixels)."""
+
+    poisons: ClassVar[bool] = True
+    """False: a control that poisons no training image; its trigger is measured all the same."""
+
+    @property
+    def on_originals(self) -> bool:
+        """Whether training images are poisoned by `apply_original`, before they are cropped and resized."""
+        return False
+
+    def apply_original(self, original: Tensor, poison: Poison) -> Tensor:
+        """A photograph (3, H, W) uint8 with `poison` applied: a new tensor, same shape and dtype."""
+        raise NotImplementedError(f"{self.name} poisons images, not their originals")
+
+    @property
+    def recompresses(self) -> bool:
+        """Whether pixels outside a row's box may change a little, as by JPEG."""
+        return False
 
     @abstractmethod
     def targets(self, classes: tuple[str, ...]) -> tuple[int, ...]:
         """The target class index of each trigger, in the order of the triggers."""
 
     @abstractmethod
-    def poison_train(self, scene: SplitInfo, seeds: Seeds) -> list[Poison]:
+    def poison_train(self, split: SplitInfo, seeds: Seeds) -> list[Poison]:
         """Which training images are poisoned and how, by increasing index; labels are never changed."""
 
     @abstractmethod
-    def poison_val(self, trigger: int, scene: SplitInfo, seeds: Seeds) -> list[Poison]:
+    def poison_val(self, trigger: int, split: SplitInfo, seeds: Seeds) -> list[Poison]:
         """One row for every validation image, all with `trigger`."""
 
     @abstractmethod
@@ -286,6 +316,8 @@ class Defense(Plugin, ABC):
     """Finds poisoned images. Declares in `needs` what its view must hold besides the images: {"encoder"}."""
 
     needs: ClassVar[frozenset[str]] = frozenset()
+    baseline: ClassVar[bool] = False
+    """True: a simple method to compare with; tables show it below a line."""
 
     @abstractmethod
     def clean(self, view: View) -> Verdict:

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from bench import Control, Defense, TrainingDefense, hookimpl
 
-from .baselines import ActivationClustering, Colour, Compactness, IsolationForest, KNNDensity, Spectral
+from .baselines import (
+    ActivationClustering,
+    CognitiveDistillation,
+    Colour,
+    Compactness,
+    IsolationForest,
+    KNNDensity,
+    Spectral,
+)
 from .controls import CleanSet, Oracle, RandomRemoval
 from .icutmix import ICutMix
 from .none import NoDefense
@@ -15,6 +23,7 @@ from .recur import Recur
 __all__ = [
     "ActivationClustering",
     "CleanSet",
+    "CognitiveDistillation",
     "Colour",
     "Compactness",
     "ICutMix",
@@ -33,5 +42,6 @@ __all__ = [
 @hookimpl
 def bench_defenses() -> list[type[Defense] | type[TrainingDefense] | type[Control]]:
     """The built-in defenses, and the controls to compare them with."""
-    baselines = [Colour, Spectral, Compactness, KNNDensity, IsolationForest, ActivationClustering]
+    cheap = [Colour, Spectral, Compactness, KNNDensity, IsolationForest, ActivationClustering]
+    baselines = [*cheap, CognitiveDistillation]
     return [NoDefense, PatchSearch, PoisonCAM, Recur, ICutMix, *baselines, Oracle, RandomRemoval, CleanSet]

@@ -21,8 +21,8 @@ class ICutMix(TrainingDefense):
     CVPR 2023) and the PoisonCAM paper use it: lambda ~ Beta(alpha, alpha), then max(lambda, 1 - lambda); a box of area
     1 - lambda with a uniform centre, cut off at the border; lambda again from the box as it is. Keys stay unmixed.
 
-    Readings [?]: each view draws its own permutation, lambda and box, shared by the images of the batch; local views
-    are mixed as global ones are; with several devices the permutation stays within a device.
+    Readings [?] (docs/fidelity.md): each view draws its own permutation, lambda and box, shared by the images of the
+    batch; local views are mixed as global ones are; with several devices the permutation stays within a device.
     """
 
     name = "icutmix"

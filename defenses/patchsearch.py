@@ -23,9 +23,10 @@ class PatchSearch(TriggerSearch):
     image = the window with the largest sum of its Grad-CAM map, the target being the image's own cluster; poison
     score = flip-set images in that cluster after the candidate is pasted on them, less those before; iterative
     search (cluster score = maximum); an ensemble trained on the top-k patches; remove where the mean
-    probability is over 0.5.
+    of their logits is over 0.
 
-    Departures and readings [?] besides those of PoisonCAM, whose search and classifier these are:
+    Departures and readings [?] besides those of PoisonCAM, whose search and classifier these are (docs/fidelity.md has
+    all, step by step):
     - Where 25 % of the live clusters rounds to 0, one is dropped; the public code stops there.
     - The target is the own cluster on every network. In the public code the cosine layer sits where only a ResNet calls
       it: on a ViT the target is the largest feature.

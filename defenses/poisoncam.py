@@ -24,14 +24,14 @@ class PoisonCAM(TriggerSearch):
     k-means on normalised features; candidate trigger of an image = the window whose masking changes its
     cluster most (equations 2 and 3); poison score = flip-set images whose cluster changes, to any, when it is
     pasted on them; iterative search (cluster score = sum); an ensemble trained on the top-k patches; remove
-    where the mean probability is over 0.5.
+    where the mean of their logits is over 0.
 
-    Departures and readings [?], each named where it is made: sizes follow search/scale.py's rule on other
-    data than the paper's; images are taken in an order of their content, not of the dataset; masked pixels
-    are black before normalisation; blocks of the two other masking strategies are 4 x 4; the 10 % left out
-    are of the scored images; at least one cluster is dropped a round; F1 flat at 0 does not stop a
-    classifier; under 128 px the classifier crops half of its images and half of its negatives bear a benign
-    patch.
+    Departures and readings [?], each named where it is made and listed in docs/fidelity.md: sizes follow
+    search/defaults.py's rule on other data than the paper's; images are taken in an order of their content, not of
+    the dataset; a masked pixel is 0 after the encoder's normalisation (fill "grey"; images are masked as uint8, so to
+    a whole grey level); blocks of the two other masking strategies are 4 x 4; the 10 % left out are of the scored
+    images; at least one cluster is dropped a round; F1 flat at 0 does not stop a classifier; under 128 px the
+    classifier crops half of its images and half of its negatives bear a benign patch.
     """
 
     name = "poisoncam"
@@ -43,7 +43,7 @@ class PoisonCAM(TriggerSearch):
     masks: int = option(256, "random masks per image")
     strategy: Literal["full", "interval", "random"] = option("full", "masking: full window, chessboard, random blocks")
     blocks: int = option(4, "blocks per window side, for interval and random")
-    fill: Literal["black", "mean"] = option("black", "masked pixels: black, or the image's mean colour")
+    fill: Literal["grey", "black", "mean"] = option("grey", "masked pixels: grey (0 normalised), black, mean")
     normalise: bool = option(False, "divide the attention by each pixel's mask count (the paper does not)")
 
     def __post_init__(self) -> None:

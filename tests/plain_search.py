@@ -24,11 +24,14 @@ class PlainSearch:
     window: int
     masks: int
     normalise: bool = False
+    fill: str = "grey"
     at_once: bool = True
     before: torch.Tensor = field(init=False)
 
     def __post_init__(self):
         self.before = self.assign(self.flip_images)[0]
+        levels = torch.arange(256, dtype=torch.uint8)[:, None, None, None].expand(-1, 3, 4, 4)
+        self.grey = self.encoder.prepare(levels)[:, :, 0, 0].abs().argmin(0)  # of all levels the one nearest to 0
 
     def assign(self, images):
         """Cluster and distance of each image (equation 1)."""
@@ -47,13 +50,21 @@ class PlainSearch:
                 (torch.arange(top, top + self.window) % size)[:, None], torch.arange(left, left + self.window) % size
             ] = 1
             masks.append(mask)
-        labels, distances = self.assign(torch.stack([image.masked_fill(mask, 0) for mask in masks]))
+        labels, distances = self.assign(torch.stack([self.hide(image, mask) for mask in masks]))
         scaled = (distances - distances.min()) / (distances.max() - distances.min()).clamp_min(1e-30)
         scores = torch.where(labels != labels.bincount().argmax(), 1.0, scaled)
         heat, covered = torch.zeros(size, size, dtype=torch.double), torch.zeros(size, size)
         for score, mask in zip(scores, masks, strict=True):
             heat, covered = heat + score * mask, covered + mask.float()
         return self._hottest(heat / covered.clamp_min(1) if self.normalise else heat)
+
+    def hide(self, image, mask):
+        """The image with the pixels of the mask in the colour of `fill`."""
+        means = [round(float(channel.float().mean())) for channel in image]
+        hidden = image.clone()
+        for channel, mean, grey in zip(hidden, means, self.grey.tolist(), strict=True):
+            channel[mask] = {"grey": grey, "black": 0, "mean": mean}[self.fill]
+        return hidden
 
     def _hottest(self, heat):
         """The first window, row by row, whose sum is the largest (to a millionth)."""

@@ -30,7 +30,7 @@ def matrix(
         int | None,
         typer.Option(
             min=1,
-            help="Stages at a time; above 1 in processes with one thread each.",
+            help="Stages at a time; above 1 in as many processes.",
             show_default="1; on Ray as many as have room",
         ),
     ] = None,

@@ -29,6 +29,8 @@ UNTIL = (DETECTION, END)
 """Where a run may stop: after the verdict, or after the second training and its measurement."""
 _CHOICES = ("dataset", "ssl", "attack", "defense")
 """Kinds of plugins: the `name` in the section of a kind chooses one."""
+_TOP = ("seed", "threads")
+"""Options outside of the sections."""
 _SETTINGS = {"encoder": EncoderSettings, "views": ViewSettings, "train": TrainSettings, "probe": ProbeSettings}
 
 
@@ -36,6 +38,7 @@ _SETTINGS = {"encoder": EncoderSettings, "views": ViewSettings, "train": TrainSe
 class Config:
     """A checked configuration. `resolved` is all of it as JSON-able data: every option, defaults included.
 
+    threads: of the CPU, that every stage computes with whose numbers can depend on that.
     threat_checkpoint: where the threat model is imported from (None: it is trained). until: one of UNTIL; it decides
     which stages are made, and changes none of them, so `resolved` does not have it.
     asked: the arguments of `load_config` that made it, from which the same configuration can be made again.
@@ -43,6 +46,7 @@ class Config:
 
     preset: str
     seed: int
+    threads: int
     dataset: DatasetPlugin
     ssl: SSLMethod
     attack: Attack
@@ -66,7 +70,7 @@ class Config:
         plugins = {k: v.identity() if isinstance(v, Combination) else identity(v) for k, v in chosen.items()}
         sections = {name: dataclasses.asdict(getattr(self, name)) for name in _SETTINGS}
         threat = {"threat": self.threat_checkpoint.facts} if self.threat_checkpoint else {}
-        return {"seed": self.seed, **plugins, **sections, **threat}
+        return {"seed": self.seed, "threads": self.threads, **plugins, **sections, **threat}
 
 
 def preset_names() -> list[str]:
@@ -145,9 +149,9 @@ def load_config(
     for kind, name in names.items():
         if name is None:
             raise BenchError(f"no {kind} was chosen: give --{kind} NAME")
-    values = {kind: data.get(kind, {}).get(name, {}) for kind, name in names.items()}
+    values = {kind: _preset_options(plugins, data, kind, name) for kind, name in names.items() if kind != "defense"}
     values |= {section: data.get(section, {}) for section in _SETTINGS}
-    values["top"] = {"seed": data.get("seed", 0) if seed is None else seed}
+    values["top"] = {"seed": data.get("seed", 0) if seed is None else seed, "threads": data.get("threads", 1)}
     changes = []
     for text in settings:
         section, keys, value = _checked_setting(text)
@@ -156,28 +160,35 @@ def load_config(
         else:
             values[section] = dict(values[section])
             assign(values[section], keys, value)
-    asked = {"preset": preset, "choices": chosen, "settings": list(settings), **values["top"]}
+    asked = {"preset": preset, "choices": chosen, "settings": list(settings), "seed": values["top"]["seed"]}
     defense = combine(plugins, names["defense"], data.get("defense", {}), changes)
     _check_until(until, defense)
     return Config(
         preset=Path(preset).stem if preset.endswith(".toml") else preset,
         asked=asked if until == END else {**asked, "until": until},
         until=until,
-        seed=_seed(values["top"]["seed"]),
+        seed=_whole("seed", values["top"]["seed"], 0),
+        threads=_whole("threads", values["top"]["threads"], 1),
         defense=defense,
         **{kind: plugins.make(kind, names[kind], values[kind]) for kind in ("dataset", "ssl", "attack")},
         **{section: make(cls, values[section], f"[{section}]") for section, cls in _SETTINGS.items()},  # type: ignore[type-var]
     )
 
 
+def _preset_options(plugins: Plugins, data: Mapping[str, Any], kind: str, name: str) -> dict[str, Any]:
+    """What a preset says for a plugin: what it says for the one that it is a variant of, then for itself."""
+    given, base = data.get(kind, {}), plugins.get(kind, name).variant_of
+    return {**given.get(base, {}), **given.get(name, {})}
+
+
 def _checked_setting(text: str) -> tuple[str, list[str], Any]:
-    """(section, keys in it, value) of a --set; the seed is in the section "top"."""
+    """(section, keys in it, value) of a --set; what is outside of the sections is in the section "top"."""
     (section, *keys), value = parse_setting(text)
-    if section == "seed" and not keys:
-        return "top", ["seed"], value
+    if section in _TOP and not keys:
+        return "top", [section], value
     known = [*_CHOICES, *_SETTINGS]
     if section not in known:
-        raise BenchError(f"--set {text!r}: unknown section {section!r}.{nearest(section, [*known, 'seed'])}")
+        raise BenchError(f"--set {text!r}: unknown section {section!r}.{nearest(section, [*known, *_TOP])}")
     if not keys or keys[0] == "name":
         instead = f"; another {section} is chosen by --{section} NAME" if section in _CHOICES else ""
         raise BenchError(f"--set {text!r}: expected {section}.OPTION=VALUE{instead}")
@@ -185,11 +196,12 @@ def _checked_setting(text: str) -> tuple[str, list[str], Any]:
 
 
 def _check_sections(data: Mapping[str, Any], preset: str) -> None:
-    known = [*_CHOICES, *_SETTINGS, "purpose", "seed"]
+    sections = [*_CHOICES, *_SETTINGS]
+    known = [*sections, "purpose", *_TOP]
     for name, section in data.items():
         if name not in known:
             raise BenchError(f"preset {preset!r}: unknown section {name!r}.{nearest(name, known)}")
-        if name in known[:-2] and not isinstance(section, dict):
+        if name in sections and not isinstance(section, dict):
             raise BenchError(f"preset {preset!r}: {name} is {section!r}, expected a section [{name}]")
         for key, inner in section.items() if name in _CHOICES else ():
             if (key == "name") == isinstance(inner, dict):
@@ -210,7 +222,7 @@ def _check_until(until: str, defense: Combination) -> None:
         )
 
 
-def _seed(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise BenchError(f"seed must be a whole number, 0 or more, got {value!r}")
+def _whole(name: str, value: object, low: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < low:
+        raise BenchError(f"{name} must be a whole number, {low} or more, got {value!r}")
     return value

@@ -6,6 +6,7 @@ import mmap
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,6 +17,7 @@ from bench.api import Images, Poison
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
+    from PIL import Image
     from torch import Tensor
 
 Indices = Sequence[int] | NDArray[np.int64]
@@ -115,11 +117,30 @@ class FileImages(Images):
         in_threads(fill, len(rows))
         return torch.from_numpy(out)
 
+    def original_size(self, index: int) -> tuple[int, int]:
+        width, height = self._open(self._root / self._paths[index]).size
+        return height, width
+
+    def edited(self, index: int, edit: Callable[[Tensor], Tensor]) -> Tensor:
+        import torch
+        from PIL import Image
+
+        from .decode import square
+
+        whole = np.array(self._open(self._root / self._paths[index]))
+        changed = edit(torch.from_numpy(whole).permute(2, 0, 1)).permute(1, 2, 0).contiguous()
+        return torch.from_numpy(square(Image.fromarray(changed.numpy()), self.size).copy())
+
     def _read(self, path: Path) -> NDArray[np.uint8]:
-        from .decode import Unreadable, open_rgb, square
+        from .decode import square
+
+        return square(self._open(path), self.size)
+
+    def _open(self, path: Path) -> Image.Image:
+        from .decode import Unreadable, open_rgb
 
         try:
-            return square(open_rgb(path), self.size)
+            return open_rgb(path)
         except Unreadable as error:
             raise BenchError(
                 f"Cannot read the image {path} ({error}). When the dataset was opened, it could: restore it."
@@ -135,17 +156,29 @@ class Derived(Images):
     def __len__(self) -> int:
         return len(self._base)
 
+    def original_size(self, index: int) -> tuple[int, int]:
+        return self._base.original_size(index)
+
+    def edited(self, index: int, edit: Callable[[Tensor], Tensor]) -> Tensor:
+        return self._base.edited(index, edit)
+
 
 class Resized(Derived):
     """`base` at another size, bicubic with antialiasing, when it is read."""
 
     def batch(self, indices: Indices) -> Tensor:
+        return self._small(self._base.batch(indices))
+
+    def edited(self, index: int, edit: Callable[[Tensor], Tensor]) -> Tensor:
+        return self._small(self._base.edited(index, edit)[None])[0]
+
+    def _small(self, images: Tensor) -> Tensor:
         import torch
         from PIL import Image
 
         from .decode import square
 
-        pixels = self._base.batch(indices).permute(0, 2, 3, 1).contiguous().numpy()
+        pixels = images.permute(0, 2, 3, 1).contiguous().numpy()
         out = np.empty((len(pixels), 3, self.size, self.size), np.uint8)
         for image, target in zip(pixels, out, strict=True):
             target[:] = square(Image.fromarray(image), self.size)
@@ -179,11 +212,18 @@ class PoisonedImages(Derived):
 
     Nothing but the rows of truth is held: a set of any size is poisoned in no memory. Raises BenchError where
     an index is named twice, is outside the set, or `apply` returns anything but uint8 images of that shape.
+    apply_original: where it is given, it changes the photographs that the images are made of, in place of `apply`.
     """
 
-    def __init__(self, base: Images, poisons: Sequence[Poison], apply: Apply) -> None:
+    def __init__(
+        self,
+        base: Images,
+        poisons: Sequence[Poison],
+        apply: Apply,
+        apply_original: Callable[[Tensor, Poison], Tensor] | None = None,
+    ) -> None:
         super().__init__(base)
-        self._apply = apply
+        self._apply, self._apply_original = apply, apply_original
         self._poisons = {poison.index: poison for poison in poisons}
         if len(self._poisons) != len(poisons):
             raise BenchError("The attack poisons an image twice: every index may be named once.")
@@ -195,6 +235,11 @@ class PoisonedImages(Derived):
         import torch
 
         images = self._base.batch(indices)
+        if self._apply_original is not None:
+            for row, index in enumerate(indices):
+                if poison := self._poisons.get(int(index)):
+                    images[row] = self._base.edited(int(index), partial(self._apply_original, poison=poison))
+            return images
         found = [(row, self._poisons.get(int(index))) for row, index in enumerate(indices)]
         poisoned = [(row, poison) for row, poison in found if poison is not None]
         if poisoned:
@@ -222,6 +267,12 @@ class Subset(Images):
 
     def batch(self, indices: Indices) -> Tensor:
         return self._base.batch(self._rows[rows_of(indices, len(self))])
+
+    def original_size(self, index: int) -> tuple[int, int]:
+        return self._base.original_size(int(self._rows[index]))
+
+    def edited(self, index: int, edit: Callable[[Tensor], Tensor]) -> Tensor:
+        return self._base.edited(int(self._rows[index]), edit)
 
 
 def in_threads(work: Callable[[slice], None], count: int) -> None:

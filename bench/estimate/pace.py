@@ -16,6 +16,7 @@ import numpy as np
 from bench.api import Images
 from bench.config.config import Config
 from bench.data.images import Subset
+from bench.parallel.threads import computing_with
 from bench.pipeline.stage import Machine
 
 if TYPE_CHECKING:
@@ -38,13 +39,14 @@ class Pace:
 
 def measure_pace(config: Config, images: Images, machine: Machine, *, training: bool = True) -> Pace:
     """Time a few training steps (unless `training` is False: then that pace is 0) and two passes of the encoder, at the
-    full size of model and image."""
+    full size of model and image, with the configuration's threads."""
     batch = max(2, min(config.train.batch, len(images), TRIAL_PIXELS // images.size**2))
-    return Pace(
-        training=_step_seconds(config, images, machine, batch) / batch if training else 0.0,
-        encoding=_encoding_seconds(config, images, machine, batch) / batch,
-        basis=f"a trial of {batch} images",
-    )
+    with computing_with(config.threads):
+        return Pace(
+            training=_step_seconds(config, images, machine, batch) / batch if training else 0.0,
+            encoding=_encoding_seconds(config, images, machine, batch) / batch,
+            basis=f"a trial of {batch} images",
+        )
 
 
 def _step_seconds(config: Config, images: Images, machine: Machine, batch: int) -> float:
@@ -79,6 +81,7 @@ def trial_job(config: Config, images: Images, batch: int, steps: int, folder: Pa
         encoder=config.encoder,
         views=config.views,
         train=dataclasses.replace(config.train, batch=batch, epochs=steps, warmup=0, max_steps=steps, loader_workers=0),
+        threads=config.threads,
         seeds=config.seeds.child("trial"),
         work=folder,
         scratch=folder,
@@ -89,10 +92,10 @@ def random_encoder(config: Config, size: int, machine: Machine) -> FrozenEncoder
     """The configuration's encoder for images of `size` px, as it is before training."""
     import torch
 
-    from bench.ssl.backbone import build
+    from bench.ssl.backbone import build_encoder
     from bench.ssl.encoder import FrozenEncoder
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seeds.child("trial").value)
-        module, dim = build(config.encoder.backbone, config.encoder.options, size, config.encoder.stem)
+        module, dim = build_encoder(config.encoder, size)
     return FrozenEncoder(module, dim, machine.device)

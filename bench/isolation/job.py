@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from bench.api import Arrays, Defense, Encoder
 from bench.parallel.shards import Shards
+from bench.parallel.threads import computing_with
 from bench.seeds import Seeds
 from bench.store import StepCache
 
@@ -31,7 +32,8 @@ class Job:
 
     folder: holds the images that were handed over (`images`) and the saved steps (`steps`). encoder: loads the threat
     model onto a device, None where the defense does not declare that need. devices: how many of Lightning Fabric's
-    `accelerator` the work is shared out over. threads: of torch, in this process.
+    `accelerator` the work is shared out over. threads: of the CPU, with which each process
+    computes.
     """
 
     defense: Defense
@@ -51,7 +53,7 @@ class Job:
 
         images, name = handed_over(self.folder / "images"), self.defense.name
         view = partial(DefenderView, images, name=name, encoder=self.encoder, seeds=self.seeds)
-        with Shards(self.devices, self.accelerator) as shards:
+        with computing_with(self.threads), Shards(self.devices, self.accelerator, self.threads) as shards:
 
             def share_out(make: MakePart) -> RowMapper:
                 return shards.map_rows(partial(row_function, make, view))

@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 
 from bench.api import Arrays, Grouping, Verdict
 from bench.errors import BenchError, UndeclaredNeed
+from bench.parallel.threads import thread_variables
 
 from .job import Job, Method
 from .verdict import check_verdict, put_together
@@ -120,7 +121,7 @@ class IsolatedDefense:
             "write": [str(path.resolve()) for path in work],
             "bytes": len(pickled),
         }
-        with _started(work[1], self.closed) as process:
+        with _started(work[1], self.closed, job.threads) as process:
             _send(process, json.dumps(given).encode() + b"\n" + pickled)
             return self._hear(process, name)
 
@@ -196,14 +197,14 @@ def _warn_once() -> None:
 
 
 @contextlib.contextmanager
-def _started(folder: Path, closed: Iterable[Path]) -> Iterator[subprocess.Popen[bytes]]:
+def _started(folder: Path, closed: Iterable[Path], threads: int) -> Iterator[subprocess.Popen[bytes]]:
     """The process, in a session of its own, so that Ctrl-C reaches the harness alone; ended with the block."""
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "bench.isolation.worker"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         cwd=folder,
-        env=_environment(folder, closed),
+        env={**_environment(folder, closed), **thread_variables(threads)},
         start_new_session=True,
     )
     try:

@@ -59,11 +59,8 @@ def _answer(pickled: bytes, tell: Callable[..., None]) -> None:
 
     try:
         job = pickle.loads(pickled)  # imports the defense: only here, behind the fence
-        import torch
-
         from bench.store import highest_mb
 
-        torch.set_num_threads(job.threads)
         arrays, words = job.answer(
             lambda what, done, total: tell({"what": str(what), "done": int(done), "total": int(total)})
         )

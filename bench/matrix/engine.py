@@ -17,6 +17,7 @@ from typing import Any
 
 from bench.errors import BenchError
 from bench.parallel.nodes import environment
+from bench.parallel.threads import thread_variables
 from bench.pipeline.runner import make_stage
 from bench.pipeline.stage import Machine, Stage
 from bench.store import Store
@@ -27,8 +28,6 @@ from .graph import Fault, Job, Node
 Progress = tuple[str, str, int, int]
 """(key of a stage, what, done, total): `done` of `total` units of `what` are through."""
 Hear = Callable[[str, str, int, int], None]
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-"""Environment variables that libraries read when they are loaded."""
 _PAUSE = 0.2  # seconds between two reports of progress
 
 
@@ -59,7 +58,7 @@ class Engine:
 
 
 class InProcess(Engine):
-    """Makes one stage after the other in this process, with all its threads."""
+    """Makes one stage after the other in this process."""
 
     def __init__(self) -> None:
         super().__init__(slots=1)
@@ -76,7 +75,10 @@ class InProcess(Engine):
 
 
 class ProcessPool(Engine):
-    """Makes each stage in a process with one thread, which is kept for the next stage. One that dies is replaced."""
+    """Makes each stage in a process, which is kept for the next stage. One that dies is replaced.
+
+    A stage computes there with the threads of its key, as everywhere; what is no stage (to load a data set) with one.
+    """
 
     def __init__(self, slots: int) -> None:
         super().__init__(slots)
@@ -103,7 +105,7 @@ class ProcessPool(Engine):
 
     def _start(self) -> tuple[Any, Connection]:
         context = multiprocessing.get_context("spawn")
-        with self._lock, environment(dict.fromkeys(THREADS, "1")):
+        with self._lock, environment(thread_variables(1)):
             pipe, theirs = context.Pipe()
             process = context.Process(target=_serve, args=(theirs,))
             process.start()

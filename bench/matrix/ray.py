@@ -20,13 +20,13 @@ from bench.parallel.nodes import settled
 from bench.pipeline.stage import VERSIONS, Machine
 from bench.store import write_bytes, writing
 
-from .engine import THREADS, Engine, Hear, Progress, attempt_job
+from .engine import Engine, Hear, Progress, attempt_job
 from .graph import Fault, Job, Node
 
 Resources = dict[str, float]
 """What a stage takes or a machine has, by Ray's names: {"CPU": 4, "GPU": 0.5}. Half a GPU: two share one."""
 _CHANGE = re.compile(r"\w+\.(cpu|gpu)s=(\d+(?:\.0*)?|0?\.\d+)")
-_LIGHT = ("poison", "control", "import")  # no work for an accelerator
+_LIGHT = ("poison", "control", "import")  # they compute next to nothing
 _PAUSE = 1.0  # seconds between two looks whether the engine is closed
 _PATIENCE = 10.0  # seconds that a file written here may take to be seen elsewhere
 
@@ -40,14 +40,17 @@ class RayOptions:
     jobs: int | None = None
     changes: Sequence[str] = ()
 
-    def open(self, store: Path, machine: Machine) -> RayEngine:
-        """Connect. Raises BenchError: no Ray, no cluster, no room for a stage, or a store that is not shared."""
-        needs = stage_resources(machine, False, self.changes)  # before Ray is started: it may be misspelt
+    def open(self, store: Path, machine: Machine, threads: int = 1) -> RayEngine:
+        """Connect. threads: the most that a stage computes with.
+
+        Raises BenchError: no Ray, no cluster, no room for a stage, or a store that is not shared.
+        """
+        needs = stage_resources(machine, False, self.changes, threads)  # before Ray is started: it may be misspelt
         ray = connect(self.address, self.jobs and math.ceil(self.jobs * _largest(needs)["CPU"]))
         try:
             rooms = [each["Resources"] for each in ray.nodes() if each["Alive"]]
             gpus = machine.accelerator == "auto" and any(room.get("GPU") for room in rooms)
-            needs = stage_resources(machine, gpus or machine.accelerator in ("cuda", "gpu"), self.changes)
+            needs = stage_resources(machine, gpus or machine.accelerator in ("cuda", "gpu"), self.changes, threads)
             slots = room_for(rooms, needs)
             if self.address is not None:
                 check_shared(ray, store)
@@ -69,7 +72,7 @@ class RayEngine(Engine):
         """See Engine. Ray begins the task where there is room."""
         needs, errors = self._needs[node.stage.name], self._ray.exceptions
         task = self._task.options(num_cpus=needs["CPU"], num_gpus=needs["GPU"], name=node.stage.title)
-        stream = task.remote(node.job, max(1, int(needs["CPU"])))
+        stream = task.remote(node.job)
         try:
             while not self._closed:
                 if self._ray.wait([stream], timeout=_PAUSE)[0]:
@@ -95,12 +98,8 @@ class RayEngine(Engine):
         self._ray.shutdown()
 
 
-def make(job: Job, threads: int) -> Iterator[Progress | Fault | None]:
-    """On a worker: make the job's stage with so many threads. Yields its progress, and at last its fault or None."""
-    import torch
-
-    os.environ.update(dict.fromkeys(THREADS, str(threads)))  # for faiss, and for processes that a training begins
-    torch.set_num_threads(threads)
+def make(job: Job) -> Iterator[Progress | Fault | None]:
+    """On a worker: make the job's stage. Yields its progress, and at last its fault or None."""
     messages: SimpleQueue[Progress | None] = SimpleQueue()
     with ThreadPoolExecutor(1) as pool:
         made = pool.submit(attempt_job, job, lambda *progress: messages.put(progress))
@@ -113,16 +112,20 @@ def make(job: Job, threads: int) -> Iterator[Progress | Fault | None]:
 # --- what a stage takes -----------------------------------------------------------------------------
 
 
-def stage_resources(machine: Machine, gpus: bool, changes: Sequence[str] = ()) -> dict[str, Resources]:
-    """What each kind of stage takes: one CPU, and where `gpus` are used one GPU for what computes; a training takes as
-    many of each as it has devices. `changes`: texts like "pretrain.cpus=4".
+def stage_resources(
+    machine: Machine, gpus: bool, changes: Sequence[str] = (), threads: int = 1
+) -> dict[str, Resources]:
+    """What each kind of stage takes: one CPU; what computes takes one for each of its `threads`, and where `gpus` are
+    used one GPU; a training takes as many of each as it has devices. `changes`: texts like "pretrain.cpus=4", which
+    change how many stages have room, not the threads that one computes with.
 
     Raises BenchError for a text that cannot be used.
     """
     found = {}
     for stage in VERSIONS:
         devices = float(machine.devices) if stage == "pretrain" else 1.0
-        found[stage] = {"CPU": devices, "GPU": devices if gpus and stage not in _LIGHT else 0.0}
+        computes = stage not in _LIGHT
+        found[stage] = {"CPU": devices * (threads if computes else 1), "GPU": devices if gpus and computes else 0.0}
     for text in changes:
         stage, found_as = text.partition(".")[0].strip(), _CHANGE.fullmatch(text.replace(" ", ""))
         if stage not in VERSIONS:

@@ -57,8 +57,8 @@ def run_cells(
 ) -> MatrixResult:
     """Make every stage that the cells need, once. A cell whose stage fails stops no other.
 
-    jobs: how many stages at a time; 1 in this process with all its threads, more in as many processes with one thread
-    each (so the last digits differ: the number of threads changes the order of sums). ray: have Ray make them instead.
+    jobs: how many stages at a time; 1 in this process, more in as many processes. ray: have Ray make them instead.
+    Each stage computes with its run's `threads`, wherever it is made, so the records are the same.
     output: a folder for copies of the records. needed: which stages of a pipeline, in order, as far as they are known.
     console: shows how it goes. Raises BenchError for a cell that cannot be opened and a store that cannot be written.
     """
@@ -67,7 +67,8 @@ def run_cells(
     result = MatrixResult(pipelines=dict(graph.pipelines), failures=graph.failures)
     engine: Engine = InProcess() if jobs == 1 else ProcessPool(jobs)
     if ray is not None:
-        engine = ray.open(context.store.root, context.machine)
+        threads = max((pipeline.config.threads for pipeline in graph.pipelines.values()), default=1)
+        engine = ray.open(context.store.root, context.machine, threads)
     try:
         with Board(graph, Forecast(context.store), engine.slots, console, context.plugins.notify) as board:
             make_all(graph, engine, board, lambda cell: _keep(cell, graph, result, output))

@@ -39,7 +39,7 @@ _WORDS = {
 }
 """The settings that a header names, in this order; of others it gives the names only."""
 _TRIGGER = {"attack.trigger", "attack.trigger_seed", "attack.trigger_sha256"}
-_NO_MATTER = {"seed", "attack.target", "train.loader_workers", *_TRIGGER}
+_NO_MATTER = {"seed", "threads", "attack.target", "train.loader_workers", *_TRIGGER}
 Key = tuple[str, str]
 """(split, metric) of a published number."""
 

@@ -18,6 +18,7 @@ from bench.api import Arrays, ProgressCallback, RowFunction, RowMapper
 from bench.errors import BenchError
 
 from .rows import Counter, Rows, spans
+from .threads import computing_with
 
 if TYPE_CHECKING:
     import torch
@@ -28,13 +29,14 @@ _PIECE = 1024  # rows that a process computes and sends at once, or one group: w
 
 
 class Shards:
-    """`devices` processes, each with a device of Lightning Fabric's `accelerator`.
+    """`devices` processes, each with a device of Lightning Fabric's `accelerator` and `threads` threads of the CPU: as
+    many as one process alone would have, so that its numbers are those of one.
 
     They are started when first needed, and ended with the `with` block.
     """
 
-    def __init__(self, devices: int, accelerator: str) -> None:
-        self.devices, self._accelerator = devices, accelerator
+    def __init__(self, devices: int, accelerator: str, threads: int) -> None:
+        self.devices, self._accelerator, self._threads = devices, accelerator, threads
         self._workers: list[_Worker] = []
         self._numbers = itertools.count()
 
@@ -58,8 +60,8 @@ class Shards:
 
     def _open(self) -> list[_Worker]:
         if not self._workers:
-            kind, threads = _kind(self._accelerator, self.devices)
-            self._workers = [_Worker(kind, rank, threads) for rank in range(self.devices)]
+            kind = _kind(self._accelerator, self.devices)
+            self._workers = [_Worker(kind, rank, self._threads) for rank in range(self.devices)]
         return self._workers
 
     def _map_rows(self, number: int, what: Any, count: int, group: int, progress: ProgressCallback) -> Arrays:
@@ -80,14 +82,12 @@ class Shards:
         return rows.arrays
 
 
-def _kind(accelerator: str, devices: int) -> tuple[str, int]:
-    """(kind of device, threads for each process). Raises BenchError for devices that are not here."""
-    import torch
-
+def _kind(accelerator: str, devices: int) -> str:
+    """The kind of device. Raises BenchError for devices that are not here."""
     from .devices import open_fabric
 
-    fabric = open_fabric(accelerator=accelerator, devices=devices, strategy="ddp_spawn")
-    return fabric.device.type, max(1, torch.get_num_threads() // devices)
+    kind: str = open_fabric(accelerator=accelerator, devices=devices, strategy="ddp_spawn").device.type
+    return kind
 
 
 class _Worker:
@@ -148,11 +148,10 @@ def _serve(pipe: Connection, kind: str, rank: int, threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that gives the orders
     import torch
 
-    torch.set_num_threads(threads)
     device = torch.device(kind, rank) if kind == "cuda" else torch.device(kind)
     made: dict[int, RowFunction] = {}
     failed: dict[int, BenchError | str] = {}
-    with contextlib.suppress(EOFError, OSError):
+    with computing_with(threads), contextlib.suppress(EOFError, OSError):
         while True:
             order, number, pickled = pipe.recv()
             with _caught(failed, number):  # also what this process cannot import

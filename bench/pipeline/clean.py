@@ -51,7 +51,11 @@ class DefenseTask:
         return Stage(
             name="clean",
             title=f"find the poison ({self.defense.name})",
-            config={"defense": identity(self.defense), "seed": self.config.seed},
+            config={
+                "defense": identity(self.defense),
+                "seed": self.config.seed,
+                "threads": self.config.threads,
+            },
             inputs=self.inputs,
             make=make,
             work=self.count,
@@ -86,7 +90,7 @@ class DefenseTask:
             device=str(self.machine.device),
             accelerator=self.machine.accelerator,
             devices=self.machine.devices,
-            threads=torch.get_num_threads(),
+            threads=config.threads,
         )
         return IsolatedDefense(
             job=job,

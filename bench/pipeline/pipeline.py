@@ -25,12 +25,18 @@ from .stage import Machine, Stage
 
 @dataclass(frozen=True)
 class Pipeline:
-    """One attack, one defense, on one dataset. Nothing is computed until a stage is made."""
+    """One attack, one defense, on one dataset. Nothing is computed until a stage is made.
+
+    Raises BenchError for trainings that cannot run on the machine.
+    """
 
     config: Config
     dataset: Dataset
     store: Store
     machine: Machine
+
+    def __post_init__(self) -> None:
+        self.machine.check(self.config.train)
 
     def stages(self) -> Iterator[Stage]:
         """In order. The two after the defense follow, unless the run ends with its verdict, when that is in the store:
@@ -147,7 +153,9 @@ class Pipeline:
     @cached_property
     def poisoned_train(self) -> Images:
         """The training images as the victim scraped them."""
-        return PoisonedImages(self.dataset.train.images, self.train_manifest.poisons, self.config.attack.apply)
+        attack = self.config.attack
+        on_originals = attack.apply_original if attack.on_originals else None
+        return PoisonedImages(self.dataset.train.images, self.train_manifest.poisons, attack.apply, on_originals)
 
     @cached_property
     def triggers(self) -> range:

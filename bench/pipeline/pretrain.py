@@ -44,6 +44,7 @@ def pretrain_stage(
             encoder=config.encoder,
             views=config.views,
             train=config.train,
+            threads=config.threads,
             change=change,
             seeds=config.seeds.child("pretrain"),
             work=making.dir,
@@ -65,7 +66,7 @@ def pretrain_stage(
     stage = Stage(
         name="pretrain",
         title=title,
-        config={"ssl": identity(config.ssl), "seed": config.seed, **sections},
+        config={"ssl": identity(config.ssl), "seed": config.seed, "threads": config.threads, **sections},
         inputs=inputs,
         make=make,
         work=Schedule(config.train, count, config.seeds).steps * config.train.batch,

@@ -35,7 +35,7 @@ def probe_stage(
         sets = [dataset.val.images, *triggered()]
         report("feature sets", 0, len(sets) + 1)
         found = {}
-        with machine.shards() as shards:
+        with machine.shards(config.threads) as shards:
             features = feature_maker(EncoderSource(encoder(), config.encoder, dataset.size), machine.device, shards)
             labelled = features(Subset(dataset.train.images, rows))
             fitted = probe.fit(labelled, dataset.train.labels[rows], len(dataset.classes), config.probe, seeds)
@@ -48,7 +48,7 @@ def probe_stage(
     return Stage(
         name="probe",
         title=title,
-        config={"probe": dataclasses.asdict(config.probe), "seed": config.seed},
+        config={"probe": dataclasses.asdict(config.probe), "seed": config.seed, "threads": config.threads},
         inputs=inputs,
         make=make,
         work=len(dataset.val),

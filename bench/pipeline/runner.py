@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from bench.errors import BenchError
 from bench.parallel.nodes import NodeGroup, settled
@@ -34,8 +35,8 @@ def make_stage(stage: Stage, store: Store, notify: Notify) -> None:
     if cached:
         return
     start = time.monotonic()
-    about = {"version": VERSIONS[stage.name], "config": stage.config, "inputs": stage.inputs}
-    with store.open(stage.name, stage.key, **about) as making:
+    about: dict[str, Any] = {"version": VERSIONS[stage.name], "config": stage.config, "inputs": stage.inputs}
+    with stage.computing(), store.open(stage.name, stage.key, **about) as making:
         if not making.finished:
 
             def report(what: str, done: int, total: int, /, **numbers: float) -> None:
@@ -63,7 +64,8 @@ def follow(group: NodeGroup, open_pipeline: Callable[[], Pipeline]) -> None:
                 f"process {group.rank} would not train in {folder} what process 0 trains: start the same command "
                 "(version, data, plugins) on all nodes, with the store on a file system that they share"
             )
-        stage.make(ArtifactBuilder(folder), lambda *_, **__: None)
+        with stage.computing():
+            stage.make(ArtifactBuilder(folder), lambda *_, **__: None)
 
 
 def _training(pipeline: Pipeline, key: str, folder: Path) -> Stage | None:

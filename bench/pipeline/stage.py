@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from bench.parallel.nodes import NodeGroup
     from bench.parallel.shards import Shards
+    from bench.ssl.settings import TrainSettings
 
 
 class ProgressReport(Protocol):
@@ -28,7 +29,7 @@ class ProgressReport(Protocol):
     def __call__(self, what: str, done: int, total: int, /, **numbers: float) -> None: ...
 
 
-VERSIONS = {"poison": 1, "pretrain": 1, "import": 1, "probe": 1, "clean": 2, "control": 1}
+VERSIONS = {"poison": 1, "pretrain": 2, "import": 1, "probe": 2, "clean": 3, "control": 1}
 """Of each stage's code; raised where a change of the code changes what the stage makes."""
 VERSIONS |= {"images": 1, "evidence": 1}  # of bench/scan
 
@@ -49,6 +50,13 @@ class Machine:
         """How many a training takes, on all machines together."""
         return self.group.count if self.group else self.devices
 
+    def check(self, train: TrainSettings) -> None:
+        """Raises BenchError where a training with these settings cannot run on it."""
+        if train.sync_batchnorm and self.training_devices > 1:
+            from bench.ssl.train import check_sync_batchnorm
+
+            check_sync_batchnorm(train, self.training_devices, self.device)
+
     def together(self, stage: Stage, folder: Path) -> contextlib.AbstractContextManager[NodeGroup | None]:
         """Around the training of a stage in this work folder: with the other machines, if any."""
         if self.group is None:
@@ -63,24 +71,36 @@ class Machine:
         device: torch.device = open_fabric(accelerator=self.accelerator, devices=1).device
         return device
 
-    def shards(self) -> Shards:
-        """Shares rows out over the devices, within a `with` block."""
+    def shards(self, threads: int) -> Shards:
+        """Shares rows out over the devices, each computing with so many CPU threads, within a `with` block."""
         from bench.parallel.shards import Shards
 
-        return Shards(self.devices, self.accelerator)
+        return Shards(self.devices, self.accelerator, threads)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """One artifact to be: `name` for the store, `title` for people, `make(making, report)` to make it."""
+    """One artifact to be: `name` for the store, `title` for people, `make(making, report)` to make it.
+
+    config: all that it depends on besides its `inputs`. "threads" in it: with how many CPU threads it is made; there is
+    none where its numbers cannot depend on them.
+    """
 
     name: str
     title: str
-    config: Any
+    config: dict[str, Any]
     inputs: dict[str, str]
     make: Callable[[ArtifactBuilder, ProgressReport], None] = field(repr=False)
     work: int = 0
     """Its amount of work in its own unit (training: images seen), for estimates."""
+
+    def computing(self) -> contextlib.AbstractContextManager[None]:
+        """Around its `make`, wherever that is called: this process computes with the threads of its key."""
+        if "threads" not in self.config:
+            return contextlib.nullcontext()
+        from bench.parallel.threads import computing_with
+
+        return computing_with(self.config["threads"])
 
     @property
     def key(self) -> str:

@@ -47,6 +47,7 @@ class Scan:
     def read(self, notify: Notify) -> None:
         """The first stage: read the files. Raises BenchError where too few can be."""
         size = self.chosen.size
+        self.machine.check(self.chosen.config.train)
         self.store.check_writable(0 if self.made(self.reading) else len(self.listing.names) * 3 * size * size)
         make_stage(self.reading, self.store, notify)
         if len(self.images) < FEWEST:
@@ -126,7 +127,7 @@ class Scan:
         return Stage(
             name="evidence",
             title="weigh the evidence",
-            config={"seed": config.seed},
+            config={"seed": config.seed, "threads": config.threads},
             inputs={"search": self.search.key, "encoder": self.encoder.key},
             make=make,
         )

@@ -1,4 +1,4 @@
-"""Backbones by their timm name, and the one change that small images need."""
+"""Backbones by their timm name, and the changes that small images and MoCo-v3 need."""
 
 from __future__ import annotations
 
@@ -11,13 +11,19 @@ from torch import nn
 
 from bench.errors import BenchError
 
+from .moco_v3_vit import make_moco_v3
+from .settings import EncoderSettings
 
-def build(name: str, options: Mapping[str, Any], size: int, stem: str = "timm") -> tuple[nn.Module, int]:
+
+def build(
+    name: str, options: Mapping[str, Any], size: int, stem: str = "timm", vit: str = "timm"
+) -> tuple[nn.Module, int]:
     """A randomly initialised timm backbone without its classifier, and its feature dimension.
 
     `options` go to timm.create_model. stem "timm" keeps timm's; "small" (timm ResNets) takes the max-pooling out, and
     makes a 7x7 first convolution 3x3: together they would leave a 32 px image almost no resolution.
-    Raises BenchError for an unknown name or options that timm refuses.
+    vit "moco-v3" makes a transformer MoCo-v3's (moco_v3_vit.py).
+    Raises BenchError for an unknown name, options that timm refuses, and a stem or vit that is for other backbones.
     """
     import timm
 
@@ -29,6 +35,8 @@ def build(name: str, options: Mapping[str, Any], size: int, stem: str = "timm") 
         model = timm.create_model(name, pretrained=False, num_classes=0, **sized(name, options, size))
         if stem == "small":
             _small_stem(model)
+        if vit == "moco-v3":
+            make_moco_v3(model)
         with torch.no_grad():
             dim = model.eval()(torch.zeros(1, 3, size, size)).shape[1]
     except (TypeError, RuntimeError, AssertionError, ValueError) as error:
@@ -36,6 +44,11 @@ def build(name: str, options: Mapping[str, Any], size: int, stem: str = "timm") 
             f"timm backbone {name!r} with {dict(options)} at {size} px cannot be built: {error}"
         ) from error
     return model.train(), int(dim)
+
+
+def build_encoder(settings: EncoderSettings, size: int) -> tuple[nn.Module, int]:
+    """`build` by the section [encoder], for images of `size` px."""
+    return build(settings.backbone, settings.options, size, settings.stem, settings.vit)
 
 
 def sized(name: str, options: Mapping[str, Any], size: int) -> dict[str, Any]:

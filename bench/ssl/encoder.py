@@ -19,7 +19,7 @@ from bench.data.augment import normalise
 from bench.data.images import Subset
 from bench.errors import BenchError
 
-from .backbone import build
+from .backbone import build_encoder
 from .settings import EncoderSettings
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class FrozenEncoder:
 def load_encoder(path: Path, settings: EncoderSettings, size: int, device: torch.device) -> FrozenEncoder:
     """The encoder saved at `path` (safetensors). Raises BenchError when it does not fit `settings`."""
     with torch.random.fork_rng(devices=[]):
-        module, dim = build(settings.backbone, settings.options, size, settings.stem)
+        module, dim = build_encoder(settings, size)
     try:
         module.load_state_dict(load_file(path))
     except (RuntimeError, OSError, SafetensorError) as error:

@@ -88,10 +88,10 @@ def import_encoder(path: Path, settings: EncoderSettings, size: int) -> tuple[Te
     """
     import torch
 
-    from .backbone import build
+    from .backbone import build_encoder
 
     with torch.random.fork_rng(devices=[]):
-        module, _ = build(settings.backbone, settings.options, size, settings.stem)
+        module, _ = build_encoder(settings, size)
     found = read_tensors(path)
     fit = match(found, module.state_dict())
     place = f"--threat-checkpoint {path}"

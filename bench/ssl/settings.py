@@ -15,11 +15,13 @@ def _scale(name: str, value: tuple[float, float]) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderSettings:
-    """[encoder]: the backbone, by its timm name."""
+    """[encoder]: the backbone, by its timm name. vit: whose position embedding and initial weights a vision transformer
+    has, timm's own (learned; truncated normal) or MoCo-v3's (fixed sine-cosine; Xavier)."""
 
     backbone: str = "vit_base_patch16_224"
     options: dict[str, Any] = field(default_factory=dict)
     stem: Literal["timm", "small"] = "timm"
+    vit: Literal["timm", "moco-v3"] = "timm"
     freeze_patch_embed: bool = False
 
 
@@ -57,7 +59,9 @@ class ViewSettings:
 @dataclass(frozen=True, kw_only=True)
 class TrainSettings:
     """[train]: the optimisation. `batch` is the number of images a step over all processes; `lr` is for a batch of 256
-    and scales with it; `warmup` counts epochs. `max_steps` ends a run early (a trial of a large preset)."""
+    and scales with it; `warmup` counts epochs. `max_steps` ends a run early (a trial of a large preset). With
+    `sync_batchnorm`, batch normalisation on several GPUs takes its statistics over the whole batch, not over each one's
+    share."""
 
     epochs: int = 200
     batch: int = 1024
@@ -68,6 +72,7 @@ class TrainSettings:
     precision: Literal["auto", "32", 32, "bf16"] = "auto"
     max_steps: int | None = None
     loader_workers: int = 8
+    sync_batchnorm: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "precision", str(self.precision))  # --set train.precision=32 is a number

@@ -27,10 +27,11 @@ from bench.data.augment import ViewSpec, draw, render
 from bench.errors import BenchError, nearest
 from bench.parallel.devices import open_fabric, without_fabric_warnings
 from bench.parallel.nodes import NodeGroup, environment
+from bench.parallel.threads import computing_with
 from bench.seeds import Seeds
 
 from . import checkpoint
-from .backbone import build
+from .backbone import build_encoder
 from .loader import feed
 from .schedule import Schedule
 from .settings import EncoderSettings, TrainSettings, ViewSettings
@@ -51,13 +52,17 @@ for _name in ("distributed", "rank_zero"):  # here, so that it holds in every pr
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One training: all that decides its outcome, the folder for its results, and one for its checkpoint."""
+    """One training: all that decides its outcome, the folder for its results, and one for its checkpoint.
+
+    threads: of the CPU, with which each of its processes computes.
+    """
 
     images: Images
     method: SSLMethod
     encoder: EncoderSettings
     views: ViewSettings
     train: TrainSettings
+    threads: int
     seeds: Seeds
     work: Path
     scratch: Path
@@ -103,12 +108,14 @@ def pretrain(
     if job.train.batch % world:
         raise BenchError(f"train.batch {job.train.batch} is not a multiple of the {world} devices")
     fabric = make_fabric(job.train, devices, accelerator, group)
+    check_sync_batchnorm(job.train, world, fabric.device)
     if group is None and devices > 1:
         with environment(_ALONE):
             _train_in_processes(fabric, job, report)
         return
     fabric.launch()
-    _train(fabric, job, report)
+    with computing_with(job.threads):
+        _train(fabric, job, report)
     if group and fabric.device.type == "cuda":
         torch.cuda.empty_cache()  # the next search is shared out over all devices of a machine, by other processes
 
@@ -129,6 +136,16 @@ def _train_in_processes(fabric: Fabric, job: Job, report: StepCallback) -> None:
         if failures:
             raise failures[0] from error
         raise
+
+
+def check_sync_batchnorm(train: TrainSettings, world: int, device: torch.device) -> None:
+    """Raises BenchError where batch normalisation is to take its statistics over several devices that cannot: torch has
+    this for GPUs only. world: how many devices."""
+    if train.sync_batchnorm and world > 1 and device.type != "cuda":
+        raise BenchError(
+            f"train.sync_batchnorm is for GPUs: torch cannot normalise over {world} devices of kind {device.type!r}. "
+            "Leave it out, or train on one device"
+        )
 
 
 def make_fabric(train: TrainSettings, devices: int, accelerator: str, group: NodeGroup | None = None) -> Fabric:
@@ -160,7 +177,8 @@ def _train_apart(fabric: Fabric, job: Job, queue: Any) -> None:
     """In a process of its own: torch hands the parent only the text of an exception, so ours is sent."""
     _end_with_parent()
     try:
-        _train(fabric, job, lambda *step: queue.put(step))
+        with computing_with(job.threads):
+            _train(fabric, job, lambda *step: queue.put(step))
     except BenchError as error:
         queue.put(error)
         raise
@@ -183,7 +201,7 @@ def make_learner(job: Job) -> nn.Module:
     """The freshly initialised learner; torch's default generator is seeded for it and then put back."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(job.seeds.child("init").value)
-        backbone, dim = build(job.encoder.backbone, job.encoder.options, job.images.size, job.encoder.stem)
+        backbone, dim = build_encoder(job.encoder, job.images.size)
         if job.encoder.freeze_patch_embed:  # MoCo-v3, section 4: it steadies the training of a ViT
             if not hasattr(backbone, "patch_embed"):
                 raise BenchError("encoder.freeze_patch_embed is for transformers; this backbone has no patch_embed")
@@ -215,6 +233,8 @@ def _train(fabric: Fabric, job: Job, report: StepCallback) -> None:
     plan, specs = job.schedule, view_specs(job.views, job.images.size)
     learner = make_learner(job)
     learner.gather, learner.rank = _gatherer(fabric), fabric.global_rank  # type: ignore[assignment]
+    if job.train.sync_batchnorm and fabric.world_size > 1:
+        learner = synchronised(learner)
     optimiser = make_optimiser(learner, job.train)
     saved = job.scratch / "checkpoint.safetensors"
     losses = checkpoint.load(saved, learner, optimiser)
@@ -245,6 +265,17 @@ def _train(fabric: Fabric, job: Job, report: StepCallback) -> None:
                 kept = time.monotonic()
     if fabric.is_global_zero:
         _finish(job, learner, losses, plan.steps_per_epoch)
+
+
+def synchronised(learner: nn.Module) -> nn.Module:
+    """The learner, its batch normalisations taking their statistics over all devices (parameters and their names stay).
+
+    timm's conversion is torch's (SyncBatchNorm.convert_sync_batchnorm), and keeps what timm's own layers do besides.
+    """
+    from timm.layers import convert_sync_batchnorm
+
+    converted: nn.Module = convert_sync_batchnorm(learner)
+    return converted
 
 
 def _check_same_start(fabric: Fabric, step: int) -> None:

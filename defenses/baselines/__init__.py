@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from .activation_clustering import ActivationClustering
+from .cognitive_distillation import CognitiveDistillation
 from .colour import Colour
 from .compactness import Compactness
 from .isolation_forest import IsolationForest
 from .knn_density import KNNDensity
 from .spectral import Spectral
 
-__all__ = ["ActivationClustering", "Colour", "Compactness", "IsolationForest", "KNNDensity", "Spectral"]
+__all__ = [
+    "ActivationClustering",
+    "CognitiveDistillation",
+    "Colour",
+    "Compactness",
+    "IsolationForest",
+    "KNNDensity",
+    "Spectral",
+]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from bench import View
 from bench.defenses.search.defaults import in_range
 
-from .baseline import Baseline, clustered, features
+from .baseline import Baseline, clustered, features, importing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +49,9 @@ class ActivationClustering(Baseline):
 
     def _split(self, rows: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
         """The score of each row of one cluster's features."""
-        from sklearn.decomposition import PCA
-        from sklearn.metrics import silhouette_score
+        with importing():
+            from sklearn.decomposition import PCA
+            from sklearn.metrics import silhouette_score
 
         components = min(self.dimensions, *rows.shape)
         reduced = PCA(components, svd_solver="full").fit_transform(rows)

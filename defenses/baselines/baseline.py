@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import random
 from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +28,7 @@ class Baseline(Defense):
     the mean distance stands in, as they advise. Less than half of the images can be over it.
     """
 
+    baseline: ClassVar[bool] = True
     limit: float = field(default=LIMIT, metadata={"help": "remove images whose modified z-score is over this"})
 
     def __post_init__(self) -> None:
@@ -36,7 +41,12 @@ class Baseline(Defense):
 
     def clean(self, view: View) -> Verdict:
         """Remove the images whose score is an outlier on the high side."""
-        score = np.asarray(view.step("scores", lambda: {"scores": self.scores(view)})["scores"], np.float64)
+        return self.verdict(
+            np.asarray(view.step("scores", lambda: {"scores": self.scores(view)})["scores"], np.float64)
+        )
+
+    def verdict(self, score: NDArray[np.float64]) -> Verdict:
+        """What the rule makes of the scores (N,)."""
         z = modified_z(score)
         over = score[z > self.limit]
         facts = {"threshold": float(over.min()) if len(over) else None, "largest_z": float(z.max())}
@@ -49,6 +59,16 @@ def modified_z(score: NDArray[np.float64]) -> NDArray[np.float64]:
     distance = np.abs(score - np.median(score))
     spread = np.median(distance) / 0.6745 or distance.mean() * 1.253314
     return (score - np.median(score)) / spread if spread else np.zeros_like(score)
+
+
+@contextmanager
+def importing() -> Iterator[None]:
+    """Python's global generator is afterwards as before: scikit-learn's first import in a process draws from it."""
+    drawn = random.getstate()
+    try:
+        yield
+    finally:
+        random.setstate(drawn)
 
 
 def features(view: View, *, unit: bool) -> NDArray[np.float64]:

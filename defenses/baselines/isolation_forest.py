@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from bench import View
 from bench.defenses.search.defaults import in_range
 
-from .baseline import Baseline, features
+from .baseline import Baseline, features, importing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,8 @@ class IsolationForest(Baseline):
 
     def scores(self, view: View) -> NDArray[np.float64]:
         """See the class."""
-        from sklearn import ensemble
+        with importing():
+            from sklearn import ensemble
 
         found = features(view, unit=False)
         forest = ensemble.IsolationForest(n_estimators=self.trees, random_state=view.seeds("forest").value % 2**31)

@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from bench import Arrays
+
+from .effect import Effect
 from .trigger import Matches, Template, align, match_all
 
 if TYPE_CHECKING:
     from bench import View
 
-    from .effect import Effect, Pull
+    from .effect import Pull
     from .recurrence import Recurrence
 
 HOLE = 0.1
@@ -41,6 +44,30 @@ class Found:
     def carriers(self) -> NDArray[np.bool_]:
         """Which images carry it, (N,) bool."""
         return self.matches.score > self.limit
+
+    def arrays(self) -> Arrays:
+        """All of it, for a step."""
+        numbers = {"deviation": self.template.deviation, "limit": self.limit, "hole": self.hole}
+        effect = {} if self.effect is None else {"pull": np.array(self.effect.pull), "random": self.effect.random}
+        return {
+            "pixels": self.template.pixels.numpy(),
+            "score": self.matches.score,
+            "box": self.matches.box,
+            **{name: np.array(value) for name, value in numbers.items()},
+            **effect,
+        }
+
+    @classmethod
+    def of(cls, arrays: Arrays) -> Found | None:
+        """What `arrays` made; None of a seed that led to nothing."""
+        import torch
+
+        if "nothing" in arrays:
+            return None
+        template = Template(torch.from_numpy(np.array(arrays["pixels"])), float(arrays["deviation"]))
+        effect = Effect(float(arrays["pull"]), arrays["random"]) if "pull" in arrays else None
+        matches = Matches(arrays["score"], arrays["box"])
+        return cls(template, matches, float(arrays["limit"]), float(arrays["hole"]), effect)
 
 
 def hole(scores: NDArray[np.float32], least: int = LEAST) -> tuple[float, float]:
@@ -70,7 +97,7 @@ class Peeling:
             if carried[image] or image in tried:
                 continue
             tried.add(image)
-            found = self._candidate(seeds, int(number))
+            found = self._kept(seeds, int(number))
             if found is not None and not carried[found.carriers].all():
                 yield found
                 carried |= found.carriers
@@ -79,6 +106,15 @@ class Peeling:
                 misses += 1
             if misses == PATIENCE:
                 return
+
+    def _kept(self, seeds: Recurrence, number: int) -> Found | None:
+        """What one seed leads to, as a saved step of the view."""
+
+        def compute() -> Arrays:
+            found = self._candidate(seeds, number)
+            return {"nothing": np.zeros(0)} if found is None else found.arrays()
+
+        return Found.of(self._view.step(f"seed-{seeds.windows.image[number]}", compute))
 
     def _candidate(self, seeds: Recurrence, number: int) -> Found | None:
         """What one seed leads to, if it counts."""

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import BenchError, Defense, Verdict, View
+from bench import BenchError, Defense, Grouping, Verdict, View
 
-from .effect import Pull
+from .effect import IMAGES, RANDOM, Pull
 from .peel import Found, Peeling
-from .recurrence import NARROWEST, Index, Recurrence, Whitening, Windows, described, sample_rows, widths
+from .recurrence import NARROWEST, Index, Recurrence, Whitening, Windows, described, floats, sample_rows, widths
+from .trigger import heat
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,13 +58,12 @@ class Recur(Defense):
             value = getattr(self, option)
             if value is not None and value < 1:
                 raise BenchError(f"{option} is {value}, expected 1 or more")
+        if not self.effect:
+            object.__setattr__(self, "needs", frozenset())  # one verdict then serves every encoder
 
     def clean(self, view: View) -> Verdict:
         """Remove every image that carries a patch that recurs and acts."""
-        rng = view.seeds("recur").numpy()
-        seeds = self.recurrence(view, rng)
-        pull = Pull(view, view.seeds("pull")) if self.effect else None
-        found = list(Peeling(view, pull, rng)(seeds))
+        seeds, found = self._search(view)
         keep, score, boxes = np.ones(len(view), bool), np.full(len(view), -1.0), np.full((len(view), 4), -1)
         for each in found:
             margin = (each.matches.score.astype(np.float64) - each.limit) / max(1e-6, 1 - each.limit)
@@ -69,6 +74,40 @@ class Recur(Defense):
         if not found:
             return Verdict(keep=keep, score=unsure(len(view), seeds), facts=facts)
         return Verdict(keep=keep, score=score, trigger_score=score.copy(), boxes=boxes.astype(np.int64), facts=facts)
+
+    def attention(
+        self, view: View, indices: Sequence[int] | NDArray[np.int64]
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]] | None:
+        """How well the best window over each pixel matches a trigger that was found; None where none was."""
+        _, found = self._search(view)
+        if not found:
+            return None
+        rows = np.asarray(indices, np.int64)
+        images = floats(view, rows)
+        maps = np.stack([heat(images, each.template.pixels).numpy() for each in found]).max(0)
+        best = np.stack([each.matches.score[rows] - each.limit for each in found]).argmax(0)
+        boxes = np.stack([each.matches.box[rows] for each in found])[best, np.arange(len(rows))]
+        return maps, boxes.astype(np.int64)
+
+    def grouping(self, view: View, verdict: Verdict) -> Grouping | None:
+        """The images that carry each trigger, and the rest."""
+        _, found = self._search(view)
+        labels = np.zeros(len(view), np.int64)
+        for number, each in reversed(list(enumerate(found, 1))):
+            labels[each.carriers] = number
+        score = np.array([0.0, *(each.hole for each in found)])
+        return Grouping(labels, score, "the width of the hole between the images that carry a patch and all others")
+
+    def forwards(self, count: int, size: int) -> int:
+        """A few patches, each with its random ones, on the same images."""
+        return 2 * IMAGES * (RANDOM + 1) if self.effect else 0
+
+    def _search(self, view: View) -> tuple[Recurrence, list[Found]]:
+        """The windows that recur, and the triggers among them."""
+        saved = view.step("recurrence", lambda: self.recurrence(view, view.seeds("recur").numpy()).arrays())
+        seeds = Recurrence.of(saved)
+        pull = Pull(view, view.seeds("pull")) if self.effect else None
+        return seeds, list(Peeling(view, pull, view.seeds("sample").numpy())(seeds))
 
     def recurrence(self, view: View, rng: np.random.Generator) -> Recurrence:
         """The best window of each query image, and its twins."""
@@ -97,12 +136,22 @@ def best_of_each(parts: Sequence[Recurrence]) -> Recurrence:
     return Recurrence(Windows(windows.image[best], windows.box[best]), score[best], image[best], box[best])
 
 
+def png(pixels: Tensor) -> str:
+    """A picture (3, h, w) in [0, 1] as a PNG in base64."""
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray((pixels.permute(1, 2, 0) * 255).round().byte().numpy()).save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode("ascii")
+
+
 def described_as(found: Found) -> dict[str, Any]:
     """JSON-able: one trigger for the record."""
     height, width = found.template.shape
     effect = found.effect
     return {
         "size": [height, width],
+        "picture": png(found.template.pixels),
         "images": int(found.carriers.sum()),
         "limit": round(found.limit, 4),
         "hole": round(found.hole, 4),

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from bench import Arrays
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -137,6 +139,15 @@ class Recurrence(NamedTuple):
     score: NDArray[np.float32]
     twin_image: NDArray[np.int64]
     twin_box: NDArray[np.float32]
+
+    def arrays(self) -> Arrays:
+        """All of it, for a step."""
+        return {**self.windows._asdict(), **{name: getattr(self, name) for name in self._fields[1:]}}
+
+    @classmethod
+    def of(cls, arrays: Arrays) -> Recurrence:
+        """What `arrays` made."""
+        return cls(Windows(arrays["image"], arrays["box"]), *(arrays[name] for name in cls._fields[1:]))
 
 
 class Index:

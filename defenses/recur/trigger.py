@@ -86,6 +86,15 @@ def ncc(images: Tensor, template: Tensor) -> Tensor:
     return found
 
 
+def heat(images: Tensor, template: Tensor) -> Tensor:
+    """For each pixel of images (B, 3, S, S) the best NCC with `template` of the windows over it: (B, S, S), from 0."""
+    import torch.nn.functional as F
+
+    height, width = template.shape[1:]
+    score = F.pad(ncc(images, template)[:, None].clamp_min(0), (width - 1, width - 1, height - 1, height - 1))
+    return F.max_pool2d(score, (height, width), 1)[:, 0]
+
+
 def match_all(view: View, template: Tensor, indices: NDArray[np.int64], sizes: Sequence[float] = SIZES) -> Matches:
     """`match` on the images at `indices`, a batch at a time."""
     scores, boxes = [], []

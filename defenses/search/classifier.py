@@ -38,10 +38,15 @@ class TrainingData:
 
 @dataclass(frozen=True, eq=False)
 class EnsembleScores:
-    """Mean probability of poison over the members (N,) float64, and each member's F1 at every check."""
+    """Mean logit of poison over the members (N,) float64, and each member's F1 at every check."""
 
-    probability: NDArray[np.float64]
+    margin: NDArray[np.float64]
     f1: list[list[float]]
+
+    @property
+    def probability(self) -> NDArray[np.float64]:
+        """The sigmoid of the margin: over 0.5 where the margin is over 0, and in its order."""
+        return torch.tensor(self.margin).sigmoid().numpy()  # exact far below 0 too
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,8 +88,8 @@ def ensemble(view: View, lesson: TrainingData, settings: Scale, members: int) ->
     kept = [_member(view, lesson, settings, i, members) for i in range(members)]
     histories = [arrays["f1"].tolist() for arrays in kept]
     networks = [_restore(arrays, view) for arrays in kept]
-    judged = view.step("classifier-judgement", lambda: {"probability": judge(view, networks, settings.batch)})
-    return EnsembleScores(judged["probability"], histories)
+    judged = view.step("classifier-judgement", lambda: {"margin": judge(view, networks, settings.batch)})
+    return EnsembleScores(judged["margin"], histories)
 
 
 def _member(view: View, lesson: TrainingData, settings: Scale, number: int, members: int) -> Arrays:
@@ -115,7 +120,7 @@ def train(view: View, lesson: TrainingData, settings: Scale, seeds: Seeds, name:
         optimiser.step()
         schedule.step()
         if (iteration + 1) % CHECK_EVERY == 0 or iteration + 1 == settings.iterations:
-            found = _probability(network, lesson.held_out.to(view.device)).cpu().numpy() > 0.5
+            found = _logits(network, lesson.held_out.to(view.device)).cpu().numpy() > 0
             history.append(f1_score(lesson.truth, found))
             view.progress(name, iteration + 1, settings.iterations)
             if _flat(history):
@@ -191,22 +196,25 @@ def _flat(history: list[float]) -> bool:
 
 
 def judge(view: View, networks: list[nn.Module], batch: int) -> NDArray[np.float64]:
-    """Mean over the members of the probability that each image, as it is, is poisoned: (N,)."""
-    probability = np.empty(len(view))
+    """Mean over the members of the logit that each image, as it is, is poisoned: (N,).
+
+    As the public PatchSearch does; the mean of probabilities would let a sure member count no more than an unsure one.
+    """
+    margin = np.empty(len(view))
     for start in range(0, len(view), batch):
         stop = min(start + batch, len(view))
         images = view.batch(np.arange(start, stop)).to(view.device)
-        votes = torch.stack([_probability(network, images) for network in networks])
-        probability[start:stop] = votes.double().mean(0).cpu().numpy()
+        votes = torch.stack([_logits(network, images) for network in networks])
+        margin[start:stop] = votes.double().mean(0).cpu().numpy()
         view.progress("judging images", stop, len(view))
-    return probability
+    return margin
 
 
-def _probability(network: nn.Module, images: Tensor) -> Tensor:
+def _logits(network: nn.Module, images: Tensor) -> Tensor:
     network.eval()
     with torch.inference_mode(), _autocast(images.device):
         logits: Tensor = network(_standard(images.float() / 255))
-        return logits.float().squeeze(1).sigmoid()
+        return logits.float().squeeze(1)
 
 
 def _standard(images: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from math import ceil, isqrt
 import torch
 from torch import Tensor
 
-from bench import Seeds
+from bench import Encoder, Seeds
 
 from .clusters import Clusters
 from .locator import Locator, best_window
@@ -26,7 +26,7 @@ class ActivationMasking(Locator):
     masks: int = 256
     strategy: str = "full"
     blocks: int = 4
-    fill: str = "black"
+    fill: str = "grey"
     normalise: bool = False
     coarse: bool = False
 
@@ -54,7 +54,7 @@ class ActivationMasking(Locator):
         self, images: Tensor, masks: Tensor, repeated: tuple[Tensor, Tensor] | None = None
     ) -> tuple[Tensor, Tensor]:
         """Cluster and distance (B, M) of each image under each mask. repeated: see `repeats`."""
-        hidden = hide(images, masks, self.fill).flatten(0, 1)
+        hidden = hide(images, masks, fill_colour(images, self.fill, self.clusters.encoder)).flatten(0, 1)
         first, which = repeated or (slice(None), slice(None))
         labels, distances = self.clusters.assign(hidden[first])
         return labels[which].view(masks.shape[:2]), distances[which].view(masks.shape[:2])
@@ -156,16 +156,33 @@ def cyclic_masks(draws: Draws, size: int, window: int) -> Tensor:
     return inside & draws.blocks.flatten(-2).gather(-1, where.flatten(-2)).view(inside.shape)
 
 
-def hide(images: Tensor, masks: Tensor, fill: str) -> Tensor:
-    """Images uint8 (B, 3, S, S) under masks (B, M, S, S) -> (B, M, 3, S, S) uint8.
-
-    fill: "black" is pixel value 0 before normalisation ([?] the paper says only "zero"); "mean" is the
-    image's own mean colour.
-    """
-    if fill == "black":
-        return images[:, None] * ~masks[:, :, None]
-    colour = images.float().mean((2, 3), keepdim=True).round().to(torch.uint8)
+def hide(images: Tensor, masks: Tensor, colour: Tensor) -> Tensor:
+    """Images uint8 (B, 3, S, S) under masks (B, M, S, S), in `colour` (B or 1, 3, 1, 1) -> (B, M, 3, S, S) uint8."""
     return torch.where(masks[:, :, None], colour[:, None], images[:, None])
+
+
+def fill_colour(images: Tensor, fill: str, encoder: Encoder) -> Tensor:
+    """What hides a pixel of images (B, 3, S, S) uint8: a colour (B or 1, 3, 1, 1) uint8.
+
+    "grey": `neutral` of the encoder ([?] the paper says only "zero"); "black": 0; "mean": the image's own mean colour.
+    """
+    if fill == "grey":
+        return neutral(encoder, images.shape[-1]).to(images.device)
+    if fill == "black":
+        return images.new_zeros(1, 3, 1, 1)
+    return images.float().mean((2, 3), keepdim=True).round().to(torch.uint8)
+
+
+def neutral(encoder: Encoder, size: int) -> Tensor:
+    """The colour that the encoder's normalisation makes 0, to a whole grey level: (1, 3, 1, 1) uint8.
+
+    `Encoder.prepare` is affine per channel, so what it makes of black and of white says where 0 lies. For ImageNet's
+    means it is (124, 116, 104). An encoder that does not normalise (0 stays 0) has black.
+    """
+    ends = torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1).expand(2, 3, size, size)
+    black, white = encoder.prepare(ends).double().mean((2, 3))
+    levels: Tensor = (-255 * black / (white - black)).round().clamp(0, 255).to(torch.uint8)
+    return levels.view(1, 3, 1, 1)
 
 
 def outlier_scores(labels: Tensor, distances: Tensor, deciding: int | None = None) -> Tensor:

@@ -76,7 +76,7 @@ class TriggerSearch(ScaledOptions, Defense):
         """The part that finds each image's candidate trigger."""
 
     def clean(self, view: View) -> Verdict:
-        """Remove every image that the poison classifier gives a mean probability over 0.5."""
+        """Remove every image for which the mean logit of the poison classifier's networks is over 0."""
         from .iterate import Search
 
         clustering, settings = self._clustered(view)
@@ -231,8 +231,8 @@ class TriggerSearch(ScaledOptions, Defense):
             "classifier_f1": [history[-1] for history in opinion.f1],
             "classifier_checks": [len(history) for history in opinion.f1],
         }
-        score = opinion.probability
-        return Verdict(keep=score <= 0.5, score=score, trigger_score=trigger_score, boxes=boxes, facts=facts)
+        keep, score = opinion.margin <= 0, opinion.probability
+        return Verdict(keep=keep, score=score, trigger_score=trigger_score, boxes=boxes, facts=facts)
 
 
 def one_of(options: Any, name: str) -> None:

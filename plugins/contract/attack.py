@@ -27,22 +27,26 @@ class AttackTrial(Trial[Attack]):
     def __init__(self, plugin: Attack) -> None:
         super().__init__(plugin)
         self.toy = Toy()
-        self.scene = self.toy.scene()
+        self.info = self.toy.info()
         self.pixels: Tensor = self.toy.split().images.batch(range(self.toy.count))
 
     def targets(self) -> tuple[int, ...]:
         """The targets on the toy classes."""
-        return self.once("targets()", lambda: self.plugin.targets(self.scene.classes))
+        return self.once("targets()", lambda: self.plugin.targets(self.info.classes))
 
     def train(self, seed: int = 0, run: int = 0, attack: Attack | None = None) -> list[Poison]:
         """The training rows under a root seed; `run` numbers repetitions."""
         made = attack or self.plugin
-        return self.once("poison_train()", lambda: made.poison_train(self.scene, Seeds(seed)), seed, run, repr(made))
+        return self.once("poison_train()", lambda: made.poison_train(self.info, Seeds(seed)), seed, run, repr(made))
 
     def val(self, trigger: int, run: int = 0) -> list[Poison]:
         """The validation rows of a trigger."""
         seeds = Seeds(0, "val")
-        return self.once("poison_val()", lambda: self.plugin.poison_val(trigger, self.scene, seeds), trigger, run)
+        return self.once("poison_val()", lambda: self.plugin.poison_val(trigger, self.info, seeds), trigger, run)
+
+    def rows(self) -> list[Poison]:
+        """Rows to apply: the training rows, or the validation rows of an attack that poisons nothing."""
+        return self.train() if self.plugin.poisons else self.val(0)
 
     def apply(self, rows: list[Poison], images: Tensor | None = None, run: int = 0) -> Tensor:
         """`apply` on the images of `rows`; on `images` as they are where given."""
@@ -61,14 +65,15 @@ class AttackTrial(Trial[Attack]):
             isinstance(targets, tuple) and targets, f"targets() gave {targets!r}, expected a tuple of class indices"
         )
         for target in targets:
-            valid = isinstance(target, int) and 0 <= target < len(self.scene.classes)
-            require(valid, f"target {target!r} is not one of 0 to {len(self.scene.classes) - 1}")
+            valid = isinstance(target, int) and 0 <= target < len(self.info.classes)
+            require(valid, f"target {target!r} is not one of 0 to {len(self.info.classes) - 1}")
 
     @check("sort the rows by index, give each image at most one, and name an existing trigger with its own target")
     def check_train_rows(self) -> None:
         """Training rows are sorted, unique and in range; each names a trigger and that trigger's target."""
         rows = self.train()
-        require(rows, "poison_train() gave no row")
+        expected = "rows" if self.plugin.poisons else "none, since it declares poisons = False"
+        require(bool(rows) == self.plugin.poisons, f"poison_train() gave {len(rows)} rows, expected {expected}")
         self._require_rows(rows)
         indices = [row.index for row in rows]
         require(indices == sorted(set(indices)), f"the indices are not increasing: {indices[:10]} ...")
@@ -105,16 +110,18 @@ class AttackTrial(Trial[Attack]):
         plugin: Any = self.plugin
         if "rate" not in {field.name for field in dataclasses.fields(plugin)}:
             return "it has no option `rate`"
+        if not plugin.poisons:
+            return "it poisons nothing"
         for rate in (*RATES, plugin.rate):
             rows = self.train(attack=dataclasses.replace(plugin, rate=rate))
             for trigger, target in enumerate(self.targets()):
                 got = sum(row.trigger == trigger for row in rows)
-                members = int((self.scene.labels == target).sum())
+                members = int((self.info.labels == target).sum())
                 close = abs(got - rate * members) <= 1
                 require(close, f"rate {rate}: {got} of {members} images for trigger {trigger}")
         return None
 
-    @check("write to a clone of the images, and never to scene.labels")
+    @check("write to a clone of the images, and never to split.labels")
     def check_input_kept(self) -> None:
         """Neither images nor labels that are handed over change, and the result shares no memory with them."""
         clean, rows = self.pixels.clone(), self.val(0)
@@ -122,22 +129,26 @@ class AttackTrial(Trial[Attack]):
         require(torch.equal(clean, self.pixels), "apply() wrote to the images that it was given")
         own = done.untyped_storage().data_ptr() != self.pixels.untyped_storage().data_ptr()
         require(own, "apply() gave its input")
-        require((self.scene.labels == self.toy.scene().labels).all(), "the labels were changed")
+        require((self.info.labels == self.toy.info().labels).all(), "the labels were changed")
 
     @check("return a uint8 tensor of the shape of the input, changed on every image that has a row")
     def check_applied(self) -> None:
         """Every row changes its image; shape and dtype stay."""
-        rows = self.train()
+        rows = self.rows()
         before, after = self.before(rows), self.apply(rows)
         right = after.shape == before.shape and after.dtype == torch.uint8
         require(right, f"apply() gave {after.dtype} {tuple(after.shape)}, expected torch.uint8 {tuple(before.shape)}")
         same = [row.index for row, a, b in zip(rows, before, after, strict=True) if torch.equal(a, b)]
         require(not same, f"{len(same)} of {len(rows)} images are unchanged, among them {same[:5]}")
 
-    @check("change pixels inside the row's box only, or give box=None for a trigger that is everywhere")
+    @check(
+        "change pixels inside the row's box only, or declare `recompresses`, or give box=None for a trigger everywhere"
+    )
     def check_inside_box(self) -> str | None:
-        """Nothing outside the box changes."""
-        rows = self.train()
+        """Nothing outside the box changes, unless the whole image is compressed again."""
+        rows = self.rows()
+        if self.plugin.recompresses:
+            return "it compresses the whole image"
         if all(row.box is None for row in rows):
             return "it gives no boxes"
         for row, old, new in zip(rows, self.before(rows), self.apply(rows), strict=True):
@@ -151,7 +162,7 @@ class AttackTrial(Trial[Attack]):
     @check("let row i decide what happens to image i: nothing may depend on the rest of the batch")
     def check_row_by_row(self) -> None:
         """Each image depends on its own row only, and an image without a row stays as it is."""
-        rows = self.train()
+        rows = self.rows()
         together = self.apply(rows)
         backwards = self.apply(rows[::-1]).flip(0)
         require(torch.equal(together, backwards), "the same rows in another order give other images")
@@ -166,19 +177,21 @@ class AttackTrial(Trial[Attack]):
         require(self.train() == self.train(run=1), "poison_train() gave other rows for the same seed")
         require(self.val(0) == self.val(0, run=1), "poison_val() gave other rows for the same seed")
         rows = self.train()
+        rows = self.rows()
         require(torch.equal(self.apply(rows), self.apply(rows, run=1)), "apply() gave other pixels for the same rows")
 
     @check("draw the choice and the places of the poisoned images from the seeds that are handed over")
     def check_other_seed(self) -> None:
         """Another seed gives other rows."""
-        require(self.train(seed=0) != self.train(seed=1), "poison_train() gave the same rows for seeds 0 and 1")
+        other = self.train(seed=0) != self.train(seed=1) or not self.plugin.poisons
+        require(other, "poison_train() gave the same rows for seeds 0 and 1")
 
     @check("raise bench.BenchError saying which class it was, and what to do")
     def check_empty_class(self) -> None:
         """A target class without images is refused with BenchError."""
         targets = torch.tensor(self.targets())
-        labels = self.scene.labels[~torch.isin(torch.from_numpy(self.scene.labels), targets).numpy()]
-        empty = SplitInfo(labels=labels, classes=self.scene.classes, size=self.scene.size)
+        labels = self.info.labels[~torch.isin(torch.from_numpy(self.info.labels), targets).numpy()]
+        empty = SplitInfo(labels=labels, classes=self.info.classes, size=self.info.size)
         try:
             rows: Any = self.plugin.poison_train(empty, Seeds(0))
         except BenchError:

@@ -35,7 +35,7 @@ class DefenseTrial(Trial[Defense]):
         """The verdict of the run of that name, on the toy images with patches unless others are given; made once."""
 
         def clean() -> Verdict:
-            given, needs = self.planted if images is None else images, type(self.plugin).needs
+            given, needs = self.planted if images is None else images, self.plugin.needs
             self.views[run] = ToyView(given, needs=needs, encoder=self.encoder, notebook=notebook)
             return self.plugin.clean(self.views[run])
 
@@ -50,7 +50,7 @@ class DefenseTrial(Trial[Defense]):
     @check('list "encoder" in `needs` if the encoder is used; ask the view for nothing that is not listed')
     def check_needs(self) -> None:
         """It asks its view for nothing that it does not declare."""
-        needs = type(self.plugin).needs
+        needs = self.plugin.needs
         listed = isinstance(needs, frozenset)
         require(listed, f"`needs` is {needs!r}, expected frozenset({{'encoder'}}) or frozenset()")
         with contextlib.suppress(Violation):  # whether the run ends well or not
@@ -108,7 +108,7 @@ class DefenseTrial(Trial[Defense]):
         for name, count in (("forwards", passes), ("trained_on", trained)):
             whole = isinstance(count, int) and count >= 0
             require(whole, f"{name}() gave {count!r}, expected a whole number, 0 or more")
-        uses = "encoder" in type(self.plugin).needs
+        uses = "encoder" in self.plugin.needs
         require(uses or passes == 0, f'forwards() gave {passes} without the need "encoder"')
 
     @check("handle the case that nothing is suspicious")

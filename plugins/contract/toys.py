@@ -50,7 +50,7 @@ class Toy:
         ids = [f"toy-{index}" for index in range(self.count)]
         return Split(images=ToyImages(self._pixels()), labels=self._labels(), ids=ids)
 
-    def scene(self) -> SplitInfo:
+    def info(self) -> SplitInfo:
         """What an attack may know of it; a fresh copy at each call."""
         return SplitInfo(labels=self._labels(), classes=CLASSES, size=self.size)
 

@@ -36,22 +36,22 @@ class PluginClass(Attack):
             raise BenchError(f"there is no class {self.target}: {len(classes)} classes, so 0 to {len(classes) - 1}")
         return (self.target,)
 
-    def poison_train(self, scene: SplitInfo, seeds: Seeds) -> list[Poison]:
+    def poison_train(self, split: SplitInfo, seeds: Seeds) -> list[Poison]:
         """Which images are poisoned, and where; `apply` then paints them."""
-        members = np.flatnonzero(scene.labels == self.target)
+        members = np.flatnonzero(split.labels == self.target)
         if not len(members):
             raise BenchError(f"target class {self.target} has no images: choose a class that has some")
         count = max(1, round(self.rate * len(members)))
         chosen = seeds.child("choose").numpy().choice(members, count, replace=False)
-        return [self._row(int(index), scene, seeds) for index in sorted(chosen)]
+        return [self._row(int(index), split, seeds) for index in sorted(chosen)]
 
-    def poison_val(self, trigger: int, scene: SplitInfo, seeds: Seeds) -> list[Poison]:
+    def poison_val(self, trigger: int, split: SplitInfo, seeds: Seeds) -> list[Poison]:
         """The trigger on every validation image."""
-        return [self._row(index, scene, seeds) for index in range(len(scene.labels))]
+        return [self._row(index, split, seeds) for index in range(len(split.labels))]
 
-    def _row(self, index: int, scene: SplitInfo, seeds: Seeds) -> Poison:
-        node, side = seeds.child("place", index), max(1, round(self.width * scene.size))
-        top, left = node.numpy().integers(0, scene.size - side + 1, 2).tolist()
+    def _row(self, index: int, split: SplitInfo, seeds: Seeds) -> Poison:
+        node, side = seeds.child("place", index), max(1, round(self.width * split.size))
+        top, left = node.numpy().integers(0, split.size - side + 1, 2).tolist()
         return Poison(index=index, trigger=0, target=self.target, box=(top, left, side, side), seed=node.value)
 
     def apply(self, images: Tensor, poisons: Sequence[Poison]) -> Tensor:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import io
 import json
 
 import numpy as np
@@ -10,9 +11,11 @@ import torch
 from hypothesis import given, settings, strategies as st
 from PIL import Image
 
-from bench import BenchError, Seeds, SplitInfo
-from bench.attacks.htba import HTBA
+from bench import BenchError, Poison, Seeds, SplitInfo
+from bench.attacks.htba import HTBA, HTBAMuted, HTBAVaried, NoAttack
+from bench.attacks.look import coloured, drawn, pasted
 from bench.attacks.multi_target import MultiTarget
+from bench.data.images import ArrayImages, Decoded, FileImages, PoisonedImages, Resized, Subset
 from bench.plugins.contract.checks import contract
 from bench.plugins.options import make
 
@@ -283,3 +286,166 @@ def test_a_trigger_that_is_not_there(attack, number, told):
     for use in (lambda: attack.poison_val(number, scene(), Seeds(0)), lambda: attack.picture(number, 32)):
         with pytest.raises(BenchError, match=f"no trigger {number}: {told}"):
             use()
+
+
+# --- triggers as they come in the world -------------------------------------------------------------------------
+
+
+@contract(HTBAMuted(), HTBAVaried(), NoAttack(), HTBA(trigger="natural", contrast=0.5, rotation=20.0))
+def test_contract_of_the_variants(): ...
+
+
+def test_muted_colours_by_hand():
+    """Mean of the channels 100: 0.35 of the way from it; then half of the way from 127.5."""
+    patch = torch.tensor([200, 100, 0], dtype=torch.uint8).view(3, 1, 1)
+    assert coloured(patch, 0.35, 1).flatten().tolist() == [135, 100, 65]
+    assert coloured(patch, 0, 1).flatten().tolist() == [100, 100, 100]
+    assert coloured(patch, 1, 0.5).flatten().tolist() == [164, 114, 64]  # 163.75, 113.75, 63.75
+    assert coloured(patch, 4, 1).flatten().tolist() == [255, 100, 0]
+    plain, muted = (make(HTBA, {"saturation": s}, "it").picture(0, 32).float() for s in (1, 0.35))
+    assert torch.allclose(plain.mean(0), muted.mean(0), atol=0.5)  # as light as before
+    spread = [(p.amax(0) - p.amin(0)).max() for p in (plain, muted)]
+    assert spread[1] / spread[0] == pytest.approx(0.35, abs=0.01)
+
+
+def test_light_and_opacity_by_hand():
+    patch, under = (torch.full((3, 1, 1), value, dtype=torch.uint8) for value in (200, 100))
+    assert pasted(patch, under, 1.2, 0.9).unique().tolist() == [226]  # 0.9 * 240 + 0.1 * 100
+    assert pasted(patch, under, 1.5, 0.9).unique().tolist() == [240]  # 300 is clipped to 255: 229.5 + 10
+    assert pasted(patch, under, 1.0, 1.0) is patch
+
+
+def test_a_turned_patch_by_hand():
+    """By 90 degrees the right column comes to the top; by 45 the corners show what is under it."""
+    patch, under = torch.zeros((3, 9, 9), dtype=torch.uint8), torch.full((3, 9, 9), 7, dtype=torch.uint8)
+    patch[:, :, 6:] = 200
+    assert torch.equal(pasted(patch, under, 1, 1, 90.0), patch.rot90(1, (1, 2)))
+    turned = pasted(torch.full_like(under, 200), under, 1, 1, 45.0)
+    assert turned[0, 4].tolist() == [200] * 9  # the middle row
+    assert turned[0, [0, 0, -1, -1], [0, -1, 0, -1]].tolist() == [7] * 4
+    rows = train(HTBA(target="dog", rate=1.0, rotation=30.0), 60)
+    turns = [drawn(row.seed, "rotation", (-30, 30)) for row in rows]
+    assert -30 <= min(turns) < -20
+    assert 20 < max(turns) <= 30
+
+
+def test_what_varies_is_drawn_for_each_image_and_kept_in_its_row():
+    attack = HTBAVaried(target="dog", rate=1.0, trigger_size=10)
+    rows = train(attack, 400)
+    sizes, strengths = [row.box[2] for row in rows], [row.strength for row in rows]
+    assert sorted(set(sizes)) == [8, 9, 10, 11, 12]
+    assert 0.85 <= min(strengths) < 0.86
+    assert 0.99 < max(strengths) <= 1
+    assert np.mean(strengths) == pytest.approx(0.925, abs=0.01)
+    assert {row.box[2:] for row in rows} == {(size, size) for size in set(sizes)}
+    lights = [drawn(row.seed, "brightness", attack.brightness) for row in rows]
+    for a, b in ((sizes, strengths), (strengths, lights), (sizes, lights)):
+        assert abs(np.corrcoef(a, b)[0, 1]) < 0.15  # one seed, but independent draws
+    assert {row.strength for row in train(HTBA(target="dog"), 10)} == {None}
+
+
+@given(st.integers(0, 2**62), st.floats(0.5, 1), st.floats(1, 2))
+def test_draws_lie_in_their_span(seed, low, high):
+    assert low <= drawn(seed, "size", (low, high)) <= high
+    assert drawn(seed, "size", (low, high)) == drawn(seed, "size", (low, high))
+
+
+def test_jpeg_changes_the_whole_image_as_pillow_does():
+    image = torch.randint(0, 256, (1, 3, 32, 32), dtype=torch.uint8)
+    row = Poison(index=0, trigger=0, target=0, box=(2, 3, 10, 10), seed=5)
+    before, after = (HTBA(trigger_size=10, jpeg=jpeg).apply(image, [row])[0] for jpeg in (0, 75))
+    file = io.BytesIO()
+    Image.fromarray(before.permute(1, 2, 0).numpy()).save(file, "JPEG", quality=75)
+    assert np.array_equal(np.array(Image.open(file)), after.permute(1, 2, 0).numpy())
+    assert (before != after).float().mean() > 0.5
+
+
+def test_no_attack_poisons_nothing_and_triggers_the_validation_images():
+    attack, like = NoAttack(target="dog", trigger_size=10), HTBA(target="dog", trigger_size=10)
+    assert train(attack) == []
+    assert attack.poison_val(0, scene(), Seeds(0)) == like.poison_val(0, scene(), Seeds(0))
+    with pytest.raises(BenchError, match="no class 'dgo'"):
+        train(NoAttack(target="dgo"))
+
+
+def test_a_natural_patch_is_a_piece_of_a_photograph():
+    first, same, other = (HTBA(trigger="natural", trigger_seed=seed).picture(0, 80) for seed in (0, 0, 1))
+    assert torch.equal(first, same)
+    assert not torch.equal(first, other)
+    assert first.float().std() > 30
+    assert len(np.unique(first.numpy())) > 64  # no mosaic
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"trigger_scale": (1.2, 0.8)}, r"trigger_scale is \[1.2, 0.8\], expected two numbers, the lower first"),
+        ({"opacity": (0.5, 1.5)}, r"opacity is .* up to 1"),
+        ({"opacity": (0.0, 1.0)}, "above 0"),
+        ({"brightness": (-1.0, 1.0)}, "brightness is"),
+        ({"saturation": -1.0}, "saturation is -1.0, expected 0 to 4"),
+        ({"rotation": 181.0}, "rotation is 181.0, expected 0 to 180 degrees"),
+        ({"jpeg": 96}, "jpeg is 96, expected a quality from 1 to 95, or 0"),
+        ({"paste_on": "photo"}, "'image' or 'original'"),
+    ],
+)
+def test_looks_that_cannot_be(options, complaint):
+    with pytest.raises(BenchError, match=complaint):
+        make(HTBA, options, "attack 'htba'")
+
+
+def test_the_largest_size_must_fit():
+    with pytest.raises(BenchError, match="a trigger of 18 px does not fit"):
+        train(HTBA(target="dog", trigger_size=15, trigger_scale=(0.8, 1.2)))
+
+
+# --- on the photograph, before it is resized ----------------------------------------------------------------------
+
+
+def photographs(folder, shapes):
+    """Grey files of these (height, width), and the images of 56 px that FileImages makes of them."""
+    for number, (height, width) in enumerate(shapes):
+        Image.new("RGB", (width, height), (90, 90, 90)).save(folder / f"{number}.png")
+    return FileImages([f"{number}.png" for number in range(len(shapes))], 56, root=folder)
+
+
+def test_on_the_original_by_hand(tmp_path):
+    """A photograph of 500 x 375 px at 56 px: 50 px become round(50 * 56 / 375) = 7 px, at the place of the seed less
+    the 62 px that the square leaves out on the left."""
+    images = photographs(tmp_path, [(375, 500)])
+    assert images.original_size(0) == (375, 500)
+    attack = HTBA(target=0, rate=1.0, trigger_size=50, paste_on="original")
+    split = SplitInfo(labels=np.zeros(1, np.int64), classes=("cat",), size=56, original_size=images.original_size)
+    (row,) = attack.poison_train(split, Seeds(0))
+    left, top = 125 + row.seed % 201, 94 + row.seed // 201 % 138  # corners 125 to 325 and 94 (93.75) to 231 (231.25)
+    assert row.box == (round(top * 56 / 375), round((left - 62) * 56 / 375), 7, 7)
+    image = PoisonedImages(images, [row], attack.apply, attack.apply_original).batch([0])[0]
+    changed = ((image.int() - 90).abs() > 30).any(0)  # bicubic: a little for up to two pixels around it
+    rows, columns = changed.any(1).nonzero(), changed.any(0).nonzero()
+    found = (int(rows[0]), int(columns[0]), int(rows[-1] - rows[0]) + 1, int(columns[-1] - columns[0]) + 1)
+    assert max(abs(a - b) for a, b in zip(found, row.box, strict=True)) <= 2
+
+
+@given(st.integers(40, 300), st.integers(40, 300), st.integers(0, 2**62))
+@settings(max_examples=60, deadline=None)
+def test_boxes_on_originals_lie_in_the_image(height, width, seed):
+    attack = HTBA(target=0, rate=1.0, trigger_size=0.2, paste_on="original")
+    split = SplitInfo(
+        labels=np.zeros(1, np.int64), classes=("cat",), size=32, original_size=lambda index: (height, width)
+    )
+    top, left, high, wide = attack.poison_train(split, Seeds(seed))[0].box
+    assert 0 <= top <= 32 - high
+    assert 0 <= left <= 32 - wide
+    assert abs(high - 6.4) <= 1.1
+
+
+def test_images_without_originals_are_their_own(tmp_path):
+    stack = Subset(Decoded(ArrayImages(np.full((3, 3, 32, 32), 9, np.uint8))), [2, 0])
+    assert stack.original_size(1) == (32, 32)
+    assert torch.equal(stack.edited(0, lambda image: image + 1), torch.full((3, 32, 32), 10, dtype=torch.uint8))
+    small = Resized(photographs(tmp_path, [(80, 60)]), 16)
+    assert small.original_size(0) == (80, 60)
+    assert small.edited(0, lambda image: image * 0).shape == (3, 16, 16)
+    split = SplitInfo(labels=np.zeros(1, np.int64), classes=("cat",), size=56, original_size=small.original_size)
+    with pytest.raises(BenchError, match="does not fit between"):
+        HTBA(target=0, trigger_size=50, paste_on="original").poison_train(split, Seeds(0))

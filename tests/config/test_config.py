@@ -48,7 +48,7 @@ def test_every_shipped_preset_loads_and_tells_its_purpose(name):
 PAPER = {
     "attack": {"trigger_size": 50, "train_margin": (0.25, 0.75), "val_margin": (0.1, 0.9)},
     "ssl": {"projector": 3, "predictor": 2, "hidden": 4096, "output": 256, "temperature": 0.2, "momentum": 0.99},
-    "encoder": {"freeze_patch_embed": True},
+    "encoder": {"freeze_patch_embed": True, "vit": "moco-v3"},
     "train": {"epochs": 200, "batch": 1024, "lr": 1.5e-4, "weight_decay": 0.1, "warmup": 40},
     "views": {"scale": (0.08, 1.0), "blur_p": (1.0, 0.1), "solarise_p": (0.0, 0.2)},
     "filter": {"samples": 2, "drop": 0.25, "window": 60, "top_k": 20, "leave_out": 0.1, "masks": 256}
@@ -129,11 +129,26 @@ def test_the_seed_argument_beats_the_preset_and_a_setting_beats_both(preset):
     assert with_settings("seed=8", preset=path, seed=3).seeds.value == Seeds(8).value
 
 
+def test_threads_are_one_unless_a_preset_or_a_setting_says_more(preset):
+    assert [load(preset("")).threads, load(preset("threads = 4\n")).threads] == [1, 4]
+    config = with_settings("threads=3", preset=preset("threads = 4\n"))
+    assert (config.threads, config.resolved["threads"]) == (3, 3)
+    assert load_config(PLUGINS, **config.asked).threads == 3
+    many = {name: load(name).threads for name in preset_names()}
+    assert {name for name, count in many.items() if count == 1} == {"cifar10-cpu", "laptop", "smoke"}
+    assert set(many.values()) == {1, 8}
+
+
 @pytest.mark.parametrize(
     ("setting", "said"),
     [
         *((text, r"SECTION\.OPTION=VALUE") for text in ("", "=3", "defense.masks", "a..b=3", ".=1", "a.b.c.d=1")),
         *((f"seed={seed}", "seed must be a whole number") for seed in ("-1", "1.5", "true", "many")),
+        *(
+            (f"threads={count}", "threads must be a whole number, 1 or more")
+            for count in ("0", "-1", "2.0", "true", "all")
+        ),
+        ("thread=2", r"unknown section 'thread'\. Did you mean 'threads'\?"),
         ("trian.lr=1", r"unknown section 'trian'\. Did you mean 'train'\?"),
         ("train.leaning=1", r"unknown option 'leaning'"),
         ("defense.mask=1", r"unknown option 'mask'\. Did you mean 'masks'\?"),
@@ -206,6 +221,32 @@ def test_resolved_holds_every_option_and_its_default(preset):
     """Of a preset that only chooses: it is known by its file's stem."""
     config = load(preset(""))
     resolved = json.loads(json.dumps(config.resolved))
-    assert resolved.keys() == {"seed", "dataset", "ssl", "attack", "defense", "encoder", "views", "train", "probe"}
+    assert resolved.keys() == {
+        "seed",
+        "threads",
+        "dataset",
+        "ssl",
+        "attack",
+        "defense",
+        "encoder",
+        "views",
+        "train",
+        "probe",
+    }
     assert (config.preset, resolved["train"]["epochs"], resolved["train"]["optimiser"]) == ("mine", 200, "adamw")
     assert (resolved["attack"]["name"], resolved["ssl"]["temperature"]) == ("htba", 0.2)
+
+
+def test_a_variant_takes_its_parents_options_of_a_preset(tmp_path):
+    """[attack.htba] also holds for htba-muted; what the preset says of htba-muted itself comes on top."""
+    preset = tmp_path / "mine.toml"
+    preset.write_text(
+        '[dataset]\nname = "scenes"\n[ssl]\nname = "moco_v3"\n[defense]\nname = "none"\n[attack]\nname = "htba-muted"\n'
+        "[attack.htba]\ntarget = 3\nrate = 0.25\n[attack.htba-muted]\nrate = 0.75\n"
+    )
+    plugins = Plugins.load()
+    muted = load_config(plugins, str(preset)).attack
+    assert (muted.target, muted.rate, muted.saturation) == (3, 0.75, 0.35)
+    plain = load_config(plugins, str(preset), choices={"attack": "htba"}).attack
+    assert (plain.target, plain.rate, plain.saturation) == (3, 0.25, 1.0)
+    assert load_config(plugins, str(preset), choices={"attack": "multi-target"}).attack.rate == 0.5

@@ -5,10 +5,11 @@ import math
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
+from torchvision.transforms import RandomResizedCrop
 from torchvision.transforms.v2 import functional as tv
 
 from bench import augment
-from bench.data.augment import IMAGENET_MEAN, IMAGENET_STD, ViewSpec, draw, render
+from bench.data.augment import IMAGENET_MEAN, IMAGENET_STD, ViewSpec, crop_shares, draw, render
 from bench.seeds import Seeds
 
 PLAIN = ViewSpec(size=32, scale=(1.0, 1.0), aspect=(1.0, 1.0), flip=0.0, jitter_p=0.0, grey_p=0.0)
@@ -138,6 +139,47 @@ def test_views_follow_from_the_generator_alone_and_change_neither_images_nor_dra
     assert torch.equal(images, noise())
     again = draw(RANDOM, 4, Seeds(0).torch())
     assert all(torch.equal(before[name], value) and torch.equal(again[name], value) for name, value in draws.items())
+
+
+MANY = 40_000
+
+
+def torchvisions_crops(scale, aspect, side=2000):
+    """Heights and widths, as shares of the side, of MANY crops that torchvision draws: of 2000 px, to round next to
+    nothing."""
+    image = torch.empty(1, 1, 1).expand(1, side, side)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(5)
+        drawn = [RandomResizedCrop.get_params(image, list(scale), list(aspect))[2:] for _ in range(MANY)]
+    return (torch.tensor(drawn) / side).unbind(1)
+
+
+@pytest.mark.parametrize(
+    ("scale", "aspect", "mean"),
+    [
+        ((0.08, 1.0), (3 / 4, 4 / 3), 0.479),  # sides cut off at 1 would give 0.534
+        ((0.15, 0.7), (3 / 4, 4 / 3), 0.425),  # a side over 1 is rare
+        ((0.9, 1.0), (1 / 4, 4.0), 0.979),  # most do not fit, and a few not in ten tries: the whole image
+    ],
+)
+def test_crops_are_distributed_as_torchvisions(scale, aspect, mean):
+    height, width = crop_shares(MANY, scale, aspect, Seeds(4).torch())
+    assert ((height > 0) & (height <= 1) & (width > 0) & (width <= 1)).all()
+    theirs_height, theirs_width = torchvisions_crops(scale, aspect)
+    area, theirs = height * width, theirs_height * theirs_width
+    assert area.mean().item() == pytest.approx(mean, abs=0.005)
+    assert area.mean().item() == pytest.approx(theirs.mean().item(), abs=0.005)
+    marks = torch.linspace(0.05, 0.95, 19)
+    for ours, other in ((area, theirs), ((width / height).log(), (theirs_width / theirs_height).log())):
+        torch.testing.assert_close(ours.quantile(marks), other.quantile(marks), atol=0.02, rtol=0)
+    whole, theirs_whole = ((each == 1).float().mean().item() for each in (area, theirs))
+    assert whole == pytest.approx(theirs_whole, abs=0.01)
+
+
+def test_crops_of_a_view_are_these():
+    drawn = draw(changed(PLAIN, scale=(0.08, 1.0), aspect=(3 / 4, 4 / 3)), 7, Seeds(4).torch())["size"]
+    expected = crop_shares(7, (0.08, 1.0), (3 / 4, 4 / 3), Seeds(4).torch())
+    assert torch.equal(drawn, torch.stack(expected, 1))
 
 
 shares = st.floats(0, 1)

@@ -5,9 +5,22 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import roc_auc_score
+from torch import nn
 
-from bench.defenses.baselines import ActivationClustering, Colour, Compactness, IsolationForest, KNNDensity, Spectral
+from bench import BenchError
+from bench.defenses.baselines import (
+    ActivationClustering,
+    CognitiveDistillation,
+    Colour,
+    Compactness,
+    IsolationForest,
+    KNNDensity,
+    Spectral,
+    cognitive_distillation,
+)
 from bench.defenses.baselines.baseline import modified_z
+from bench.defenses.baselines.cognitive_distillation import variation
 
 
 @pytest.mark.parametrize(
@@ -71,3 +84,103 @@ def test_less_than_half_of_the_images_are_ever_removed(view_of):
     features, _ = spread_with_a_tight_group(count=60, tight=40)
     for defense in (Spectral(limit=0.1), KNNDensity(k=5, limit=0.1)):
         assert defense.clean(view_of(features)).keep.mean() >= 0.5
+
+
+class Mean(nn.Module):
+    """Features of images of one colour: that colour (channel means), one output after another."""
+
+    def forward(self, images):
+        return images.mean((2, 3))
+
+
+class Overriding(nn.Module):
+    """Features: the colours of 4 x 4 parts of the image; where the planted trigger is seen, nothing but that."""
+
+    def __init__(self, trigger):
+        super().__init__()
+        self.pattern = trigger * 2 - 1
+
+    def forward(self, images):
+        match = nn.functional.conv2d(images - 0.5, self.pattern[None]).amax((1, 2, 3))[:, None]  # at most 54
+        seen = ((match - 40) / 2).sigmoid()
+        return seen + (1 - seen) * nn.functional.adaptive_avg_pool2d(images, 4).flatten(1)
+
+
+QUICK = CognitiveDistillation(steps=15, window=6, alpha=0.003)
+
+
+@pytest.fixture(scope="module")
+def planted_view(toy_view, planted):
+    """planted_view() -> a view of the planted images whose encoder is Overriding."""
+    top, left = planted.places[0]
+    trigger = planted.images[planted.poisoned][0, :, top : top + 6, left : left + 6] / 255
+    return lambda **more: toy_view(planted.images, Overriding(trigger), 48, **more)
+
+
+@pytest.fixture(scope="module")
+def verdict(planted_view):
+    """What it says of the planted images."""
+    return QUICK.clean(planted_view())
+
+
+class TestCognitiveDistillation:
+    def test_a_trigger_that_decides_the_features_leaves_a_small_mask_on_it(self, verdict, planted):
+        poisoned = planted.poisoned
+        assert roc_auc_score(poisoned, verdict.score) > 0.9
+        off = np.abs(verdict.boxes[poisoned][:, :2] - planted.places.numpy()).max(1)
+        assert np.mean(off <= 2) > 0.8
+        assert (verdict.boxes[:, 2:] == 6).all()
+        np.testing.assert_array_equal(verdict.trigger_score, verdict.score)
+        assert -256 <= verdict.score.min() <= verdict.score.max() <= 0
+
+    def test_an_image_alone_is_judged_as_among_others_in_any_order(self, verdict, planted_view):
+        view = planted_view()
+        masks, boxes = QUICK.attention(view, [200, 3, 77])
+        np.testing.assert_allclose(-masks.sum((1, 2)), verdict.score[[200, 3, 77]], rtol=1e-4)
+        np.testing.assert_array_equal(boxes, verdict.boxes[[200, 3, 77]])
+        other = QUICK.clean(planted_view(root=1))
+        assert not np.array_equal(other.score, verdict.score), "the noise comes from the seed"
+
+    def test_a_killed_run_goes_on_after_its_last_batch(self, verdict, planted_view, monkeypatch, global_rng):
+        monkeypatch.setattr(cognitive_distillation, "PIXELS", 100 * 16**2)
+        view = planted_view(stop="masks-0000200")
+        with pytest.raises(KeyboardInterrupt):
+            QUICK.clean(view)
+        assert view.computed == ["distance", "masks-0000000", "masks-0000100"]
+        view.stop = None
+        again = QUICK.clean(view)
+        np.testing.assert_allclose(again.score, verdict.score, rtol=1e-4)  # batches of 100 for one of 240: rounding
+        assert view.computed.count("masks-0000000") == 1
+        assert view.told[-1] == ("masks", 240, 240)
+
+    def test_the_objective_by_hand(self):
+        """A mask of 2 x 2, m = [[1, 0.5], [0, 0]], on an image of 1 with noise 0: the mixture is m itself, with mean
+        3/8, so each of three channels is 5/8 off: |f(x) - f(x_cp)| = 15/8, times a unit of 2: 3.75. |m| as on 32 x 32:
+        1024 x 3/8 = 384, times alpha 0.01: 3.84. TV: down 1 + 0.25, across 0.25 + 0, over 4 pixels 0.375, beta 2: 0.75.
+        """
+        masks = torch.tensor([[[[1, 0.5], [0, 0]]]])
+        assert variation(masks).tolist() == [0.375]
+        images, noise = torch.ones(1, 3, 2, 2), torch.zeros(1, 3, 2, 2)
+        defense = CognitiveDistillation(beta=2.0)
+        loss = defense._losses(masks, images, noise, Mean()(images), Mean(), 2.0)
+        assert loss.tolist() == pytest.approx([3.75 + 3.84 + 0.75])
+
+    def test_distances_are_in_units_of_those_between_images(self, view_of):
+        """Features 0, 3 and 9: to the one before (of the first the last) 9, 3 and 6, on average 6; 5 / 6."""
+        assert CognitiveDistillation()._unit(view_of([[0.0], [3.0], [9.0]])) == pytest.approx(5 / 6)
+        assert CognitiveDistillation()._unit(view_of([[2.0]] * 3)) == 1
+
+    def test_forwards_says_how_many_images_are_encoded(self, planted_view):
+        view, images = planted_view(), []
+        hook = view.encoder.module.register_forward_hook(lambda module, inputs, output: images.append(len(output)))
+        CognitiveDistillation(steps=3).clean(view)
+        hook.remove()
+        assert sum(images) + 3 * 240 == CognitiveDistillation(steps=3).forwards(240, 16)  # and as many passes back
+
+    @pytest.mark.parametrize(
+        ("options", "said"),
+        [({"steps": 0}, "steps=0"), ({"alpha": -1.0}, "alpha=-1.0"), ({"limit": 0.0}, "limit is 0.0")],
+    )
+    def test_options_that_cannot_be(self, options, said):
+        with pytest.raises(BenchError, match=said):
+            CognitiveDistillation(**options)

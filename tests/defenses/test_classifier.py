@@ -5,7 +5,7 @@ from sklearn.metrics import f1_score as sklearn_f1, roc_auc_score
 
 from bench import BenchError, Seeds
 from bench.defenses.search import classifier
-from bench.defenses.search.classifier import TrainingData, build, ensemble, f1_score, split, train
+from bench.defenses.search.classifier import EnsembleScores, TrainingData, build, ensemble, f1_score, split, train
 from bench.defenses.search.defaults import scale
 from bench.defenses.search.flip_test import cut
 
@@ -92,12 +92,20 @@ class TestTraining:
         np.testing.assert_array_equal(whole.probability, again.probability)
         assert view.computed == ["classifier-0", "classifier-1", "classifier-judgement"]
 
-    def test_the_probability_is_the_mean_of_the_members(self, planted, toy_view, monkeypatch):
-        view = toy_view(planted.images, None, 1)
-        votes = iter([torch.full((240,), 0.2), torch.full((240,), 0.6)])
-        monkeypatch.setattr(classifier, "_probability", lambda network, images: next(votes))
-        judged = classifier.judge(view, [torch.nn.Identity()] * 2, 240)
-        np.testing.assert_allclose(judged, 0.4, atol=1e-6)
+    def test_the_mean_of_the_logits_decides(self, planted, toy_view, monkeypatch):
+        """Logits -3, 0.5 and 1: the mean is -0.5 and its sigmoid 0.3775, though two of three networks say poison.
+        Logits -1, -1 and 4: the mean is 2/3, its sigmoid 0.6608; the mean of the probabilities, 0.5066, agrees here,
+        and with 8 for 4 (mean 2) it would still be 0.5125."""
+        view = toy_view(planted.images[:3], None, 1)
+        votes = iter(torch.tensor([[-3, -1, -1], [0.5, -1, -1], [1, 4, 8]]))
+        monkeypatch.setattr(classifier, "_logits", lambda network, images: next(votes))
+        found = EnsembleScores(classifier.judge(view, [torch.nn.Identity()] * 3, 240), [])
+        np.testing.assert_allclose(found.margin, [-0.5, 2 / 3, 2], atol=1e-6)
+        np.testing.assert_allclose(found.probability, [0.377541, 0.660756, 0.880797], atol=1e-6)
+
+    def test_the_score_keeps_the_order_of_very_unlikely_images(self):
+        margin = np.array([-600.0, -50, -40, 0, 30])
+        assert (np.diff(EnsembleScores(margin, []).probability) > 0).all()
 
 
 class TestEarlyStopping:

@@ -29,6 +29,23 @@ def test_nearest_agrees_with_scikit_learn():
     np.testing.assert_allclose(distances, table.min(1), atol=1e-5)
 
 
+def test_assignment_by_hand():
+    """Equation 1: the least Euclidean distance. (0.6, 0.8) is sqrt(0.8) from (1, 0), sqrt(0.4) from (0, 1), which wins;
+    (0.8, -0.6) is sqrt(0.4) from (1, 0); (0, 0) is as far from both and takes the first. A centre
+    need not have length 1."""
+    points = torch.tensor([[0.6, 0.8], [0.8, -0.6], [0.0, 0.0], [0.0, 3.0]])
+    labels, distances = nearest(points, torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 4.0]]))
+    assert labels.tolist() == [1, 0, 0, 2]
+    assert distances.tolist() == pytest.approx([0.632456, 0.632456, 1.0, 1.0], abs=1e-6)
+
+
+def test_k_means_by_hand():
+    """On a line, two groups: the centres are their means, 1 and 7, wherever it starts."""
+    points = np.array([[0], [1], [2], [6], [7], [8]], np.float32)
+    for seed in range(5):
+        assert sorted(k_means(points, 2, seed).ravel().tolist()) == pytest.approx([1, 7])
+
+
 def test_k_means_finds_separate_groups_and_one_seed_gives_one_result():
     points = np.repeat(np.eye(4, dtype=np.float32), 10, axis=0)
     centres = k_means(points, 4, 1)

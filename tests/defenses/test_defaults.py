@@ -4,7 +4,10 @@ import pytest
 from hypothesis import given, strategies as st
 
 from bench import BenchError
+from bench.config.config import load_config, preset_names
 from bench.defenses.search.defaults import live_counts, planned, scale
+from bench.defenses.search.search import TriggerSearch
+from bench.plugins.manager import Plugins
 
 PAPER = {"window": 60, "clusters": 1000, "flip_set": 1000, "top_k": 20, "patch_min": 20, "patch_max": 80, "margin": 10}
 LAPTOP = {"window": 9, "clusters": 32, "flip_set": 128, "top_k": 10, "patch_min": 8, "patch_max": 12, "margin": 1}
@@ -66,3 +69,15 @@ def test_the_rule_always_gives_usable_values(size, count):
     assert found.flip_set <= min(1000, count)
     assert 5 <= found.top_k <= 20
     assert 1 <= found.patch_min <= found.patch_max <= size - 2 * found.margin
+
+
+@pytest.mark.parametrize("preset", preset_names())
+@pytest.mark.parametrize("count", [2000, 5000, 50_000, 127_000])
+def test_both_searches_have_the_same_search_and_classifier_in_every_preset(preset, count):
+    """Else a row of a table would compare two classifiers. What a locator has of its own may differ."""
+    plugins = Plugins.load()
+    configs = [load_config(plugins, preset, choices={"defense": name}) for name in ("poisoncam", "patchsearch")]
+    size = configs[0].dataset.size
+    one, other = (config.defense.filter.in_force(count, size) for config in configs)
+    shared = [item.name for item in dataclasses.fields(TriggerSearch)]
+    assert {name: one[name] for name in shared} == {name: other[name] for name in shared}

@@ -46,8 +46,10 @@ def _same(one, two):
 
 def test_the_plugin_offers_all():
     baselines = ["colour", "spectral", "compactness", "knn-density", "isolation-forest", "activation-clustering"]
+    baselines.append("cognitive-distillation")
     names = ["none", "patchsearch", "poisoncam", "recur", "icutmix", *baselines, "oracle", "random", "clean-set"]
     assert [cls.name for cls in bench_defenses()] == names
+    assert [cls.name for cls in bench_defenses() if getattr(cls, "baseline", False)] == baselines
     assert (PoisonCAM.needs, NoDefense.needs) == ({"encoder"}, frozenset())
 
 
@@ -115,7 +117,9 @@ def test_killed_and_started_again(view, whole, stop):
     assert len(set(stopped.computed)) == len(stopped.computed)
 
 
-@pytest.mark.parametrize("options", [{}, {"strategy": "random"}, {"strategy": "interval"}, {"fill": "mean"}])
+@pytest.mark.parametrize(
+    "options", [{}, {"strategy": "random"}, {"strategy": "interval"}, {"fill": "mean"}, {"fill": "black"}]
+)
 def test_clean_data_and_other_masks(toy_view, planted, options):
     clean = planted.images[torch.tensor(~planted.poisoned)]
     verdict = quick(PoisonCAM, iterations=1, **options).clean(toy_view(clean, planted.features, 4))
@@ -144,7 +148,7 @@ def test_forwards_says_how_many_images_are_encoded(view, plugin):
     ("options", "said"),
     [
         ({"strategy": "ful"}, "strategy='ful' is not known. Did you mean 'full'"),
-        ({"fill": "white"}, "fill='white' is not known. Known: black, mean"),
+        ({"fill": "white"}, "fill='white' is not known. Known: black, grey, mean"),
         ({"search": "bf61"}, r"'bf61'.*bf16"),
         ({"search": "coarse", "strategy": "random"}, r"search='coarse' masks whole windows.*'random'"),
         ({"masks": 1}, "masks=1: expected 2 or more"),

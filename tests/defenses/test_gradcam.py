@@ -94,6 +94,22 @@ class TestByHand:
         torch.testing.assert_close(green, 1 - is_red, atol=1e-5, rtol=0)
         assert finder(images[:1], torch.tensor([0]), Seeds(0)).tolist() == [[top, left, 2, 2]]
 
+    def test_a_map_of_three_levels(self, toy_view):
+        """16 pixels: 4 red (1, 0, 0), 4 of half the red (0.5, 0, 0), 8 green. f = (6, 8, 0) / 16, u = (0.6, 0.8, 0).
+
+        The cosine with red, 0.6, has the gradient (1 - 0.6 x 0.6, -0.6 x 0.8) / |f| = (0.64, -0.48) / |f|: the weights
+        of the channels but for a factor. Maps: red 0.64, half red 0.32, green -0.48, cut to 0; stretched: 1, 0.5, 0.
+        With window 2 red on the bottom left wins over half red on the top left.
+        """
+        images = torch.zeros(1, 3, 4, 4, dtype=torch.uint8)
+        images[0, 1] = 254
+        images[0, :, :2, :2] = torch.tensor([127, 0, 0])[:, None, None]
+        images[0, :, 2:, :2] = torch.tensor([254, 0, 0])[:, None, None]
+        finder = self._finder(toy_view, images)
+        wanted = torch.tensor([[0.5, 0.5, 0, 0]] * 2 + [[1.0, 1, 0, 0]] * 2)
+        torch.testing.assert_close(finder.maps(images, torch.tensor([0]), Seeds(0))[0], wanted, atol=1e-5, rtol=0)
+        assert finder(images, torch.tensor([0]), Seeds(0)).tolist() == [[2, 0, 2, 2]]
+
     def test_without_evidence_the_map_is_0_and_the_window_the_first(self, toy_view):
         images = torch.full((1, 3, 4, 4), 255, dtype=torch.uint8)
         finder = self._finder(toy_view, images)

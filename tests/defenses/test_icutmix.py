@@ -32,6 +32,17 @@ def test_a_box_by_hand(monkeypatch):
     assert ICutMix().box(16, Seeds(0)) == (0, 6, 5, 13)
 
 
+def test_a_mixed_batch_by_hand(monkeypatch):
+    """The box of rows 0 to 6 and columns 5 to 13 of 16 px holds 48 of 256: lambda is 1 - 48/256 = 0.8125."""
+    monkeypatch.setattr(ICutMix, "box", lambda self, width, seeds: (0, 6, 5, 13))
+    monkeypatch.setattr(torch, "randperm", lambda count, generator: torch.tensor([1, 0]))
+    mixed = ICutMix().mix([torch.stack([torch.zeros(3, 16, 16), torch.ones(3, 16, 16)])], Seeds(0))
+    assert mixed.weights == [0.8125]
+    assert mixed.partners[0].tolist() == [1, 0]
+    assert mixed.views[0].sum((1, 2, 3)).tolist() == [3 * 48, 3 * 208]
+    assert mixed.views[0][0, :, :6, 5:13].min() == 1
+
+
 @given(st.integers(0, 200))
 def test_each_view_shows_its_partner_in_one_box_and_its_weight_is_the_rest(seed):
     views = [torch.arange(5 * 3 * w * w).view(5, 3, w, w).float() for w in (12, 12, 6)]

@@ -3,11 +3,22 @@ import itertools
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
+from torchvision.transforms.v2.functional import normalize
 
 from bench import Seeds
 from bench.defenses.search.clusters import Clusters
 from bench.defenses.search.locator import best_window
-from bench.defenses.search.masking import ActivationMasking, Draws, attention, cyclic_masks, draw, hide, outlier_scores
+from bench.defenses.search.masking import (
+    ActivationMasking,
+    Draws,
+    attention,
+    cyclic_masks,
+    draw,
+    fill_colour,
+    hide,
+    neutral,
+    outlier_scores,
+)
 
 
 def _everywhere(size):
@@ -81,14 +92,39 @@ class TestMasks:
         share = cyclic_masks(draws, 9, 8)[0].double().mean() * 81 / 64
         assert float(share) == pytest.approx(0.5, abs=0.01)
 
-    def test_hidden_pixels_are_black_or_the_mean_colour(self):
+    @pytest.mark.parametrize(
+        ("fill", "first", "last"),
+        [
+            ("black", [[[0, 20], [30, 41]], [[0, 0], [0, 8]], [[0, 9], [9, 9]]], [0, 0, 0]),
+            ("mean", [[[25, 20], [30, 41]], [[2, 0], [0, 8]], [[9, 9], [9, 9]]], [25, 2, 9]),  # red 25.25
+            ("grey", [[[124, 20], [30, 41]], [[116, 0], [0, 8]], [[104, 9], [9, 9]]], [124, 116, 104]),
+        ],
+    )
+    def test_hidden_pixels_by_hand(self, toy_view, fill, first, last):
         image = torch.tensor([[[10, 20], [30, 41]], [[0, 0], [0, 8]], [[9, 9], [9, 9]]], dtype=torch.uint8)[None]
         masks = torch.tensor([[[[1, 0], [0, 0]], [[0, 0], [0, 1]]]]).bool()
-        black = hide(image, masks, "black")
-        assert (black.shape, black.dtype) == ((1, 2, 3, 2, 2), torch.uint8)
-        assert black[0, 0].tolist() == [[[0, 20], [30, 41]], [[0, 0], [0, 8]], [[0, 9], [9, 9]]]
-        mean = hide(image, masks, "mean")  # red 25.25, green 2, blue 9
-        assert mean[0, 1].tolist() == [[[10, 20], [30, 25]], [[0, 0], [0, 2]], [[9, 9], [9, 9]]]
+        hidden = hide(image, masks, fill_colour(image, fill, _standardised(toy_view)))
+        assert (hidden.shape, hidden.dtype) == ((1, 2, 3, 2, 2), torch.uint8)
+        assert hidden[0, 0].tolist() == first
+        assert hidden[0, 1, :, 1, 1].tolist() == last
+
+    def test_the_grey_that_is_0_once_normalised(self, toy_view):
+        """255 x ImageNet's means: 123.675, 116.28 and 103.53, each to the nearest level."""
+        encoder = _standardised(toy_view)
+        found = neutral(encoder, 8)
+        assert found.flatten().tolist() == [124, 116, 104]
+        nearby = torch.cat([encoder.prepare(found + step).flatten(1).abs() for step in (-1, 0, 1)])
+        assert nearby.argmin(0).tolist() == [1, 1, 1]
+        plain = toy_view(torch.zeros(1, 3, 8, 8), lambda images: images, 1).encoder
+        assert neutral(plain, 8).flatten().tolist() == [0, 0, 0], "an encoder without a normalisation has black"
+
+
+def _standardised(toy_view):
+    """A toy encoder whose images are normalised as ImageNet's are."""
+    encoder = toy_view(torch.zeros(1, 3, 8, 8), lambda images: images.mean((2, 3)), 3).encoder
+    plain, mean, std = encoder.prepare, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    encoder.prepare = lambda images: normalize(plain(images), mean, std)
+    return encoder
 
 
 def _planted_clusters(toy_view, top, left, batch=64):
@@ -124,9 +160,11 @@ class TestPlantedTrigger:
         assert found.tolist() == [[5, 9, 4, 4]] * 3
 
     @pytest.mark.parametrize("strategy", ["full", "interval", "random"])
-    @pytest.mark.parametrize("fill", ["black", "mean"])
+    @pytest.mark.parametrize("fill", ["grey", "black", "mean"])
     def test_vectorised_as_a_plain_loop(self, toy_view, planted, strategy, fill):
-        clusters = Clusters(toy_view(planted.images, planted.features, 4).encoder, torch.eye(4) * 0.7 + 0.1, 32)
+        encoder = toy_view(planted.images, planted.features, 4).encoder
+        encoder.prepare = lambda images: images / 255 - 0.31  # 0 at 79.05
+        clusters = Clusters(encoder, torch.eye(4) * 0.7 + 0.1, 32)
         finder = ActivationMasking(clusters=clusters, window=5, masks=24, strategy=strategy, fill=fill, blocks=3)
         images, seeds = planted.images[:5], Seeds(4, "oracle")
         draws = draw(5, 24, 16, seeds, strategy=strategy, blocks=3)
@@ -144,7 +182,7 @@ class TestPlantedTrigger:
 def _oracle(image, draws, i, clusters, fill):
     """Equations 2 and 3 for image i, in loops over masks and pixels."""
     size, window, parts = 16, 5, 3
-    colour = image.float().mean((1, 2)).round() if fill == "mean" else torch.zeros(3)
+    colour = {"mean": image.float().mean((1, 2)).round(), "grey": torch.full((3,), 79.0), "black": torch.zeros(3)}[fill]
     masks = torch.zeros(draws.tops.shape[1], size, size)
     for m, a, b in itertools.product(range(len(masks)), range(window), range(window)):
         y, x = int(draws.tops[i, m] + a) % size, int(draws.lefts[i, m] + b) % size

@@ -52,15 +52,14 @@ def _scored(defense, view):
 
 class TestAgainstThePlainLoop:
     @pytest.mark.parametrize("search", ["exact", "folded"])
-    @pytest.mark.parametrize("normalise", [False, True])
-    def test_the_same_images_scores_and_boxes(self, toy_view, planted, network, plain_search, search, normalise):
-        defense = PoisonCAM(**QUICK, search=search, normalise=normalise)
+    @pytest.mark.parametrize("more", [{}, {"normalise": True}, {"fill": "black"}, {"fill": "mean"}])
+    def test_the_same_images_scores_and_boxes(self, toy_view, planted, network, plain_search, search, more):
+        defense = PoisonCAM(**QUICK, search=search, **more)
         view = toy_view(planted.images, network, 8)
+        view.encoder.prepare = lambda images: images / 255 - torch.tensor([0.485, 0.456, 0.406])[:, None, None]
         clustering, found = _scored(defense, view)
         chosen = flip_set(clustering.labels, clustering.distances, 24, view.seeds("flip set"))
-        plain = plain_search(
-            view.encoder, clustering.clusters.centres, view.batch(chosen), window=5, masks=32, normalise=normalise
-        )
+        plain = plain_search(view.encoder, clustering.clusters.centres, view.batch(chosen), window=5, masks=32, **more)
         wanted = plain.search(view, clustering.labels, samples=defense.samples, drop=defense.drop)
         assert found.indices.tolist() == list(wanted)
         scores, boxes = zip(*wanted.values(), strict=True)

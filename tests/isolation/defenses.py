@@ -42,6 +42,12 @@ class Acting(Defense):
         view.progress("rows", 1, 2)
         return {"pid": os.getpid(), "bench": [name for name in os.environ if name.startswith("BENCH")]}
 
+    def _count_threads(self, view):
+        import faiss
+        import torch
+
+        return {"threads": [torch.get_num_threads(), faiss.omp_get_max_threads(), int(os.environ["OMP_NUM_THREADS"])]}
+
     def _touch(self, view):
         Path("mine.txt").write_text("temporary")
         given = Path(self.file)

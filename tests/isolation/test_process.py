@@ -18,6 +18,7 @@ from types import SimpleNamespace
 import numpy as np
 import psutil
 import pytest
+import torch
 
 from bench.api import Defense, Grouping, Verdict
 from bench.data.images import ArrayImages
@@ -72,6 +73,15 @@ def test_in_place_it_runs_here_and_says_so(isolated, capsys):
     assert verdict.keep.tolist() == (FIRST < 128).tolist()
     maps, _ = isolated(in_place=True).attention(np.array([5, 2]))
     np.testing.assert_array_equal(maps, PIXELS[[5, 2], 0].astype(np.float32))
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_it_computes_with_the_threads_of_its_job(isolated, monkeypatch, in_place):
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    asked, before = isolated("count_threads", in_place=in_place), torch.get_num_threads()
+    asked = replace(asked, job=replace(asked.job, threads=3))
+    assert asked.clean().facts["threads"] == [3, 3, 3]
+    assert torch.get_num_threads() == before
 
 
 def answering(answer):

@@ -21,6 +21,8 @@ def test_a_stage_takes_what_its_kind_and_the_last_change_say():
     found = stage_resources(Machine(devices=2), gpus=True)
     assert set(found) == set(VERSIONS)
     assert found == {**found, "pretrain": need(2, 2), "clean": need(1, 1), "probe": need(1, 1), **light}
+    found = stage_resources(Machine(devices=2), False, ["clean.cpus=1"], threads=4)
+    assert [found[stage]["CPU"] for stage in ("poison", "import", "pretrain", "probe", "clean")] == [1, 1, 8, 4, 1]
     found = stage_resources(Machine(), False, ["pretrain.cpus=4", "clean.gpus=0.5", "pretrain.cpus=8"])
     assert found == {**dict.fromkeys(VERSIONS, need(1)), "pretrain": need(8), "clean": need(1, 0.5)}
 

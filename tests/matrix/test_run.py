@@ -16,6 +16,7 @@ from bench.matrix.engine import InProcess, ProcessPool
 from bench.matrix.graph import TRIES, Fault
 from bench.matrix.ray import RayOptions
 from bench.matrix.run import run_cells
+from bench.parallel.threads import computing_with
 from bench.pipeline.stage import Machine
 from bench.plugins import hookimpl
 from bench.records import record
@@ -131,7 +132,8 @@ def test_with_workers_killed_the_records_are_those_of_one_process(opened, cell, 
     assert len(list((tmp_path / "out").glob("*.json"))) == 2
     trained = [entry.finished for entry in context.store.entries() if entry.stage == "pretrain"]
     assert trained == [True, True], "one threat model for all, and one training without the poison"
-    alone = run_cells(opened("alone"), cells[:2])
+    with computing_with(2):  # a process with more threads than the run's one
+        alone = run_cells(opened("alone"), cells[:2])
     found = [[record.fingerprint(each.records[cell]) for cell in cells[:2]] for each in (made, alone)]
     assert found[0] == found[1]
     assert len(set(found[0])) == 2

@@ -76,7 +76,7 @@ def _importable():
 @pytest.fixture(scope="module")
 def shards(_importable):
     """Two processes for the tests of this module."""
-    with Shards(2, "cpu") as made:
+    with Shards(2, "cpu", threads=1) as made:
         yield made
 
 
@@ -88,6 +88,20 @@ def test_two_processes_join_in_order_and_add_up_what_is_done(shards):
     assert found["process"].tolist() in ([first] * 4 + [second] * 6, [first] * 8 + [second] * 2)
     assert len({first, second, os.getpid()}) == 3
     assert told == list(range(1, 11))
+
+
+def threads_there(device):
+    """Makes rows that say with how many threads they are computed."""
+
+    def part(what, start, stop, done):
+        return {"threads": np.full(stop - start, torch.get_num_threads())}
+
+    return part
+
+
+def test_each_process_computes_with_as_many_threads_as_one_alone():
+    with Shards(2, "cpu", threads=3) as made:
+        assert made.map_rows(threads_there)("fine", 4, 1, lambda done: None)["threads"].tolist() == [3] * 4
 
 
 def test_what_goes_wrong_there_is_raised_here(shards):
@@ -147,7 +161,7 @@ def test_features_assignments_and_scores_are_those_of_one_process(shards):
 def test_the_probes_features_are_those_of_one_process(shards, monkeypatch):
     monkeypatch.setattr(encoder, "BATCH", 32)
     images, cpu = ArrayImages(PIXELS), torch.device("cpu")
-    with Shards(1, "cpu") as alone_here:
+    with Shards(1, "cpu", threads=1) as alone_here:
         ours = feature_maker(Source(), cpu, alone_here)(images)
     theirs = feature_maker(Source(), cpu, shards)
     torch.testing.assert_close(theirs(images), ours)

@@ -15,6 +15,7 @@ from bench.errors import BenchError, UndeclaredNeed
 from bench.pipeline.events import silent
 from bench.pipeline.pipeline import Pipeline
 from bench.pipeline.runner import make_stage, make_stages
+from bench.pipeline.stage import Machine
 from bench.records.build import build_record
 from bench.ssl import encoder, linear_probe as probe, train
 from bench.ssl.import_weights import Checkpoint
@@ -33,6 +34,7 @@ FIRST = ("poison", "threat", "threat_probe", "clean")
         ({"defense": "none"}, ["clean"]),
         ({"defense": "poisoncam+icutmix"}, []),  # a combination shares its filter's search
         (["train.epochs=3"], ["threat", "threat_probe", "clean"]),
+        (["threads=2"], ["threat", "threat_probe", "clean"]),
         (["views.flip=0"], ["threat", "threat_probe", "clean"]),
         (["encoder.options.channels=[8, 8, 8, 8]"], ["threat", "threat_probe", "clean"]),
         (["ssl.momentum=0.5"], ["threat", "threat_probe", "clean"]),
@@ -45,6 +47,12 @@ def test_an_option_changes_the_stages_behind_it_and_no_others(workshop, settings
     other = workshop.pipeline(**settings) if isinstance(settings, dict) else workshop.pipeline(*settings)
     base = workshop.pipeline()
     assert [name for name in FIRST if getattr(base, name).key != getattr(other, name).key] == expected
+
+
+def test_batch_normalisation_over_devices_that_cannot_is_refused_before_any_stage(workshop):
+    pipeline, two = workshop.pipeline("train.sync_batchnorm=true"), Machine(accelerator="cpu", devices=2)
+    with pytest.raises(BenchError, match="sync_batchnorm is for GPUs"):
+        dataclasses.replace(pipeline, machine=two)
 
 
 def test_a_defense_that_looks_at_no_encoder_does_not_depend_on_the_training(workshop):

@@ -10,8 +10,10 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from bench.errors import BenchError
+from bench.pipeline.events import silent
 from bench.pipeline.runner import make_stage, make_stages
 from bench.pipeline.stage import Stage
 from bench.records import record
@@ -86,6 +88,31 @@ def test_a_stage_that_fails_leaves_its_work_and_no_artifact(tmp_path):
     assert heard[-1][1] == {**about, "step": 1, "numbers": {"loss": 0.5}}
     make(whole)
     assert store.find("probe", entry.key) is not None
+
+
+@pytest.mark.parametrize(("config", "count"), [({"threads": 3}, 3), ({}, None)])
+def test_a_stage_is_made_with_the_threads_of_its_key_and_says_so(tmp_path, config, count):
+    before, seen, store = torch.get_num_threads(), [], Store(tmp_path)
+    make = lambda making, report: seen.append(torch.get_num_threads())  # noqa: E731
+    stage = Stage(name="probe", title="t", config=config, inputs={}, make=make)
+    make_stage(stage, store, silent)
+    assert (seen, torch.get_num_threads()) == ([count or before], before)
+    assert store.meta("probe", stage.key)["threads"] == (count or before)
+
+
+def test_a_process_with_more_threads_gives_the_same_record(smoke, tmp_path):
+    """All of `smoke` again, by the command, where OMP_NUM_THREADS would give it three threads."""
+    file = tmp_path / "record.json"
+    command = [sys.executable, "-m", "bench", "run", "--preset", "smoke", "--accelerator", "cpu", "--record", str(file)]
+    subprocess.run(
+        [*command, "--store", str(tmp_path / "store")],
+        env={**os.environ, "OMP_NUM_THREADS": "3", "MKL_NUM_THREADS": "3"},
+        check=True,
+        capture_output=True,
+    )
+    found, here = record.load(file), build_record(smoke[0])
+    assert found["metrics"] == here["metrics"]
+    assert record.fingerprint({**found, "git": here["git"]}) == record.fingerprint(here)
 
 
 def test_what_another_process_made_while_we_waited_is_not_made_again(tmp_path, ear, monkeypatch):

@@ -8,7 +8,7 @@ from torch import nn
 
 from bench.data.images import ArrayImages
 from bench.errors import BenchError
-from bench.ssl.backbone import build
+from bench.ssl.backbone import build, build_encoder
 from bench.ssl.encoder import FrozenEncoder, load_encoder, normalised_features
 from bench.ssl.settings import EncoderSettings
 
@@ -23,7 +23,7 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (10, 3, 32, 32)).astype(np.ui
 def saved(tmp_path_factory):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        module, _ = build(SETTINGS.backbone, SETTINGS.options, 32, SETTINGS.stem)
+        module, _ = build_encoder(SETTINGS, 32)
     path = tmp_path_factory.mktemp("encoder") / "encoder.safetensors"
     save_file(module.state_dict(), path)
     return path

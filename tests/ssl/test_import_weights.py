@@ -1,6 +1,7 @@
 """Checkpoints of other projects become our backbone, feature for feature; what does not fit is named, all of it."""
 
 import argparse
+import dataclasses
 import hashlib
 import logging
 
@@ -11,7 +12,7 @@ import torchvision
 from safetensors.torch import save_file
 
 from bench.errors import BenchError
-from bench.ssl.backbone import build
+from bench.ssl.backbone import build_encoder
 from bench.ssl.import_weights import Checkpoint, import_encoder, match
 from bench.ssl.settings import EncoderSettings
 
@@ -21,7 +22,7 @@ VIT = EncoderSettings(
     backbone="vit_tiny_patch16_224", options={"patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 3}
 )
 TORCHVISION_RESNET = EncoderSettings(backbone="resnet18")
-SETTINGS = {"resnet": RESNET, "vit": VIT}
+SETTINGS = {"resnet": RESNET, "vit": VIT, "moco-v3's vit": dataclasses.replace(VIT, vit="moco-v3")}
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +34,7 @@ def seeded():
 
 def module_of(settings, size=SIZE):
     """An encoder with every tensor random (the running means, too)."""
-    module, _ = build(settings.backbone, settings.options, size, settings.stem)
+    module, _ = build_encoder(settings, size)
     for name, value in module.state_dict().items():
         if value.is_floating_point():
             value.copy_(torch.rand_like(value) + 0.5 if "running_var" in name else torch.randn_like(value) * 0.2)
@@ -94,7 +95,7 @@ LAYOUTS = {
 @pytest.mark.parametrize("kind", SETTINGS)
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_layout_gives_the_same_features(tmp_path, layout, kind):
-    settings, head = SETTINGS[kind], {"resnet": "fc", "vit": "head"}[kind]
+    settings, head = SETTINGS[kind], {"resnet": "fc"}.get(kind, "head")
     module = module_of(settings)
     path = tmp_path / "checkpoint.pth.tar"
     torch.save(LAYOUTS[layout](module.state_dict(), head), path)

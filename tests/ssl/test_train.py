@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments.lightning import find_free_network_port
@@ -33,7 +34,7 @@ from bench.ssl.moco_v3 import MoCoV3
 from bench.ssl.settings import EncoderSettings, TrainSettings, ViewSettings
 from bench.ssl.simclr import SimCLR
 from bench.ssl.simsiam import SimSiam
-from bench.ssl.train import Job, make_learner, make_views, pretrain, resolve_precision, view_specs
+from bench.ssl.train import Job, make_learner, make_views, pretrain, resolve_precision, synchronised, view_specs
 
 RESNET = EncoderSettings(
     backbone="resnet18", options={"layers": [1, 1, 1, 1], "channels": [8, 8, 16, 16]}, stem="small"
@@ -73,6 +74,7 @@ def job(folder, seed=0, encoder=RESNET, views=VIEWS, count=16, method=BARE, **tr
         encoder=encoder,
         views=views,
         train=dataclasses.replace(TRAIN, **train),
+        threads=1,
         seeds=Seeds(seed),
         work=work,
         scratch=scratch,
@@ -128,6 +130,13 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path, unbroken):
     pretrain(other, nobody)
     assert outcome(other)[0] != unbroken[0]
     assert losses(other) != unbroken[1]
+
+
+def test_a_training_computes_with_its_threads_and_leaves_those_of_the_process(tmp_path):
+    before, seen = torch.get_num_threads(), []
+    one = dataclasses.replace(job(tmp_path, max_steps=1), threads=3)
+    pretrain(one, lambda *_: seen.append(torch.get_num_threads()))
+    assert (seen, torch.get_num_threads()) == ([3], before)
 
 
 def test_the_loss_falls(tmp_path):
@@ -269,8 +278,41 @@ def test_a_node_that_is_killed_ends_the_training_of_all(tmp_path):
     assert 3 <= len(told) < 1000
 
 
+def test_batch_normalisation_over_devices_that_cannot_is_refused_before_anything_is_computed(tmp_path):
+    with pytest.raises(BenchError, match=r"sync_batchnorm is for GPUs: .* over 2 devices of kind 'cpu'"):
+        pretrain(job(tmp_path, sync_batchnorm=True), nobody, devices=2, accelerator="cpu")
+    assert not list(tmp_path.glob("*/*"))
+
+
+def test_batch_normalisation_over_one_device_is_as_ever(tmp_path, unbroken):
+    one = job(tmp_path, sync_batchnorm=True)
+    pretrain(one, nobody, accelerator="cpu")
+    assert outcome(one) == unbroken
+
+
+def test_normalisations_of_encoder_and_heads_are_synchronised_under_their_names(tmp_path):
+    learner = make_learner(job(tmp_path, method=HEADS[0]))
+    names, norms = list(learner.state_dict()), batch_norms(learner)
+    converted = synchronised(learner)
+    assert list(converted.state_dict()) == names
+    assert batch_norms(converted).keys() == norms.keys()
+    assert {type(layer) for layer in batch_norms(converted).values()} == {torch.nn.SyncBatchNorm}
+    assert any(name.startswith("projector") for name in norms)
+    norm = timm.layers.BatchNormAct2d(4).eval()  # a normalisation and what comes after it in one: negatives become 0
+    images = torch.randn(2, 4, 3, 3, generator=Seeds(0).torch())
+    assert torch.equal(synchronised(torch.nn.Sequential(norm)).eval()[0].act(images), images.relu())
+
+
+def batch_norms(model):
+    return {
+        name: each for name, each in model.named_modules() if isinstance(each, torch.nn.modules.batchnorm._BatchNorm)
+    }
+
+
 class FakeFabric:
     """Starts nothing: runs the function here, and loses the kind of its error as torch's spawn does."""
+
+    device = torch.device("cpu")
 
     def launch(self, function, *arguments):
         try:

@@ -42,26 +42,26 @@ class Confetti(Attack):
             raise BenchError(f"there is no class {self.target}: {len(classes)} classes, so 0 to {len(classes) - 1}")
         return (self.target,)
 
-    def poison_train(self, scene: SplitInfo, seeds: Seeds) -> list[Poison]:
+    def poison_train(self, split: SplitInfo, seeds: Seeds) -> list[Poison]:
         """A row for each chosen image of the target class."""
-        (target,) = self.targets(scene.classes)
-        members = np.flatnonzero(scene.labels == target)
+        (target,) = self.targets(split.classes)
+        members = np.flatnonzero(split.labels == target)
         if not len(members):
             raise BenchError(f"target class {target} has no images: choose a class that has some")
         count = max(1, round(self.rate * len(members)))
         chosen = seeds.child("choose").numpy().choice(members, count, replace=False)
-        return [self._row(int(index), scene, seeds) for index in sorted(chosen)]
+        return [self._row(int(index), split, seeds) for index in sorted(chosen)]
 
-    def poison_val(self, trigger: int, scene: SplitInfo, seeds: Seeds) -> list[Poison]:
+    def poison_val(self, trigger: int, split: SplitInfo, seeds: Seeds) -> list[Poison]:
         """A row for every image."""
-        return [self._row(index, scene, seeds) for index in range(len(scene.labels))]
+        return [self._row(index, split, seeds) for index in range(len(split.labels))]
 
-    def _row(self, index: int, scene: SplitInfo, seeds: Seeds) -> Poison:
+    def _row(self, index: int, split: SplitInfo, seeds: Seeds) -> Poison:
         side, node = self.cells * self.cell, seeds.child(index)
-        if side > scene.size:
-            raise BenchError(f"confetti of {side} px is larger than the images ({scene.size} px): lower cells or cell")
-        top, left = node.child("place").numpy().integers(0, scene.size - side + 1, 2).tolist()
-        (target,) = self.targets(scene.classes)
+        if side > split.size:
+            raise BenchError(f"confetti of {side} px is larger than the images ({split.size} px): lower cells or cell")
+        top, left = node.child("place").numpy().integers(0, split.size - side + 1, 2).tolist()
+        (target,) = self.targets(split.classes)
         return Poison(index=index, trigger=0, target=target, box=(top, left, side, side), seed=node.value)
 
     def apply(self, images: Tensor, poisons: Sequence[Poison]) -> Tensor:
