@@ -51,7 +51,7 @@ class Combination:
     @property
     def baseline(self) -> bool:
         """Whether it is a plain score to compare defenses with; one that also changes the training is not."""
-        return self.training_change is None and bool(getattr(type(self.filter), "baseline", False))
+        return self.training_change is None and isinstance(self.filter, Defense) and self.filter.baseline
 
     def identity(self) -> dict[str, Any]:
         """JSON-able: a single plugin's own identity, else one under each part's name."""

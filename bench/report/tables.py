@@ -98,6 +98,8 @@ def removal(record: Record) -> PageTable:
     """How well the removed images are the poisoned ones."""
     found = record["metrics"]["detection"]
     columns = _columns(DETECTION, [found])
+    if not record["poison"]["count"]:  # nothing is there to be found
+        columns = {name: column for name, column in columns.items() if name in ("removed", "false_removal")}
     cells = (number(metric, found.get(name)) for name, (_, metric) in columns.items())
     headings = ("", *(title for title, _ in columns.values()))
     return PageTable("Finding poisoned images", headings, [(record["run"]["defense"], *cells)])

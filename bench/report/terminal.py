@@ -76,7 +76,7 @@ def _scores(record: Record) -> list[RenderableType]:
 def _localisation(record: Record) -> list[str]:
     found: Mapping[str, Any] = record["metrics"]["localisation"]
     k = shown_k(found)
-    if k is None:
+    if k is None or not record["poison"]["count"]:
         return []
     best = found[k]
     poisoned = f"Of the {k} images it suspected most, {share(best['accuracy'])} are poisoned"
