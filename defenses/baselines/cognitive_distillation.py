@@ -43,10 +43,10 @@ class CognitiveDistillation(Baseline):
     two images of the set differ by 5 on average, and |m| to a mask of 32 x 32. The threshold is the baselines' own
     rule; the paper's needs clean images.
 
-    Measured on the laptop preset's encoder (seed 0; 60 poisoned, 140 clean images), AUROC in percent: alpha 0.005 83,
-    0.01 84, 0.02 65, 0.04 44; 30 steps 83, 60 84, 100 84; a noise image instead of a colour 86. The unit of 5 was
-    chosen on these: for it the paper's alpha is the best tried. With the trigger's colours muted the AUROC is 46.
-    On all 2,000 images, 140 of them poisoned: 88, and only one image is over the threshold.
+    Measured on one encoder of the laptop preset (seed 0; 60 poisoned, 140 clean images), AUROC in percent: alpha 0.005
+    100, 0.01 99.9, 0.02 98.9, 0.04 73; 30 steps 99.9, 100 steps 99.8; a noise image instead of a colour 99.7. On all
+    2,000 images, 140 of them poisoned: 99.8; it removed 75, all poisoned; 41 to 86 s on one thread of a busy machine.
+    With the trigger's colours muted, on encoders with an ASR of 20 and 30: 48 and 69.
     """
 
     name: ClassVar[str] = "cognitive-distillation"
