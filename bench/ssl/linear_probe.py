@@ -1,7 +1,8 @@
 """Linear evaluation: a linear classifier on frozen features of a clean labelled subset of the training set.
 
-After PatchSearch (Tejankar et al., 2023): features L2-normalised, then standardised per dimension; SGD with
-momentum 0.9, 40 epochs, rate 0.01 divided by 10 at 3/8 and 6/8 of them.
+After the public code of Saha et al. (CVPR 2022): features L2-normalised, then standardised per dimension; SGD with
+momentum 0.9, 40 epochs, rate 0.01 divided by 10 at 3/8 and 6/8 of them. PatchSearch's own recipe is another
+(docs/fidelity.md); both rank encoders alike.
 Departure: the classifier starts at zero. A unit that is silent on clean images is blown up by standardising, and with a
 random start its weight would never be corrected, so that the trigger's effect would depend on chance.
 """

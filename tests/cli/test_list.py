@@ -81,7 +81,7 @@ def test_broken_plugins_are_named_with_their_reason(bench, monkeypatch):
         ("bench list d", ["defense", "dataset"]),
         ("bench list defense po", ["poisoncam"]),
         ("bench list presets sm", ["smoke"]),
-        ("bench run --attack ht", ["htba"]),
+        ("bench run --attack ht", ["htba", "htba-muted", "htba-varied"]),
         ("bench plan --preset sm", ["smoke"]),
     ],
 )
