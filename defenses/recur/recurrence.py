@@ -141,7 +141,7 @@ def peaks(structure: Tensor) -> Tensor:
     import torch.nn.functional as F
 
     count, windows = structure.shape
-    side = int(round(windows**0.5))
+    side = round(windows**0.5)
     square = structure.view(count, 1, side, side)
     return (square >= F.max_pool2d(square, 3, 1, 1)).view(count, windows)
 
