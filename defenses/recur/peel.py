@@ -12,9 +12,12 @@ from numpy.typing import NDArray
 from bench import Arrays
 
 from .effect import Effect
-from .trigger import Matches, Template, align, match_all
+from .recurrence import floats
+from .trigger import Matches, Template, align, crops, match_all
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from bench import View
 
     from .effect import Pull
@@ -25,6 +28,8 @@ HOLE = 0.1
 leaves hardly any, since some images are always somewhat alike."""
 LEAST = 6  # images that must carry a trigger
 SAMPLE = 1000  # random images that a template is first held against
+ALIKE = 0.8  # correlation of what surrounds a patch in two images, over which they are one picture
+PATCH, MARGIN = 6, 9  # px of a patch and of what surrounds it, where pictures are compared
 PATIENCE = 12  # seeds in a row that lead to nothing, after which the search ends
 SHORTEST = 5  # px: the smallest side of a template
 
@@ -132,7 +137,31 @@ class Peeling:
             return None
         matches = match_all(self._view, template.pixels, np.arange(len(self._view)))
         width, limit = hole(matches.score)
-        return Found(template, matches, limit, width, effect) if width >= HOLE else None
+        found = Found(template, matches, limit, width, effect)
+        return found if width >= HOLE and pictures(self._view, found) >= LEAST else None
+
+
+def pictures(view: View, found: Found, most: int = 200) -> int:
+    """How many different pictures carry a patch, counted up to LEAST: near-duplicates of one picture share all patches.
+
+    Two carriers are one picture where the surroundings of the patch, aligned by it, are correlated over ALIKE.
+    """
+    rows = np.flatnonzero(found.carriers)[:most]
+    around = crops(floats(view, rows), found.matches.box[rows], (PATCH, PATCH), MARGIN)
+    around[:, :, MARGIN:-MARGIN, MARGIN:-MARGIN] = float("nan")
+    different: list[Tensor] = []
+    for each in around.flatten(1):
+        if len(different) < LEAST and all(correlation(each, other) <= ALIKE for other in different):
+            different.append(each)
+    return len(different)
+
+
+def correlation(one: Tensor, other: Tensor) -> float:
+    """Of two pictures, flat, over the pixels that both have (NaN: none); 0 where they share fewer than a hundred."""
+    both = ~(one.isnan() | other.isnan())
+    if int(both.sum()) < 100:
+        return 0.0
+    return float(np.corrcoef(one[both].numpy(), other[both].numpy())[0, 1])
 
 
 def acts(effect: Effect | None) -> bool:

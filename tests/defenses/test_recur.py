@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image, ImageDraw
 
 from bench.defenses.recur import Recur
 from bench.defenses.recur.effect import Effect
@@ -124,3 +125,66 @@ def test_the_encoder_decides_whether_a_patch_that_comes_back_is_a_trigger(clouds
         for function in (colours, backdoored)
     }
     assert removed == {"colours": [], "backdoored": carriers.tolist()}
+
+
+# --- what recurs by nature ------------------------------------------------------------------------------------------
+
+
+def near_duplicates(images):
+    """Twenty copies of one image, each a little brighter or darker, moved by a pixel or two, and noisy."""
+    found, rng = images.clone(), np.random.default_rng(0)
+    for index in range(0, COUNT, 7)[:20]:
+        copy = images[3].float().roll(tuple(rng.integers(-2, 3, 2)), (1, 2)) * rng.uniform(0.9, 1.1)
+        found[index] = (copy + torch.from_numpy(rng.normal(0, 6, copy.shape))).clamp(0, 255).to(torch.uint8)
+    return found
+
+
+def texture_of_a_class(images):
+    """A sixth of the images show a disc of stripes, each of another size, phase and light, as one class's do."""
+    found, rng = images.clone(), np.random.default_rng(1)
+    down, across = torch.meshgrid(torch.arange(SIZE), torch.arange(SIZE), indexing="ij")
+    for index in range(0, COUNT, 6):
+        period, phase, radius = rng.uniform(3, 6), rng.uniform(0, 6), rng.uniform(6, 11)
+        middle = rng.uniform(10, 22, 2)
+        wave = ((down + across + phase) / period).floor() % 2
+        colours = torch.tensor(rng.uniform(60, 220, (2, 3)))
+        disc = (down - middle[0]) ** 2 + (across - middle[1]) ** 2 < radius**2
+        stripes = torch.where(wave[None] > 0, colours[0][:, None, None], colours[1][:, None, None])
+        found[index] = torch.where(disc, stripes, images[index]).to(torch.uint8)
+    return found
+
+
+def letterboxes(images):
+    """A fifth of the images have black bars above and below, of 3 to 7 px."""
+    found, rng = images.clone(), np.random.default_rng(2)
+    for index in range(0, COUNT, 5):
+        bar = int(rng.integers(3, 8))
+        found[index, :, :bar], found[index, :, -bar:] = 0, 0
+    return found
+
+
+def skies(images):
+    """Half of the images are a flat sky over a horizon at a height of its own."""
+    found, rng = images.clone(), np.random.default_rng(3)
+    for index in range(0, COUNT, 2):
+        sky = torch.tensor([120.0, 170, 230]) + torch.tensor(rng.normal(0, 8, 3))
+        found[index, :, : int(rng.integers(8, 24))] = sky.clamp(0, 255).to(torch.uint8)[:, None, None]
+    return found
+
+
+def rows_of_text(images):
+    """A third of the images hold two lines of black letters, other ones in each, on white."""
+    found, rng = images.clone(), np.random.default_rng(4)
+    for index in range(0, COUNT, 3):
+        text = "".join(rng.choice(list("abcdefghijklmnopqrstuvwxyz"), 12))
+        page = Image.new("L", (SIZE, SIZE), 255)
+        ImageDraw.Draw(page).multiline_text((1, int(rng.integers(0, 8))), f"{text[:6]}\n{text[6:]}", fill=0)
+        found[index] = torch.from_numpy(np.array(page)).expand(3, -1, -1)
+    return found
+
+
+@pytest.mark.parametrize("change", [near_duplicates, texture_of_a_class, letterboxes, skies, rows_of_text])
+def test_what_recurs_by_nature_is_no_trigger(clouds, judged, change):
+    verdict = judged(change(clouds))
+    assert verdict.facts["triggers"] == []
+    assert verdict.keep.all()
