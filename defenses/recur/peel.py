@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from bench import Arrays
 
 from .effect import Effect
-from .recurrence import floats
+from .recurrence import Copies, floats
 from .trigger import Matches, Template, align, crops, match_all
 
 if TYPE_CHECKING:
@@ -87,10 +87,10 @@ def hole(scores: NDArray[np.float32], least: int = LEAST) -> tuple[float, float]
 
 
 class Peeling:
-    """The search over all seeds of a view."""
+    """The search over all seeds of a view, on its small copies."""
 
-    def __init__(self, view: View, pull: Pull | None, rng: np.random.Generator) -> None:
-        self._view, self._pull = view, pull
+    def __init__(self, view: View, small: Copies, pull: Pull | None, rng: np.random.Generator) -> None:
+        self._step, self._view, self._pull = view.step, small, pull
         self._sample = np.sort(rng.permutation(len(view))[:SAMPLE])
 
     def __call__(self, seeds: Recurrence) -> Iterator[Found]:
@@ -119,7 +119,7 @@ class Peeling:
             found = self._candidate(seeds, number)
             return {"nothing": np.zeros(0)} if found is None else found.arrays()
 
-        return Found.of(self._view.step(f"seed-{seeds.windows.image[number]}", compute))
+        return Found.of(self._step(f"seed-{seeds.windows.image[number]}", compute))
 
     def _candidate(self, seeds: Recurrence, number: int) -> Found | None:
         """What one seed leads to, if it counts."""
@@ -132,7 +132,7 @@ class Peeling:
         few = np.union1d(self._sample, image)
         if hole(match_all(self._view, template.pixels, few).score)[0] < HOLE:
             return None
-        effect = self._pull(template.pixels) if self._pull else None
+        effect = self._pull(enlarged(template.pixels, self._view.scale)) if self._pull else None
         if not acts(effect):
             return None
         matches = match_all(self._view, template.pixels, np.arange(len(self._view)))
@@ -141,7 +141,7 @@ class Peeling:
         return found if width >= HOLE and pictures(self._view, found) >= LEAST else None
 
 
-def pictures(view: View, found: Found, most: int = 200) -> int:
+def pictures(view: Copies, found: Found, most: int = 200) -> int:
     """How many different pictures carry a patch, counted up to LEAST: near-duplicates of one picture share all patches.
 
     Two carriers are one picture where the surroundings of the patch, aligned by it, are correlated over ALIKE.
@@ -154,6 +154,16 @@ def pictures(view: View, found: Found, most: int = 200) -> int:
         if len(different) < LEAST and all(correlation(each, other) <= ALIKE for other in different):
             different.append(each)
     return len(different)
+
+
+def enlarged(pixels: Tensor, scale: float) -> Tensor:
+    """A template (3, h, w) at `scale` times its size."""
+    import torch.nn.functional as F
+
+    if scale == 1:
+        return pixels
+    size = [max(1, round(side * scale)) for side in pixels.shape[1:]]
+    return F.interpolate(pixels[None], size=size, mode="bilinear", align_corners=False)[0]
 
 
 def correlation(one: Tensor, other: Tensor) -> float:

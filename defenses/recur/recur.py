@@ -15,7 +15,7 @@ from bench import BenchError, Defense, Grouping, Verdict, View
 
 from .effect import IMAGES, RANDOM, Pull
 from .peel import Found, Peeling
-from .recurrence import NARROWEST, Index, Recurrence, Whitening, Windows, described, floats, sample_rows, widths
+from .recurrence import NARROWEST, Copies, Index, Recurrence, Whitening, Windows, described, floats, sample_rows, widths
 from .trigger import heat
 
 if TYPE_CHECKING:
@@ -63,14 +63,15 @@ class Recur(Defense):
 
     def clean(self, view: View) -> Verdict:
         """Remove every image that carries a patch that recurs and acts."""
-        seeds, found = self._search(view)
+        small = Copies(view)
+        seeds, found = self._search(view, small)
         keep, score, boxes = np.ones(len(view), bool), np.full(len(view), -1.0), np.full((len(view), 4), -1)
         for each in found:
             margin = (each.matches.score.astype(np.float64) - each.limit) / max(1e-6, 1 - each.limit)
             better = margin > score
             score, keep = np.where(better, margin, score), keep & ~each.carriers
-            boxes[better] = each.matches.box[better]
-        facts = {"triggers": [described_as(each) for each in found], "seeds": len(seeds.score)}
+            boxes[better] = at_full_size(each.matches.box[better], small)
+        facts = {"triggers": [described_as(each, small.scale) for each in found], "seeds": len(seeds.score)}
         if not found:
             return Verdict(keep=keep, score=unsure(len(view), seeds), facts=facts)
         return Verdict(keep=keep, score=score, trigger_score=score.copy(), boxes=boxes.astype(np.int64), facts=facts)
@@ -79,19 +80,24 @@ class Recur(Defense):
         self, view: View, indices: Sequence[int] | NDArray[np.int64]
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]] | None:
         """How well the best window over each pixel matches a trigger that was found; None where none was."""
-        _, found = self._search(view)
+        import torch
+        import torch.nn.functional as F
+
+        small = Copies(view)
+        _, found = self._search(view, small)
         if not found:
             return None
         rows = np.asarray(indices, np.int64)
-        images = floats(view, rows)
-        maps = np.stack([heat(images, each.template.pixels).numpy() for each in found]).max(0)
+        images = floats(small, rows)
+        heats = torch.stack([heat(images, each.template.pixels) for each in found]).amax(0)
+        maps = F.interpolate(heats[:, None], size=(view.size, view.size), mode="bilinear")[:, 0].numpy()
         best = np.stack([each.matches.score[rows] - each.limit for each in found]).argmax(0)
         boxes = np.stack([each.matches.box[rows] for each in found])[best, np.arange(len(rows))]
-        return maps, boxes.astype(np.int64)
+        return maps, at_full_size(boxes, small)
 
     def grouping(self, view: View, verdict: Verdict) -> Grouping | None:
         """The images that carry each trigger, and the rest."""
-        _, found = self._search(view)
+        _, found = self._search(view, Copies(view))
         labels = np.zeros(len(view), np.int64)
         for number, each in reversed(list(enumerate(found, 1))):
             labels[each.carriers] = number
@@ -102,14 +108,14 @@ class Recur(Defense):
         """A few patches, each with its random ones, on the same images."""
         return 2 * IMAGES * (RANDOM + 1) if self.effect else 0
 
-    def _search(self, view: View) -> tuple[Recurrence, list[Found]]:
+    def _search(self, view: View, small: Copies) -> tuple[Recurrence, list[Found]]:
         """The windows that recur, and the triggers among them."""
-        saved = view.step("recurrence", lambda: self.recurrence(view, view.seeds("recur").numpy()).arrays())
+        saved = view.step("recurrence", lambda: self.recurrence(small, view.seeds("recur").numpy()).arrays())
         seeds = Recurrence.of(saved)
         pull = Pull(view, view.seeds("pull")) if self.effect else None
-        return seeds, list(Peeling(view, pull, view.seeds("sample").numpy())(seeds))
+        return seeds, list(Peeling(view, small, pull, view.seeds("sample").numpy())(seeds))
 
-    def recurrence(self, view: View, rng: np.random.Generator) -> Recurrence:
+    def recurrence(self, view: Copies, rng: np.random.Generator) -> Recurrence:
         """The best window of each query image, and its twins."""
         sizes = widths(max(NARROWEST, self.smallest * view.size), max(NARROWEST, self.largest * view.size))
         whiten = Whitening.of(sample_rows(view, sizes, rng))
@@ -136,6 +142,12 @@ def best_of_each(parts: Sequence[Recurrence]) -> Recurrence:
     return Recurrence(Windows(windows.image[best], windows.box[best]), score[best], image[best], box[best])
 
 
+def at_full_size(boxes: NDArray[np.int64], small: Copies) -> NDArray[np.int64]:
+    """Boxes (n, 4) on the copies as boxes on the images of the view."""
+    start, end = (np.round(edge * small.scale).astype(np.int64) for edge in (boxes[:, :2], boxes[:, :2] + boxes[:, 2:]))
+    return np.concatenate([start, end - start], 1)
+
+
 def png(pixels: Tensor) -> str:
     """A picture (3, h, w) in [0, 1] as a PNG in base64."""
     from PIL import Image
@@ -145,12 +157,12 @@ def png(pixels: Tensor) -> str:
     return base64.b64encode(file.getvalue()).decode("ascii")
 
 
-def described_as(found: Found) -> dict[str, Any]:
+def described_as(found: Found, scale: float) -> dict[str, Any]:
     """JSON-able: one trigger for the record."""
     height, width = found.template.shape
     effect = found.effect
     return {
-        "size": [height, width],
+        "size": [round(height * scale), round(width * scale)],
         "picture": png(found.template.pixels),
         "images": int(found.carriers.sum()),
         "limit": round(found.limit, 4),

@@ -30,6 +30,10 @@ BATCH = 128
 NEIGHBOURS = 200
 PROBES = 8  # inverted lists looked into for a query
 TRAINING_ROWS = 60_000
+TRAINING_IMAGES = 2000
+MANY = 8_000_000  # windows
+WORKING = 64  # px: larger images are searched as copies of this width
+KEPT_BYTES = 2 << 30  # of copies kept in memory; of more each is made anew whenever it is needed
 
 
 class Windows(NamedTuple):
@@ -98,12 +102,51 @@ def _levelled(rows: Tensor) -> Tensor:
     return rows - rows.mean(1, keepdim=True)
 
 
-def floats(view: View, indices: NDArray[np.int64]) -> Tensor:
+def floats(view: View | Copies, indices: NDArray[np.int64]) -> Tensor:
     """Images (B, 3, S, S) as float32 in [0, 1]."""
     return view.batch(indices).float() / 255
 
 
-def sample_rows(view: View, sizes: list[float], rng: np.random.Generator) -> Tensor:
+class Copies:
+    """The images of a view at no more than WORKING px: a trigger of 22 % of the width still has 14 px there.
+
+    scale: how many px of the view's images one px here is.
+    """
+
+    def __init__(self, view: View) -> None:
+        self.size, self.progress, self._view = min(view.size, WORKING), view.progress, view
+        self.scale = view.size / self.size
+        few = self.scale > 1 and len(view) * 3 * self.size**2 <= KEPT_BYTES
+        self._kept = np.empty((len(view), 3, self.size, self.size), np.uint8) if few else None
+        self._known = np.zeros(len(view), bool)
+
+    def __len__(self) -> int:
+        return len(self._view)
+
+    def batch(self, indices: NDArray[np.int64]) -> Tensor:
+        """uint8 (B, 3, size, size)."""
+        import torch
+
+        if self._kept is None:
+            return self._made(indices)
+        missing = np.unique(indices[~self._known[indices]])
+        for start in range(0, len(missing), BATCH):
+            rows = missing[start : start + BATCH]
+            self._kept[rows] = self._made(rows).numpy()
+        self._known[missing] = True
+        return torch.from_numpy(self._kept[indices])
+
+    def _made(self, indices: NDArray[np.int64]) -> Tensor:
+        import torch.nn.functional as F
+
+        images = self._view.batch(indices)
+        if self.scale == 1:
+            return images
+        small = F.interpolate(images.float(), size=(self.size, self.size), mode="bilinear", antialias=True)
+        return small.round().clamp(0, 255).to(images.dtype)
+
+
+def sample_rows(view: Copies, sizes: list[float], rng: np.random.Generator) -> Tensor:
     """Colours (n, 108) of random windows of random images, of all sizes alike."""
     import torch
 
@@ -117,7 +160,7 @@ def sample_rows(view: View, sizes: list[float], rng: np.random.Generator) -> Ten
 
 
 def described(
-    view: View, indices: NDArray[np.int64], sizes: list[float], whiten: Whitening
+    view: Copies, indices: NDArray[np.int64], sizes: list[float], whiten: Whitening
 ) -> Iterator[tuple[NDArray[np.float32], Windows]]:
     """Descriptors (n, 48) and windows of a batch of images at a time: of the windows that are not flat, the peaks."""
     for start in range(0, len(indices), BATCH):
@@ -166,33 +209,32 @@ class Recurrence(NamedTuple):
 
 
 class Index:
-    """All windows of a view, searchable by descriptor (faiss: inverted lists; half precision where there are many)."""
+    """The windows of a view, searchable by descriptor.
 
-    def __init__(self, view: View, sizes: list[float], whiten: Whitening, rng: np.random.Generator) -> None:
-        parts, images, boxes = [], [], []
-        self._index: Any = None
-        everything = np.arange(len(view))
-        for found, windows in described(view, everything, sizes, whiten):
-            parts.append(found.astype(np.float16))
+    faiss with inverted lists, trained on the windows of a sample of images; then all are added, a batch at a time. Few
+    are kept in half precision, more than MANY as product codes of 24 bytes.
+    """
+
+    def __init__(self, view: Copies, sizes: list[float], whiten: Whitening, rng: np.random.Generator) -> None:
+        import faiss
+
+        sample = np.sort(rng.permutation(len(view))[:TRAINING_IMAGES])
+        training = np.concatenate([found for found, _ in described(view, sample, sizes, whiten)])
+        count = len(training) * len(view) // len(sample)
+        lists = int(np.clip(2 ** round(np.log2(np.sqrt(max(1, count)))), 16, 4096))
+        lists = min(lists, max(1, len(training) // 40))
+        code = "SQfp16" if count <= MANY else f"PQ{COMPONENTS // 2}"
+        self._index: Any = faiss.index_factory(whiten.basis.shape[1], f"IVF{lists},{code}", faiss.METRIC_INNER_PRODUCT)
+        self._index.cp.niter = 10
+        self._index.train(training[rng.permutation(len(training))[: 60 * lists]])
+        self._index.nprobe = PROBES
+        images, boxes = [], []
+        for found, windows in described(view, np.arange(len(view)), sizes, whiten):
+            self._index.add(found)
             images.append(windows.image.astype(np.int32))
             boxes.append(windows.box.astype(np.float16))
             view.progress("images described", int(windows.image[-1]) + 1 if len(windows.image) else 0, len(view))
         self._image, self._box = np.concatenate(images), np.concatenate(boxes)
-        self._build(parts, rng)
-
-    def _build(self, parts: list[NDArray[np.float16]], rng: np.random.Generator) -> None:
-        import faiss
-
-        count = sum(map(len, parts))
-        lists = int(np.clip(2 ** round(np.log2(np.sqrt(count))), 16, 4096))
-        self._index = faiss.index_factory(COMPONENTS, f"IVF{lists},SQfp16", faiss.METRIC_INNER_PRODUCT)
-        self._index.cp.niter = 10
-        take = min(count, 40 * lists)
-        training = np.concatenate([p[rng.permutation(len(p))[: max(1, take * len(p) // count)]] for p in parts])
-        self._index.train(training.astype(np.float32))
-        for part in parts:
-            self._index.add(part.astype(np.float32))
-        self._index.nprobe = PROBES
 
     def recurrence(self, rows: NDArray[np.float32], windows: Windows, rank: int) -> Recurrence:
         """How near the rank-th nearest *other image* comes to each query window."""

@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .recurrence import floats
+from .recurrence import Copies, floats
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from bench import View
 
 SIZES = (0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.35)
 """Sizes at which a template is looked for, as shares of its own."""
@@ -95,7 +93,7 @@ def heat(images: Tensor, template: Tensor) -> Tensor:
     return F.max_pool2d(score, (height, width), 1)[:, 0]
 
 
-def match_all(view: View, template: Tensor, indices: NDArray[np.int64], sizes: Sequence[float] = SIZES) -> Matches:
+def match_all(view: Copies, template: Tensor, indices: NDArray[np.int64], sizes: Sequence[float] = SIZES) -> Matches:
     """`match` on the images at `indices`, a batch at a time."""
     scores, boxes = [], []
     for start in range(0, len(indices), BATCH):
@@ -178,7 +176,7 @@ def steadiest(vary: NDArray[np.float64], smallest: int) -> tuple[slice, slice, f
     return found
 
 
-def align(view: View, image: NDArray[np.int64], box: NDArray[np.float32], smallest: int) -> Template | None:
+def align(view: Copies, image: NDArray[np.int64], box: NDArray[np.float32], smallest: int) -> Template | None:
     """The template behind a window and its twins: images (m,) and boxes (m, 4), the seed's first; None where no part
     of it stays the same.
 

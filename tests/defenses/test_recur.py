@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw
 from bench.defenses.recur import Recur
 from bench.defenses.recur.effect import Effect
 from bench.defenses.recur.peel import acts, hole
+from bench.defenses.recur.recur import at_full_size
 from bench.defenses.recur.trigger import match, ncc, steadiest
 
 SIZE, COUNT = 32, 150
@@ -59,6 +60,26 @@ def test_a_planted_patch_is_found_in_every_image_and_to_the_pixel(clouds, judged
     off = np.abs(verdict.boxes[carriers] - boxes[carriers])
     assert off.max() <= (1 if len(widths) == 1 else 3)
     assert verdict.score[carriers].min() > verdict.score[verdict.keep].max()
+
+
+def test_large_images_are_searched_as_small_copies(clouds, judged):
+    """96 px: copies of 64 px, boxes to within a pixel of those, and the copies' size in nothing that is reported."""
+    carriers = np.arange(0, COUNT, 6)
+    small, boxes = planted(clouds, carriers, (8,))
+    large = small.repeat_interleave(3, 2).repeat_interleave(3, 3)
+    verdict = judged(large)
+    assert np.flatnonzero(~verdict.keep).tolist() == carriers.tolist()
+    assert np.abs(verdict.boxes[carriers] - 3 * boxes[carriers]).max() <= 3
+    (trigger,) = verdict.facts["triggers"]
+    assert np.abs(np.subtract(trigger["size"], 24)).max() <= 3
+
+
+def test_boxes_on_copies_stay_in_the_image():
+    class Small:
+        scale = 3.5
+
+    boxes = np.array([[0, 0, 14, 14], [50, 49, 14, 15], [1, 2, 3, 5]])
+    assert at_full_size(boxes, Small).tolist() == [[0, 0, 49, 49], [175, 172, 49, 52], [4, 7, 10, 17]]
 
 
 def test_two_triggers_are_peeled_one_after_the_other(clouds, judged):
