@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -240,6 +241,10 @@ def provenance(record: Record, outcome: str) -> list[tuple[str, str]]:
     )
 
 
+PNG = re.compile(r"iVBORw0KGgo[A-Za-z0-9+/=]{1,200000}")
+"""A PNG in base64."""
+
+
 def _listed(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {_text(value)}" for name, value in values.items() if value not in (None, []))
 
@@ -271,12 +276,28 @@ def lists(record: Record) -> dict[str, list[tuple[str, str]]]:
     return {title: pairs for title, facts in found.items() if (pairs := _pairs(facts))}
 
 
+def patches(record: Record) -> list[dict[str, Any]]:
+    """The patches that a defense found, from its facts: {"picture": a PNG in base64, "size": "10 x 10 px", "images":
+    number of images}. What is not of that form is left out."""
+    found = record.get("facts", {}).get("triggers")
+    return [
+        {"picture": each["picture"], "size": f"{each['size'][0]} x {each['size'][1]} px", "images": each["images"]}
+        for each in (found if isinstance(found, list) else ())
+        if isinstance(each, Mapping)
+        and isinstance(each.get("picture"), str)
+        and PNG.fullmatch(each["picture"])
+        and isinstance(each.get("images"), int)
+        and isinstance(each.get("size"), list)
+        and len(each["size"]) == 2
+    ]
+
+
 def _flat(facts: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """Nested facts by path, those in lists by their place, from 1: ("triggers.1.count", 25) ..."""
     for name, value in entries(facts):
         if isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
             yield from _flat({f"{name}.{place}": item for place, item in enumerate(value, 1)})
-        elif name:
+        elif name and not (isinstance(value, str) and PNG.fullmatch(value)):
             yield name, value
 
 

@@ -8,14 +8,16 @@ import re
 
 import numpy as np
 import pytest
+import torch
 
 from bench.cli.report import report as report_command
+from bench.defenses.recur.recur import png
 from bench.errors import BenchError
 from bench.pipeline.runner import make_stage, make_stages
 from bench.records import record as records
 from bench.records.build import build_record, keep_record
 from bench.report.controls import Beside
-from bench.report.page import report
+from bench.report.page import report, run_page
 from bench.report.pictures import Seen
 from bench.ssl.import_weights import Checkpoint
 from bench.ssl.train import CURVE_FILE, ENCODER_FILE
@@ -244,3 +246,24 @@ def test_a_run_with_an_imported_threat_model(smoke, workshop, copied, tmp_path, 
     assert "Second training: all images were kept, so it is the first training." in page.text("training")
     assert page.row("import the encoder")
     assert "--threat-checkpoint theirs.safetensors" in page.text("provenance")
+
+
+def test_the_patches_that_a_defense_found_are_pictures(record):
+    good = {"size": [10, 12], "images": 140, "hole": 0.4, "picture": png(torch.rand(3, 10, 12))}
+    bad = [
+        {"picture": 3},
+        {**good, "picture": "javascript:alert(1)"},
+        {**good, "size": [1]},
+        {**good, "images": "many"},
+    ]
+    record["facts"] = {"triggers": [good, *bad, "none"]}
+    page = Page(run_page(record, Beside()))
+    shown = re.findall(r'<img class="patch" src="data:image/png;base64,([^"]*)"', page.data)
+    assert shown == [good["picture"]]
+    assert "this patch, 10 x 12 px, in 140 images" in page.text("suspects")
+    assert "triggers.1.hole" in page.data
+    assert "triggers.1.picture" not in page.data
+    record["status"], record["submission"] = "submitted", {"sha256": "0" * 64}
+    assert "data:image/png" not in Page(run_page(record, Beside())).data
+    record["facts"] = {"triggers": "none"}
+    assert "this patch" not in Page(run_page(record, Beside())).data
