@@ -63,7 +63,7 @@ def _shape(panels: int, bars: bool) -> tuple[int, int]:
 
 def _heading(study: Study, handles: dict[str, Any], figure: Figure) -> None:
     """The title; with a legend it is the legend's, since the two would lie on each other."""
-    title = f"{study.title} (after the PoisonCAM paper's {study.figure})"
+    title = f"{study.title} (after the PoisonCAM paper's {study.figure})" if study.figure else study.title
     if len(handles) < 2 and study.across == "steps":
         figure.suptitle(title, fontsize=10)
         return

@@ -27,9 +27,10 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Vary:
-    """The option that a study varies, and over which values."""
+    """The option that a study varies, and over which values. Or points: {"x": place, "settings": as for --set} each."""
 
-    option: str
+    option: str = ""
+    points: Sequence[Mapping[str, Any]] = ()
     values: Sequence[int] = ()
     times: Sequence[float] = ()
     least: float = 1
@@ -44,6 +45,8 @@ class Vary:
         in_force: every option's value without this study, as {"defense.masks": 256}. Raises BenchError where the option
         has none.
         """
+        if self.points:
+            return [Step(point["x"], f"{point['x']:g}", tuple(point["settings"])) for point in self.points]
         now = _value(in_force, self.option)
         whole = isinstance(now, int)
         multiples = {round(now * factor) if whole else now * factor for factor in self.times}
@@ -116,7 +119,7 @@ class Study:
     about: str
     lines: tuple[Line, ...]
     panels: tuple[Panel, ...]
-    stages: Literal["threat", "search", "all"]
+    stages: Literal["threat", "search", "detection", "all"]
     vary: Vary | None = None
     x: str = ""
     log: bool = False
@@ -148,8 +151,9 @@ class Study:
         """The stages of a run that the study needs, in order, as far as they are known by now."""
         if self.stages == "all":
             return tuple(pipeline.stages())
-        last = pipeline.threat_probe if self.stages == "threat" else pipeline.clean
-        return (pipeline.poison, pipeline.threat, last)
+        probe = () if self.stages == "search" else (pipeline.threat_probe,)
+        search = () if self.stages == "threat" else (pipeline.clean,)
+        return (pipeline.poison, pipeline.threat, *probe, *search)
 
 
 @functools.cache
