@@ -46,6 +46,8 @@ class Recur(Defense):
     queries: int | None = field(
         default=None, metadata={"help": "images whose windows are looked up; by the rule N/10, 400 to 5000"}
     )
+    whiten: bool = field(default=True, metadata={"help": "false: common structure counts as much as rare structure"})
+    peaks: bool = field(default=True, metadata={"help": "false: all windows are compared, at nine times the cost"})
     rank: int = field(default=20, metadata={"help": "in how many other images a window must come back"})
 
     def __post_init__(self) -> None:
@@ -118,7 +120,7 @@ class Recur(Defense):
     def recurrence(self, view: Copies, rng: np.random.Generator) -> Recurrence:
         """The best window of each query image, and its twins."""
         sizes = widths(max(NARROWEST, self.smallest * view.size), max(NARROWEST, self.largest * view.size))
-        whiten = Whitening.of(sample_rows(view, sizes, rng))
+        whiten = Whitening.of(sample_rows(view, sizes, rng), whiten=self.whiten, peaks=self.peaks)
         index = Index(view, sizes, whiten, rng)
         count = self.queries or int(np.clip(len(view) // 10, 400, 5000))
         asked = np.sort(rng.permutation(len(view))[:count])

@@ -75,10 +75,12 @@ class Whitening:
     mean: Tensor
     basis: Tensor
     flat: float
+    peaks: bool = True
+    """Whether only the peaks of structure count."""
 
     @classmethod
-    def of(cls, rows: Tensor) -> Whitening:
-        """From a sample of windows' colours (n, 108)."""
+    def of(cls, rows: Tensor, *, whiten: bool = True, peaks: bool = True) -> Whitening:
+        """From a sample of windows' colours (n, 108); without `whiten` the components as they are."""
         import torch
 
         rows = _levelled(rows)
@@ -87,8 +89,8 @@ class Whitening:
         values, vectors = torch.linalg.eigh(centred.T @ centred / len(rows))
         keep = min(COMPONENTS, len(values))
         scale = (values[-keep:] + SHRINK * values[-1]).rsqrt()
-        basis = vectors[:, -keep:] * scale
-        return cls(mean, basis, float((centred @ basis).norm(dim=1).quantile(FLAT)))
+        basis = vectors[:, -keep:] * (scale if whiten else 1.0)
+        return cls(mean, basis, float((centred @ basis).norm(dim=1).quantile(FLAT)), peaks)
 
     def __call__(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Descriptors (n, 48) of length 1, and how much structure each window has, (n,): its length before that."""
@@ -169,7 +171,9 @@ def described(
         for width in sizes:
             rows, box = patches(images, width)
             found, length = whiten(rows.flatten(0, 1))
-            chosen = (length > whiten.flat) & peaks(length.view(len(part), -1)).flatten()
+            chosen = length > whiten.flat
+            if whiten.peaks:
+                chosen &= peaks(length.view(len(part), -1)).flatten()
             keep = chosen.numpy()
             image = np.repeat(part, len(box))[keep]
             yield found[chosen].numpy(), Windows(image, np.tile(box, (len(part), 1))[keep])
