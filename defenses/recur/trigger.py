@@ -52,13 +52,15 @@ def match(images: Tensor, template: Tensor, sizes: Sequence[float] = SIZES) -> M
     import torch
     import torch.nn.functional as F
 
+    prepared = Prepared.of(images)
     best = torch.full((len(images),), -1.0)
     box = torch.zeros((len(images), 4), dtype=torch.int64)
     shapes = {tuple(max(4, round(side * size)) for side in template.shape[1:]) for size in sizes}
     for height, width in sorted(shapes):
         if max(height, width) > images.shape[-1]:
             continue
-        score = ncc(images, F.interpolate(template[None], size=(height, width), mode="bilinear", antialias=True)[0])
+        sized = F.interpolate(template[None], size=(height, width), mode="bilinear", antialias=True)[0]
+        score = prepared.ncc(sized)
         value, place = score.flatten(1).max(1)
         better = value > best
         best = torch.where(better, value, best)
@@ -67,21 +69,43 @@ def match(images: Tensor, template: Tensor, sizes: Sequence[float] = SIZES) -> M
     return Matches(best.numpy(), box.numpy())
 
 
+class Prepared(NamedTuple):
+    """Images (B, 3, S, S) as they are matched with several templates: their spectra, and integral images (B, 2, S + 1,
+    S + 1) float64 of their pixels and of the squares of these, summed over the channels."""
+
+    spectrum: Tensor
+    integral: Tensor
+
+    @classmethod
+    def of(cls, images: Tensor) -> Prepared:
+        import torch
+        import torch.nn.functional as F
+
+        sums = torch.stack([images.sum(1, dtype=torch.float64), images.double().square().sum(1)], 1)
+        return cls(torch.fft.rfft2(images), F.pad(sums.cumsum(2).cumsum(3), (1, 0, 1, 0)))
+
+    def ncc(self, template: Tensor) -> Tensor:
+        """Zero-mean normalised cross-correlation (B, S - h + 1, S - w + 1) with a template (3, h, w)."""
+        import torch
+
+        size = self.integral.shape[-1] - 1
+        height, width = template.shape[1:]
+        zero = template - template.mean()
+        spectrum = (self.spectrum * torch.fft.rfft2(zero, s=(size, size)).conj()).sum(1)
+        together = torch.fft.irfft2(spectrum, s=(size, size))[:, : size - height + 1, : size - width + 1]
+        whole = self.integral
+        sums = whole[..., height:, width:] - whole[..., :-height, width:]
+        sums = sums - whole[..., height:, :-width] + whole[..., :-height, :-width]
+        count = template.numel()
+        variance = (sums[:, 1] - sums[:, 0].square() / count).clamp_min(0).float()
+        # Under a grey level or two of contrast there is no structure that could be alike.
+        found: Tensor = together / (variance.sqrt().clamp_min(0.01 * count**0.5) * zero.norm().clamp_min(1e-6))
+        return found
+
+
 def ncc(images: Tensor, template: Tensor) -> Tensor:
     """Zero-mean normalised cross-correlation (B, S - h + 1, S - w + 1) of images (B, 3, S, S) with (3, h, w)."""
-    import torch
-    import torch.nn.functional as F
-
-    zero = template - template.mean()
-    norm = zero.norm().clamp_min(1e-6)
-    count = template.numel()
-    area = template.shape[1:]
-    together = F.conv2d(images, zero[None])[:, 0]
-    sums = F.avg_pool2d(torch.stack([images.sum(1), images.square().sum(1)], 1), area, 1) * (area[0] * area[1])
-    variance = (sums[:, 1] - sums[:, 0].square() / count).clamp_min(0)
-    # Under a grey level or two of contrast there is no structure that could be alike.
-    found: Tensor = together / (variance.sqrt().clamp_min(0.01 * count**0.5) * norm)
-    return found
+    return Prepared.of(images).ncc(template)
 
 
 def heat(images: Tensor, template: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
     python docs/tools/memory.py                                    all steps, as in docs/dev/memory.md
     python docs/tools/memory.py --csv docs/measured/memory.csv     and keep it: lines of the same parts are replaced
     python docs/tools/memory.py --rows 130000 --steps manifest probe
+    python docs/tools/memory.py --images 20000 --steps recur
     python docs/tools/memory.py --images 127000 --size 224 --batches 300 --workers 2 --steps loader
 
 A line for each part of a step: the resident memory at its highest, in MiB, and how much that is above what the process
@@ -12,6 +13,7 @@ had when its imports were done.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import csv
 import itertools
 import json
@@ -23,6 +25,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -34,7 +37,10 @@ from bench.data.images import PoisonedImages, Subset, rows_of
 from bench.data.manifest import Manifest
 from bench.data.names import Names
 from bench.data.scenes import Scenes
+from bench.defenses.recur import Recur
+from bench.isolation.view import DefenderView
 from bench.plugins.manager import Plugins
+from bench.records.metrics import detection
 from bench.ssl.encoder import FrozenEncoder, normalised_features
 from bench.ssl.linear_probe import fit, labelled_subset
 from bench.ssl.loader import feed
@@ -154,7 +160,31 @@ def probe(meter: Meter, options: argparse.Namespace) -> None:
         fitted.predict(features[:50_000])
 
 
-STEPS: dict[str, Callable[[Meter, argparse.Namespace], None]] = {"loader": loader, "manifest": manifest, "probe": probe}
+def recur(meter: Meter, options: argparse.Namespace) -> None:
+    """The defense `recur` without an encoder on poisoned scenes: half of one class in a hundred, 0.5 % of them."""
+    images, truth = poisoned(
+        Scenes(size=options.size, classes=CLASSES).split("train", options.images // CLASSES).images
+    )
+    parts: dict[str, Any] = {}
+
+    def step(name: str, compute: Callable[[], Any]) -> Any:
+        with meter.part("recur: which windows recur") if name == "recurrence" else contextlib.nullcontext():
+            parts[name] = compute()
+        return parts[name]
+
+    view = DefenderView(images, name="recur", encoder=None, seeds=SEEDS.sealed(), device=CPU, step=step)
+    with meter.part("recur: all of it"):
+        verdict = Recur(effect=False).clean(view)
+    found = detection(truth.poisoned, verdict.keep, verdict.score)
+    sys.stderr.write(f"{len(images)} images, {truth.poisoned.sum()} poisoned: {found}\n")
+
+
+STEPS: dict[str, Callable[[Meter, argparse.Namespace], None]] = {
+    "loader": loader,
+    "manifest": manifest,
+    "probe": probe,
+    "recur": recur,
+}
 
 
 # --- all of them ----------------------------------------------------------------------------------
@@ -180,11 +210,11 @@ def keep(path: Path, rows: Sequence[Sequence[str]]) -> None:
 
 def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--steps", nargs="+", choices=STEPS, default=list(STEPS))
+    parser.add_argument("--steps", nargs="+", choices=STEPS, default=["loader", "manifest", "probe"])
     parser.add_argument("--step", choices=STEPS, help="this one, in this process; its rows as JSON")
     parser.add_argument("--csv", type=Path, help="keep what was measured in this file")
     parser.add_argument("--rows", type=int, default=1_300_000, help="of the steps but `loader`")
-    parser.add_argument("--images", type=int, default=127_000, help="of the step `loader`")
+    parser.add_argument("--images", type=int, default=127_000, help="of the steps `loader` and `recur`")
     parser.add_argument("--size", type=int, default=224, help="their width, px")
     parser.add_argument("--batches", type=int, default=300, help="that it reads")
     parser.add_argument("--batch", type=int, default=16, help="images in each")

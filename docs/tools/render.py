@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import io
 import json
 import math
 import re
@@ -24,9 +25,13 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from rich.console import Console
 from tabulate import tabulate
 
 from bench import leaderboard
+from bench.leaderboard.statistics import mean_interval
+from bench.report.story import judged
+from bench.report.terminal import summary
 
 ROOT = Path(__file__).parents[2]
 SOURCES = ROOT / "docs" / "src"
@@ -36,15 +41,14 @@ UNDEFINED = "–"  # noqa: RUF001 - the en dash of the leaderboards
 
 @dataclass(frozen=True)
 class Sample:
-    """One measure by seed; shown as mean ± standard deviation, or as the number itself where there is one."""
+    """One measure by seed; shown as mean ± half its 95 % interval (t), or as the number itself where there is one."""
 
     values: Mapping[Any, float]
 
     def to(self, digits: int) -> str:
         """With this many digits behind the point."""
         several = list(self.values.values())
-        shown = [statistics.fmean(several)] if several else []
-        shown += [statistics.stdev(several)] if len(several) > 1 else []
+        shown = list(mean_interval(several)) if len(several) > 1 else several
         return " ± ".join(f"{value:.{digits}f}" for value in shown) or UNDEFINED
 
     def __str__(self) -> str:
@@ -173,6 +177,32 @@ def hours(folder: str = RECORDS) -> float:
     return sum({stage["key"]: stage["seconds"] for stage in stages}.values()) / 3600
 
 
+def removal(where: Mapping[str, object]) -> str:
+    """What a run prints of its removal; of the one record that says so. Raises ValueError for none or several."""
+    (record,) = runs(where).records
+    return f"{record['run']['defense']} removed {judged(record)}."
+
+
+def printed(record: Mapping[str, Any]) -> str:
+    """What a run printed, less the colours."""
+    stages = ("poison", "threat_model", "threat_probe", "defense", "retraining", "defended_probe")
+    titles = ("poison the images", "train on the poisoned images", "measure the encoder")
+    titles += (
+        f"find the poison ({record['run']['defense']})",
+        "train again on what is kept",
+        "measure the new encoder",
+    )
+    took = [
+        f"  done {title} ({record['stages'][name]['seconds']:.0f} s)"
+        for title, name in zip(titles, stages, strict=True)
+    ]
+    console = Console(width=200, record=True, file=io.StringIO())
+    for part in summary(dict(record)):
+        console.print(part, highlight=False)
+    said = [line.rstrip() for line in console.export_text().strip().splitlines()]
+    return "\n".join([*took, "", *said])
+
+
 def leaderboard_of(title: str, beside: str = ".") -> str:
     """The leaderboard's tables with this text in their titles, in markdown."""
     tables = leaderboard.read(files(RECORDS, ".json", ".csv"), ROOT / beside)
@@ -200,6 +230,8 @@ def rendered() -> dict[Path, str]:
         "csv": read_csv,
         "runs": runs,
         "hours": hours,
+        "removal": removal,
+        "printed": printed,
         "column": column,
         "exponent": exponent,
         "leaderboard": leaderboard_of,
