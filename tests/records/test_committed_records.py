@@ -13,7 +13,7 @@ from bench.plugins.manager import Plugins
 from bench.records.record import entries, load
 
 ROOT = Path(__file__).parents[2]
-MEASURED = {"leaderboards": "leaderboards/records", "docs/measured": "docs/measured/leads"}
+MEASURED = {"leaderboards": "leaderboards/records"}
 """Where matrix files lie -> where their records do."""
 
 
@@ -29,11 +29,16 @@ def measured(request):
     plugins = Plugins.load()
     cells = [cell for file in sorted((ROOT / asked).glob("*.toml")) for cell in read_matrix(file, plugins)]
     configs = [
-        load_config(plugins, cell.preset, choices=cell.choices, settings=cell.settings, seed=cell.seed).resolved
+        load_config(plugins, cell.preset, choices=cell.choices, settings=cell.settings, seed=cell.seed)
         for cell in cells
     ]
-    records = {path.name: flat(load(path)["config"]) for path in sorted((ROOT / kept).glob("*.json"))}
-    return [flat(config) for config in configs], records
+    found = {path.name: load(path) for path in sorted((ROOT / kept).glob("*.json"))}
+    records = {
+        name: flat({**record["config"], "until": record["run"].get("until", "end")}) for name, record in found.items()
+    }
+    return [
+        flat({**config.resolved, "until": cell.until}) for cell, config in zip(cells, configs, strict=True)
+    ], records
 
 
 def test_every_cell_has_its_record_and_every_record_its_cell(measured):
