@@ -206,11 +206,11 @@ class PatchAttack(Attack):
             side = min(height, width)
             scale, side_left, side_top = split.size / side, (width - side) // 2, (height - side) // 2
             small = max(1, round(patch * scale))
-            corner = (
+            down, across = (
                 min(round((at - start) * scale), split.size - small)
                 for at, start in ((top, side_top), (left, side_left))
             )
-            truth.append(self._row(index, trigger, target, (*corner, small, small), seed))
+            truth.append(self._row(index, trigger, target, (down, across, small, small), seed))
         return truth
 
     def _original_box(self, trigger: Trigger, shape: tuple[int, int], seed: int) -> Box:

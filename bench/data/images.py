@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 Indices = Sequence[int] | NDArray[np.int64]
 Apply = Callable[["Tensor", Sequence[Poison]], "Tensor"]
+ApplyOriginal = Callable[["Tensor", Poison], "Tensor"]
 CacheMode = Literal["auto", "memory", "none"]
 
 CACHE_BYTES = 1 << 30
@@ -220,7 +221,7 @@ class PoisonedImages(Derived):
         base: Images,
         poisons: Sequence[Poison],
         apply: Apply,
-        apply_original: Callable[[Tensor, Poison], Tensor] | None = None,
+        apply_original: ApplyOriginal | None = None,
     ) -> None:
         super().__init__(base)
         self._apply, self._apply_original = apply, apply_original
@@ -238,7 +239,8 @@ class PoisonedImages(Derived):
         if self._apply_original is not None:
             for row, index in enumerate(indices):
                 if poison := self._poisons.get(int(index)):
-                    images[row] = self._base.edited(int(index), partial(self._apply_original, poison=poison))
+                    edit = partial(_edited, self._apply_original, poison)
+                    images[row] = self._base.edited(int(index), edit)
             return images
         found = [(row, self._poisons.get(int(index))) for row, index in enumerate(indices)]
         poisoned = [(row, poison) for row, poison in found if poison is not None]
@@ -253,6 +255,10 @@ class PoisonedImages(Derived):
                 )
             images[rows] = result
         return images
+
+
+def _edited(apply: ApplyOriginal, poison: Poison, original: Tensor) -> Tensor:
+    return apply(original, poison)
 
 
 class Subset(Images):

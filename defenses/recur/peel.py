@@ -147,7 +147,7 @@ def pictures(view: Copies, found: Found, most: int = 200) -> int:
     Two carriers are one picture where the surroundings of the patch, aligned by it, are correlated over ALIKE.
     """
     rows = np.flatnonzero(found.carriers)[:most]
-    around = crops(floats(view, rows), found.matches.box[rows], (PATCH, PATCH), MARGIN)
+    around = crops(floats(view, rows), found.matches.box[rows].astype(np.float64), (PATCH, PATCH), MARGIN)
     around[:, :, MARGIN:-MARGIN, MARGIN:-MARGIN] = float("nan")
     different: list[Tensor] = []
     for each in around.flatten(1):

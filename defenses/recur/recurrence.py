@@ -228,10 +228,11 @@ class Index:
         lists = int(np.clip(2 ** round(np.log2(np.sqrt(max(1, count)))), 16, 4096))
         lists = min(lists, max(1, len(training) // 40))
         code = "SQfp16" if count <= MANY else f"PQ{COMPONENTS // 2}"
-        self._index: Any = faiss.index_factory(whiten.basis.shape[1], f"IVF{lists},{code}", faiss.METRIC_INNER_PRODUCT)
-        self._index.cp.niter = 10
-        self._index.train(training[rng.permutation(len(training))[: 60 * lists]])
-        self._index.nprobe = PROBES
+        index: Any = faiss.index_factory(whiten.basis.shape[1], f"IVF{lists},{code}", faiss.METRIC_INNER_PRODUCT)
+        index.cp.niter = 10
+        index.train(training[rng.permutation(len(training))[: 60 * lists]])
+        index.nprobe = PROBES
+        self._index = index
         images, boxes = [], []
         for found, windows in described(view, np.arange(len(view)), sizes, whiten):
             self._index.add(found)
