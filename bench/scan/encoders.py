@@ -30,7 +30,7 @@ QUICK, ALONE = "recur", "defense.effect=false"
 
 
 class Origin(StrEnum):
-    """Where an encoder comes from: trained here, a checkpoint file, timm's pretrained weights. Quick scans have none."""
+    """Where an encoder comes from: trained here, a checkpoint file, timm's pretrained weights. Quick scans: none."""
 
     TRAINED = "trained"
     FILE = "file"
