@@ -26,13 +26,20 @@ def scan(
     train: Annotated[
         str | None, typer.Option(metavar="PRESET", help="Train an encoder so.", show_default="laptop or cifar10-cpu")
     ] = None,
-    defense: Annotated[str, typer.Option(help="What searches (see `bench list defense`).")] = "poisoncam",
+    defense: Annotated[
+        str | None, typer.Option(help="What searches (see `bench list defense`).", show_default="poisoncam")
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Seconds, no training: look for patches that recur, by recur alone.")
+    ] = False,
     size: Annotated[
         int | None, typer.Option(min=16, help="Width of the images, px.", show_default="the preset's")
     ] = None,
     settings: options.Set = None,
     seed: options.Seed = None,
-    fail_on_found: Annotated[bool, typer.Option("--fail-on-found", help="Exit code 1 if a trigger is found.")] = False,
+    fail_on_found: Annotated[
+        bool, typer.Option("--fail-on-found", help="Exit code 1 if a trigger (--quick: a patch) is found.")
+    ] = False,
     plugin: options.PluginFiles = None,
     store: options.StoreRoot = None,
     devices: options.Devices = 1,
@@ -53,7 +60,7 @@ def scan(
     check_output(target, root)
     plugins = load_plugins(plugin or ())
     wanted: dict[str, Any] = {"train": train, "encoder": encoder, "defense": defense, "seed": seed, "size": size}
-    chosen = choose(plugins, len(listing.names), settings=settings or (), **wanted)
+    chosen = choose(plugins, len(listing.names), settings=settings or (), quick=quick, **wanted)
     common.say(f"{len(listing.names):,} files; {opening(chosen)}")
     scan = Scan(listing, chosen, common.open_store(store), Machine(accelerator=accelerator, devices=devices))
     found = _make(scan, plugins, target)
@@ -62,9 +69,8 @@ def scan(
 
 
 def _make(scan: Scan, plugins: Plugins, target: Path) -> bool:
-    """Make the scan's stages and its report; whether a trigger was found."""
+    """Make the scan's stages and its report; whether anything was found."""
     from bench.pipeline.events import Terminal
-    from bench.scan.decide import Finding
     from bench.scan.forecast import forecast
     from bench.scan.report import summary, write_report
     from bench.scan.result import ScanResult
@@ -72,11 +78,11 @@ def _make(scan: Scan, plugins: Plugins, target: Path) -> bool:
     with Terminal(common.out) as terminal:
         plugins.add(terminal)
         scan.read(plugins.notify)
-        if not all(scan.made(stage) for stage in (scan.encoder, scan.search)):
+        if not scan.quick and not all(scan.made(stage) for stage in (scan.encoder, scan.search)):
             common.say(f"       {forecast(scan)}")
         scan.judge(plugins.notify)
     result = ScanResult(scan, *scan.weighed())
     write_report(result, target)
     for line in ("", *summary(result, target)):
         common.say(line)
-    return result.decision.finding is Finding.FOUND
+    return result.decision.finding.alarms

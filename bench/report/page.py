@@ -58,7 +58,7 @@ def run_page(record: Record, beside: Beside, artifacts: Artifacts | None = None,
         cost=tables.cost(record),
         provenance=tables.provenance(record, outcome),
         lists=tables.lists(record),
-        patches=tables.patches(record),
+        patches=tables.patches(record.get("facts", {})),
     )
 
 

@@ -276,10 +276,10 @@ def lists(record: Record) -> dict[str, list[tuple[str, str]]]:
     return {title: pairs for title, facts in found.items() if (pairs := _pairs(facts))}
 
 
-def patches(record: Record) -> list[dict[str, Any]]:
-    """The patches that a defense found, from its facts: {"picture": a PNG in base64, "size": "10 x 10 px", "images":
+def patches(facts: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The patches that a defense found, from its `facts`: {"picture": a PNG in base64, "size": "10 x 10 px", "images":
     number of images}. What is not of that form is left out."""
-    found = record.get("facts", {}).get("triggers")
+    found = facts.get("triggers")
     return [
         {"picture": each["picture"], "size": f"{each['size'][0]} x {each['size'][1]} px", "images": each["images"]}
         for each in (found if isinstance(found, list) else ())

@@ -1,4 +1,7 @@
-"""The rule: from the evidence to "trigger found", "unclear" or "no trigger found"."""
+"""The rule: from the evidence to "trigger found", "unclear" or "no trigger found".
+
+A quick scan has no evidence; its rule is whether patches recur.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,18 @@ class Finding(StrEnum):
     FOUND = "trigger found"
     UNCLEAR = "unclear"
     NONE = "no trigger found"
+    RECURS = "a planted patch recurs"
+    NO_PATCH = "no planted patch found"
+
+    @property
+    def alarms(self) -> bool:
+        """Whether something was found."""
+        return self in {Finding.FOUND, Finding.RECURS}
+
+    @property
+    def clears(self) -> bool:
+        """Whether nothing was."""
+        return self in {Finding.NONE, Finding.NO_PATCH}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +101,23 @@ def decide(evidence: Evidence) -> Decision:
     return Decision(finding=finding, because=because, steps=steps)
 
 
+def decide_quick(patches: int) -> Decision:
+    """Of a quick scan, by the number of patches that recur. It never says that a trigger was found: a trigger must also
+    act on an encoder, and there is none."""
+    if patches:
+        return Decision(finding=Finding.RECURS, because=f"{RECURRING[patches > 1]} {NOT_ASKED}", steps=())
+    return Decision(finding=Finding.NO_PATCH, because=f"{NOTHING_RECURS} {NOT_ASKED}", steps=())
+
+
+RECURRING = (
+    "One and the same patch is in many different images; a watermark or a logo is, too.",
+    "Several patches are each in many different images; a watermark or a logo is, too.",
+)
+NOTHING_RECURS = "No patch is in many different images as if it had been pasted there."
+NOT_ASKED = (
+    "Whether anything here acts on an encoder was not asked. Next step: the full scan (without --quick) trains an "
+    "encoder and asks it."
+)
 NOT_LOCATED = "This defense names images but locates no trigger in them."
 BETWEEN = "Something recurs in the most suspicious images, but it is no clear case ({}). Look at them."
 MOST_WOULD_GO = "The windows behave like a trigger, but the defense would remove more than half of the images."

@@ -1,9 +1,9 @@
-"""The encoder that a scan searches with: trained on its images by a preset, from a checkpoint file, or timm's."""
+"""The encoder of a scan: trained by a preset, from a checkpoint file, or timm's. A quick scan has none."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -23,14 +23,19 @@ if TYPE_CHECKING:
 
 SMALL_SET = 3500
 """Up to so many images the preset `laptop` (20 epochs) fits best, above it `cifar10-cpu` (12): 32 px, on a CPU."""
+SEARCH = "poisoncam"
+"""The defense that searches where none is named."""
+QUICK, ALONE = "recur", "defense.effect=false"
+"""The defense of a quick scan, and the setting by which it asks no encoder."""
 
 
 class Origin(StrEnum):
-    """Where an encoder comes from: trained here, a checkpoint file, or timm's pretrained weights."""
+    """Where an encoder comes from: trained here, a checkpoint file, timm's pretrained weights. Quick scans: none."""
 
     TRAINED = "trained"
     FILE = "file"
     TIMM = "timm"
+    NONE = "none"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +58,8 @@ class Chosen:
     @property
     def encoder_words(self) -> str:
         """The encoder in words."""
+        if self.origin is Origin.NONE:
+            return "none"
         if self.origin is Origin.TRAINED:
             return f"trained on these images (preset {self.config.preset}, {self.config.train.epochs} epochs)"
         name = self.checkpoint.path.name if self.checkpoint else f"timm's {self.config.encoder.backbone}"
@@ -69,8 +76,10 @@ def choose(
     settings: Sequence[str] = (),
     seed: int | None = None,
     size: int | None = None,
+    quick: bool = False,
 ) -> Chosen:
-    """The configuration for a folder of `count` files. `encoder`: a checkpoint file or a timm name; `size`: in px.
+    """The configuration for a folder of `count` files. `encoder`: a checkpoint file or a timm name; `size`: in px;
+    `quick`: no encoder, and the defense QUICK.
 
     At another size than the preset's, its window gives way to the paper's share of the width, and local views keep
     theirs. Raises BenchError.
@@ -80,11 +89,16 @@ def choose(
             "--train trains an encoder on the images, --encoder takes one: give one of them. For a checkpoint, "
             "--set encoder.backbone=NAME says what it is."
         )
+    if quick:
+        _check_quick({"--train": train, "--encoder": encoder, "--defense": defense})
+        defense, settings = QUICK, [ALONE, *settings]
     preset = train or ("laptop" if count <= SMALL_SET else "cifar10-cpu")
-    config = load_config(plugins, preset, choices={"defense": defense}, settings=settings, seed=seed)
-    _check_finds(config)
+    config = load_config(plugins, preset, choices={"defense": defense or SEARCH}, settings=settings, seed=seed)
+    needs = _finder(config).needs
+    if quick and "encoder" in needs:
+        raise BenchError(f"--quick asks no encoder, so {ALONE} stands: leave out the --set that changes it, or --quick")
     usual = int(getattr(config.dataset, "size", 32))
-    width, origin, checkpoint = size or usual, Origin.TRAINED, None
+    width, origin, checkpoint = size or usual, Origin.NONE if quick else Origin.TRAINED, None
     if encoder and (path := Path(encoder).expanduser()).is_file():
         origin, checkpoint = Origin.FILE, Checkpoint.of(path)
     elif encoder:
@@ -93,12 +107,23 @@ def choose(
     return Chosen(config=_resized(config, usual, width), size=width, origin=origin, checkpoint=checkpoint)
 
 
-def _check_finds(config: Config) -> None:
+def _check_quick(others: Mapping[str, str | None]) -> None:
+    given = " and ".join(name for name, value in others.items() if value)
+    if given:
+        raise BenchError(
+            f"--quick and {given} exclude each other: a quick scan has no encoder and searches by {QUICK}. Leave out "
+            f"{given} for the quick scan, --quick for the full one."
+        )
+
+
+def _finder(config: Config) -> Defense:
+    """The defense of `config`. Raises BenchError where it is none that can search."""
     defense, name = config.defense.filter, config.defense.name
     if not isinstance(defense, Defense):
         raise BenchError(f"--defense {name}: a control needs the truth, which a scan has not. Take poisoncam.")
     if config.defense.training_change is not None or name == "none":
         raise BenchError(f"--defense {name}: expected one that finds poisoned images and no more, as poisoncam does")
+    return defense
 
 
 def _resized(config: Config, usual: int, size: int) -> Config:

@@ -16,7 +16,7 @@ any window does in these images, with this encoder.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -49,8 +49,8 @@ class Measured:
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
     """`top`: of the most suspicious windows; `usual`: of the windows for comparison, both None where the defense
-    locates nothing. suspects: indices by suspicion (n,). removed_share: of the images, in [0, 1]. undecided: the share
-    of the images whose score is between 0.1 and 0.9, None without scores."""
+    locates nothing or there is no encoder. suspects: indices by suspicion (n,). removed_share: of the images, in
+    [0, 1]. undecided: the share of the images whose score is between 0.1 and 0.9, None without scores."""
 
     top: Measured | None
     usual: Measured | None
@@ -84,15 +84,21 @@ def suspects_of(verdict: Verdict, count: int = TOP) -> NDArray[np.int64]:
 
 def gather(images: Images, encoder: Encoder, verdict: Verdict, seeds: Seeds, progress: WindowProgress) -> Evidence:
     """Measure the windows of `verdict`. `progress(done, total)` is called after each."""
-    suspects = suspects_of(verdict)
-    top = usual = None
-    if verdict.boxes is not None and verdict.trigger_score is not None and len(suspects) > 1:
-        top, usual = _both(images, encoder, verdict.boxes[suspects], suspects, verdict.keep, seeds, progress)
+    found = unweighed(verdict)
+    if verdict.boxes is None or verdict.trigger_score is None or len(found.suspects) < 2:
+        return found
+    boxes = verdict.boxes[found.suspects]
+    top, usual = _both(images, encoder, boxes, found.suspects, verdict.keep, seeds, progress)
+    return replace(found, top=top, usual=usual)
+
+
+def unweighed(verdict: Verdict) -> Evidence:
+    """What a verdict says without an encoder: nothing is measured."""
     between = None if verdict.score is None else float(((verdict.score > 0.1) & (verdict.score < 0.9)).mean())
     return Evidence(
-        top=top,
-        usual=usual,
-        suspects=suspects,
+        top=None,
+        usual=None,
+        suspects=suspects_of(verdict),
         removed_share=float((~verdict.keep).mean()),
         undecided=between,
     )

@@ -10,7 +10,6 @@ from bench.estimate.estimate import duration
 from bench.report.html import data_uri, heated, render
 from bench.store import check_can_write, write_bytes, write_json
 
-from .decide import Finding
 from .encoders import Chosen, Origin
 from .lists import write_list
 from .picture import framed
@@ -45,7 +44,9 @@ def page(result: ScanResult) -> bytes:
     return render(
         "scan.html",
         facts=result.facts(),
-        finding={Finding.FOUND: "bad", Finding.UNCLEAR: "open", Finding.NONE: "good"}[finding],
+        finding="bad" if finding.alarms else "good" if finding.clears else "open",
+        quick=result.scan.quick,
+        patches=result.patches,
         steps=result.decision.steps,
         suspects=_pictured(result),
         flip_set=search.get("flip_set"),
@@ -76,6 +77,7 @@ def summary(result: ScanResult, folder: Path) -> list[str]:
         f"  {step.name} {step.value:.2f} (of any window {step.usual:.2f}; a trigger has {step.limits.high:.2f} or more)"
         for step in decision.steps
     ]
+    measures += [f"  {patch['size']} in {patch['images']:,} of {counts['images']:,} images" for patch in result.patches]
     files = (
         f"{counts['files']:,} files: {counts['kept']:,} kept, {counts['removed']:,} removed, "
         f"{counts['unreadable']:,} unreadable; {counts['images']:,} different images."
@@ -86,4 +88,5 @@ def summary(result: ScanResult, folder: Path) -> list[str]:
 
 def opening(chosen: Chosen) -> str:
     """The line that a scan begins with."""
-    return f"{chosen.defense.name} at {chosen.size} px, encoder {chosen.encoder_words}"
+    encoder = "no encoder" if chosen.origin is Origin.NONE else f"encoder {chosen.encoder_words}"
+    return f"{chosen.defense.name} at {chosen.size} px, {encoder}"

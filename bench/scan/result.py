@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .decide import Decision, Finding, decide
+from bench.report.tables import patches
+
+from .decide import Decision, decide, decide_quick
 from .evidence import Evidence
 from .lists import number
 from .scan import Scan
@@ -27,13 +29,18 @@ class ScanResult:
 
     @cached_property
     def decision(self) -> Decision:
-        return decide(self.evidence)
+        return decide_quick(len(self.patches)) if self.scan.quick else decide(self.evidence)
+
+    @cached_property
+    def patches(self) -> list[dict[str, Any]]:
+        """Of a quick scan the patches that recur: "picture", "size", "images"."""
+        return patches(self.scan.verdict.facts) if self.scan.quick else []
 
     @cached_property
     def keep(self) -> NDArray[np.bool_]:
-        """Of the N different images, which to keep (N,): all where no trigger was found, else as the defense says."""
+        """Of the N different images, which to keep (N,): all where nothing was found, else as the defense says."""
         found = self.scan.verdict.keep
-        return np.ones_like(found) if self.decision.finding is Finding.NONE else found
+        return np.ones_like(found) if self.decision.finding.clears else found
 
     @cached_property
     def paths(self) -> list[str]:
@@ -45,10 +52,10 @@ class ScanResult:
         """Files to keep, and to remove, by name: path, score, trigger score. Copies share theirs."""
         kept: list[ListLine] = []
         removed: list[ListLine] = []
-        verdict = self.scan.verdict
+        verdict, digits = self.scan.verdict, 4 if self.scan.quick else 0
         for path, owner in zip(self.paths, self.scan.gathered.owner.tolist(), strict=True):
             if owner >= 0:
-                scores = (number(_at(verdict.score, owner)), number(_at(verdict.trigger_score, owner), 0))
+                scores = (number(_at(verdict.score, owner)), number(_at(verdict.trigger_score, owner), digits))
                 (kept if self.keep[owner] else removed).append((path, *scores))
         return kept, removed
 

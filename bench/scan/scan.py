@@ -21,7 +21,7 @@ from bench.pipeline.stage import Machine, ProgressReport, Stage
 from bench.report.attention import look_through
 from bench.store import ArtifactBuilder, Store, read_arrays, read_json, write_arrays, write_json
 
-from .encoders import Chosen, encoder_stage
+from .encoders import Chosen, Origin, encoder_stage
 from .listing import Listing
 from .reading import Gathered, images_stage
 
@@ -34,7 +34,7 @@ FEWEST = 100
 
 @dataclass(frozen=True)
 class Scan:
-    """One folder, one encoder, one defense. Nothing is computed until `read` and `judge`.
+    """One folder, one encoder (a quick scan: none), one defense. Nothing is computed until `read` and `judge`.
 
     Each property needs the stages before its own.
     """
@@ -59,13 +59,20 @@ class Scan:
 
     def judge(self, notify: Notify) -> None:
         """The other stages: what of them is not in the store."""
-        for stage in (self.encoder, self.search, self.evidence):
+        for stage in self.stages[1:]:
             make_stage(stage, self.store, notify)
 
     @property
     def stages(self) -> tuple[Stage, ...]:
-        """All four, once the images are read."""
+        """All four, or the two that need no encoder, once the images are read."""
+        if self.quick:
+            return (self.reading, self.search)
         return (self.reading, self.encoder, self.search, self.evidence)
+
+    @property
+    def quick(self) -> bool:
+        """Whether it has no encoder."""
+        return self.chosen.origin is Origin.NONE
 
     @cached_property
     def reading(self) -> Stage:
@@ -89,6 +96,7 @@ class Scan:
     @cached_property
     def task(self) -> DefenseTask:
         """The defense on the images that were read."""
+        encoder = {} if self.quick else {"encoder": self.encoder.key}
         return DefenseTask(
             config=self.chosen.config,
             defense=self.chosen.defense,
@@ -96,7 +104,7 @@ class Scan:
             count=len(self.images),
             machine=self.machine,
             encoder=lambda: self._folder(self.encoder),
-            inputs={"dataset": self.gathered.fingerprint, "encoder": self.encoder.key},
+            inputs={"dataset": self.gathered.fingerprint, **encoder},
         )
 
     @cached_property
@@ -142,8 +150,10 @@ class Scan:
 
     def weighed(self) -> tuple[Evidence, NDArray[np.float32] | None]:
         """What the last stage left: the evidence, and the maps (n, S, S) of its suspects where there are any."""
-        from .evidence import Evidence
+        from .evidence import Evidence, unweighed
 
+        if self.quick:
+            return unweighed(self.verdict), None
         folder = self._folder(self.evidence)
         arrays = read_arrays(folder / "suspects.npz")
         return Evidence.of(read_json(folder / "evidence.json"), arrays["suspects"]), arrays.get("maps")

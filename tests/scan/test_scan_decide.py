@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bench.scan.decide import LIMITS, Finding, decide
+from bench.scan.decide import LIMITS, Finding, decide, decide_quick
 from bench.scan.evidence import Evidence, Measured
 
 HIGH = {name: limits.high for name, limits in LIMITS.items()}
@@ -42,3 +42,20 @@ def test_what_any_window_does_and_removing_most_images_and_no_windows_are_unclea
     found = decision(**changes)
     assert found.finding is Finding.UNCLEAR
     assert because in found.because
+
+
+@pytest.mark.parametrize(
+    ("patches", "finding"),
+    [(0, "no planted patch found"), (1, "a planted patch recurs"), (3, "a planted patch recurs")],
+)
+def test_a_quick_scan_claims_no_trigger_and_names_the_next_step(patches, finding):
+    found = decide_quick(patches)
+    assert found.finding == finding
+    assert (found.finding.alarms, found.finding.clears) == (patches > 0, patches == 0)
+    assert "acts on an encoder was not asked" in found.because
+    assert "the full scan (without --quick)" in found.because
+
+
+def test_every_finding_alarms_or_clears_or_is_unclear():
+    assert [each for each in Finding if each.alarms] == [Finding.FOUND, Finding.RECURS]
+    assert [each for each in Finding if not (each.alarms or each.clears)] == [Finding.UNCLEAR]

@@ -45,6 +45,13 @@ def test_timms_weights_by_name_at_their_own_size(plugins):
     assert (found.config.encoder.options, found.defense.window) == ({}, None)
 
 
+def test_a_quick_scan_is_recur_without_an_encoder(plugins):
+    found = choose(plugins, 5000, quick=True, settings=["defense.rank=9"], size=48, seed=2)
+    assert (found.origin, found.encoder_words, found.size, found.config.seed) == ("none", "none", 48, 2)
+    assert (found.defense.name, found.defense.effect, found.defense.rank) == ("recur", False, 9)
+    assert found.defense.needs == frozenset()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -56,6 +63,11 @@ def test_timms_weights_by_name_at_their_own_size(plugins):
         ({"defense": "icutmix"}, "finds poisoned images"),
         ({"defense": "poisoncam+icutmix"}, "finds poisoned images"),
         ({"defense": "poisonca"}, "Did you mean 'poisoncam'"),
+        ({"quick": True, "train": "smoke"}, "--quick and --train exclude each other"),
+        ({"quick": True, "encoder": "resnet18"}, "--quick and --encoder exclude each other"),
+        ({"quick": True, "defense": "recur"}, "--quick and --defense exclude each other"),
+        ({"quick": True, "defense": "recur", "train": "smoke"}, "Leave out --train and --defense for the quick scan"),
+        ({"quick": True, "settings": ["defense.effect=true"]}, "--quick asks no encoder, so defense.effect=false"),
     ],
 )
 def test_what_cannot_be(plugins, options, message):
