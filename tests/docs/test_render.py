@@ -51,7 +51,7 @@ def test_check_names_a_stale_page_and_writes_nothing(render, page, tmp_path, cap
     ("source", "text"),
     [
         ('{{ json("a.json").found[0].recall | digits(1) }}', "99.5"),
-        ('{{ column(csv("a.csv", line="one"), "x") }}', "2.0 ± 0.7"),
+        ('{{ column(csv("a.csv", line="one"), "x") }}', "2.0 ± 6.4"),
         ('{{ column(csv("a.csv", line="one"), "x").each(1) }}', "1.5, 2.5"),
         ('{{ column(csv("a.csv", line="t*"), "x").to(0) }}', "7"),
         ('{{ (column(csv("a.csv", line="one"), "x") - column(csv("a.csv", line="one"), "x")).to(0) }}', "0 ± 0"),
@@ -92,7 +92,7 @@ def test_measures_of_runs(render):
         + [record("oracle", 0, None)]
     )
     assert runs("poisoncam", "poisoned.asr").each() == "0, 10"
-    assert str(runs("none", "poisoned.asr")) == "90.5 ± 0.7"
+    assert str(runs("none", "poisoned.asr")) == "90.5 ± 6.4"
     assert runs("poisoncam", "clean_removed").each() == "1, 2"
     assert runs("poisoncam", "clean_removed.cat").each() == "0, 1"
     assert runs("poisoncam", "stages.defense.seconds").mean.to(1) == "60.5"
