@@ -313,8 +313,10 @@ class Grouping(NamedTuple):
 
 
 class Defense(Plugin, ABC):
-    """Finds poisoned images. Declares in `needs` what its view must hold besides the images: {"encoder"}. An instance may
-    need less than its class, where an option says so."""
+    """Finds poisoned images. Declares in `needs` what its view must hold besides the images: {"encoder"}.
+
+    An instance may need less than its class, where an option says so.
+    """
 
     needs: ClassVar[frozenset[str]] = frozenset()
     baseline: ClassVar[bool] = False
