@@ -38,7 +38,7 @@ def study(
     devices: options.Devices = 1,
     accelerator: options.Accelerator = "auto",
 ) -> None:
-    """Run one of the paper's studies, which gives a table (CSV, markdown) and a plot (SVG, PNG)."""
+    """Run a study, of the paper or ours, which gives a table (CSV, markdown) and a plot (SVG, PNG)."""
     from bench.paper.studies.study import find, studies
 
     if check:
@@ -51,7 +51,7 @@ def study(
         _check(name, preset, output, [option for option, value in chosen.items() if value])
     elif name is None:
         for each in studies():
-            line = f"  [cyan]{each.name}[/]  {escape(each.about)} [dim]({each.figure})[/]"
+            line = f"  [cyan]{each.name}[/]  {escape(each.about)} [dim]({each.figure or "ours"})[/]"
             common.out.print(line, **common.PLAIN)
     else:
         from bench.matrix.cell import RunContext
