@@ -105,10 +105,10 @@ class Stamped(Images):
         return images
 
 
-def poisoned(images: Images) -> tuple[Images, Manifest]:
-    """The images as the attack leaves them, half of class 0 with a trigger, and the truth about them."""
+def poisoned(images: Images, rate: float = 0.5) -> tuple[Images, Manifest]:
+    """The images as the attack leaves them, a share of class 0 with a trigger, and the truth about them."""
     names = tuple(f"class {number}" for number in range(CLASSES))
-    attack = Plugins.load().make("attack", "htba", {"target": 0})
+    attack = Plugins.load().make("attack", "htba", {"target": 0, "rate": rate})
     labels = np.arange(len(images)) % CLASSES
     rows = attack.poison_train(SplitInfo(labels=labels, classes=names, size=images.size), SEEDS.child("attack"))
     ids = Names(f"train/n{index % CLASSES:08d}/n{index % CLASSES:08d}_{index}.JPEG" for index in range(len(images)))
@@ -161,9 +161,9 @@ def probe(meter: Meter, options: argparse.Namespace) -> None:
 
 
 def recur(meter: Meter, options: argparse.Namespace) -> None:
-    """The defense `recur` without an encoder on poisoned scenes: half of one class in a hundred, 0.5 % of them."""
+    """The defense `recur` without an encoder on poisoned scenes: a share of one class in a hundred."""
     images, truth = poisoned(
-        Scenes(size=options.size, classes=CLASSES).split("train", options.images // CLASSES).images
+        Scenes(size=options.size, classes=CLASSES).split("train", options.images // CLASSES).images, options.rate
     )
     parts: dict[str, Any] = {}
 
@@ -216,6 +216,9 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--rows", type=int, default=1_300_000, help="of the steps but `loader`")
     parser.add_argument("--images", type=int, default=127_000, help="of the steps `loader` and `recur`")
     parser.add_argument("--size", type=int, default=224, help="their width, px")
+    parser.add_argument(
+        "--rate", type=float, default=0.5, help="share of one class in a hundred that `recur` looks for"
+    )
     parser.add_argument("--batches", type=int, default=300, help="that it reads")
     parser.add_argument("--batch", type=int, default=16, help="images in each")
     parser.add_argument("--workers", type=int, default=0, help="processes that read")
