@@ -51,7 +51,7 @@ def study(
         _check(name, preset, output, [option for option, value in chosen.items() if value])
     elif name is None:
         for each in studies():
-            line = f"  [cyan]{each.name}[/]  {escape(each.about)} [dim]({each.figure or "ours"})[/]"
+            line = f"  [cyan]{each.name}[/]  {escape(each.about)} [dim]({each.figure or 'ours'})[/]"
             common.out.print(line, **common.PLAIN)
     else:
         from bench.matrix.cell import RunContext

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -68,9 +69,13 @@ def _drawn(headings: Sequence[str], table: PageTable, title: str | None = None) 
 
 
 def _scores(record: Record) -> list[RenderableType]:
-    """Of a run that ended with the verdict: how good that is."""
+    """Of a run that ended with the verdict: how good that is, a line a measure."""
+    if whole(record):
+        return []
     found = removal(record)
-    return [] if whole(record) else [_drawn(found.headings, found, f"\n{found.caption}")]
+    (row,) = found.rows
+    turned = dataclasses.replace(found, rows=tuple(zip(found.headings[1:], row[1:], strict=True)))
+    return [_drawn((found.caption, row[0]), turned, "")]
 
 
 def _localisation(record: Record) -> list[str]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from bench import BenchError, Defense, Grouping, Verdict, View
 
 from .effect import IMAGES, RANDOM, Pull
-from .peel import Found, Peeling
+from .peel import LEAST, Found, Peeling
 from .recurrence import NARROWEST, Copies, Index, Recurrence, Whitening, Windows, described, floats, sample_rows, widths
 from .trigger import heat
 
@@ -48,7 +48,9 @@ class Recur(Defense):
     )
     whiten: bool = field(default=True, metadata={"help": "false: common structure counts as much as rare structure"})
     peaks: bool = field(default=True, metadata={"help": "false: all windows are compared, at nine times the cost"})
-    rank: int = field(default=20, metadata={"help": "in how many other images a window must come back"})
+    rank: int | None = field(
+        default=None, metadata={"help": "in how many other images a window must come back; by the rule N/100, 6 to 20"}
+    )
 
     def __post_init__(self) -> None:
         if not 0 < self.smallest <= self.largest <= 1:
@@ -124,7 +126,8 @@ class Recur(Defense):
         index = Index(view, sizes, whiten, rng)
         count = self.queries or int(np.clip(len(view) // 10, 400, 5000))
         asked = np.sort(rng.permutation(len(view))[:count])
-        found = [index.recurrence(rows, windows, self.rank) for rows, windows in described(view, asked, sizes, whiten)]
+        rank = self.rank or int(np.clip(len(view) // 100, LEAST, 20))
+        found = [index.recurrence(rows, windows, rank) for rows, windows in described(view, asked, sizes, whiten)]
         return best_of_each(found)
 
 

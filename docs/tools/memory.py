@@ -40,7 +40,6 @@ from bench.data.scenes import Scenes
 from bench.defenses.recur import Recur
 from bench.isolation.view import DefenderView
 from bench.plugins.manager import Plugins
-from bench.records.metrics import detection
 from bench.ssl.encoder import FrozenEncoder, normalised_features
 from bench.ssl.linear_probe import fit, labelled_subset
 from bench.ssl.loader import feed
@@ -168,15 +167,15 @@ def recur(meter: Meter, options: argparse.Namespace) -> None:
     parts: dict[str, Any] = {}
 
     def step(name: str, compute: Callable[[], Any]) -> Any:
-        with meter.part("recur: which windows recur") if name == "recurrence" else contextlib.nullcontext():
+        with meter.part("which windows recur") if name == "recurrence" else contextlib.nullcontext():
             parts[name] = compute()
         return parts[name]
 
     view = DefenderView(images, name="recur", encoder=None, seeds=SEEDS.sealed(), device=CPU, step=step)
-    with meter.part("recur: all of it"):
+    with meter.part("all of it"):
         verdict = Recur(effect=False).clean(view)
-    found = detection(truth.poisoned, verdict.keep, verdict.score)
-    sys.stderr.write(f"{len(images)} images, {truth.poisoned.sum()} poisoned: {found}\n")
+    hit = int((~verdict.keep & truth.poisoned).sum())
+    sys.stderr.write(f"{truth.poisoned.sum()} poisoned, {hit} of them among the {(~verdict.keep).sum()} removed\n")
 
 
 STEPS: dict[str, Callable[[Meter, argparse.Namespace], None]] = {
@@ -231,7 +230,8 @@ def main(words: Sequence[str] | None = None) -> None:
         sys.stdout.write(json.dumps(meter.rows))
         return
     for name in options.steps:
-        title = f"{name}, {options.workers} workers" if name == "loader" else name
+        of_what = f"{options.images} images of {options.size} px, {options.rate:g} of a class"
+        title = {"loader": f"loader, {options.workers} workers", "recur": f"recur, {of_what}"}.get(name, name)
         rows = [[f"{title} / {part}", *numbers] for part, *numbers in in_its_own_process(name, words)]
         sys.stdout.writelines(f"{'  '.join(row)}\n" for row in rows)
         if options.csv is not None:
