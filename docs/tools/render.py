@@ -59,17 +59,18 @@ class Sample:
         return ", ".join(f"{value:.{digits}f}" for value in self.values.values())
 
     def only(self, function: Callable[[Iterable[float]], float]) -> Sample:
-        return Sample({None: function(self.values.values())})
+        return Sample({None: function(self.values.values())} if self.values else {})
 
     mean = property(lambda self: self.only(statistics.fmean))
     min = property(lambda self: self.only(min))
     max = property(lambda self: self.only(max))
 
     def __sub__(self, other: Sample) -> Sample:
-        """Seed by seed. Raises ValueError where the seeds differ."""
-        if set(self.values) != set(other.values):
+        """Seed by seed, over the seeds that both have. Raises ValueError where there is none."""
+        common = [seed for seed in self.values if seed in other.values]
+        if not common:
             raise ValueError(f"seeds {list(self.values)} and {list(other.values)} cannot be paired")
-        return Sample({seed: value - other.values[seed] for seed, value in self.values.items()})
+        return Sample({seed: self.values[seed] - other.values[seed] for seed in common})
 
 
 @dataclass(frozen=True)
