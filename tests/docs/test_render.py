@@ -21,7 +21,7 @@ def render(script):
 def page(render, tmp_path, monkeypatch):
     """page(source) -> the page that a source gives, beside the files a.csv and a.json."""
     (tmp_path / "docs" / "src").mkdir(parents=True)
-    (tmp_path / "a.csv").write_text("line,seed,x\none,0,1.5\none,1,2.5\ntwo,0,7\n")
+    (tmp_path / "a.csv").write_text("line,seed,x\none,0,1.5\none,1,2.5\ntwo,2,7\n")
     (tmp_path / "a.json").write_text('{"found": [{"recall": 99.46}]}')
     for name, value in {"ROOT": tmp_path, "SOURCES": tmp_path / "docs" / "src"}.items():
         monkeypatch.setattr(render, name, value)
@@ -55,6 +55,7 @@ def test_check_names_a_stale_page_and_writes_nothing(render, page, tmp_path, cap
         ('{{ column(csv("a.csv", line="one"), "x").each(1) }}', "1.5, 2.5"),
         ('{{ column(csv("a.csv", line="t*"), "x").to(0) }}', "7"),
         ('{{ (column(csv("a.csv", line="one"), "x") - column(csv("a.csv", line="one"), "x")).to(0) }}', "0 ± 0"),
+        ('{{ (column(csv("a.csv"), "x") - column(csv("a.csv", line="one"), "x")).each() }}', "0, 0"),
         ('{{ column(csv("a.csv"), "x").max.to(1) }}', "7.0"),
         ('{{ csv("a.csv", line="one") | table("x", "line") }}', "|   x | line   |\n|----:|:-------|\n| 1.5 | one    |"),
     ],

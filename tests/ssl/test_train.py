@@ -134,9 +134,9 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path, unbroken):
 
 def test_a_training_computes_with_its_threads_and_leaves_those_of_the_process(tmp_path):
     before, seen = torch.get_num_threads(), []
-    one = dataclasses.replace(job(tmp_path, max_steps=1), threads=3)
+    one = dataclasses.replace(job(tmp_path, max_steps=1), threads=2)
     pretrain(one, lambda *_: seen.append(torch.get_num_threads()))
-    assert (seen, torch.get_num_threads()) == ([3], before)
+    assert (seen, torch.get_num_threads()) == ([2], before)
 
 
 def test_the_loss_falls(tmp_path):
