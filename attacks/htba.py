@@ -53,7 +53,7 @@ class HTBAMuted(HTBA):
     name: ClassVar[str] = "htba-muted"
     variant_of: ClassVar[str] = "htba"
 
-    saturation: float = field(default=0.35, metadata={"help": "of its colours: 0 grey, 1 as they are"})
+    saturation: float = 0.35
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,14 +66,10 @@ class HTBAVaried(HTBA):
     name: ClassVar[str] = "htba-varied"
     variant_of: ClassVar[str] = "htba"
 
-    trigger_scale: Span = field(
-        default=(0.8, 1.2), metadata={"help": "in each image its size times a factor between these"}
-    )
-    brightness: Span = field(
-        default=(0.8, 1.2), metadata={"help": "in each image its pixels times a factor between these"}
-    )
-    opacity: Span = field(default=(0.85, 1.0), metadata={"help": "in each image, above 0 and up to 1"})
-    jpeg: int = field(default=75, metadata={"help": "quality (1 to 95) of the poisoned image as a JPEG; 0: none"})
+    trigger_scale: Span = (0.8, 1.2)
+    brightness: Span = (0.8, 1.2)
+    opacity: Span = (0.85, 1.0)
+    jpeg: int = 75
 
 
 @dataclass(frozen=True, kw_only=True)

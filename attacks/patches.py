@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -49,6 +49,16 @@ def visible_corners(length: int, side: int, patch: int, margin: Margin) -> range
             f"a trigger of {patch} px does not fit into the middle {side} px of a photograph: make it smaller."
         )
     return seen
+
+
+def on_square(box: Box, shape: tuple[int, int], size: int) -> Box:
+    """A box (w x w) on a picture of this height and width as its middle square shows it at `size` px."""
+    side = min(shape)
+    scale, width = size / side, max(1, round(box[2] * size / side))
+    top, left = (
+        min(round((at - (length - side) // 2) * scale), size - width) for at, length in zip(box, shape, strict=False)
+    )
+    return top, left, width, width
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,8 +153,8 @@ class PatchAttack(Attack):
         found: list[Poison] = []
         for trigger, target in enumerate(self.targets(split.classes)):
             chosen = choose(split.labels, target, self.rate, seeds.child("choose"))
-            rows = self._rows_on_originals if self.paste_on == "original" else self._rows
-            found += rows(chosen, trigger, split, self.train_margin, seeds)
+            shape_of = split.original_size if self.on_originals else None
+            found += self._rows(chosen, trigger, split, self.train_margin, seeds, shape_of)
         return sorted(found, key=lambda row: row.index)
 
     def poison_val(self, trigger: int, split: SplitInfo, seeds: Seeds) -> list[Poison]:
@@ -161,10 +171,10 @@ class PatchAttack(Attack):
         return done
 
     def apply_original(self, original: Tensor, poison: Poison) -> Tensor:
-        """Paste the trigger where `original_box` has it, then compress the photograph."""
+        """Paste the trigger where its row's seed has it, then compress the photograph."""
         trigger, done = self._trigger(poison.trigger), original.clone()
         height, width = done.shape[1:]
-        self._paste(done, trigger, self._original_box(trigger, (height, width), poison.seed), poison)
+        self._paste(done, trigger, self._place(trigger, (height, width), poison.seed, self.train_margin), poison)
         return done
 
     def _paste(self, image: Tensor, trigger: Trigger, box: Box, poison: Poison) -> None:
@@ -179,48 +189,36 @@ class PatchAttack(Attack):
             image[:] = recompressed(image, self.jpeg)
 
     def _rows(
-        self, indices: Iterable[int], trigger: int, split: SplitInfo, margin: Margin, seeds: Seeds
+        self,
+        indices: Iterable[int],
+        trigger: int,
+        split: SplitInfo,
+        margin: Margin,
+        seeds: Seeds,
+        shape_of: Callable[[int], tuple[int, int]] | None = None,
     ) -> list[Poison]:
-        """A row for each of `indices`: the patch's corner is uniform over the free ones, by the image's own seed."""
-        middle, target = self._trigger(trigger).width(split.size), self.targets(split.classes)[trigger]
-        corners(split.size, self._scaled(middle, self.trigger_scale[1]), margin)  # the largest must fit
-        truth = []
-        for index in indices:
-            seed = seeds.child("place", index).value
-            patch = self._scaled(middle, drawn(seed, "size", self.trigger_scale))
-            free = corners(split.size, patch, margin)
-            left, top = free[seed % len(free)], free[seed // len(free) % len(free)]
-            truth.append(self._row(index, trigger, target, (top, left, patch, patch), seed))
-        return truth
+        """A row for each of `indices`: the patch's corner is uniform over the free ones, by the image's own seed.
 
-    def _rows_on_originals(
-        self, indices: Iterable[int], trigger: int, split: SplitInfo, margin: Margin, seeds: Seeds
-    ) -> list[Poison]:
-        """As `_rows`; the boxes are what the square image shows of a patch on the photograph."""
+        shape_of: height and width of the photograph that the patch goes onto; None: of the square image itself.
+        """
         found, target = self._trigger(trigger), self.targets(split.classes)[trigger]
+        if shape_of is None:  # the largest must fit
+            corners(split.size, self._scaled(found.width(split.size), self.trigger_scale[1]), margin)
         truth = []
         for index in indices:
             seed = seeds.child("place", index).value
-            height, width = split.original_size(index) if split.original_size else (split.size, split.size)
-            top, left, patch, _ = self._original_box(found, (height, width), seed)
-            side = min(height, width)
-            scale, side_left, side_top = split.size / side, (width - side) // 2, (height - side) // 2
-            small = max(1, round(patch * scale))
-            down, across = (
-                min(round((at - start) * scale), split.size - small)
-                for at, start in ((top, side_top), (left, side_left))
-            )
-            truth.append(self._row(index, trigger, target, (down, across, small, small), seed))
+            shape = shape_of(index) if shape_of else (split.size, split.size)
+            box = on_square(self._place(found, shape, seed, margin), shape, split.size)
+            truth.append(self._row(index, trigger, target, box, seed))
         return truth
 
-    def _original_box(self, trigger: Trigger, shape: tuple[int, int], seed: int) -> Box:
-        """Where the patch lies on a photograph of this height and width: between the training margins, as far as the
-        middle square shows them."""
+    def _place(self, trigger: Trigger, shape: tuple[int, int], seed: int, margin: Margin) -> Box:
+        """Where the patch lies on a picture of this height and width: between the margins, as far as its middle square
+        shows them."""
         side = min(shape)
         patch = self._scaled(trigger.width(side), drawn(seed, "size", self.trigger_scale))
-        free = [visible_corners(length, side, patch, self.train_margin) for length in shape]
-        left, top = free[1][seed % len(free[1])], free[0][seed // len(free[1]) % len(free[0])]
-        return top, left, patch, patch
+        down, across = (visible_corners(length, side, patch, margin) for length in shape)
+        return down[seed // len(across) % len(down)], across[seed % len(across)], patch, patch
 
     def _row(self, index: int, trigger: int, target: int, box: Box, seed: int) -> Poison:
         strength = drawn(seed, "opacity", self.opacity) if self.opacity != (1, 1) else None

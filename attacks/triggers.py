@@ -84,10 +84,10 @@ def natural(seed: int) -> Pixels:
     """
     from sklearn.datasets import load_sample_images
 
-    found = []
+    photographs, found = load_sample_images().images, []
     for number in range(16):
         draw = Seeds(seed, NATURAL, number).value
-        photograph = load_sample_images().images[draw % 2]
+        photograph = photographs[draw % 2]
         height, width = (side - MASTER for side in photograph.shape[:2])
         top, left = draw // 2 % height, draw // 2 // height % width
         found.append(photograph[top : top + MASTER, left : left + MASTER])

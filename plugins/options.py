@@ -47,9 +47,12 @@ def _default(field: dataclasses.Field[Any]) -> Any:
 
 
 def _doc(cls: type, field: dataclasses.Field[Any]) -> str:
-    """The field's metadata "help", else the class docstring's line "name: text", else ''."""
-    if "help" in field.metadata:
-        return str(field.metadata["help"])
+    """The metadata "help" of the field, or of the one it overrides; else the class docstring's line "name: text", else
+    ''."""
+    for base in cls.__mro__:
+        known = getattr(base, "__dataclass_fields__", {}).get(field.name)
+        if known is not None and "help" in known.metadata:
+            return str(known.metadata["help"])
     line = re.compile(rf"^\s*{field.name}(?: \([^)]*\))?:\s+(.+)$", re.MULTILINE)
     found = (line.search(base.__doc__ or "") for base in cls.__mro__)
     return next((match.group(1).strip() for match in found if match), "")

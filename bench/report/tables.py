@@ -75,8 +75,8 @@ def rates(record: Record, beside: Beside, more: bool = False) -> PageTable:
     more: the rates that leaderboards do not show.
     """
     columns = [("no defense", record["metrics"]["none"])]
-    whole = (each for each in (record, *beside.controls) if "defended" in each["metrics"])
-    columns += [(_name(each), each["metrics"]["defended"]) for each in whole]
+    defended = (each for each in (record, *beside.controls) if "defended" in each["metrics"])
+    columns += [(_name(each), each["metrics"]["defended"]) for each in defended]
     rows = []
     for split, images in _SPLITS.items():
         for name, (title, metric) in _columns(split, [found[split] for _, found in columns]).items():

@@ -10,12 +10,12 @@ from .isolation_forest import IsolationForest
 from .knn_density import KNNDensity
 from .spectral import Spectral
 
-__all__ = [
-    "ActivationClustering",
-    "CognitiveDistillation",
-    "Colour",
-    "Compactness",
-    "IsolationForest",
-    "KNNDensity",
-    "Spectral",
+BASELINES = [
+    Colour,
+    Spectral,
+    Compactness,
+    KNNDensity,
+    IsolationForest,
+    ActivationClustering,
+    CognitiveDistillation,
 ]

@@ -28,7 +28,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from rich.console import Console
 from tabulate import tabulate
 
-from bench import leaderboard
 from bench.leaderboard.statistics import mean_interval
 from bench.report.story import judged
 from bench.report.terminal import summary
@@ -204,12 +203,6 @@ def printed(record: Mapping[str, Any]) -> str:
     return "\n".join([*took, "", *said])
 
 
-def leaderboard_of(title: str, beside: str = ".") -> str:
-    """The leaderboard's tables with this text in their titles, in markdown."""
-    tables = leaderboard.read(files(RECORDS, ".json", ".csv"), ROOT / beside)
-    return leaderboard.renderer("markdown")([each for each in tables if title in each.title]).strip()
-
-
 def padded(lines: str) -> str:
     """A markdown table with its cells padded, so that it reads well as text; "---:" aligns a column at the right."""
     head, marks, *rows = (
@@ -235,7 +228,6 @@ def rendered() -> dict[Path, str]:
         "printed": printed,
         "column": column,
         "exponent": exponent,
-        "leaderboard": leaderboard_of,
     }
     environment.filters |= {"table": table, "padded": padded, "digits": digits}
     found = {}
