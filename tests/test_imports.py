@@ -28,9 +28,9 @@ MAY_IMPORT = {
     "pipeline": BASE | SETUP,
     "records": BASE | {"config", "isolation", "pipeline"},
     "report": RESULTS | {"records"},
-    "leaderboard": BASE | {"records", "report"},
+    "boards": BASE | {"records", "report"},
     "estimate": RESULTS,
-    **dict.fromkeys(("matrix", "paper", "scan"), RESULTS | {"records", "report", "leaderboard", "estimate"}),
+    **dict.fromkeys(("matrix", "paper", "scan"), RESULTS | {"records", "report", "boards", "estimate"}),
 }
 """Room -> the rooms that it may import. The command line may import all; nobody imports it."""
 MAY_IMPORT["paper"] |= {"matrix"}

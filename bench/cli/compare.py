@@ -17,7 +17,7 @@ from . import common, options
 from .leaderboard import files_in
 
 if TYPE_CHECKING:
-    from bench.leaderboard.compare import Comparison
+    from bench.boards.compare import Comparison
 
 
 def compare(
@@ -39,8 +39,8 @@ def compare(
     Differences are of pairs: equal seeds on equal threat models. The intervals of all pairs of lines of the table hold
     together with 95 % for each metric (Bonferroni). What stands in B's place and is a file or a folder is a record.
     """
-    from bench import leaderboard
-    from bench.leaderboard.compare import chosen, comparisons
+    from bench import boards
+    from bench.boards.compare import chosen, comparisons
 
     paths = list(records or ())
     if other is not None and Path(other).exists():
@@ -51,7 +51,7 @@ def compare(
     if not files:
         raise BenchError("there is no record yet. `bench run` makes one; or name record files or folders.")
     names = [one, *([other] if other else [])]
-    table, lines = chosen(leaderboard.read(files), names, attack=attack, dataset=dataset, preset=preset)
+    table, lines = chosen(boards.read(files), names, attack=attack, dataset=dataset, preset=preset)
     others = lines[1:] or [line for line in table.lines if line is not lines[0]]
     found = [comparisons(table, lines[0], each) for each in others]
     if as_json:

@@ -13,7 +13,7 @@ from bench.errors import BenchError
 from . import common, options
 
 SITE = "html"
-"""The format that is a folder of pages; leaderboard.FORMATS has those of one file."""
+"""The format that is a folder of pages; boards.FORMATS has those of one file."""
 
 
 def leaderboard(
@@ -33,9 +33,9 @@ def leaderboard(
 
     A markdown file with the lines <!-- leaderboard: begin --> and <!-- leaderboard: end --> keeps what is around them.
     """
-    from bench import leaderboard
+    from bench import boards
 
-    render = None if form == SITE else leaderboard.renderer(form, also=[SITE])
+    render = None if form == SITE else boards.renderer(form, also=[SITE])
     if check and output is None:
         raise BenchError("--check compares a file with its records: name it with --output FILE")
     files = files_in(records or [common.open_store(store).root / "records"])
@@ -46,7 +46,7 @@ def leaderboard(
             raise BenchError("--only chooses tables of one file; a site has them all")
         _site(files, output, check)
         return
-    every = leaderboard.read(files, output.parent if output else None)
+    every = boards.read(files, output.parent if output else None)
     wanted = [table for table in every if only in table.title]
     if not wanted:
         titles = ", ".join(repr(table.title) for table in every)
@@ -61,7 +61,7 @@ def leaderboard(
 def _in_page(output: Path, text: str, check: bool) -> str:
     """The page at `output` with the tables in their place; the tables alone where there is no page yet, or tables
     written before. Raises BenchError for any other page."""
-    from bench.leaderboard.markdown import BEGIN, END, LEGEND, in_page
+    from bench.boards.markdown import BEGIN, END, LEGEND, in_page
 
     try:
         page = output.read_text(encoding="utf-8") if output.is_file() else ""
@@ -93,7 +93,7 @@ def _file(output: Path, text: str, count: int, check: bool) -> None:
 
 def _site(files: list[Path], folder: Path | None, check: bool) -> None:
     """The format html: a folder of pages."""
-    from bench.leaderboard import site
+    from bench.boards import site
 
     if folder is None:
         raise BenchError("--format html writes a folder of pages: name it with --output FOLDER")

@@ -46,7 +46,7 @@ def matrix(
     accelerator: options.Accelerator = "auto",
 ) -> None:
     """Run every attack with every defense and seed of a file; a stage that several need is computed once."""
-    from bench import leaderboard
+    from bench import boards
     from bench.matrix.cell import RunContext
     from bench.matrix.file import read_matrix
     from bench.matrix.run import run_cells
@@ -70,7 +70,7 @@ def matrix(
     result = run_cells(context, cells, jobs=jobs or 1, output=output, ray=ray, console=common.out)
     records = [result.records[cell] for cell in cells if cell in result.records]
     if records:
-        sys.stdout.write("\n" + leaderboard.renderer("markdown")(leaderboard.tables(records)))
+        sys.stdout.write("\n" + boards.renderer("markdown")(boards.tables(records)))
     raise typer.Exit(result.exit_code)
 
 

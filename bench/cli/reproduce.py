@@ -80,7 +80,7 @@ def _records(context: RunContext, folders: Sequence[Path], made: Sequence[record
 def _wanted(tables: Sequence[PaperTable], ours: RecordsByRun) -> list[Cell]:
     """The cells without a record, each once. "none" is a row of every record, so it needs a run of its own only where
     nothing else is run."""
-    from bench.leaderboard import NONE
+    from bench.boards import NONE
 
     found: dict[Cell, None] = {}
     for table in tables:
@@ -93,7 +93,7 @@ def _wanted(tables: Sequence[PaperTable], ours: RecordsByRun) -> list[Cell]:
 
 def text(name: str, tables: Sequence[PaperTable], ours: RecordsByRun, seeds: int) -> str:
     """All of it as markdown: first whether this is a reproduction at all."""
-    from bench.leaderboard.rows import UNDEFINED
+    from bench.boards.rows import UNDEFINED
     from bench.paper.published import RUNS, SOURCE
 
     about = f"The paper: {SOURCE}; each number a mean over {RUNS} seeds. {UNDEFINED}: no record."
@@ -137,7 +137,7 @@ def _table_text(table: PaperTable, ours: RecordsByRun) -> str:
 
 def _cell(key: Key, paper: float, found: OurNumbers | None, foreign: bool) -> str:
     """The paper's number, ours, and the difference; not that of counts of images on `foreign` data: it says nothing."""
-    from bench.leaderboard.rows import UNDEFINED
+    from bench.boards.rows import UNDEFINED
 
     ours = found.values.get(key) if found else None
     if ours is None:

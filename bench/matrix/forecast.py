@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from bench.boards import NONE
 from bench.estimate.estimate import kind, kind_of, seconds_by_kind
-from bench.leaderboard import NONE
 from bench.pipeline.pipeline import Pipeline
 from bench.pipeline.stage import Stage
 from bench.plugins.identity import identity

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+from bench.boards import NONE, leaves
 from bench.config.config import Config
 from bench.errors import BenchError
-from bench.leaderboard import NONE, leaves
 from bench.matrix.cell import Cell, RunContext
 from bench.records.record import Record, whole
 from bench.ssl.schedule import Schedule

@@ -28,7 +28,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from rich.console import Console
 from tabulate import tabulate
 
-from bench.leaderboard.statistics import mean_interval
+from bench.boards.statistics import mean_interval
 from bench.report.story import judged
 from bench.report.terminal import summary
 

@@ -7,10 +7,10 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from bench.boards import escape
+from bench.boards.rows import UNDEFINED
 from bench.config.config import preset_names
 from bench.errors import BenchError
-from bench.leaderboard import escape
-from bench.leaderboard.rows import UNDEFINED
 
 from .study import Panel, Study
 

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 
+from bench.boards import Leaderboard, tables
+from bench.boards.reported import reported
 from bench.errors import BenchError
-from bench.leaderboard import Leaderboard, tables
-from bench.leaderboard.reported import reported
 from bench.records import record as records
 from bench.records.redact import one_line, without_paths
 from bench.report.controls import Neighbours

@@ -6,9 +6,9 @@ import math
 
 from hypothesis import given, settings, strategies as st
 
-from bench.leaderboard import BoardLine, SeedResult
-from bench.leaderboard.site.plots import _box, _meet, scatter
-from bench.leaderboard.site.row import SiteRow
+from bench.boards import BoardLine, SeedResult
+from bench.boards.site.plots import _box, _meet, scatter
+from bench.boards.site.row import SiteRow
 
 
 def row(number, acc, asr, half=math.nan):

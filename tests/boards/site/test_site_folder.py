@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from bench.boards.site import faults, write
+from bench.boards.site.folder import MARK
 from bench.errors import BenchError
-from bench.leaderboard.site import faults, write
-from bench.leaderboard.site.folder import MARK
 
 PAGES = {
     "index.html": MARK + b"\n",

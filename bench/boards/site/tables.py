@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from bench.leaderboard import Leaderboard
-from bench.leaderboard.markdown import WORDS
-from bench.leaderboard.rows import BASELINE, CONTROL
-from bench.leaderboard.tables import REPORTED
+from bench.boards import Leaderboard
+from bench.boards.markdown import WORDS
+from bench.boards.rows import BASELINE, CONTROL
+from bench.boards.tables import REPORTED
 from bench.records.record import MEASURED, SUBMITTED
 from bench.records.redact import one_line
 

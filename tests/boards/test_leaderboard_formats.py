@@ -13,12 +13,12 @@ from urllib.parse import unquote
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from bench.boards import FORMATS, read, renderer
+from bench.boards.escaping import csv_cell, latex, url
+from bench.boards.markdown import in_page
+from bench.boards.reported import COLUMNS, reported
+from bench.boards.rows import UNDEFINED
 from bench.errors import BenchError
-from bench.leaderboard import FORMATS, read, renderer
-from bench.leaderboard.escaping import csv_cell, latex, url
-from bench.leaderboard.markdown import in_page
-from bench.leaderboard.reported import COLUMNS, reported
-from bench.leaderboard.rows import UNDEFINED
 from bench.records import record
 
 RECORDS = Path(__file__).parents[1] / "fixtures" / "records"

@@ -10,10 +10,10 @@ import re
 
 import pytest
 
+from bench.boards import read
+from bench.boards.rows import UNDEFINED
+from bench.boards.site import site
 from bench.errors import BenchError
-from bench.leaderboard import read
-from bench.leaderboard.rows import UNDEFINED
-from bench.leaderboard.site import site
 from bench.records.record import fingerprint
 from bench.report.controls import Beside
 from bench.report.page import run_page

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from scipy import stats
 
+from bench.boards import BoardLine, Group, Leaderboard, SeedResult
+from bench.boards.compare import chosen, comparisons
+from bench.boards.ranks import Family, ranks
+from bench.boards.statistics import mean_interval, paired
 from bench.errors import BenchError
-from bench.leaderboard import BoardLine, Group, Leaderboard, SeedResult
-from bench.leaderboard.compare import chosen, comparisons
-from bench.leaderboard.ranks import Family, ranks
-from bench.leaderboard.statistics import mean_interval, paired
 
 quick = settings(deadline=None, max_examples=60)
 VALUES = st.lists(st.floats(0, 100), min_size=2, max_size=8)

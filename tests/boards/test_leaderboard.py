@@ -12,10 +12,10 @@ from hypothesis import given, settings, strategies as st
 from markdown_it import MarkdownIt
 from scipy import stats
 
+from bench.boards import Group, escape, rows, tables
+from bench.boards.markdown import markdown
+from bench.boards.rows import UNDEFINED
 from bench.errors import BenchError
-from bench.leaderboard import Group, escape, rows, tables
-from bench.leaderboard.markdown import markdown
-from bench.leaderboard.rows import UNDEFINED
 from bench.records.record import validate
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "records" / "v4-hit.json"

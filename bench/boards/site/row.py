@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from bench.leaderboard import NONE, BoardLine
-from bench.leaderboard.escaping import url
-from bench.leaderboard.rows import BASELINE
-from bench.leaderboard.tables import BoardPart
+from bench.boards import NONE, BoardLine
+from bench.boards.escaping import url
+from bench.boards.rows import BASELINE
+from bench.boards.tables import BoardPart
 from bench.records.redact import one_line
 
 

@@ -8,7 +8,7 @@ import shutil
 
 import pytest
 
-from bench.leaderboard.rows import UNDEFINED
+from bench.boards.rows import UNDEFINED
 
 selenium = pytest.importorskip("selenium", reason="selenium is not installed (extra 'dev')")
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

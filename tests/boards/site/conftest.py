@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.leaderboard.site import site, write
+from bench.boards.site import site, write
 
 FIRST = Path(__file__).parents[2] / "fixtures" / "records" / "v1-first.json"
 HOSTILE = "</td><script>window.taken = 1</script><img src=x onerror='window.taken=2'>\"'`{{7*7}}\u202e\x1b"

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from bench.leaderboard import BoardLine
-from bench.leaderboard.escaping import url
-from bench.leaderboard.rows import FOUND
+from bench.boards import BoardLine
+from bench.boards.escaping import url
+from bench.boards.rows import FOUND
 from bench.report.plot import Axis, Frame
 
 if TYPE_CHECKING:
