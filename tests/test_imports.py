@@ -1,4 +1,4 @@
-"""Who may import whom (docs/architecture.md), and what is packaged: read off the source, nothing is imported."""
+"""Who may import whom (docs/dev/architecture.md), and what is packaged: read off the source, nothing is imported."""
 
 from __future__ import annotations
 

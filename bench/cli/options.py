@@ -90,12 +90,12 @@ NodeTimeout = Annotated[
         min=1,
         metavar="SECONDS",
         envvar="BENCH_NODE_TIMEOUT",
-        help="Under torchrun: how long the processes of a training wait for each other (docs/scale.md).",
+        help="Under torchrun: how long the processes of a training wait for each other (docs/howto/scale.md).",
     ),
 ]
 EngineName = Annotated[
     str | None,
-    typer.Option(metavar="processes|ray", help="What makes the stages (docs/scale.md).", show_default="processes"),
+    typer.Option(metavar="processes|ray", help="What makes the stages (docs/howto/scale.md).", show_default="processes"),
 ]
 RayAddress = Annotated[
     str | None,

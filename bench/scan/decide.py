@@ -47,7 +47,7 @@ LIMITS = {
     "pull": Limits(low=0.15, high=0.40),
 }
 """Set with searches of 32 px in view, of `scenes` and of CIFAR-10, with a trigger and without; tested afterwards on ten
-scans of 5,000 CIFAR-10 images. docs/scan.md has what both kinds give.
+scans of 5,000 CIFAR-10 images. docs/howto/scan.md has what both kinds give.
 """
 MOST_REMOVED = 0.5
 """A verdict that removes more than this share of the images has found no odd few among many."""

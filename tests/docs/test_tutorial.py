@@ -1,4 +1,4 @@
-"""docs/plugin-tutorial.md: its files are written, its lines run, one after the other, in a fresh environment."""
+"""docs/tutorials/defense.md: its files are written, its lines run, one after the other, in a fresh environment."""
 
 import re
 import shlex
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bench.cli.main import app
 
-TUTORIAL = Path(__file__).parents[2] / "docs" / "plugin-tutorial.md"
+TUTORIAL = Path(__file__).parents[2] / "docs" / "tutorials" / "defense.md"
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", TUTORIAL.read_text(encoding="utf-8"), re.S | re.M)
 LINES = [line for language, text in BLOCKS if language == "sh" for line in text.splitlines() if line]
 

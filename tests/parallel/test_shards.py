@@ -176,7 +176,7 @@ def test_a_part_has_no_notebook():
 
 
 def test_the_example_of_the_document_runs():
-    text = (Path(__file__).parents[2] / "docs" / "scale.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[2] / "docs" / "howto" / "scale.md").read_text(encoding="utf-8")
     names = {}
     exec(next(iter(re.findall(r"```python\n(.*?)```", text, re.S))), names)
     view, _ = views(None)

@@ -1,4 +1,4 @@
-"""TensorBoard by the real library; the examples of docs/trackers.md against modules of the same interface."""
+"""TensorBoard by the real library; the examples of docs/howto/trackers.md against modules of the same interface."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bench.plugins.from_file import load_plugins
 from bench.plugins.manager import Plugins
 from bench.plugins.tensorboard import TensorBoard
 
-PAGE = Path(__file__).parents[2] / "docs" / "trackers.md"
+PAGE = Path(__file__).parents[2] / "docs" / "howto" / "trackers.md"
 EXAMPLES = dict(re.findall(r"```python\n# (\w+\.py)\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.S))
 STAGE = {"stage": "pretrain", "key": "k", "title": "train"}
 CONFIG = {"seed": 3, "attack": {"name": "htba"}, "defense": {"name": "poisoncam"}}

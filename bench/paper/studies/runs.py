@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 THIRD = ("n02701002", "ambulance")
 """The paper's third target, by synset and by name; where it is not a class, the last that is no target yet (on `scenes`
-the first draws mosaics to itself even without poison, docs/small-scale.md)."""
+the first draws mosaics to itself even without poison, docs/dev/small-scale.md)."""
 
 
 @dataclass(frozen=True, kw_only=True)
