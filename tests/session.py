@@ -1,6 +1,6 @@
 """A script: runs the lines of a shell session, given as JSON, in one process, and prints as JSON what came of each.
 
-`bench`, `pytest`, `cd` and `pip install` (without a network) are played; importing torch once is most of the saving.
+`bench`, `pytest`, `python FILE`, `cd` and `pip install` (without a network) are played; importing torch once is most of the saving.
 """
 
 from __future__ import annotations
@@ -38,6 +38,10 @@ def run_pytest(*arguments):
     return int(pytest.main(["-p", "no:cacheprovider", *arguments]))
 
 
+def python(file):
+    return subprocess.run([sys.executable, file]).returncode
+
+
 def cd(folder):
     os.chdir(folder)
     return 0
@@ -47,7 +51,7 @@ def play(line):
     command, *arguments = shlex.split(line, comments=True)
     said = io.StringIO()
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-        code = {"bench": bench, "pip": pip, "pytest": run_pytest, "cd": cd}[command](*arguments)
+        code = {"bench": bench, "pip": pip, "pytest": run_pytest, "python": python, "cd": cd}[command](*arguments)
     return {"line": line, "code": code, "said": said.getvalue()}
 
 
