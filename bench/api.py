@@ -347,6 +347,11 @@ class Defense(Plugin, ABC):
         defense that trains none. Also for `bench plan`."""
         return 0
 
+    def seconds(self, count: int, size: int) -> float:
+        """About how many seconds of one CPU core `clean` takes for `count` training images of `size` px besides the
+        encoder's passes and its own networks, where that is much. Also for `bench plan`."""
+        return 0.0
+
     def in_force(self, count: int, size: int) -> Mapping[str, Any]:
         """The value of every option for `count` training images of `size` px, those that a rule chooses included."""
         return dataclasses.asdict(self)  # type: ignore[call-overload, no-any-return]

@@ -1,6 +1,7 @@
 """A script: runs the lines of a shell session, given as JSON, in one process, and prints as JSON what came of each.
 
-`bench`, `pytest`, `python FILE`, `cd` and `pip install` (without a network) are played; importing torch once is most of the saving.
+`bench`, `pytest`, `python FILE`, `cd` and `pip install` (without a network) are played; importing torch once is most of
+the saving.
 """
 
 from __future__ import annotations

@@ -95,7 +95,9 @@ NodeTimeout = Annotated[
 ]
 EngineName = Annotated[
     str | None,
-    typer.Option(metavar="processes|ray", help="What makes the stages (docs/howto/scale.md).", show_default="processes"),
+    typer.Option(
+        metavar="processes|ray", help="What makes the stages (docs/howto/scale.md).", show_default="processes"
+    ),
 ]
 RayAddress = Annotated[
     str | None,

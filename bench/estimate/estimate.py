@@ -1,7 +1,8 @@
 """How long the stages of a run will take that are not in the store; right within a factor of about two.
 
 A stage takes as long as the last one of its kind in the store. Where there is none, a short trial gives the encoder's
-pace: a training takes its images times that of a training step, a defense its encoder passes times that of encoding.
+pace: a training takes its images times that of a training step, a defense its encoder passes times that of encoding,
+and what it says that it computes besides.
 """
 
 from __future__ import annotations
@@ -131,8 +132,10 @@ class Estimator:
             return images * self._pace.encoding, self._pace.basis
         defense = config.defense.reference or config.defense.filter  # of the two only one searches
         assert isinstance(defense, Defense)
-        passes = encoder_passes(defense, stage.work, pipeline.dataset.size)
-        return passes * self._pace.encoding, f"{passes:,} encoder passes; {self._pace.basis}"
+        size = pipeline.dataset.size
+        passes, own = encoder_passes(defense, stage.work, size), defense.seconds(stage.work, size)
+        besides = f", {duration(own)} besides" if own else ""
+        return passes * self._pace.encoding + own, f"{passes:,} encoder passes{besides}; {self._pace.basis}"
 
     @cached_property
     def _pace(self) -> Pace:

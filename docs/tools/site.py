@@ -1,8 +1,8 @@
 """A hook of mkdocs (`mkdocs build --strict`): what is a page of the site though no file in docs/ says so.
 
-Pages of the repository that lie outside docs/ are added, and the pages of all commands, plugins and presets are made of the
-code. A link that leaves docs/ leads to the repository, where one is named (`repo_url` of mkdocs.yml), else it is its text
-alone: every page is one file, with links that also work where the repository is browsed.
+Pages of the repository that lie outside docs/ are added, and the pages of all commands, plugins and presets are made of
+the code. A link that leaves docs/ leads to the repository, where one is named (`repo_url` of mkdocs.yml), else it is its
+text alone: every page is one file, with links that also work where the repository is browsed.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ def commands() -> str:
     command = get_command(app)
     text = get_docs_for_click(obj=command, ctx=typer.Context(command, info_name="bench"), name="bench")
     codes = (
-        "Exit codes: 0, done; 1, a check did not hold, or one of several runs failed; 2, something that was requested is "
-        "wrong, and the message says what would be right. [`bench scan`](../howto/scan.md) has its own."
+        "Exit codes: 0, done; 1, a check did not hold, or one of several runs failed; 2, something that was requested "
+        "is wrong, and the message says what would be right. [`bench scan`](../howto/scan.md) has its own."
     )
     return text.replace("# `bench`\n", f"# Commands\n\n{codes}\n", 1)
 
@@ -96,7 +96,7 @@ def presets() -> str:
 
     def lines() -> Iterator[str]:
         yield "# Presets\n"
-        yield "`--preset NAME`, or a file of your own: `--preset my.toml`. `--set section.option=value` changes one value.\n"
+        yield "`--preset NAME`, or a file of yours: `--preset my.toml`. `--set section.option=value` changes one value.\n"
         for name in preset_names():
             text = (package_files("bench.config.presets") / f"{name}.toml").read_text(encoding="utf-8")
             yield f"## {name}\n\n```toml\n{text}```\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 
 import numpy as np
 import torch
@@ -100,7 +101,9 @@ class DefenseTrial(Trial[Defense]):
         except (TypeError, ValueError) as error:
             raise Violation(f"facts is not JSON: {error}") from None
 
-    @check("return about how many images clean() encodes (forwards()) and trains on (trained_on()), 0 if none")
+    @check(
+        "return about how many images clean() encodes (forwards()) and trains on (trained_on()), 0 if none; seconds()"
+    )
     def check_forwards(self) -> None:
         """It says about how many images it encodes, if it declares the encoder, and trains networks on."""
         passes = self.plugin.forwards(self.toy.count, self.toy.size)
@@ -108,6 +111,11 @@ class DefenseTrial(Trial[Defense]):
         for name, count in (("forwards", passes), ("trained_on", trained)):
             whole = isinstance(count, int) and count >= 0
             require(whole, f"{name}() gave {count!r}, expected a whole number, 0 or more")
+        seconds = self.plugin.seconds(self.toy.count, self.toy.size)
+        require(
+            isinstance(seconds, int | float) and 0 <= seconds < math.inf,
+            f"seconds() gave {seconds!r}, expected 0 or more",
+        )
         uses = "encoder" in self.plugin.needs
         require(uses or passes == 0, f'forwards() gave {passes} without the need "encoder"')
 

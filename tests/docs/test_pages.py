@@ -1,5 +1,6 @@
 """Every page: the commands in its code blocks exist, with their options, plugins and presets; the site can be built."""
 
+import itertools
 import re
 import shlex
 import subprocess
@@ -47,7 +48,7 @@ def test_its_commands_exist(page):
             command = group[words[0]]
         flags = {option for each in command.params for option in each.opts}
         assert {word.partition("=")[0] for word in words if word.startswith("-")} <= flags | {"--help"}, line
-        for flag, value in zip(words, words[1:], strict=False):
+        for flag, value in itertools.pairwise(words):
             if flag in KINDS:
                 for part in value.split("+"):
                     assert part in {*plugins.names(KINDS[flag]), *own}, line
