@@ -1,8 +1,8 @@
 """A hook of mkdocs (`mkdocs build --strict`): what is a page of the site though no file in docs/ says so.
 
 Pages of the repository that lie outside docs/ are added, and the pages of all commands, plugins and presets are made of
-the code. A link that leaves docs/ leads to the repository, where one is named (`repo_url` of mkdocs.yml), else it is its
-text alone: every page is one file, with links that also work where the repository is browsed.
+the code. A link that leaves docs/ leads to the repository, where one is named (`repo_url` of mkdocs.yml), else it is
+its text alone: every page is one file, with links that also work where the repository is browsed.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def presets() -> str:
 
     def lines() -> Iterator[str]:
         yield "# Presets\n"
-        yield "`--preset NAME`, or a file of yours: `--preset my.toml`. `--set section.option=value` changes one value.\n"
+        yield "`--preset NAME`, or your file: `--preset my.toml`. `--set section.option=value` changes one value.\n"
         for name in preset_names():
             text = (package_files("bench.config.presets") / f"{name}.toml").read_text(encoding="utf-8")
             yield f"## {name}\n\n```toml\n{text}```\n"
