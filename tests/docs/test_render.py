@@ -110,3 +110,14 @@ def test_pages_hold_no_marks_and_their_links_lead_somewhere(path):
     assert not re.search(r"<!-- /?(n|table|given)\b", page)
     for link in re.findall(r"\]\((?!http)([^)#]+)\)", page):
         assert (path.parent / link).exists(), link
+
+
+def test_the_figures_show_the_committed_records(script):
+    assert script("figures").main(["--check"]) == 0
+
+
+def test_a_figure_of_other_numbers_is_named(script, monkeypatch, capsys):
+    figures = script("figures")
+    monkeypatch.setattr(figures, "attacks", lambda records: {"": {"drawn": {"htba": [1.0]}}})
+    assert figures.main(["--check"]) == 1
+    assert capsys.readouterr().out.startswith("docs/figures/attacks.svg does not show the records")
