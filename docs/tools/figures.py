@@ -74,11 +74,11 @@ def drawn(numbers: Numbers, rows: tuple[str, ...], label: str, path: Path) -> No
         "axes.spines.right": False,
     }
     with plt.rc_context(style):
-        width, height = 1.5 + 1.45 * across, 0.45 + (0.17 * len(rows) + 0.5) * len(numbers)
+        width, height = 1.5 + 1.45 * across, 0.55 + (0.17 * len(rows) + 0.5) * len(numbers)
         figure, axes = plt.subplots(
             len(numbers), across, sharex=True, sharey=True, squeeze=False, figsize=(width, height)
         )
-        figure.subplots_adjust(left=1.4 / width, right=1 - 0.1 / width, bottom=0.2 / height, top=1 - 0.55 / height)
+        figure.subplots_adjust(left=1.4 / width, right=1 - 0.1 / width, bottom=0.2 / height, top=1 - 0.65 / height)
         figure.subplots_adjust(wspace=0.15, hspace=0.5 / (0.17 * len(rows)))
         for line, (about, part) in zip(axes, numbers.items(), strict=True):
             for place, axis in enumerate(line):

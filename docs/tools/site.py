@@ -61,6 +61,7 @@ def commands() -> str:
         "Exit codes: 0, done; 1, a check did not hold, or one of several runs failed; 2, something that was requested "
         "is wrong, and the message says what would be right. [`bench scan`](../howto/scan.md) has its own."
     )
+    text = re.sub(r"\*\*Commands\*\*:\n\n(\* .*\n)+", "", text)  # cut off in the middle of a sentence
     return text.replace("# `bench`\n", f"# Commands\n\n{codes}\n", 1)
 
 
