@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from bench.records.redact import one_line
 
 from . import escaping as text
+from .lines import BoardLine
+from .part import BoardPart
 from .rows import UNDEFINED
-from .tables import BoardLine, BoardPart, Leaderboard
+from .tables import Leaderboard
 
 HEAD = "% \\usepackage{booktabs}, and UTF-8 input. Each row's records stand in a comment behind it.\n"
 

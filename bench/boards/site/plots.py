@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from bench.boards import BoardLine
 from bench.boards.escaping import url
-from bench.boards.rows import FOUND
 from bench.report.plot import Axis, Frame
 
 if TYPE_CHECKING:
@@ -57,9 +56,8 @@ class Scatter:
 def scatter(name: str, rows: Sequence[SiteRow], *, x: str, y: str) -> Scatter:
     """`y` over `x` of the rows that have both, by their names in `BoardLine.mean`."""
     shown = [row for row in rows if not any(math.isnan(row.line.number(name)[0]) for name in (x, y))]
-    whole = Axis(title=f"{x}, percent", low=0, high=100)
-    along = replace(whole, title=f"{y}, percent") if y in FOUND else _fitted(y, [row.line for row in shown])
-    frame = Frame(across=whole, along=along)
+    lines = [row.line for row in shown]
+    frame = Frame(across=_fitted(x, lines), along=_fitted(y, lines))
     points = [_point(frame, row, x, y) for row in shown]
     return Scatter(name=name, frame=frame, points=tuple(_labelled(frame, points)))
 

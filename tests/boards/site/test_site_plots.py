@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from hypothesis import given, settings, strategies as st
 
 from bench.boards import BoardLine, SeedResult
 from bench.boards.site.plots import _box, _meet, scatter
 from bench.boards.site.row import SiteRow
+from bench.report.html import environment
 
 
 def row(number, acc, asr, half=math.nan):
@@ -28,10 +30,12 @@ def plotted(rows):
     return scatter("encoders", rows, x="ASR triggered", y="ACC")
 
 
-def test_the_other_axis_fits_means_and_intervals():
+def test_both_axes_fit_means_and_intervals_and_stay_in_percent():
     plot = plotted([row(1, 70, 10, 4), row(2, 81, 90)])
     assert (plot.frame.along.low, plot.frame.along.high) == (65, 85)
-    assert (plot.frame.across.low, plot.frame.across.high) == (0, 100)
+    assert (plot.frame.across.low, plot.frame.across.high) == (5, 90)
+    wide = plotted([row(1, 70, 3, 4), row(2, 81, 98, 60)]).frame.across
+    assert (wide.low, wide.high) == (0, 100)
     alone = plotted([row(1, 99, 10)]).frame.along
     assert (alone.low, alone.high) == (85, 100)
 
@@ -61,3 +65,18 @@ def test_numbers_are_inside_and_cover_no_other(places):
         assert frame.left < box[0] < box[2] < frame.right
         assert frame.top < box[1] < box[3] < frame.bottom
         assert not any(_meet(box, other) for other in boxes[:number])
+
+
+def test_kinds_differ_in_shape_and_what_was_sent_in_is_hollow():
+    kinds = {"defense": "mine", "baseline": "colour", "control": "oracle", "none": "none"}
+    lines = {
+        mark: replace(row(1, 1, 1).line, defense=name, kind="control" if mark == "none" else mark)
+        for mark, name in kinds.items()
+    }
+    made = {mark: SiteRow(number=1, table="t", group="", line=line) for mark, line in lines.items()}
+    assert {mark: each.mark for mark, each in made.items()} == {mark: mark for mark in kinds}
+    sent = SiteRow(number=1, table="t", group="", line=replace(lines["defense"], status="submitted"))
+    assert sent.mark == "defense hollow"
+    draw = environment().get_template("plot.html").module.mark
+    assert len({str(draw(mark)) for mark in kinds}) == 4
+    assert draw("defense hollow") == draw("defense")
