@@ -48,7 +48,6 @@ def leaderboard(
     A markdown file with the lines <!-- leaderboard: begin --> and <!-- leaderboard: end --> keeps what is around them.
     """
     from bench import boards
-    from bench.boards import site
 
     if form != SITE and (reports or repository):
         raise BenchError("--reports and --repository are of a site: add --format html --output FOLDER")
@@ -63,6 +62,8 @@ def leaderboard(
             raise BenchError("--only chooses tables of one file; a site has them all")
         if output is None:
             raise BenchError("--format html writes a folder of pages: name it with --output FOLDER")
+        from bench.boards import site
+
         pages = site.site(files, _repository(repository), _stored(store) if reports else None)
         _site(pages, len(files), output, check)
         return

@@ -91,7 +91,7 @@ def test_the_latex_of_a_table(files, tmp_path):
     text = renderer("latex")(read(files, tmp_path))
     first, second, third, full, *_ = text.split("\\begin{table}")[1:]
     title = "Drawn scenes, 2,000 images of 32 px; htba: one trigger on 90 \\% of 'lime dots'"
-    assert f"\\caption{{{title}. Full runs: what the new encoders do. A small setting, " in full
+    assert f"\\caption{{{title}. Full runs: what the new encoders do. Data set scenes; preset laptop; " in full
     assert "0.1 hours of computing in all, a stage that rows share counted once.}" in full
     assert "\\begin{tabular}{rllrrr}" in first
     assert "rank & defense & status & seeds & AUROC & AP \\\\" in first

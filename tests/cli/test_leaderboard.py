@@ -16,7 +16,7 @@ RECORDS = Path(__file__).parents[1] / "fixtures" / "records"
 def test_tables_and_whether_their_file_is_stale(smoke_run, bench, console, refused, copied, tmp_path):
     smoke_run("run")
     out = bench("leaderboard", "--store", copied)
-    assert "\n## Drawn scenes, 400 images of 32 px; htba: one trigger on " in out
+    assert "\n## Drawn scenes, 160 images of 32 px; htba: one trigger on " in out
     assert "; preset smoke; " in out
     first = [line.split("|")[1:3] for line in out.splitlines() if line.startswith("| ")]
     cells = [[cell for cell in map(str.strip, pair) if cell not in ("rank", "1", UNDEFINED)] for pair in first]

@@ -201,6 +201,14 @@ def test_a_phone_never_scrolls_sideways(show, folder, name, scheme):
         wide, inside = browser.execute_script(widths)
         assert wide > inside
         assert one(browser, "#words-wanted").rect["width"] <= PHONE[0] - 32
+        moved = """const part = document.querySelector('.scroll'); part.scrollLeft = 200;
+            const edge = each => each.getBoundingClientRect().left;
+            const left = css => edge(part.querySelector(css)) - edge(part);
+            return [left('tbody th[scope=row]'), left('tbody td.number'), left('caption .stay') >= 0]"""
+        name, rank, caption = browser.execute_script(moved)
+        assert (name, caption) == (0, True), "the name stays when the table is moved"
+        assert rank < 0
+        assert "gradient" in one(browser, ".scroll").value_of_css_property("background-image")
 
 
 def luminance(colour):
