@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 from bench.errors import BenchError, nearest
 
+from .lines import BoardLine
 from .ranks import Family
-from .rows import HIGHER, Group
+from .rows import Group, higher_is_better
 from .statistics import Difference
-from .tables import BoardLine, Leaderboard
+from .tables import Leaderboard
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +55,7 @@ def comparisons(table: Leaderboard, one: BoardLine, other: BoardLine) -> list[Co
                 other=other,
                 means=means,
                 difference=Family(table.lines, name).difference(one, other),
-                higher_is_better=HIGHER[title.replace(f"-{table.k}", "-{k}").replace(f"@{table.k}", "@{k}")],
+                higher_is_better=higher_is_better(name),
             )
             found.append(made)
     return found

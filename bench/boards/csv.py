@@ -7,10 +7,12 @@ import io
 import math
 from collections.abc import Sequence
 
-from .escaping import csv_cell
+from bench.records.redact import csv_cell
+
+from .lines import BoardLine
 from .ranks import DETECTION_RANK, FULL_RANK, ranks
 from .rows import FOUND, LOST, PLACED, RATES, SECONDS, Group
-from .tables import BoardLine, Leaderboard
+from .tables import Leaderboard
 
 NOTE = "note"
 RANKED = {"detection_rank": DETECTION_RANK, "full_rank": FULL_RANK}

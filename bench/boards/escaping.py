@@ -7,12 +7,11 @@ from urllib.parse import quote
 
 from bench.records.redact import one_line
 
-_MARKUP = re.compile(r"[&<>|`*\[\]\\~$@:^]|(?<![a-z0-9])_|_(?![a-z0-9])|(?<=www)\.", re.IGNORECASE)
+_MARKUP = re.compile(r"[&<>|`*\[\]\\~$@^]|:(?! )|(?<![a-z0-9])_|_(?![a-z0-9])|(?<=www)\.", re.IGNORECASE)
 _LATEX = {char: f"\\{char}" for char in "&%$#_{}"}
 _LATEX |= {"\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}"}
 _LATEX |= {"<": "\\textless{}", ">": "\\textgreater{}", "|": "\\textbar{}", '"': "\\textquotedbl{}"}
 _LATEX |= {"±": "$\\pm$", "–": "--"}  # noqa: RUF001 - the en dash of an undefined cell
-_FORMULA = ("=", "+", "-", "@")
 
 
 def escape(text: str) -> str:
@@ -27,12 +26,6 @@ def _entity(found: re.Match[str]) -> str:
 def latex(text: str) -> str:
     """`text` on one line with nothing in it that LaTeX would take for a command."""
     return "".join(_LATEX.get(char, char) for char in one_line(text))
-
-
-def csv_cell(text: str) -> str:
-    """`text` on one line; what a spreadsheet would compute gets an apostrophe in front."""
-    line = one_line(text)
-    return f"'{line}" if line.startswith(_FORMULA) else line
 
 
 def url(path: str) -> str:

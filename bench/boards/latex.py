@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from bench.records.redact import one_line
 
 from . import escaping as text
+from .lines import BoardLine
+from .part import BoardPart
 from .rows import UNDEFINED
-from .tables import BoardLine, BoardPart, Leaderboard
+from .tables import Leaderboard
 
 HEAD = "% \\usepackage{booktabs}, and UTF-8 input. Each row's records stand in a comment behind it.\n"
 
@@ -22,7 +24,8 @@ def _table(table: Leaderboard, part: BoardPart) -> str:
     first = ["rank"] if part.ranks else []
     headings = [*first, "defense", "status", "seeds", *part.columns]
     body = [[_row(line, part) for line in same] for same in part.kinds()]
-    note = " ".join([part.title + ".", table.note, *([part.note] if part.note else [])])
+    about = f"{table.about[:1].upper()}{table.about[1:]}." if table.about else ""
+    note = " ".join(filter(None, [f"{part.title}.", about, table.note, part.note]))
     return "\n".join(
         [
             "\\begin{table}",

@@ -1,43 +1,25 @@
-"""Tables as GitHub-flavoured markdown, made to fit a page: two narrow tables instead of a wide one."""
+"""Tables as GitHub-flavoured markdown: for each a summary that fits a page, and folded away all of its numbers."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from tabulate import tabulate
 
-from bench.records.metrics import METRICS
-
+from . import titles
+from .credits import Credit
 from .escaping import escape, url
-from .rows import LOST, SECONDS
-from .tables import BoardLine, BoardPart, Leaderboard, SeedResult
+from .lines import BoardLine
+from .part import BoardPart
+from .rows import DEFENSE
+from .tables import Leaderboard
+from .words import MARKED, RULE, WORDS
 
-WORDS = {
-    **{metric.title.format(k="k"): metric.help for metric in METRICS if metric.board},
-    "triggered": "the same with the trigger in each image.",
-    LOST: "how far the triggered ASR is above that of the oracle (which removes exactly the poisoned images), plus how "
-    "far the ACC is below the oracle's, in percentage points, seed by seed on the same threat model; what is better "
-    "than the oracle counts nothing, so that deleting a whole class cannot win. Without an oracle there is none.",
-    SECONDS: "of all stages that the line depends on; of runs to the end.",
-    "±": "half the width of the 95 % interval of the mean over the seeds (Student's t); one seed has none. Each seed "
-    "links to its record.",
-    "rank": "1 + the number of lines of the same kind and status that are better and told apart; lines that cannot be "
-    "told apart share a rank. Detection is ranked by AP and, where that does not tell two lines apart, by R@1%; full "
-    "runs by points lost.",
-    "told apart": "the paired t interval of the difference, over the seeds that both lines have on the same threat "
-    "models, leaves out zero. The intervals of all pairs of lines of one table and metric hold together with 95 % "
-    "(Bonferroni). Fewer than two common seeds are not compared. `bench compare` prints them.",
-    "detection": "of every run with a verdict, also those that end there; lines that neither score nor remove an image "
-    "are left out. Full runs have a second training.",
-    "baseline": "a plain score with one rule for its threshold, to compare defenses with.",
-    "control": "sees the truth and is no defense; none: no defense at all.",
-    "status": "measured: the run was made by the maintainers; submitted: sent in, each metric computed again from its "
-    "predictions and masks; paper-reported: as a paper prints it.",
-}
-"""What the columns mean. Shares are percent."""
 LEGEND = "## How to read it"
 BEGIN, END = (f"<!-- leaderboard: {which} -->" for which in ("begin", "end"))
 """The lines of a page between which the tables lie."""
+Links = Mapping[str, str]
+"""Target of a link -> its name; the targets stand at the end, so that the lines of the text stay short."""
 
 
 def in_page(page: str, text: str) -> str | None:
@@ -48,53 +30,109 @@ def in_page(page: str, text: str) -> str | None:
 
 
 def markdown(tables: Sequence[Leaderboard]) -> str:
-    """All tables, each under its heading, then what the columns mean, then the links."""
+    """A list of the tables, each under its heading, then what the columns mean, then the targets of the links."""
     if not tables:
         return "No records.\n"
-    sources = sorted({result.source for table in tables for line in table.lines for result in line.results} - {""})
+    lines = [line for table in tables for line in table.lines]
+    sources = sorted({result.source for line in lines for result in line.results} - {""})
+    found = [credit for line in lines for _, credit in line.plugins()] + [
+        table.attack for table in tables if table.attack
+    ]
+    papers = {credit.url: credit for credit in sorted(found, key=lambda each: each.name) if credit.url}
     links = {source: f"r{number}" for number, source in enumerate(sources, 1)}
-    targets = [f"[{name}]: {url(source)}" for source, name in links.items()]
-    words = [f"- **{word}**: {meaning}" for word, meaning in WORDS.items()]
-    parts = [*(_table(table, links) for table in tables), "\n".join([LEGEND, "", "Shares are percent.", "", *words])]
+    links |= {target: f"p{number}" for number, target in enumerate(papers, 1)}
+    targets = [f"[{links[source]}]: {url(source)}" for source in sources]
+    targets += [f"[{links[target]}]: {target}{_title(credit)}" for target, credit in papers.items()]
+    anchors = titles.anchors(tables)
+    index = [_entry(table, anchor) for table, anchor in zip(tables, anchors, strict=True)]
+    parts = [
+        "\n".join(index),
+        f"{RULE} [More](#how-to-read-it). {MARKED}",
+        *(_table(table, anchor, links) for table, anchor in zip(tables, anchors, strict=True)),
+        "\n".join([LEGEND, "", "Shares are percent.", "", *(f"- **{word}**: {text}" for word, text in WORDS.items())]),
+    ]
     return "\n\n".join([*parts, *(["\n".join(targets)] if targets else [])]) + "\n"
 
 
-def _table(table: Leaderboard, links: Mapping[str, str]) -> str:
-    """Its parts, each under a line that says what it is. A status that all lines have is said in the note."""
+def _title(credit: Credit) -> str:
+    return f' "{escape(credit.paper).replace(chr(34), "&quot;")}"' if credit.paper else ""
+
+
+def _entry(table: Leaderboard, anchor: str) -> str:
+    """The table's line in the list of tables."""
+    first = [line.label for line, rank in table.summary().ranks.items() if rank == 1 and line.kind == DEFENSE]
+    best = f": rank 1 of the defenses: {escape(', '.join(first))}" if first else ""
+    return f"- [{escape(table.title)}](#{anchor}){best}"
+
+
+def _table(table: Leaderboard, anchor: str, links: Links) -> str:
+    """Its summary, and folded away the whole of it. A status that all lines have is said in the note."""
     statuses = {line.status for line in table.lines}
     note = f"{table.note} Every line is {min(statuses)}." if len(statuses) == 1 else table.note
-    found = [f"## {escape(table.title)}", escape(note)]
+    attack = (
+        [f"Attack {_linked(table.group.attack, table.attack, links)}; {escape(table.about)}."] if table.group else []
+    )
+    found = [f'<a id="{anchor}"></a>', f"## {escape(table.title)}", "\n".join([*attack, escape(note)])]
+    found += [_pipes(table.summary(), links, status=len(statuses) > 1)]
+    found += ["<details><summary>All numbers, records and settings</summary>"]
     for part in table.parts():
         found += [f"**{part.title}.**{f' {escape(part.note)}' if part.note else ''}"]
         found += [_pipes(part, links, status=len(statuses) > 1)]
+    found += ["\n".join(_small_print(table, links)), "</details>"]
     return "\n\n".join(found)
 
 
-def _pipes(part: BoardPart, links: Mapping[str, str], *, status: bool) -> str:
+def _pipes(part: BoardPart, links: Links, *, status: bool) -> str:
     """Its lines; a row with nothing but a name stands before the baselines and before the controls."""
     first = ["rank"] if part.ranks else []
-    headings = [*first, "defense", *(["status"] if status else []), "seeds", *part.columns]
+    headings = [*first, "defense", *(["status"] if status else []), "seeds", *part.headings]
     body: list[list[str]] = []
     for lines in part.kinds():
         if body:
             body.append([*("" for _ in first), f"*{lines[0].kind}s*", *[""] * (len(headings) - len(first) - 1)])
         body += [_cells(line, part, links, status=status) for line in lines]
-    align = (*("right" for _ in first), "left", *(["left"] if status else []), "left", *["right"] * len(part.columns))
+    align = (*("right" for _ in first), "left", *(["left"] if status else []), "right", *["right"] * len(part.columns))
     return str(tabulate(body, headings, tablefmt="pipe", disable_numparse=True, colalign=align))
 
 
-def _cells(line: BoardLine, part: BoardPart, links: Mapping[str, str], *, status: bool) -> list[str]:
+def _cells(line: BoardLine, part: BoardPart, links: Links, *, status: bool) -> list[str]:
     first = [part.rank(line)] if part.ranks else []
-    named = [*first, escape(line.label), *([line.status] if status else [])]
-    return [*named, _seeds(part.results(line), links), *map(line.cell, part.columns.values())]
+    seeds = str(len({result.seed for result in part.results(line)} - {None}) or "not known")
+    numbers = [_number(line, part, name) for name in part.columns.values()]
+    return [*first, _name(line, links), *([line.status] if status else []), seeds, *numbers]
 
 
-def _seeds(results: Sequence[SeedResult], links: Mapping[str, str]) -> str:
-    """The number of seeds, then each of them with a link to its record, where there is one."""
-    count = str(len({result.seed for result in results} - {None}) or "not known")
-    linked = [_link(result.seed, links[result.source]) for result in results if result.source in links]
-    return f"{count} ({', '.join(linked)})" if linked else count
+def _number(line: BoardLine, part: BoardPart, name: str) -> str:
+    text = line.cell(name)
+    if part.best(line, name):
+        return f"**{text}**"
+    return f"\u2248 {text}" if part.alike(line, name) else text
 
 
-def _link(seed: int | None, name: str) -> str:
-    return f"[{'source' if seed is None else seed}][{name}]"
+def _name(line: BoardLine, links: Links) -> str:
+    """Its label, each plugin a link to where it comes from, and whose it is where it is not the benchmark's own."""
+    named = "+".join(_linked(name, credit, links) for name, credit in line.plugins())
+    remarks = [line.remarks, *(credit.remark for _, credit in line.plugins())]
+    text = "; ".join(filter(None, remarks))
+    return f"{named} ({escape(text)})" if text else named
+
+
+def _linked(name: str, credit: Credit | None, links: Links) -> str:
+    target = links.get(credit.url) if credit and credit.url else None
+    return f"[{escape(name)}][{target}]" if target else escape(name)
+
+
+def _small_print(table: Leaderboard, links: Links) -> Iterator[str]:
+    """The records of each line, the attack's options, and the fingerprints."""
+    for line in table.lines:
+        linked = [_record(result.seed, links[result.source]) for result in line.results if result.source in links]
+        if linked:
+            status = f", {line.status}" if len({each.status for each in table.lines}) > 1 else ""
+            yield f"- records of {escape(line.label)}{status}: {', '.join(linked)}"
+    if table.group and titles.options(table.group):
+        yield f"- options of the attack: {escape(titles.options(table.group))}"
+    yield from (f"- {escape(name)}: {escape(text)}" for name, text in table.facts.items())
+
+
+def _record(seed: int | None, name: str) -> str:
+    return f"[{'source' if seed is None else f'seed {seed}'}][{name}]"

@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from .rows import CONTROL, HIGHER, LOST
+from .rows import CONTROL, LOST, higher_is_better
 from .statistics import Difference, paired
 
 if TYPE_CHECKING:
-    from .tables import BoardLine
+    from .lines import BoardLine
 
 DETECTION_RANK, FULL_RANK = ("AP", "R@1%"), (LOST,)
 """What ranks the lines of a table's two halves; where the first does not tell two apart, the second may."""
@@ -21,7 +21,7 @@ class Family:
     """All comparisons of the lines of one table by one number; their intervals hold together."""
 
     def __init__(self, lines: Sequence[BoardLine], name: str) -> None:
-        self._higher, self._values = HIGHER.get(name), {line: _values(line, name) for line in lines}
+        self._higher, self._values = higher_is_better(name), {line: _values(line, name) for line in lines}
         pairs = combinations((values.keys() for values in self._values.values()), 2)
         self._comparisons = max(1, sum(len(one & other) >= 2 for one, other in pairs))
 

@@ -15,8 +15,9 @@ from typing import Any
 
 from bench.errors import BenchError
 
+from .lines import BoardLine, SeedResult
 from .rows import CONTROL, DEFENSE, FOUND, NONE, RATES
-from .tables import REPORTED, BoardLine, K, Leaderboard, SeedResult
+from .tables import REPORTED, K, Leaderboard
 
 COLUMNS = ("paper", "table", "dataset", "attack", "setting", "note", "defense", "split", "metric", "value")
 _APART = "Not measured here; other images, triggers and seeds than in the tables above."

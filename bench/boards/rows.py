@@ -5,15 +5,17 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import chain, repeat
 from typing import Any, NamedTuple
 
 from bench.errors import BenchError
 from bench.records.metrics import CLEAN, DETECTION, LOCALISATION, TRIGGERED, metrics_of
-from bench.records.record import MEASURED, Record, entries, fingerprint, whole
+from bench.records.record import MEASURED, Record, fingerprint, whole
 from bench.store import canonical, digest
+
+from .naming import UNDEFINED as UNDEFINED, asked_for, flat_config, leaves, name_settings
 
 NONE, ORACLE = "none", "oracle"
 DEFENSE, BASELINE, CONTROL = KINDS = ("defense", "baseline", "control")
@@ -40,7 +42,12 @@ HIGHER: dict[str, bool | None] = {LOST: False, SECONDS: False}
 for _part, _suffix in ((CLEAN, ""), (TRIGGERED, " triggered"), (DETECTION, ""), (LOCALISATION, "")):
     HIGHER |= {f"{metric.title}{_suffix}": metric.higher_is_better for metric in metrics_of(_part)}
 """Title of a column -> whether a higher number is better, None for neither."""
-UNDEFINED = "–"  # noqa: RUF001 - an en dash, for what is undefined or does not apply
+
+
+def higher_is_better(name: str) -> bool | None:
+    """Of a number of a row, by its name; None for neither."""
+    located = {key: title for title, key in PLACED.items()}
+    return HIGHER.get(located.get(name.partition(".")[2], name))
 
 
 class Group(NamedTuple):
@@ -75,11 +82,11 @@ class RunRow:
     """What one record says of its defense, or of its threat model without one.
 
     kind: one of KINDS. values: by the names of the columns, localisation as "<k>.accuracy" ...; what is undefined is
-    None or not there. config: every setting, as `_config` has it; settings: those in which it differs from other rows
-    of that table and defense, in words. stages: seconds of each stage that it depends on, by its key. threat: what
-    makes its threat model that model; verdict: the key of the stage that gave it (None: of none). full: it has the
-    rates of an encoder. poisoned: how many images are. identity: rows of one result have one. source: where the record
-    lies, for links; file: for messages.
+    None or not there. config: every setting, as `naming.flat_config` has it; asked: the options that the user set
+    (None: not known); settings: those that are part of its name, in words. stages: seconds of each stage that it
+    depends on, by its key. threat: what makes its threat model that model; verdict: the key of the stage that gave it
+    (None: of none). full: it has the rates of an encoder. poisoned: how many images are. identity: rows of one result
+    have one. source: where the record lies, for links; file: for messages; record: all that it says.
     """
 
     group: Group
@@ -90,6 +97,7 @@ class RunRow:
     values: dict[str, float | None]
     stages: dict[str, float]
     config: dict[str, str]
+    asked: frozenset[str] | None
     threat: tuple[str | None, str]
     verdict: str | None
     full: bool
@@ -97,6 +105,7 @@ class RunRow:
     identity: str
     source: str
     file: str
+    record: Record = field(repr=False)
     settings: str = ""
 
 
@@ -110,7 +119,7 @@ def rows(records: Iterable[Record], sources: Iterable[str] = (), files: Iterable
         for row in (_none_row(record, *where), _defended_row(record, *where)):
             found.setdefault(row.identity, row)
     table = list(found.values())
-    _name_settings(table)
+    name_settings(table)
     table = _one_a_seed(table)
     _count_points(table)
     return table
@@ -125,7 +134,7 @@ def _none_row(record: Record, source: str, file: str) -> RunRow:
     keys = {name: stage["key"] for name, stage in stages.items()}
     rates = record["metrics"]["none"]
     identity = digest([*group_of(record), record["run"]["seed"], keys, rates])
-    row = _row(record, stages, _config(record, without="defense"), identity, (source, file))
+    row = _row(record, stages, flat_config(record, without="defense"), identity, (source, file))
     row.defense, row.kind, row.verdict, row.full = NONE, CONTROL, None, True
     row.values = _rates(rates, row.stages)
     return row
@@ -140,7 +149,7 @@ def _defended_row(record: Record, source: str, file: str) -> RunRow:
     if record["run"]["defense"] == NONE:
         return _none_row(record, source, file)
     metrics = record["metrics"]
-    row = _row(record, record["stages"], _config(record), fingerprint(record), (source, file))
+    row = _row(record, record["stages"], flat_config(record), fingerprint(record), (source, file))
     if row.full:
         row.values = _rates(metrics["defended"], row.stages)
     row.values |= {name: metrics["detection"].get(key) for name, key in FOUND.items()}
@@ -163,6 +172,7 @@ def _row(
         values={},
         stages={stage["key"]: float(stage["seconds"]) for stage in stages.values()},  # a shared stage counts once
         config=config,
+        asked=asked_for(record),
         threat=(record["stages"].get("threat_model", {}).get("key"), canonical(record["metrics"]["none"])),
         verdict=record["stages"].get("defense", {}).get("key"),
         full=whole(record),
@@ -170,6 +180,7 @@ def _row(
         identity=identity,
         source=where[0],
         file=where[1] or f"the record of {record['created']}",
+        record=record,
     )
 
 
@@ -242,40 +253,3 @@ def _count_points(table: Sequence[RunRow]) -> None:
         asr, acc = ((row.values[name], oracle.values[name]) for name in ("ASR triggered", "ACC"))
         if None not in (*asr, *acc):
             row.values[LOST] = max(0.0, asr[0] - asr[1]) + max(0.0, acc[1] - acc[0])  # type: ignore[operator]
-
-
-# --- settings that differ -------------------------------------------------------------------------
-
-
-def _config(record: Record, without: str = "") -> dict[str, str]:
-    """The configuration as {"attack.rate": "0.5", ...}, but for the seed and what the group already fixes.
-
-    The dataset is known by its fingerprint (its options may hold a path); workers change no number.
-    """
-    config = {name: value for name, value in record["config"].items() if name not in ("seed", "dataset", without)}
-    flat = dict(leaves(config, ""))
-    flat.pop("train.loader_workers", None)
-    return flat
-
-
-def leaves(value: object, name: str = "") -> Iterator[tuple[str, str]]:
-    """A configuration as ("attack.rate", "0.5") ..., the values as texts."""
-    return ((path, leaf if isinstance(leaf, str) else canonical(leaf)) for path, leaf in entries(value, name))
-
-
-def _name_settings(table: Sequence[RunRow]) -> None:
-    """Say in each row in which settings it differs from the others of its table and defense."""
-    peers: dict[tuple[Group, str], list[RunRow]] = {}
-    for row in table:
-        peers.setdefault((row.group, row.defense), []).append(row)
-    for same in peers.values():
-        every = {name for row in same for name in row.config}
-        differ = sorted(name for name in every if len({row.config.get(name) for row in same}) > 1)
-        for row in same:
-            row.settings = _shortened({name: row.config.get(name, UNDEFINED) for name in differ})
-
-
-def _shortened(settings: Mapping[str, str]) -> str:
-    """At most three settings in full; with more, a short hash keeps different ones apart."""
-    texts = [f"{name}={value}" for name, value in settings.items()]
-    return ", ".join(texts if len(texts) <= 3 else [*texts[:2], f"#{digest(dict(settings))[:8]}"])

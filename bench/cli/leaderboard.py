@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,14 @@ from bench.errors import BenchError
 
 from . import common, options
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bench.boards.site import Stored
+    from bench.report.artifacts import Artifacts
+
+SUSPECTS = 12
+"""How many suspicious images a run's page shows, as `bench report` does."""
 SITE = "html"
 """The format that is a folder of pages; boards.FORMATS has those of one file."""
 
@@ -26,7 +34,13 @@ def leaderboard(
     ] = None,
     form: Annotated[str, typer.Option("--format", help="markdown, csv, latex, or html: a site of pages.")] = "markdown",
     check: Annotated[bool, typer.Option("--check", help="Write nothing; exit code 1 where --output is stale.")] = False,
-    only: Annotated[str, typer.Option(help="Only tables with this in their title.", show_default="all")] = "",
+    reports: Annotated[
+        bool, typer.Option("--reports", help="In a site: images, scores and a CSV of each run that the store has.")
+    ] = False,
+    repository: Annotated[
+        str, typer.Option(metavar="URL", help="In a site: where the repository is.", show_default="the package's")
+    ] = "",
+    only: Annotated[str, typer.Option(help="Only tables with this in title or settings.", show_default="all")] = "",
     store: options.StoreRoot = None,
 ) -> None:
     """Make tables of records: one for each dataset, attack and preset.
@@ -35,6 +49,8 @@ def leaderboard(
     """
     from bench import boards
 
+    if form != SITE and (reports or repository):
+        raise BenchError("--reports and --repository are of a site: add --format html --output FOLDER")
     render = None if form == SITE else boards.renderer(form, also=[SITE])
     if check and output is None:
         raise BenchError("--check compares a file with its records: name it with --output FILE")
@@ -44,10 +60,15 @@ def leaderboard(
     if render is None:
         if only:
             raise BenchError("--only chooses tables of one file; a site has them all")
-        _site(files, output, check)
+        if output is None:
+            raise BenchError("--format html writes a folder of pages: name it with --output FOLDER")
+        from bench.boards import site
+
+        pages = site.site(files, _repository(repository), _stored(store) if reports else None)
+        _site(pages, len(files), output, check)
         return
     every = boards.read(files, output.parent if output else None)
-    wanted = [table for table in every if only in table.title]
+    wanted = [table for table in every if only in f"{table.title}; {table.about}"]
     if not wanted:
         titles = ", ".join(repr(table.title) for table in every)
         raise BenchError(f"no table has {only!r} in its title; there are {titles}")
@@ -91,20 +112,54 @@ def _file(output: Path, text: str, count: int, check: bool) -> None:
         common.say(f"{count} records -> {output}")
 
 
-def _site(files: list[Path], folder: Path | None, check: bool) -> None:
-    """The format html: a folder of pages."""
+def _site(pages: Mapping[str, bytes], count: int, folder: Path, check: bool) -> None:
+    """The format html: a folder of pages made of `count` records."""
     from bench.boards import site
 
-    if folder is None:
-        raise BenchError("--format html writes a folder of pages: name it with --output FOLDER")
-    pages = site.site(files)
     if not check:
         site.write(folder, pages)
-        common.say(f"{len(files)} records -> {folder / 'index.html'}")
+        common.say(f"{count} records -> {folder / 'index.html'}")
     elif found := site.faults(folder, pages):
         for fault in [*found[:5], *([f"and {len(found) - 5} more"] if len(found) > 5 else [])]:
             common.warn(f"bench: {folder}: {fault}")
         raise typer.Exit(1)
+
+
+def _repository(address: str) -> str:
+    """The address as a link's target, else that which the installed package names, "" for none. Raises BenchError for
+    what is no address."""
+    from importlib.metadata import PackageNotFoundError, metadata
+
+    from bench.boards.credits import OWN, web_address
+
+    if address:
+        found = web_address(address)
+        if not found:
+            raise BenchError(f"--repository {address}: expected an address such as https://example.org/name/repository")
+        return found
+    try:
+        named = metadata(OWN).get_all("Project-URL") or []
+    except PackageNotFoundError:
+        return ""
+    urls = dict(text.partition(", ")[::2] for text in named)
+    return web_address(urls.get("Repository", ""))
+
+
+def _stored(store: Path | None) -> Stored:
+    """Finds what the stages of a record stored; says of which record they are gone."""
+
+    def found(file: Path) -> tuple[Artifacts, bytes] | None:
+        from bench.report.artifacts import artifacts_of
+        from bench.report.per_image import per_image
+
+        try:
+            pipeline, _ = common.reopened(file, store)
+            return artifacts_of(pipeline, (), SUSPECTS), per_image(pipeline)
+        except BenchError as error:
+            common.warn(f"bench: {file}: its page has only what the record says: {error}")
+            return None
+
+    return found
 
 
 def files_in(paths: list[Path]) -> list[Path]:

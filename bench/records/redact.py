@@ -10,12 +10,19 @@ _START = r"""(?:^|(?<=["'=,;|\[({\s])|(?<=:)(?!//))"""
 _ROOT = r"(?:file:(?=[/\\])|~[\w.-]*(?=[/\\])|[A-Za-z]:(?=[/\\])|\.{1,2}(?=[/\\])|(?=[/\\]))"
 _ABSOLUTE = re.compile(_START + _ROOT + r"""[/\\]+[^\s/\\"'][^"',;|\])}\n]*""")
 _RELATIVE = re.compile(r"""[^"'=,;|\[\](){}\n]*[/\\][^"',;|\[\](){}\n]*""")
+_FORMULA = ("=", "+", "-", "@")
 _OF_PATHS = re.compile(r"(root|dir|path|file|folder|checkpoint|list|trigger|preset)s?$")
 
 
 def one_line(text: str) -> str:
     """`text` on one line: control and format characters, and every kind of space, become a space."""
     return "".join(" " if unicodedata.category(char)[0] in "CZ" else char for char in text).strip()
+
+
+def csv_cell(text: str) -> str:
+    """`text` on one line; what a spreadsheet would compute gets an apostrophe in front."""
+    line = one_line(text)
+    return f"'{line}" if line.startswith(_FORMULA) else line
 
 
 def without_paths(value: Any, key: str = "") -> Any:

@@ -6,6 +6,7 @@ Whatever comes from data (names, messages, numbers) is escaped by jinja2; only `
 from __future__ import annotations
 
 import base64
+import functools
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ def plain(value: Any) -> Any:
     return one_line(value) if isinstance(value, str) else value
 
 
+@functools.cache  # a site has hundreds of pages of one template
 def environment() -> Environment:
     """jinja2 over `templates`, escaping everything; a name that a template misspells is an error."""
     from jinja2 import Environment, PackageLoader, StrictUndefined

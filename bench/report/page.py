@@ -32,11 +32,17 @@ def report(
     return run_page(record, beside, artifacts_of(pipeline, others, count))
 
 
-def run_page(record: Record, beside: Beside, artifacts: Artifacts | None = None, record_file: str = "") -> bytes:
+def run_page(
+    record: Record,
+    beside: Beside,
+    artifacts: Artifacts | None = None,
+    record_file: str = "",
+    images_file: str = "",
+) -> bytes:
     """The page of a run, UTF-8, from its record, and from what its stages stored where that is at hand.
 
-    record_file: of a site's page: the name of the record beside it. Such a page shows no images, and its policy allows
-    only its own style.
+    record_file, images_file: of a site's page: the names of the record and of the CSV of per_image.py beside it.
+    Without artifacts the page shows no images, and its policy allows only its own style.
     """
     outcome, record = fingerprint(record), plain(record)
     beside = Beside(plain(beside.controls), plain(beside.seeds))
@@ -47,6 +53,7 @@ def run_page(record: Record, beside: Beside, artifacts: Artifacts | None = None,
         record=record,
         run=run,
         record_file=record_file,
+        images_file=images_file,
         story=story(record, beside, artifacts),
         artifacts=artifacts,
         tables=[tables.rates(record, beside), tables.removal(record)],

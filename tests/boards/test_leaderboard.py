@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from html import unescape
 from pathlib import Path
 
@@ -15,7 +16,10 @@ from scipy import stats
 from bench.boards import Group, escape, rows, tables
 from bench.boards.markdown import markdown
 from bench.boards.rows import UNDEFINED
+from bench.boards.titles import FIRST
+from bench.config.config import DEFAULT_PRESET, load_config
 from bench.errors import BenchError
+from bench.plugins.manager import Plugins
 from bench.records.record import validate
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "records" / "v4-hit.json"
@@ -48,10 +52,15 @@ def make(
     baseline=False,
     status="measured",
     until="end",
+    asked=None,
+    poison=None,
+    train=None,
+    data="scenes",
+    root="",
     **scores,
 ):
-    """A record that the schema accepts. The threat model depends on the attack's options and the seed. scores: more of
-    the detection, by their keys."""
+    """A record that the schema accepts. The threat model depends on the attack's options and the seed. asked: the
+    settings of its command. scores: more of the detection, by their keys."""
     threat = key(attack, preset, fingerprint, seed, attack_options)
     names = ("removed", "precision", "recall", "f1")
     record = json.loads(FIXTURE.read_text()) | {"status": status, "metric_version": metric_version, "schema_version": 5}
@@ -59,12 +68,16 @@ def make(
     record["run"] |= {"control": control, "baseline": baseline, "until": until}
     record["config"] = {
         "seed": seed,
-        "dataset": {"name": "scenes"},
+        "dataset": {"name": data, "root": root},
         "attack": {"name": attack, "rate": 0.5, **(attack_options or {})},
         "defense": {"name": defense, **(options or {})},
-        "train": {"epochs": 20, "loader_workers": 0},
+        "train": {"epochs": 20, "loader_workers": 0, **(train or {})},
     }
-    record["dataset"]["fingerprint"] = fingerprint
+    record["run"].pop("asked", None)
+    if asked is not None:
+        record["run"]["asked"] = {"preset": preset, "settings": asked}
+    record["poison"] |= poison or {}
+    record["dataset"] |= {"fingerprint": fingerprint, "name": data}
     record["metrics"] = {
         "none": rates(*none),
         "defended": rates(*defended),
@@ -315,13 +328,13 @@ def test_other_settings_make_another_row_named_after_them():
     table = only([make(), make(options={"masks": 64}), make(seed=1, options={"masks": 64})])
     assert seeds(table) == {
         "none": "2",
-        f"poisoncam (defense.masks={UNDEFINED})": "1",
-        "poisoncam (defense.masks=64)": "2",
+        f"poisoncam (masks={UNDEFINED})": "1",
+        "poisoncam (masks=64)": "2",
     }
     cut = [make(options=dict.fromkeys("abcde", value)) for value in (1, 2)]
     names = [name for name in only(cut) if name != "none"]
     assert len(set(names)) == 2
-    assert all(name.startswith("poisoncam (defense.a=") and len(name) < 60 for name in names)
+    assert all(name.startswith("poisoncam (a=") and len(name) < 60 for name in names)
 
 
 def test_an_attack_with_other_options_has_a_table_of_its_own_whose_title_says_which():
@@ -331,16 +344,128 @@ def test_an_attack_with_other_options_has_a_table_of_its_own_whose_title_says_wh
         make(none=(70, 2, 40, 90), attack_options={"rate": 1.0, "trigger_sha256": "b" * 8}),
         make(attack="ctrl"),
     ]
-    found = {table.title: table.lines[-1].cell("ASR triggered") for table in tables(records)}
+    found = {table.title.partition("; ")[2]: table.lines[-1].cell("ASR triggered") for table in tables(records)}
+    words = "one trigger on 50 % of 'red stripes'"
     assert found == {
-        "ctrl on scenes, preset laptop": "90.0",
-        "htba (rate 0.5) on scenes, preset laptop": "60.0",
-        "htba (rate 1.0) on scenes, preset laptop": "90.0",
+        f"htba: {words} (rate 0.5)": "60.0",
+        f"htba: {words} (rate 1.0)": "90.0",
+        f"ctrl: {words}": "90.0",
     }
     found = tables([make(attack_options={"trigger_sha256": letter * 8}) for letter in "ab"])
-    assert [table.title.partition(" on ")[0] for table in found] == [
-        f"htba (trigger_sha256 {letter * 8})" for letter in "ab"
+    assert [table.title.partition("' (")[2] for table in found] == [f"trigger_sha256 {letter * 8})" for letter in "ab"]
+    found = tables([make(), make(preset="smoke")])
+    assert [table.title.partition("' (")[2] for table in found] == ["preset laptop)", "preset smoke)"]
+
+
+def triggers(*rates, count=10):
+    every = [{"target": f"c{place}", "count": count, "rate_of_target": rate} for place, rate in enumerate(rates)]
+    return {"count": count * len(rates), "targets": [each["target"] for each in every], "triggers": every}
+
+
+def test_titles_are_words_and_the_default_table_comes_first():
+    two = {"attack": "multi-target", "attack_options": {"target_classes": [9, 6]}, "poison": triggers(70.0, 70.0)}
+    three = {
+        "attack": "multi-target",
+        "attack_options": {"target_classes": [9, 6, 4]},
+        "poison": triggers(70.0, 5.02, 9.0),
+    }
+    records = [
+        make(attack="no-attack", poison=triggers(0.0, count=0)),
+        make(data="folder", root="/home/me/cifar10/", preset="cifar10-cpu"),
+        make(**three),
+        make(**two),
+        make(),
     ]
+    images = "160 images of 32 px"
+    assert [table.title for table in tables(records)] == [
+        f"Drawn scenes, {images}; htba: one trigger on 50 % of 'red stripes'",
+        f"Drawn scenes, {images}; multi-target: two triggers, each on 70 % of its class: 'c0', 'c1'",
+        f"Drawn scenes, {images}; multi-target: three triggers, each on 5 to 70 % of its class: 'c0', 'c1', 'c2'",
+        f"Drawn scenes, {images}; no-attack: nothing is poisoned",
+        f"CIFAR-10 (folder), {images}; htba: one trigger on 50 % of 'red stripes'",
+    ]
+
+
+def test_the_table_that_comes_first_is_what_bench_run_makes():
+    config = load_config(Plugins.load(), DEFAULT_PRESET)
+    assert {"preset": config.preset, "dataset": config.dataset.name, "attack": config.attack.name} == FIRST
+
+
+def test_only_large_data_are_not_called_small():
+    large = make()
+    large["dataset"] |= {"counts": {"train": 100_000, "val": 1}, "image_size": 224}
+    assert "small" in tables([make()])[0].note
+    assert "small" not in tables([large])[0].note
+
+
+def test_what_users_changed_is_part_of_the_name_and_the_presets_own_value_is_not():
+    """Also where every run of a defense has the change. What all lines of a table share is said of the table, and so
+    is what its title says."""
+    usual = make(options={"window": 12, "masks": 8}, asked=[])
+    changed = make(options={"window": 14, "masks": 8}, asked=["defense.window=14", 'dataset.root="x"'])
+    other = make("patchsearch", options={"window": 14}, asked=["defense.window=14", "attack.rate=0.5"])
+    found = {"poisoncam", "poisoncam (window=14)", "patchsearch (window=14)", "none"}
+    assert set(only([usual, changed, other])) == found
+    both = make("a+b", options={"a": {"name": "a", "window": 3}, "b": {"name": "b"}}, asked=["defense.window=3"])
+    assert list(only([both])) == ["a+b (a.window=3)", "none"]
+    shorter = {"train": {"epochs": 5}, "asked": ["train.epochs=5"]}
+    (table,) = tables([make(**shorter), make("patchsearch", **shorter)])
+    assert {line.label for line in table.lines} == {"poisoncam", "patchsearch", "none"}
+    assert "preset laptop with train.epochs=5" in table.about
+    (table,) = tables([make(**shorter), make("patchsearch", seed=1, asked=[])])
+    assert {line.label for line in table.lines} == {
+        "poisoncam (train.epochs=5)",
+        "patchsearch",
+        "none (train.epochs=5)",
+        "none",
+    }
+
+
+def marked(records):
+    """{(label, column): how it is marked} of the summary."""
+    (table,) = tables(records)
+    part = table.summary()
+    cells = [(line, title, name) for line in part.lines for title, name in part.columns.items()]
+    best = {(line.label, title): "best" for line, title, name in cells if part.best(line, name)}
+    return best | {(line.label, title): "alike" for line, title, name in cells if part.alike(line, name)}
+
+
+def test_the_best_means_and_those_not_told_apart_from_them_are_marked():
+    """AP: b is best, c not told apart (one seed of it is far off), a far below; a control is never best. Equal columns
+    and those with a value in some of the seeds only have no mark."""
+    values = {"a": (20.0, 21.0, 20.0), "b": (90.0, 91.0, 90.0), "c": (88.0, 10.0, 92.0)}
+    records = [
+        make(
+            name,
+            seed=seed,
+            average_precision=value,
+            detection=(5, None if (name, seed) == ("b", 1) else 9.0, 50.0, 9.0),
+        )
+        for name, found in values.items()
+        for seed, value in enumerate(found)
+    ]
+    records += [make("oracle", seed=seed, control=True, average_precision=100.0) for seed in range(3)]
+    found = {place: mark for place, mark in marked(records).items() if place[1] in ("AP", "recall", "precision")}
+    assert found == {("b", "AP"): "best", ("c", "AP"): "alike"}
+
+
+def test_fewer_is_better_where_an_arrow_says_so():
+    records = [
+        make(name, seed=seed, defended=(69, 1, 66, asr + seed))
+        for name, asr in (("a", 3), ("b", 30))
+        for seed in (0, 1, 2)
+    ]
+    assert marked(records)["a", "ASR triggered"] == "best"
+    (table,) = tables(records)
+    assert list(table.summary().headings) == [
+        "AP \u2191",
+        "precision \u2191",
+        "recall \u2191",
+        "ACC \u2191",
+        "ASR triggered \u2193",
+    ]
+    assert "removed" in table.parts()[1].headings, "neither"
+    assert "IoU@10 \u2191" in table.parts()[2].headings
 
 
 def test_an_imported_threat_model_is_never_averaged_with_a_trained_one():
@@ -406,35 +531,54 @@ def cells(line):
 def test_the_markdown_of_one_table():
     records = [make(), make(seed=1, defended=(71.0, 1, 66, 5)), make("colour", baseline=True)]
     lines = markdown(tables(records, ["records/a b.json", "records/c.json", "d.json"])).splitlines()
-    assert lines[0] == "## htba on scenes, preset laptop"
+    title = "Drawn scenes, 160 images of 32 px; htba: one trigger on 50 % of 'red stripes'"
+    assert lines[0] == f"- [{title}](#htba-scenes-laptop): rank 1 of the defenses: poisoncam"
+    assert '<a id="htba-scenes-laptop"></a>' in lines
+    place = lines.index(f"## {title}")
+    assert lines[place + 2] == "Attack htba; data set scenes; preset laptop; 20 epochs."
     took = "0.2 hours of computing in all, a stage that rows share counted once."  # 2 x 230 s + 120 s
-    assert lines[2] == f"Dataset fingerprint aaaaaaaaaaaa, metric version 1. {took} Every line is measured."
-    assert lines[4].startswith(
-        "**Detection: how the scores order the images.** A colour statistic alone (colour) reaches"
-    )
-    assert cells(lines[6]) == ["rank", "defense", "seeds", "AUROC", "AP"]
-    assert len({len(line) for line in lines[6:11]}) == 1, "columns are aligned"
-    assert lines[7].startswith("|--")
-    assert cells(lines[8]) == ["1", "poisoncam", "2 ([0][r2], [1][r3])", "99.0 ± 0.0", "98.0 ± 0.0"]
-    assert cells(lines[9]) == ["", "*baselines*", "", "", ""]
-    assert cells(lines[10])[:3] == ["1", "colour", "1 ([0][r1])"]
+    assert lines[place + 3].endswith(f" {took} Every line is measured.")
+    table = lines[place + 5 : place + 12]
+    assert len({len(line) for line in table}) == 1, "columns are aligned"
+    assert cells(table[0])[:6] == ["rank", "defense", "seeds", "AP \u2191", "precision \u2191", "recall \u2191"]
+    assert table[1].startswith("|--")
+    assert cells(table[2])[:4] == ["1", "poisoncam", "2", "98.0 ± 0.0"]
+    assert cells(table[3])[:2] == ["", "*baselines*"]
+    assert cells(table[4])[:3] == ["1", "colour", "1"]
+    assert cells(table[5])[:2] == ["", "*controls*"]
     titles = [line for line in lines if line.startswith("**")]
     assert [title.partition(":")[0] for title in titles] == ["**Detection"] * 3 + ["**Full runs"]
     full = lines.index(titles[-1])
-    rates = ["ACC", "ASR", "ACC triggered", "ASR triggered", "seconds"]
+    rates = ["ACC \u2191", "ASR \u2193", "ACC triggered \u2191", "ASR triggered \u2193", "seconds \u2193"]
     assert cells(lines[full + 2]) == ["defense", "seeds", *rates]
-    assert cells(lines[full + 4])[:3] == ["poisoncam", "2 ([0][r2], [1][r3])", f"70.0 ± {half(69, 71)}"]
-    assert lines[full + 10] == "## How to read it"
+    assert cells(lines[full + 4])[:3] == ["poisoncam", "2", f"**70.0 ± {half(69, 71)}**"]
+    assert "- records of poisoncam: [seed 0][r2], [seed 1][r3]" in lines
+    assert (
+        lines.index("<details><summary>All numbers, records and settings</summary>") < full < lines.index("</details>")
+    )
     assert lines[-3:] == ["[r1]: d.json", "[r2]: records/a%20b.json", "[r3]: records/c.json"]
+
+
+def test_a_plugin_links_to_its_page_in_markdown_and_somebody_elses_says_whose_it_is():
+    mine, theirs = make("mine+slow"), make("evil")
+    about = {"kind": "defense", "distribution": "bench-mine", "version": "1.2", "author": "", "paper": 'A "b" <i>'}
+    mine["plugins"] = [about | {"name": "mine", "url": "https://x.org/<a>(b)"}]
+    theirs["plugins"] = [about | {"name": "evil", "url": "javascript:alert(1)", "paper": ""}]
+    text = markdown(tables([mine, theirs]))
+    assert "| [mine][p1]+slow (bench-mine 1.2) |" in text
+    assert "| evil (bench-mine 1.2)" in text
+    assert text.endswith('[p1]: https://x.org/%3Ca%3E%28b%29 "A &quot;b&quot; &#60;i&#62;"\n')
+    assert '<a href="https://x.org/%3Ca%3E%28b%29" title="A &quot;b&quot; &lt;i&gt;">mine</a>' in render(text)
+    assert "javascript" not in text
 
 
 def test_columns_without_a_number_are_left_out_and_so_is_a_table_of_nothing():
     text = markdown(tables([make("none")])).split("## How")[0]
     assert "points lost" not in text
-    assert text.count("| defense") == 1
+    assert text.count("| defense") == 2, "the summary, and the full runs"
     assert "| removed" not in text
     both = markdown(tables([make(), make("mine", status="submitted")])).split("## How")[0]
-    assert both.count("| status") == 4, "where lines differ in it"
+    assert both.count("| status") == 5, "where lines differ in it"
 
 
 def render(text):
@@ -463,14 +607,36 @@ EVIL = [
 
 @pytest.mark.parametrize("evil", EVIL)
 def test_no_name_breaks_the_table_or_becomes_markup(evil):
-    text, legend, _ = markdown(tables([make(evil, attack=evil, preset=evil)])).partition("## How to read it")
+    poison = triggers(50.0)
+    poison["triggers"][0]["target"] = evil
+    text, legend, _ = markdown(tables([make(evil, attack=evil, preset=evil, poison=poison)])).partition(
+        "## How to read it"
+    )
     html = render(text)
     tags = {part.split(">")[0].split()[0].strip("/") for part in html.split("<")[1:]}
-    assert tags <= {"h2", "p", "table", "thead", "tbody", "tr", "th", "td", "strong", "em"}
-    parts = html.split("</table>")[:4]
-    assert [part.count("<tr>") for part in parts] == [2, 2, 2, 4]  # of full runs: the defense, "controls", and none
-    assert [part.count("<td") // part.count("<th ") for part in parts] == [1, 1, 1, 3]
-    assert (html.count("<h2>"), html.count("<em>"), bool(legend)) == (1, 1, True)
+    assert tags <= {
+        "h2",
+        "p",
+        "table",
+        "thead",
+        "tbody",
+        "tr",
+        "th",
+        "td",
+        "strong",
+        "em",
+        "a",
+        "details",
+        "summary",
+    } | {
+        "ul",
+        "li",
+    }
+    parts = html.split("</table>")[:5]
+    assert [part.count("<tr>") for part in parts] == [4, 2, 2, 2, 4]  # the defense; of runs also "controls", and none
+    assert [part.count("<td") // part.count("<th ") for part in parts] == [3, 1, 1, 1, 3]
+    assert (html.count("<h2>"), html.count("<em>"), bool(legend)) == (1, 2, True)
+    assert all(re.fullmatch(r'(href="#|id=")[a-z0-9-]+"', link) for link in re.findall("<a ([^>]*)>", html))
 
 
 @pytest.mark.parametrize("name", ["multi_target", "poisoncam+icutmix", "a b (c=0.5, d=1)", "x-1.2", "größe"])

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
 import pytest
+
+from bench.boards.rows import UNDEFINED
 
 RECORDS = Path(__file__).parents[1] / "fixtures" / "records"
 
@@ -13,10 +16,13 @@ RECORDS = Path(__file__).parents[1] / "fixtures" / "records"
 def test_tables_and_whether_their_file_is_stale(smoke_run, bench, console, refused, copied, tmp_path):
     smoke_run("run")
     out = bench("leaderboard", "--store", copied)
-    assert "## htba on scenes, preset smoke" in out
+    assert "\n## Drawn scenes, 160 images of 32 px; htba: one trigger on " in out
+    assert "; preset smoke; " in out
     first = [line.split("|")[1:3] for line in out.splitlines() if line.startswith("| ")]
-    named = [next(cell for cell in map(str.strip, cells) if not cell.isdigit() and cell != "rank") for cells in first]
-    assert named == ["defense", "poisoncam"] * 3 + ["defense", "poisoncam", "*controls*", "none"]
+    cells = [[cell for cell in map(str.strip, pair) if cell not in ("rank", "1", UNDEFINED)] for pair in first]
+    whole = ["defense", "poisoncam", "*controls*", "none"]
+    assert [next(filter(None, pair)) for pair in cells] == whole + ["defense", "poisoncam"] * 3 + whole
+    assert bench("leaderboard", "--store", copied, "--only", "preset smoke") == out
     assert "[r1]" not in out, "links are relative to a file"
     board = tmp_path / "board.md"
     whole = ("leaderboard", copied / "records", "--output", board)
@@ -96,3 +102,26 @@ def test_a_leaderboard_of_nothing(refused, tmp_path):
     assert "there is no record yet" in refused("leaderboard", "--store", tmp_path)
     assert "no record file or folder" in refused("leaderboard", tmp_path / "absent.json")
     assert "bad.json" in refused("leaderboard", tmp_path / "bad.json")
+
+
+def test_what_the_stages_stored_is_on_the_page_and_in_a_csv(smoke_run, bench, refused, copied, tmp_path):
+    smoke_run("run")
+    (record,) = (copied / "records").glob("*.json")
+    target = tmp_path / "site"
+    command = ("leaderboard", record, "--format", "html", "--output", target, "--reports", "--store", copied)
+    bench(*command)
+    (run,) = (target / "runs").glob("*.html")
+    assert f'<a href="{run.stem}.csv">' in run.read_text()
+    assert "<image href=" in run.read_text(), "the suspicious images are there"
+    lines = list(csv.DictReader(run.with_suffix(".csv").read_text().splitlines()))
+    made = json.loads(record.read_text())
+    assert sum(line["poisoned"] == "1" for line in lines) == made["poison"]["count"]
+    assert sum(line["kept"] == "0" for line in lines) == made["metrics"]["detection"]["removed"]
+    assert len(lines) == made["dataset"]["counts"]["train"]
+    assert {line["true_top"] == "" for line in lines if line["poisoned"] == "0"} == {True}
+    assert {line["trigger"] for line in lines} == {"", "0"}
+    assert bench(*command, "--check") == ""
+    bench(*command[:-3])
+    assert not run.with_suffix(".csv").exists(), "a site of the records alone has none"
+    assert "are of a site" in refused("leaderboard", record, "--reports")
+    assert "expected an address such as" in refused(*command[:-3], "--repository", "ftp://x")

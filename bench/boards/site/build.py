@@ -6,21 +6,25 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.boards import Leaderboard, tables
 from bench.boards.reported import reported
 from bench.errors import BenchError
 from bench.records import record as records
 from bench.records.redact import one_line, without_paths
-from bench.report.controls import Neighbours
+from bench.report.controls import Beside, Neighbours
 from bench.report.html import render
 from bench.report.page import run_page, title_of
 from bench.store import digest
 
 from .tables import board_values
+
+if TYPE_CHECKING:
+    from bench.report.artifacts import Artifacts
 
 LICENCE = "vendor/tablesort-5.7.1.LICENCE"
 SCRIPTS = ("vendor/tablesort-5.7.1.js", "board.js")
@@ -28,10 +32,15 @@ _STYLE = re.compile(rb"<style>(.*?)</style>", re.DOTALL)
 _STYLE_HASH = b"STYLE-HASH"
 
 
-def site(files: Sequence[Path]) -> dict[str, bytes]:
+Stored = Callable[[Path], "tuple[Artifacts, bytes] | None"]
+"""What the stages of the record in a file stored, for its page, and a CSV of its images; None where they are gone."""
+
+
+def site(files: Sequence[Path], repository: str = "", stored: Stored | None = None) -> dict[str, bytes]:
     """The site of record files (.json) and reported numbers (.csv): path in the site, with "/" -> content.
 
-    Raises BenchError naming a file that cannot be used.
+    repository: its address, for links to it. stored: None for pages made of the records alone. Raises BenchError
+    naming a file that cannot be used.
     """
     own = [file for file in files if file.suffix != ".csv"]
     runs, named = _runs(own)
@@ -40,11 +49,21 @@ def site(files: Sequence[Path]) -> dict[str, bytes]:
         raise BenchError(f"two of the files of reported numbers would have one name: {', '.join(papers)}")
     found = tables(runs.values(), [f"{name}.html" for name in runs], named)
     found += [table for name, file in papers.items() for table in reported(file, name)]
-    pages, neighbours = {"index.html": _index(found, runs)}, Neighbours(runs.values())
-    for name, run in runs.items():
-        pages[f"{name}.html"] = _sealed(run_page(run, neighbours.of(run), record_file=f"{Path(name).name}.json"))
-        pages[f"{name}.json"] = (json.dumps(run, sort_keys=True, indent=2) + "\n").encode()
+    pages, neighbours = {"index.html": _index(found, runs, repository)}, Neighbours(runs.values())
+    for (name, run), file in zip(runs.items(), named, strict=True):
+        pages |= _run(name, run, neighbours.of(run), stored(Path(file)) if stored else None)
     return pages | {name: file.read_bytes().replace(b"\r\n", b"\n") for name, file in papers.items()}
+
+
+def _run(name: str, run: records.Record, beside: Beside, stored: tuple[Artifacts, bytes] | None) -> dict[str, bytes]:
+    """Its page, its record, and with what its stages stored the CSV of its images."""
+    short = Path(name).name
+    pages = {f"{name}.json": (json.dumps(run, sort_keys=True, indent=2) + "\n").encode()}
+    if stored is None:
+        return pages | {f"{name}.html": _sealed(run_page(run, beside, record_file=f"{short}.json"))}
+    artifacts, images = stored
+    page = run_page(run, beside, artifacts, f"{short}.json", f"{short}.csv")
+    return pages | {f"{name}.html": page, f"{name}.csv": images}
 
 
 def _runs(files: Sequence[Path]) -> tuple[dict[str, records.Record], list[str]]:
@@ -54,7 +73,7 @@ def _runs(files: Sequence[Path]) -> tuple[dict[str, records.Record], list[str]]:
     return {name: run for name, (run, _) in pages.items()}, [file for _, file in pages.values()]
 
 
-def _index(found: Sequence[Leaderboard], runs: Mapping[str, records.Record]) -> bytes:
+def _index(found: Sequence[Leaderboard], runs: Mapping[str, records.Record], repository: str) -> bytes:
     script = "\n".join(_asset(name).replace("\r\n", "\n") for name in SCRIPTS)
     page = render(
         "board.html",
@@ -62,6 +81,8 @@ def _index(found: Sequence[Leaderboard], runs: Mapping[str, records.Record]) -> 
         script_hash=_hash(script.encode()),
         licence=one_line(_asset(LICENCE)),
         runs={f"{name}.html": title_of(run) for name, run in runs.items()},
+        repository=repository,
+        version=", ".join(sorted({one_line(run["bench"]) for run in runs.values()})),
         **board_values(found),
     )
     return _sealed(page)

@@ -10,7 +10,7 @@ from bench.errors import BenchError
 from bench.store import write_bytes
 
 INDEX, MARK = "index.html", b'<header id="bench-leaderboard">'
-_OURS = re.compile(r"(runs/[A-Za-z0-9_+-]+\.(html|json)|reported/[A-Za-z0-9_+-]*\.csv)")
+_OURS = re.compile(r"(runs/[A-Za-z0-9_+-]+\.(html|json|csv)|reported/[A-Za-z0-9_+-]*\.csv)")
 
 
 def write(folder: Path, pages: Mapping[str, bytes]) -> None:

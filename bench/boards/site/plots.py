@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from bench.boards import BoardLine
 from bench.boards.escaping import url
-from bench.boards.rows import FOUND
 from bench.report.plot import Axis, Frame
 
 if TYPE_CHECKING:
@@ -57,9 +56,8 @@ class Scatter:
 def scatter(name: str, rows: Sequence[SiteRow], *, x: str, y: str) -> Scatter:
     """`y` over `x` of the rows that have both, by their names in `BoardLine.mean`."""
     shown = [row for row in rows if not any(math.isnan(row.line.number(name)[0]) for name in (x, y))]
-    whole = Axis(title=f"{x}, percent", low=0, high=100)
-    along = replace(whole, title=f"{y}, percent") if y in FOUND else _fitted(y, [row.line for row in shown])
-    frame = Frame(across=whole, along=along)
+    lines = [row.line for row in shown]
+    frame = Frame(across=_fitted(x, lines), along=_fitted(y, lines))
     points = [_point(frame, row, x, y) for row in shown]
     return Scatter(name=name, frame=frame, points=tuple(_labelled(frame, points)))
 
@@ -71,9 +69,12 @@ def _drawn(line: BoardLine, name: str) -> tuple[float, float]:
 
 
 def _fitted(name: str, lines: Iterable[BoardLine]) -> Axis:
-    """An axis around all means and intervals, its ends at multiples of 5."""
-    drawn = [_drawn(line, name) for line in lines]
-    ends = [min(max(mean + sign * half, 0.0), 100.0) for mean, half in drawn for sign in (-1, 1)] or [0.0, 100.0]
+    """An axis around all means, intervals and seeds, its ends at multiples of 5, within 0 and 100."""
+    ends: list[float] = []
+    for line in lines:
+        mean, half = _drawn(line, name)
+        ends += [mean - half, mean + half, *(values[name] for values in line.by_seed.values() if name in values)]
+    ends = [min(max(end, 0.0), 100.0) for end in ends if not math.isnan(end)] or [0.0, 100.0]
     low, high = 5 * math.floor(min(ends) / 5), 5 * math.ceil(max(ends) / 5)
     while high - low < _LEAST_SPAN:
         low, high = low - 5, high + 5

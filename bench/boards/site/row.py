@@ -6,9 +6,11 @@ import math
 from dataclasses import dataclass
 
 from bench.boards import NONE, BoardLine
+from bench.boards.credits import Credit
 from bench.boards.escaping import url
-from bench.boards.rows import BASELINE
-from bench.boards.tables import BoardPart
+from bench.boards.part import BoardPart
+from bench.boards.rows import DEFENSE
+from bench.records.record import SUBMITTED
 from bench.records.redact import one_line
 
 
@@ -16,8 +18,8 @@ from bench.records.redact import one_line
 class SiteRow:
     """A line of a table as the page shows it, its texts plain.
 
-    number: its place, which the plots show. table: the anchor of its table. group: what its table holds, for the
-    filter.
+    number: its place in the summary's order, which the plots show. table: the anchor of its table. group: what its
+    table holds, for the filter.
     """
 
     number: int
@@ -32,11 +34,18 @@ class SiteRow:
 
     @property
     def name(self) -> str:
-        return one_line(self.line.defense) or "(no name)"
+        """With the settings that are part of it."""
+        name = one_line(self.line.defense) or "(no name)"
+        return f"{name} ({self.settings})" if self.settings else name
 
     @property
     def settings(self) -> str:
         return one_line(self.line.settings)
+
+    @property
+    def plugins(self) -> list[tuple[str, Credit]]:
+        """(name, where it comes from) of each plugin that the name names."""
+        return [(one_line(name) or "(no name)", credit) for name, credit in self.line.plugins()]
 
     def seeds(self, part: BoardPart) -> str:
         """How many it has in a part."""
@@ -55,13 +64,13 @@ class SiteRow:
     @property
     def kind(self) -> str:
         """One of tables.KINDS."""
-        own = self.line.control or self.line.kind == BASELINE
-        return self.line.kind if own else self.line.status
+        return self.line.status if self.line.kind == DEFENSE or self.line.defense == NONE else self.line.kind
 
     @property
     def mark(self) -> str:
-        """How the plots draw it: "none", or its kind."""
-        return NONE if self.name == NONE else self.kind
+        """How the plots draw it, as classes: by its kind, hollow where it was sent in."""
+        shape = NONE if self.line.defense == NONE else self.line.kind
+        return f"{shape} hollow" if self.line.status == SUBMITTED else shape
 
     def value(self, name: str) -> float | str:
         """What a column is sorted by: the number of that name, "" where it is undefined."""

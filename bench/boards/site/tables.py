@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bench.boards import Leaderboard
-from bench.boards.markdown import WORDS
+from bench.boards import BoardLine, Leaderboard, titles
+from bench.boards.part import BoardPart
 from bench.boards.rows import BASELINE, CONTROL
 from bench.boards.tables import REPORTED
+from bench.boards.words import MARKED, RULE, WORDS
 from bench.records.record import MEASURED, SUBMITTED
 from bench.records.redact import one_line
 
@@ -23,53 +24,77 @@ KINDS = {
     CONTROL: "controls",
 }
 """What can be hidden -> its words."""
+PAPERS = "As papers print them"
 
 
 def board_values(tables: Sequence[Leaderboard]) -> dict[str, Any]:
     """What templates/board.html is rendered with."""
-    sections = [_section(number, table) for number, table in enumerate(tables, 1)]
+    anchors = titles.anchors(tables)
+    sections = [_section(anchor, table) for anchor, table in zip(anchors, tables, strict=True)]
     kinds = {row.kind for section in sections for row in section["rows"]}
+    credits = [credit for table in tables for line in table.lines for credit in line.credits.values()]
     return {
         "sections": sections,
+        "menu": _menu(sections),
         "kinds": {kind: words for kind, words in KINDS.items() if kind in kinds},
         "words": WORDS,
+        "rule": RULE,
+        "marked": MARKED,
         "lines": sum(len(section["rows"]) for section in sections),
+        "papers": sorted({(credit.paper, credit.url) for credit in credits if credit.paper}),
     }
 
 
-def _section(number: int, table: Leaderboard) -> dict[str, Any]:
-    group = " ".join(map(str, table.group or (table.title,)))
-    rows = [
-        SiteRow(number=place, table=f"t{number}", group=group, line=line) for place, line in enumerate(table.lines, 1)
-    ]
+def _menu(sections: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """The tables by the data that they are of: (words of the data, [(address, the rest of the title) ...])."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for section in sections:
+        data, _, attack = section["title"].partition("; ") if section["attack"] else (PAPERS, "", section["title"])
+        found.setdefault(data, []).append((section["anchor"], attack or data))
+    return list(found.items())
+
+
+def _section(anchor: str, table: Leaderboard) -> dict[str, Any]:
+    group = " ".join(map(str, table.group or ())) + f" {table.title}"
+    ordered = table.by_detection()
+    rows = [SiteRow(number=place, table=anchor, group=group, line=line) for place, line in enumerate(ordered, 1)]
     by_line = {row.line: row for row in rows}
-    parts = [(part, [[by_line[line] for line in lines] for lines in part.kinds()]) for part in table.parts()]
+    plots = _plots(table, rows)
+    halves: dict[str, dict[str, Any]] = {}
+    seen: set[int] = set()
+    for part in table.parts():
+        half = halves.setdefault(part.section, {"parts": [], "plots": plots.get(part.section, [])})
+        half["parts"].append(
+            (part, [[by_line[line] for line in lines] for lines in part.kinds()], _new(part, by_line, seen))
+        )
     return {
-        "anchor": f"t{number}",
+        "anchor": anchor,
         "title": one_line(table.title),
+        "attack": one_line(table.group.attack) if table.group else "",
+        "credit": table.attack,
+        "about": one_line(table.about),
+        "options": one_line(titles.options(table.group)) if table.group else "",
         "note": one_line(table.note),
+        "facts": {name: one_line(text) for name, text in table.facts.items()},
+        "status": len({line.status for line in table.lines}) > 1,
         "rows": rows,
-        "parts": parts,
-        "first": _first([[row for same in kinds for row in same] for _, kinds in parts]),
-        "plots": _plots(table, rows),
+        "halves": halves,
     }
 
 
-def _first(parts: Sequence[Sequence[SiteRow]]) -> list[list[SiteRow]]:
-    """Of each part, the rows that no part before it has: these carry the line's address."""
-    seen: set[int] = set()
-    found = []
-    for rows in parts:
-        found.append([row for row in rows if row.number not in seen])
-        seen.update(row.number for row in rows)
+def _new(part: BoardPart, rows: Mapping[BoardLine, SiteRow], seen: set[int]) -> set[int]:
+    """The numbers of the rows that no part before has, which carry the line's address; adds them to `seen`."""
+    found = {rows[line].number for line in part.lines} - seen
+    seen |= found
     return found
 
 
-def _plots(table: Leaderboard, rows: Sequence[SiteRow]) -> list[Scatter]:
-    """Accuracy over attack success, and precision over recall of those that remove images, where there are two."""
+def _plots(table: Leaderboard, rows: Sequence[SiteRow]) -> dict[str, list[Scatter]]:
+    """By half: precision over recall of those that remove images, and accuracy over attack success, where there are
+    two."""
     removing = [row for row in rows if row.line.mean.get("removed", 0) > 0 or table.group is None]
-    made = [
-        scatter("encoders", rows, x="ASR triggered", y="ACC"),
-        scatter("detectors", removing, x="recall", y="precision"),
-    ]
-    return [plot for plot in made if len(plot.points) > 1]
+    made = {
+        "Detection": scatter("detectors", removing, x="recall", y="precision"),
+        "Full runs": scatter("encoders", rows, x="ASR triggered", y="ACC"),
+    }
+    return {half: [plot] for half, plot in made.items() if len(plot.points) > 1}

@@ -11,7 +11,7 @@
 
   function undefinedLast(heading) {
     var falling = heading.getAttribute("aria-sort") === "ascending"; // what it will be after this click
-    heading.closest("table").querySelectorAll("tbody tr").forEach(function (row) {
+    heading.closest("table").querySelectorAll("tbody tr[data-find]").forEach(function (row) {
       var cell = row.cells[heading.cellIndex];
       if (cell.dataset.undefined) cell.dataset.sort = falling ? "-1e300" : "1e300";
     });
@@ -40,6 +40,8 @@
   var form = document.getElementById("filter"), wanted = document.getElementById("words-wanted");
   var count = document.getElementById("count"), lines = Array.from(document.querySelectorAll("[data-find]"));
 
+  function holdsLines(section) { return section.querySelector("tr[data-find]"); }
+
   function hide(element, hidden) { element.toggleAttribute("hidden", hidden); } // works for SVG too
 
   function filter() {
@@ -49,11 +51,11 @@
       var found = words.every(function (word) { return line.dataset.find.includes(word); });
       hide(line, !found || !kinds.includes(line.dataset.kind));
     });
-    document.querySelectorAll("section .scroll, section .plot").forEach(function (part) {
-      hide(part, !part.querySelector("tbody tr:not([hidden]), .point:not([hidden])"));
+    document.querySelectorAll("section tbody, section .scroll, section .plot").forEach(function (part) {
+      hide(part, !part.querySelector("tr[data-find]:not([hidden]), .point:not([hidden])"));
     });
-    document.querySelectorAll("main > section:not(#words)").forEach(function (section) {
-      hide(section, !section.querySelector("tbody tr:not([hidden])"));
+    Array.from(document.querySelectorAll("main > section")).filter(holdsLines).forEach(function (section) {
+      hide(section, !section.querySelector("tr[data-find]:not([hidden])"));
     });
     var all = document.querySelectorAll("tbody tr[id]").length;
     var shown = document.querySelectorAll("tbody tr[id]:not([hidden])").length;

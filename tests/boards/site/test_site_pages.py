@@ -10,13 +10,16 @@ import re
 
 import pytest
 
-from bench.boards import read
+from bench.boards import read, tables
 from bench.boards.rows import UNDEFINED
 from bench.boards.site import site
+from bench.boards.site.build import _index
 from bench.errors import BenchError
 from bench.records.record import fingerprint
 from bench.report.controls import Beside
 from bench.report.page import run_page
+
+FIRST = "htba-scenes-laptop"
 
 
 def html(pages):
@@ -31,7 +34,7 @@ def rows(page, anchor):
     """The texts of the cells of the row with that id."""
     found = re.search(rf'<tr id="{anchor}".*?</tr>', page.decode(), re.DOTALL)[0]
     cells = re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", found, re.DOTALL)
-    return [re.sub(r"<[^>]*>", "", cell).strip() for cell in cells]
+    return [re.sub(r"<[^>]*>", "", cell).replace("\u2248", "").strip() for cell in cells]
 
 
 def test_every_link_leads_somewhere_and_the_index_links_to_every_page(pages, page):
@@ -81,23 +84,22 @@ def test_hostile_texts_stay_texts(pages, page):
 
 def test_the_table_has_the_numbers_of_the_other_formats(pages, files):
     (table, _) = read(files)
-    names = [line.defense for line in table.lines]
-    place = names.index("poisoncam")
-    cells = rows(pages["index.html"], f"t1-{place + 1}")
-    line = table.lines[place]
-    assert cells[:3] + cells[-2:] == [str(place + 1), "1", "poisoncam", "measured", "2: 01"]
-    assert cells[3:5] == [line.cell(name) for name in ("AUROC", "AP")]
-    control = rows(pages["index.html"], f"t1-{names.index('oracle') + 1}")
-    assert control[1:4] == [UNDEFINED, "oracle control", line.cell("AUROC").partition(" ")[0]]
+    order = [line.defense for line in table.by_detection()]
+    line = next(line for line in table.lines if line.defense == "poisoncam")
+    cells = rows(pages["index.html"], f"{FIRST}-{order.index('poisoncam') + 1}")
+    assert cells[:2] + cells[-2:] == ["1", "poisoncam", "measured", "2: 01"]
+    assert cells[2:4] == [line.cell(name) for name in ("AUROC", "AP")]
+    control = rows(pages["index.html"], f"{FIRST}-{order.index('oracle') + 1}")
+    assert control[:3] == [UNDEFINED, "oracle", line.cell("AUROC").partition(" ")[0]]
     text = re.sub(r"\s*<[^>]*>\s*", "|", pages["index.html"].decode())
-    assert "Full runs: what the new encoders do|" in text
+    assert re.search(r"\|Full runs\|+What the new encoders do\|", text)
     assert f"|{line.cell('ACC')}|" in text
     assert line.cell("ACC") == "82.0 ± 25.4"  # t of one degree of freedom is 12.7, times 2
 
 
 def test_a_papers_numbers_are_a_table_of_their_own_and_undefined_cells_have_no_value_to_sort_by(pages):
-    cells = rows(pages["index.html"], "t2-1")
-    assert cells == ["1", "mine", "70.5", "12.0", "paper-reported", "not known: source"]
+    cells = rows(pages["index.html"], "htba-on-scenes-5-poisoned-as-the-some-paper-reports-it-1")
+    assert cells == ["mine", "70.5", "12.0", "not known: source"]
     assert re.search(rf'<td class="number" data-sort="([^"]*)">{UNDEFINED}</td>', pages["index.html"].decode())[1] == ""
 
 
@@ -160,3 +162,49 @@ def test_reported_numbers_of_one_name_are_an_error(files, tmp_path):
     (tmp_path / "paper.csv").write_text(files[-1].read_text())
     with pytest.raises(BenchError, match=r"would have one name: reported/paper\.csv"):
         site([files[-1], tmp_path / "paper.csv"])
+
+
+def test_the_first_page_says_what_it_is_of_and_leads_to_every_table(pages, page):
+    found = page(pages["index.html"])
+    assert "Drawn scenes, 2,000 images of 32 px; htba: one trigger on 90 % of 'lime dots'" in found.text
+    assert "A small setting, 2,000 images of 32 px" in found.text
+    assert "attack, trigger_sha256" in found.text.partition("Fingerprints and versions")[2]
+    links = [link["href"] for link in found.all("a")]
+    assert links[:4] == ["#submit", "#cite", "#words", f"#{FIRST}"]
+    assert {"submit", "cite", "words", "words-rank"} <= set(found.ids)
+    assert "Baselines" not in found.text, "there are none"
+    assert "Controls: they see the truth" in found.text
+
+
+def test_the_repository_is_linked_where_it_is_known(files, page):
+    found = page(site(files[:1], "https://example.org/bench")["index.html"])
+    assert found.all("a")[0]["href"] == "https://example.org/bench"
+    assert "url = {https://example.org/bench}" in found.text
+
+
+def test_a_plugin_links_to_its_page_and_somebody_elses_says_whose_it_is(make_record, page):
+    """Nothing but http and https is a link, and no quotation mark ends one."""
+    facts = {"kind": "defense", "author": "A. Author", "version": "1.2"}
+    good = {
+        "name": "mine",
+        "paper": 'A "paper" <b>',
+        "url": "https://x.org/a?b=1&c='\"><i>",
+        "distribution": "bench-mine",
+    }
+    evil = {"name": "slow", "paper": "", "url": "javascript:alert(1)", "distribution": "ssl-backdoor-bench"}
+    attack = {
+        "kind": "attack",
+        "name": "htba",
+        "url": "http://y.org/",
+        "paper": "Y",
+        "distribution": "ssl-backdoor-bench",
+    }
+    records = [make_record("mine"), make_record("slow")]
+    records[0]["plugins"] = [facts | good, attack]
+    records[1]["plugins"] = [facts | evil]
+    found = page(_index(tables(records), {}, ""))
+    links = {link["href"]: link["title"] for link in found.all("a") if "title" in link}
+    assert links == {"https://x.org/a?b=1&c=%27%22%3E%3Ci%3E": 'A "paper" <b>', "http://y.org/": "Y"}
+    assert "bench-mine 1.2, by A. Author" in found.text
+    assert "ssl-backdoor-bench 1.2" not in found.text
+    assert not [link for link in found.all("a") if "javascript" in link["href"]]

@@ -1,0 +1,39 @@
+"""What the columns and marks of the tables mean, in words."""
+
+from __future__ import annotations
+
+from bench.records.metrics import METRICS
+
+from .rows import LOST, SECONDS
+
+WORDS = {
+    **{metric.title.format(k="k"): metric.help for metric in METRICS if metric.board},
+    "triggered": "the same with the trigger in each image.",
+    LOST: "how far the triggered ASR is above that of the oracle (which removes exactly the poisoned images), plus how "
+    "far the ACC is below the oracle's, in percentage points, seed by seed on the same threat model; what is better "
+    "than the oracle counts nothing, so that deleting a whole class cannot win. Without an oracle there is none.",
+    SECONDS: "of all stages that the line depends on; of runs to the end.",
+    "±": "half the width of the 95 % interval of the mean over the seeds (Student's t); one seed has none.",
+    "bold, \u2248": "bold is the best mean of a column, controls apart and each status for itself; \u2248 marks means "
+    "that are not told apart from it. Neither where all are equal, nor for a number that is undefined in some seeds.",
+    "\u2191, \u2193": "higher is better, lower is better.",
+    "rank": "1 + the number of lines of the same kind and status that are better and told apart; lines that cannot be "
+    "told apart share a rank. Detection is ranked by AP and, where that does not tell two lines apart, by R@1%; full "
+    "runs by points lost.",
+    "told apart": "the paired t interval of the difference, over the seeds that both lines have on the same threat "
+    "models, leaves out zero. The intervals of all pairs of lines of one table and metric hold together with 95 % "
+    "(Bonferroni). Fewer than two common seeds are not compared. `bench compare` prints them.",
+    "detection": "of every run with a verdict, also those that end there; lines that neither score nor remove an image "
+    "are left out. Full runs have a second training.",
+    "baseline": "a plain score with one rule for its threshold, to compare defenses with.",
+    "control": "sees the truth and is no defense; none: no defense at all.",
+    "status": "measured: the run was made by the maintainers; submitted: sent in, each metric computed again from its "
+    "predictions and masks; paper-reported: as a paper prints it.",
+}
+"""What the columns mean. Shares are percent."""
+RULE = (
+    "Rank: 1 + the number of lines of the same kind and status that are better and told apart; lines that are not told "
+    "apart share it."
+)
+"""The rule in a sentence; WORDS has all of it."""
+MARKED = "Bold: the best mean of a column, controls apart. \u2248: not told apart from it. \u00b1: 95 % interval."
