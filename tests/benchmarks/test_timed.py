@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench import Seeds, leaderboard
+from bench import Seeds, boards
 from bench.data.augment import ViewSpec, draw, render
 from bench.defenses.search.classifier import TrainingData, train
 from bench.defenses.search.clusters import Clusters, k_means
@@ -215,5 +215,5 @@ def copies(count):
 
 def test_leaderboard(benchmark, amount):
     count = amount(10_000, 20)
-    records, render = list(copies(count)), leaderboard.renderer("markdown")
-    assert benchmark(lambda: render(leaderboard.tables(records))).count("|") > count / 100
+    records, render = list(copies(count)), boards.renderer("markdown")
+    assert benchmark(lambda: render(boards.tables(records))).count("|") > count / 100
