@@ -69,6 +69,7 @@ class Config:
         chosen = {name: getattr(self, name) for name in _CHOICES}
         plugins = {k: v.identity() if isinstance(v, Combination) else identity(v) for k, v in chosen.items()}
         sections = {name: dataclasses.asdict(getattr(self, name)) for name in _SETTINGS}
+        sections["encoder"] = self.encoder.identity()
         threat = {"threat": self.threat_checkpoint.facts} if self.threat_checkpoint else {}
         return {"seed": self.seed, "threads": self.threads, **plugins, **sections, **threat}
 

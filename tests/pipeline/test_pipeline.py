@@ -37,6 +37,7 @@ FIRST = ("poison", "threat", "threat_probe", "clean")
         (["threads=2"], ["threat", "threat_probe", "clean"]),
         (["views.flip=0"], ["threat", "threat_probe", "clean"]),
         (["encoder.options.channels=[8, 8, 8, 8]"], ["threat", "threat_probe", "clean"]),
+        (["encoder.mean=[0.5, 0.5, 0.5]"], ["threat", "threat_probe", "clean"]),
         (["ssl.momentum=0.5"], ["threat", "threat_probe", "clean"]),
         (["attack.rate=0.6"], list(FIRST)),
         (["dataset.seed=1"], list(FIRST)),
@@ -219,6 +220,7 @@ def test_an_import_is_named_by_content_and_encoder_alone(imported, smoke, tmp_pa
     key = imported().threat.key
     assert imported("renamed.safetensors", "train.epochs=9", seed=4).threat.key == key
     assert imported("x.safetensors", "encoder.options.channels=[8, 8, 8, 8]").threat.key != key
+    assert imported("x.safetensors", "encoder.std=[0.5, 0.5, 0.5]").threat.key != key
     assert imported("x.safetensors", "dataset.size=40").threat.key != key
     assert imported().threat.name == "import"
     assert imported().clean.key != smoke[0].clean.key
