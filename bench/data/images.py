@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -138,10 +139,10 @@ class FileImages(Images):
         return square(self._open(path), self.size)
 
     def _open(self, path: Path) -> Image.Image:
-        from .decode import Unreadable, open_rgb
+        from .decode import Unreadable, open_rgb, read_file
 
         try:
-            return open_rgb(path)
+            return open_rgb(BytesIO(read_file(path)))
         except Unreadable as error:
             raise BenchError(
                 f"Cannot read the image {path} ({error}). When the dataset was opened, it could: restore it."

@@ -29,7 +29,16 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 Tensors = dict[str, "Tensor"]
 
-WRAPPERS = ("state_dict", "model_state_dict", "model", "teacher", "student", "online_network_state_dict", "network", "net")
+WRAPPERS = (
+    "state_dict",
+    "model_state_dict",
+    "model",
+    "teacher",
+    "student",
+    "online_network_state_dict",
+    "network",
+    "net",
+)
 """Under what a file keeps its tensors, at any depth; the first that is there. Of DINO's two networks its teacher is the
 one that its authors evaluate."""
 WRAPS = ("module.", "_orig_mod.")
@@ -110,7 +119,9 @@ def import_encoder(path: Path, settings: EncoderSettings, size: int) -> tuple[Te
     found = read_tensors(path)
     own = module.state_dict()
     fit = match(found, own)
-    fit.misfits[KINDS] = [f"{name} ({kind})" for name, value in fit.tensors.items() if (kind := _kind(value, own[name]))]
+    fit.misfits[KINDS] = [
+        f"{name} ({kind})" for name, value in fit.tensors.items() if (kind := _kind(value, own[name]))
+    ]
     place = f"--threat-checkpoint {path}"
     if reason := _other_size(fit, module, size):
         raise BenchError(f"{place}: {reason}")
