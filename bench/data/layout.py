@@ -20,7 +20,7 @@ VAL_NAMES = ("val", "valid", "validation", "test")
 
 Listing = dict[str, list[str]]
 """Class name -> ids of its images: POSIX paths relative to the root, sorted. A name is in Unicode's composed form
-(NFC): macOS and others write "\u00e9" as "e" and an accent (NFD), and what was copied from one to the other has both."""
+(NFC): macOS writes "\u00e9" as "e" and an accent (NFD), and what was copied between systems has both forms."""
 
 LITTER = frozenset({"thumbs.db", "desktop.ini"})
 """Files that systems leave about without a dot before their names."""
@@ -70,10 +70,10 @@ def _read_layout(root: Path, train_dir: str, val_dir: str, classes: Sequence[str
     return first, second
 
 
-def read_split(root: Path, folder: Path, classes: Sequence[str] = (), places: dict[str, str] | None = None) -> Listing:
+def read_split(root: Path, folder: Path, classes: Sequence[str], places: dict[str, str]) -> Listing:
     """The classes of one split (a folder each, sorted) and their images.
 
-    places: the folders that were listed before, each with the class that it belongs to; this split's are added.
+    places: the real places of the folders that were listed before, and the paths that led there; this split's are added.
     BenchError where a class is empty, and where a link leads to a folder that is listed already or to one around.
     """
     folders: dict[str, list[str]] = {}
@@ -179,20 +179,19 @@ def _is_image(name: str) -> bool:
     return suffix_of(name) in SUFFIXES and not name.startswith(".")
 
 
-def _list_class(root: Path, folder: Path, places: dict[str, str] | None) -> list[str]:
+def _list_class(root: Path, folder: Path, places: dict[str, str]) -> list[str]:
     """Its files, as POSIX paths relative to the root. BenchError where it shares a folder with what is in `places`."""
     visited: dict[str, str] = {}
     prefix = folder.relative_to(root).as_posix()
     files = [f"{prefix}/{name}" for name in walk(folder, visited)]
     _all_utf8(files)
-    for place, path in visited.items() if places is not None else ():
+    for place, path in visited.items():
         if place in places:
             raise BenchError(
                 f"{path} and {places[place]} are one folder, {place}, so that its pictures would be in the set twice. "
                 "One of the two is a link, or lies behind one: remove that."
             )
-    if places is not None:
-        places.update(visited)
+    places.update(visited)
     return files
 
 

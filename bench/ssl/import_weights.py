@@ -119,9 +119,8 @@ def import_encoder(path: Path, settings: EncoderSettings, size: int) -> tuple[Te
     found = read_tensors(path)
     own = module.state_dict()
     fit = match(found, own)
-    fit.misfits[KINDS] = [
-        f"{name} ({kind})" for name, value in fit.tensors.items() if (kind := _kind(value, own[name]))
-    ]
+    faults = {name: _kind(value, own[name]) for name, value in fit.tensors.items()}
+    fit.misfits[KINDS] = [f"{name} ({fault})" for name, fault in faults.items() if fault]
     place = f"--threat-checkpoint {path}"
     if reason := _other_size(fit, module, size):
         raise BenchError(f"{place}: {reason}")

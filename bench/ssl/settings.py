@@ -41,7 +41,7 @@ class EncoderSettings:
             raise ValueError(f"encoder.std must be three numbers above 0 and up to 1, got {_of_bytes(self.std)}")
 
     @property
-    def normalisation(self) -> dict[str, tuple[float, float, float]]:
+    def normalisation(self) -> dict[str, Any]:
         """`mean` and `std`, those of them that are set: arguments of data.augment's `normalise` and `ViewSpec`."""
         both = {"mean": self.mean, "std": self.std}
         return {name: value for name, value in both.items() if value is not None}

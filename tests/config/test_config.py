@@ -160,7 +160,7 @@ def test_threads_are_one_unless_a_preset_or_a_setting_says_more(preset):
         ("views.scale=[0.5, 0.2]", r"views\.scale must be two shares"),
         (
             "encoder.mean=[123.7, 116.3, 103.5]",
-            r"three numbers in \[0, 1\], got .*\(of 255: \[0\.4851, 0\.4561, 0\.4059\]\)",
+            r"three numbers in .*\(of 255: \[0\.4851, 0\.4561, 0\.4059\]\)",
         ),
         ("encoder.std=[0, 1, 1]", r"encoder\.std must be three numbers above 0"),
         ("encoder.std=[1, 1]", r"option 'std'"),

@@ -120,9 +120,8 @@ def test_each_image_has_its_own_sigma():
 
 
 def test_views_are_normalised_as_their_spec_says():
-    spec = ViewSpec(
-        size=8, scale=(1.0, 1.0), aspect=(1.0, 1.0), jitter_p=0.0, mean=(0.5, 0.25, 0.0), std=(0.5, 0.5, 0.2)
-    )
+    given = {"mean": (0.5, 0.25, 0.0), "std": (0.5, 0.5, 0.2)}
+    spec = ViewSpec(size=8, scale=(1.0, 1.0), aspect=(1.0, 1.0), jitter_p=0.0, **given)
     views = render(torch.ones(2, 3, 8, 8), spec, draw(spec, 2, torch.Generator().manual_seed(0)))
     torch.testing.assert_close(views, torch.tensor([1.0, 1.5, 5.0]).view(1, 3, 1, 1).expand(2, 3, 8, 8))
 
