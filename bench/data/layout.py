@@ -73,7 +73,7 @@ def _read_layout(root: Path, train_dir: str, val_dir: str, classes: Sequence[str
 def read_split(root: Path, folder: Path, classes: Sequence[str], places: dict[str, str]) -> Listing:
     """The classes of one split (a folder each, sorted) and their images.
 
-    places: the real places of the folders that were listed before, and the paths that led there; this split's are added.
+    places: the real places of the folders listed before, and the paths that led there; this split's are added.
     BenchError where a class is empty, and where a link leads to a folder that is listed already or to one around.
     """
     folders: dict[str, list[str]] = {}

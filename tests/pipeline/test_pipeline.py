@@ -14,6 +14,7 @@ from bench.config.combination import Combination
 from bench.errors import BenchError, UndeclaredNeed
 from bench.pipeline.events import silent
 from bench.pipeline.pipeline import Pipeline
+from bench.pipeline.poison import poison_stage
 from bench.pipeline.runner import make_stage, make_stages
 from bench.pipeline.stage import Machine
 from bench.records.build import build_record
@@ -243,6 +244,26 @@ def test_a_run_with_an_imported_threat_model(imported, smoke, ear):
     assert made["config"]["threat"] == pipeline.config.threat_checkpoint.facts
     assert made["config"]["threat"]["checkpoint"] == "theirs.safetensors"
     assert "threat" not in build_record(trained)["config"]
+
+
+def test_a_defense_that_leaves_less_than_a_batch_is_said_to_before_anything_is_trained(smoke, monkeypatch):
+    pipeline = dataclasses.replace(smoke[0])
+    keep, batch = np.zeros(len(pipeline.dataset.train), np.bool_), pipeline.config.train.batch
+    keep[: batch - 1] = True
+    monkeypatch.setattr(Pipeline, "verdict", Verdict(keep=keep))
+    said = (
+        f"poisoncam keeps {batch - 1} of the {len(keep)} training images, fewer than one batch of {batch}.*--until det"
+    )
+    with pytest.raises(BenchError, match=said):
+        list(pipeline.stages())
+
+
+def test_where_classes_are_numbers_a_poisoning_has_a_name_of_its_own(smoke):
+    """An older one in the store took them for indices."""
+    dataset = smoke[0].dataset
+    numbers = dataclasses.replace(dataset, classes=("1", *dataset.classes[1:]))
+    assert "numbers" in poison_stage(smoke[0].config, numbers).config
+    assert smoke[0].poison.config.keys() == {"attack", "seed"}
 
 
 def test_a_defense_that_removes_something_is_followed_by_a_training(imported, smoke, monkeypatch):
