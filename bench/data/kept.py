@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -40,8 +41,8 @@ class Kept:
 
 
 def examine(train: Kept, val: Kept, classes: Sequence[str], on_bad: str, place: str) -> None:
-    """Raise BenchError where images cannot be read and `on_bad` is "refuse", or a class has none; warn of images that
-    are left out, of pictures in two classes, and of 16-bit images that come out black."""
+    """Raise BenchError where images cannot be read and `on_bad` is "refuse", or a class has none; warn of why
+    images are left out, of pictures in two classes, and of 16-bit images that come out black."""
     faults = {**train.faults, **val.faults}
     if faults and on_bad == "refuse":
         raise BenchError(
@@ -57,7 +58,8 @@ def examine(train: Kept, val: Kept, classes: Sequence[str], on_bad: str, place: 
                 f"\n  {_some(part.faults, 3)}"
             )
     if faults:
-        log.warning("%d of the images %s cannot be read and are left out:\n  %s", len(faults), place, _some(faults, 3))
+        reasons = Counter(faults.values()).most_common(5)
+        log.warning("images %s that cannot be read: %s", place, ", ".join(f"{many} ({why})" for why, many in reasons))
     _warn_of_doubles(train, val, classes, place)
     _warn_of_the_dark(train, val, place)
 
