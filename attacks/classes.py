@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING
+from unicodedata import normalize
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +17,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+log = logging.getLogger(__name__)
+
+
 def check_rate(rate: float) -> None:
     """Raises BenchError unless `rate` is in (0, 1]."""
     if not 0 < rate <= 1:
@@ -21,15 +27,25 @@ def check_rate(rate: float) -> None:
 
 
 def class_index(target: str | int, classes: Sequence[str]) -> int:
-    """The index of a class given by name or by index ("3" too, if no class has that name)."""
-    if target in classes:
-        return list(classes).index(str(target))
+    """The index of a class given by name, in whichever form of Unicode, or by index: 3 and "3" are names where a class
+    has that name, which is said where the index would be another class."""
+    names, name = [normalize("NFC", each) for each in classes], normalize("NFC", str(target))
     index = int(target) if isinstance(target, int) or target.isdecimal() else None
+    if name in names:
+        found = names.index(name)
+        if index is not None and index != found and index < len(names):
+            _say_once(f"target {name} is class {name!r} (index {found}), not that of index {index}, {names[index]!r}")
+        return found
     if index is None:
         raise BenchError(f"there is no class {target!r}.{nearest(str(target), classes)}")
     if not 0 <= index < len(classes):
         raise BenchError(f"there is no class {index}: {len(classes)} classes, so 0 to {len(classes) - 1}.")
     return index
+
+
+@cache
+def _say_once(text: str) -> None:
+    log.warning(text)
 
 
 def choose(labels: NDArray[np.int64], target: int, rate: float, seeds: Seeds) -> list[int]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
-from collections.abc import Mapping
+import tomllib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -56,6 +57,41 @@ def _doc(cls: type, field: dataclasses.Field[Any]) -> str:
     line = re.compile(rf"^\s*{field.name}(?: \([^)]*\))?:\s+(.+)$", re.MULTILINE)
     found = (line.search(base.__doc__ or "") for base in cls.__mro__)
     return next((match.group(1).strip() for match in found if match), "")
+
+
+def toml_value(text: str) -> Any:
+    """`text` as a TOML value; as it is where it is none."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def value_of(cls: type, keys: Sequence[str], text: str) -> Any:
+    """What `text`, from a command line, means for the option keys[0] of `cls`, or for a key of it that is a table.
+
+    TOML, but text for an option that takes text: there 007, 1e3, true and nan are names of classes or files. An option
+    that takes whole numbers, too, gets one where the text is how one is written.
+    """
+    declared = {option.name: option.type.removesuffix(" | None") for option in options(cls)}
+    kind = declared.get(keys[0], "") if len(keys) == 1 else ""
+    if kind in _TEXTS:
+        return _text(text, kind)
+    several = re.fullmatch(r"(?:tuple|list)\[(.+?)(?:, \.\.\.)?\]", kind)
+    if several and several[1] in _TEXTS and re.fullmatch(rf"\s*\[{_ITEM}(,{_ITEM})*(,\s*)?\]\s*", text):
+        return [_text(item.strip(), several[1]) for item in re.findall(_ITEM, text.strip()[1:-1]) if item.strip()]
+    return toml_value(text)
+
+
+_TEXTS = ("str", "str | int", "int | str")
+_ITEM = r"""(?:\s*"(?:[^"\\]|\\.)*"\s*|\s*'[^']*'\s*|[^,"'\[\]]+)"""
+
+
+def _text(text: str, kind: str) -> str | int:
+    value = toml_value(text)
+    if isinstance(value, str) or ("int" in kind and type(value) is int and str(value) == text.strip()):
+        return value
+    return text.strip()
 
 
 def make(cls: type[P], values: Mapping[str, Any], what: str) -> P:

@@ -173,8 +173,8 @@ IMPORTED_AS = {
     "grad-cam": "pytorch_grad_cam",
     "scikit-learn": "sklearn",
 }
-OPTIONAL = {"ray", "pytest"}
-"""Imported only where the user has them: an extra, and what a plugin's own tests run with."""
+OPTIONAL = {"datasets", "ray", "pytest"}
+"""Imported only where the user has them: extras, and what a plugin's own tests run with."""
 
 
 def test_the_dependencies_are_what_the_source_imports():

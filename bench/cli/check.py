@@ -68,12 +68,13 @@ def _instance(entry: Entry, settings: Sequence[str]) -> Plugin:
     """The plugin with its toy options, then those of each --set: OPTION=VALUE, or KIND.OPTION=VALUE as for a run."""
     from bench.config.combination import assign
     from bench.config.config import parse_setting
-    from bench.plugins.options import make
+    from bench.plugins.options import make, value_of
 
     values = dict(getattr(entry.cls, "toy_options", {}))
     for text in settings:
-        keys, value = parse_setting(text)
-        assign(values, keys[1:] if keys[0] == entry.kind and len(keys) > 1 else keys, value)
+        keys, _ = parse_setting(text)
+        keys = keys[1:] if keys[0] == entry.kind and len(keys) > 1 else keys
+        assign(values, keys, value_of(entry.cls, keys, text.partition("=")[2]))
     made: Plugin = make(entry.cls, values, f"{entry.kind} {entry.name!r}")
     return made
 

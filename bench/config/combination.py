@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 from bench.api import Control, Defense, Plugin, TrainingDefense
 from bench.errors import BenchError, nearest
 from bench.plugins.identity import identity
-from bench.plugins.options import options
+from bench.plugins.options import options, value_of
 
 if TYPE_CHECKING:
     from bench.plugins.manager import Plugins
 
-Setting = tuple[list[str], Any]
-"""The keys behind "defense." of a --set, one or two, and its value."""
+Setting = tuple[list[str], str]
+"""The keys behind "defense." of a --set, one or two, and the text of its value."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,10 +117,10 @@ class _Builder:
         cls: type[Plugin] = self._plugins.get("defense", name)
         self._known[name] = [option.name for option in options(cls)]
         values = dict(self._presets.get(name, {}))
-        for keys, value in self._settings:
+        for keys, text in self._settings:
             own = own_keys(name, keys)
             if own[0] in self._known[name]:
-                assign(values, own, value)
+                assign(values, own, value_of(cls, own, text))
         return self._plugins.make("defense", name, values)
 
     def check_all_used(self) -> None:

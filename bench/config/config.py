@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import BenchError, nearest
 from bench.plugins.identity import identity
-from bench.plugins.options import make
+from bench.plugins.options import make, toml_value, value_of
 from bench.seeds import Seeds
 from bench.ssl.import_weights import Checkpoint
 from bench.ssl.settings import EncoderSettings, ProbeSettings, TrainSettings, ViewSettings
@@ -69,6 +69,7 @@ class Config:
         chosen = {name: getattr(self, name) for name in _CHOICES}
         plugins = {k: v.identity() if isinstance(v, Combination) else identity(v) for k, v in chosen.items()}
         sections = {name: dataclasses.asdict(getattr(self, name)) for name in _SETTINGS}
+        sections["encoder"] = self.encoder.identity()
         threat = {"threat": self.threat_checkpoint.facts} if self.threat_checkpoint else {}
         return {"seed": self.seed, "threads": self.threads, **plugins, **sections, **threat}
 
@@ -122,10 +123,7 @@ def parse_setting(text: str) -> tuple[list[str], Any]:
     keys = path.strip().split(".")
     if not found or not all(keys) or len(keys) > 3:
         raise BenchError(f"--set {text!r} cannot be read. Expected SECTION.OPTION=VALUE, as in defense.masks=128.")
-    try:
-        return keys, tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        return keys, value
+    return keys, toml_value(value)
 
 
 def load_config(
@@ -152,13 +150,15 @@ def load_config(
     values = {kind: _preset_options(plugins, data, kind, name) for kind, name in names.items() if kind != "defense"}
     values |= {section: data.get(section, {}) for section in _SETTINGS}
     values["top"] = {"seed": data.get("seed", 0) if seed is None else seed, "threads": data.get("threads", 1)}
+    classes = {kind: plugins.get(kind, names[kind]) for kind in _CHOICES if kind != "defense"} | _SETTINGS
     changes = []
-    for text in settings:
-        section, keys, value = _checked_setting(text)
+    for setting in settings:
+        section, keys, text = _checked_setting(setting)
         if section == "defense":
-            changes.append((keys, value))
+            changes.append((keys, text))
         else:
             values[section] = dict(values[section])
+            value = toml_value(text) if section == "top" else value_of(classes[section], keys, text)
             assign(values[section], keys, value)
     asked = {"preset": preset, "choices": chosen, "settings": list(settings), "seed": values["top"]["seed"]}
     defense = combine(plugins, names["defense"], data.get("defense", {}), changes)
@@ -181,9 +181,10 @@ def _preset_options(plugins: Plugins, data: Mapping[str, Any], kind: str, name: 
     return {**given.get(base, {}), **given.get(name, {})}
 
 
-def _checked_setting(text: str) -> tuple[str, list[str], Any]:
-    """(section, keys in it, value) of a --set; what is outside of the sections is in the section "top"."""
-    (section, *keys), value = parse_setting(text)
+def _checked_setting(text: str) -> tuple[str, list[str], str]:
+    """(section, keys in it, text of the value) of a --set; what is outside of the sections is in the section "top"."""
+    (section, *keys), _ = parse_setting(text)
+    value = text.partition("=")[2]
     if section in _TOP and not keys:
         return "top", [section], value
     known = [*_CHOICES, *_SETTINGS]

@@ -11,8 +11,9 @@ def bench_datasets() -> list[type[DatasetPlugin]]:
     """The built-in datasets."""
     from .cifar10 import CIFAR10
     from .folder import Folder
+    from .huggingface import HuggingFace
     from .imagenet100 import ImageNet100
     from .scenes import Scenes
     from .stl10 import STL10
 
-    return [Scenes, Folder, CIFAR10, STL10, ImageNet100]
+    return [Scenes, Folder, CIFAR10, STL10, ImageNet100, HuggingFace]

@@ -13,6 +13,7 @@ grid_sample, colour changes one 3x3 matrix per image. `tests/benchmarks/` times 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -44,6 +45,8 @@ class ViewSpec:
     grey_p: float = 0.2
     blur_p: float = 0.0
     solarise_p: float = 0.0
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
 
 
 Draws = dict[str, Tensor]
@@ -87,7 +90,8 @@ def crop_shares(
 
 
 def render(images: Tensor, spec: ViewSpec, draws: Draws) -> Tensor:
-    """Views (B, 3, spec.size, spec.size) float32, ImageNet-normalised, of images (B, 3, S, S) float32 in [0, 1]."""
+    """Views (B, 3, spec.size, spec.size) float32, of images (B, 3, S, S) float32 in [0, 1]: normalised by
+    the spec's mean and deviation."""
     draws = {name: value.to(images.device, non_blocking=True) for name, value in draws.items()}
     height, width = draws["size"].unbind(1)
     y, x = draws["centre"].unbind(1)
@@ -98,14 +102,13 @@ def render(images: Tensor, spec: ViewSpec, draws: Draws) -> Tensor:
         views = _blur(views, draws["sigma"] * spec.size / 224)
     if spec.solarise_p:
         views = torch.where((draws["solarise"].view(-1, 1, 1, 1) > 0) & (views >= 0.5), 1 - views, views)
-    return normalise(views)
+    return normalise(views, spec.mean, spec.std)
 
 
-def normalise(images: Tensor) -> Tensor:
-    """(B, 3, H, W) in [0, 1] -> the same, less ImageNet's mean, over its standard deviation."""
-    mean = torch.tensor(IMAGENET_MEAN, device=images.device).view(3, 1, 1)
-    std = torch.tensor(IMAGENET_STD, device=images.device).view(3, 1, 1)
-    return (images - mean) / std
+def normalise(images: Tensor, mean: Sequence[float] = IMAGENET_MEAN, std: Sequence[float] = IMAGENET_STD) -> Tensor:
+    """(B, 3, H, W) in [0, 1] -> the same, less `mean` (of red, green and blue), over the standard deviation `std`."""
+    centre = torch.tensor(mean, device=images.device).view(3, 1, 1)
+    return (images - centre) / torch.tensor(std, device=images.device).view(3, 1, 1)
 
 
 def _crop(images: Tensor, size: int, width: Tensor, height: Tensor, x: Tensor, y: Tensor, padding: str) -> Tensor:

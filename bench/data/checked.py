@@ -11,7 +11,6 @@ import contextlib
 import hashlib
 import json
 import os
-import stat
 import time
 from collections.abc import Sequence
 from io import BytesIO
@@ -28,10 +27,12 @@ SETTLED_NS = 2_000_000_000
 
 
 class Checked(NamedTuple):
-    """What was found: the hex SHA-256 of the file's bytes, and why it cannot be decoded ('' where it can)."""
+    """What was found: the hex SHA-256 of the file's bytes, why it cannot be decoded ('' where it can), and whether it
+    has 16 bits a value (decode.depth_of)."""
 
     digest: str
     fault: str
+    depth: str = ""
 
 
 class Ledger:
@@ -68,18 +69,18 @@ class Ledger:
         return [one for one in found if one is not None]
 
     def _check(self, name: str) -> Checked:
+        from .decode import MOST_BYTES, Unreadable, read_file
+
         path, now = self._root / name, time.time_ns()
         try:
             found = path.stat()
             stamp = [found.st_size, found.st_mtime_ns, found.st_ctime_ns]
             known = self._known.get(name)
-            if known is not None and known[:3] == stamp:
+            if known is not None and known[:3] == stamp and found.st_size <= MOST_BYTES:
                 return Checked(*known[3:])
-            if not stat.S_ISREG(found.st_mode):  # reading a pipe would wait for ever
-                return Checked("", "no regular file")
-            data = path.read_bytes()
-        except OSError as error:  # no rights, gone, a broken link: not remembered, it may be mended
-            return Checked("", error.strerror or str(error))
+            data = read_file(path)
+        except (OSError, Unreadable) as error:  # no rights, gone, a pipe: not remembered, it may be mended
+            return Checked("", getattr(error, "strerror", None) or str(error))
         result = check_bytes(data)
         if max(stamp[1:]) + SETTLED_NS < now:
             self._known[name] = [*stamp, *result]
@@ -89,14 +90,14 @@ class Ledger:
 
 def check_bytes(data: bytes) -> Checked:
     """Hash `data` and decode all of it."""
-    from .decode import Unreadable, open_rgb
+    from .decode import Unreadable, depth_of, open_rgb
 
     digest = hashlib.sha256(data).hexdigest()
     try:
-        open_rgb(BytesIO(data))
+        depth = depth_of(open_rgb(BytesIO(data)))
     except Unreadable as error:
         return Checked(digest, str(error))
-    return Checked(digest, "")
+    return Checked(digest, "", depth)
 
 
 def _law() -> list[Any]:
@@ -112,6 +113,6 @@ def _load(file: Path) -> dict[str, list[Any]]:
     """The entries of a ledger; none where it is not there, is broken, or was made by another decoder."""
     try:
         content = json.loads(file.read_bytes())
-        return {name: entry for name, entry in content["files"].items() if content["law"] == _law() and len(entry) == 5}
+        return {name: entry for name, entry in content["files"].items() if content["law"] == _law() and len(entry) == 6}
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return {}

@@ -11,6 +11,10 @@ The EXIF orientation is applied, so that the pixels are as a viewer shows them.
 
 from __future__ import annotations
 
+import os
+import re
+import stat
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
@@ -18,8 +22,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp"})
-"""Files with another suffix are no images and are passed over (Thumbs.db, .DS_Store, lists, archives)."""
+SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".gif", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".ppm"}
+    | {".pgm", ".pbm", ".pnm", ".tga", ".jp2", ".avif", ".heic", ".heif"}
+)
+"""Suffixes of files that are taken for images, whether or not Pillow can read them: then that is said."""
+MOST_BYTES = 256 << 20
+"""A larger file is no photograph (a file without a suffix may be anything), and would have to fit into memory."""
+DEEP, DARK = "16-bit", "16-bit, dark"
+"""What `depth_of` says."""
 
 LAW = 1
 """Raise it when a file would come out with other pixels than before, or other files would be refused."""
@@ -27,16 +38,45 @@ LAW = 1
 _ALPHA = frozenset({"LA", "PA", "RGBA", "RGBa"})
 
 
+def suffix_of(name: str) -> str:
+    """ ".png" of "a/b.PNG", "" where there is none."""
+    return os.path.splitext(name)[1].lower()  # noqa: PTH122 - of a million
+
+
+def may_be_image(name: str) -> bool:
+    """Whether a file of that name is tried: one rule for all folders of images. Without a suffix it is (scraped images
+    often have none); hidden ones are not."""
+    suffix = suffix_of(name)
+    return (not suffix or suffix in SUFFIXES) and not name.rpartition("/")[2].startswith(".")
+
+
 class Unreadable(Exception):
     """A file that cannot be decoded, and why; the message holds no path."""
+
+
+def read_file(path: Path) -> bytes:
+    """The bytes of a regular file: reading a pipe or a device could wait or go on for ever. Raises Unreadable."""
+    try:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise Unreadable("no regular file")
+        if found.st_size > MOST_BYTES:
+            raise Unreadable(f"larger than {MOST_BYTES >> 20} MiB")
+        return path.read_bytes()
+    except OSError as error:
+        raise Unreadable(error.strerror or str(error)) from None
 
 
 def open_rgb(file: Path | IO[bytes]) -> Image.Image:
     """The whole image, decoded, upright, mode RGB, any size. Raises Unreadable."""
     try:
         with Image.open(file) as image:
+            deep = image.mode.startswith("I") or re.search(";16[BLN]", str(image.tile)) is not None
             image.load()
-            return _rgb(_upright(image))
+            result = _rgb(_upright(image))
+            if deep:
+                result.info[DEEP] = True
+            return result
     except (MemoryError, Warning):  # a warning made an error by python -W is no fault of the file
         raise
     except UnidentifiedImageError:  # its own message holds the address of a buffer
@@ -44,6 +84,15 @@ def open_rgb(file: Path | IO[bytes]) -> Image.Image:
     except Exception as error:  # on broken files Pillow raises nearly everything, struct.error to SyntaxError
         # strerror: an OSError's text without the path, which the caller names anyway
         raise Unreadable(getattr(error, "strerror", None) or str(error) or type(error).__name__) from None
+
+
+def depth_of(image: Image.Image) -> str:
+    """Of what `open_rgb` made: DEEP where the file has 16 bits a value, DARK where it uses the lowest 12 at most (or
+    none), "" for all others."""
+    if DEEP not in image.info:
+        return ""
+    extrema: Sequence[tuple[int, int]] = image.getextrema()  # type: ignore[assignment]
+    return DARK if max(high for _, high in extrema) <= 16 else DEEP  # 16 = 4095 x 255 / 65535, rounded up
 
 
 def square(image: Image.Image, size: int) -> NDArray[np.uint8]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -16,6 +16,7 @@ from .checked import Ledger
 from .decode import LAW
 from .fingerprint import fingerprint
 from .images import CacheMode, Decoded, FileImages, keep_in_memory
+from .kept import Kept, examine
 from .layout import Listing, read_layout, split_by_ratio
 from .names import Names
 
@@ -60,31 +61,41 @@ class FileDataset(DatasetPlugin):
         """The dataset of the files listed for training and validation; `titles` names classes otherwise than their
         folders."""
         classes = tuple(titles.get(each, each) for each in listings[0])
-        train = _check(root, listings[0], self.max_per_class)
-        val = _check(root, listings[1], self.max_val_per_class)
-        faults = {**train.faults, **val.faults}
-        if faults and self.on_bad == "refuse":
-            raise BenchError(
-                f"{len(faults)} of the images below {root} cannot be read:\n  {_some(faults, 10)}\n"
-                "Repair or remove them, or leave them out with --set dataset.on_bad=skip."
-            )
-        for split, part in (("training", train), ("validation", val)):
-            present = set(part.labels)
-            empty = [name for label, name in enumerate(classes) if label not in present]
-            if empty:
-                raise BenchError(
-                    f"The class {empty[0]!r} has no readable {split} image. Repair its files or leave the class out:"
-                    f"\n  {_some(part.faults, 3)}"
-                )
+        train, val = self.check(listings, lambda name: Ledger(root, name))
+        return self.assemble(classes, train, val, f"below {root}", lambda _, ids: FileImages(ids, self.size, root=root))
+
+    def check(self, listings: tuple[Listing, Listing], open_ledger: Callable[[str], Ledger]) -> tuple[Kept, Kept]:
+        """The images of both splits that are sound, by the ledger of each class."""
+        caps = (self.max_per_class, self.max_val_per_class)
+        train, val = (_check(listing, cap, open_ledger) for listing, cap in zip(listings, caps, strict=True))
+        return train, val
+
+    def assemble(
+        self,
+        classes: tuple[str, ...],
+        train: Kept,
+        val: Kept,
+        place: str,
+        images: Callable[[str, Names], Images],
+    ) -> Dataset:
+        """The dataset of what was kept; `images` makes those of "train" or "val" from their ids. place: where they are,
+        in words. Raises BenchError as `examine`."""
+        examine(train, val, classes, self.on_bad, place)
         keep = keep_in_memory(self.cache, len(train.ids) + len(val.ids), self.size)
         parts = [("train", train.ids, train.digests), ("val", val.ids, val.digests)]
+        splits = []
+        for name, kept in (("train", train), ("val", val)):
+            ids = Names(kept.ids)
+            opened = images(name, ids)
+            labels = np.array(kept.labels, np.int64)
+            splits.append(Split(images=Decoded(opened) if keep else opened, labels=labels, ids=ids))
         return Dataset(
             name=self.name,
             classes=classes,
-            train=_split(root, train, self.size, keep),
-            val=_split(root, val, self.size, keep),
+            train=splits[0],
+            val=splits[1],
             fingerprint=fingerprint(classes, parts, of="files", law=LAW, size=self.size),
-            skipped=tuple(faults),
+            skipped=(*train.faults, *val.faults),
         )
 
 
@@ -129,51 +140,20 @@ class Folder(FileDataset):
         return self.read_files(root, listings, {})
 
 
-@dataclass(frozen=True)
-class _Kept:
-    """The sound images of one split, class by class: ids, class indices, SHA-256 of the files; the others."""
-
-    ids: list[str] = field(default_factory=list)
-    labels: list[int] = field(default_factory=list)
-    digests: list[bytes] = field(default_factory=list)
-    faults: dict[str, str] = field(default_factory=dict)
-
-
 def _require(holds: bool, message: str) -> None:
     if not holds:
         raise BenchError(message)
 
 
-def _check(root: Path, listing: Listing, cap: int | None) -> _Kept:
+def _check(listing: Listing, cap: int | None, open_ledger: Callable[[str], Ledger]) -> Kept:
     """The first `cap` sound images of each class; why the others before them cannot be read."""
-    kept = _Kept()
+    kept = Kept()
     for label, (name, ids) in enumerate(listing.items()):
         left, start = len(ids) if cap is None else cap, 0
-        with Ledger(root, name) as ledger:
+        with open_ledger(name) as ledger:
             while left > 0 and start < len(ids):
                 chunk = ids[start : start + min(CHUNK, left)]
                 start += len(chunk)
                 for image_id, result in zip(chunk, ledger.check(chunk), strict=True):
-                    if result.fault:
-                        kept.faults[image_id] = result.fault
-                        continue
-                    left -= 1
-                    kept.ids.append(image_id)
-                    kept.labels.append(label)
-                    kept.digests.append(bytes.fromhex(result.digest))
+                    left -= kept.add(image_id, label, result)
     return kept
-
-
-def _some(faults: Mapping[str, str], most: int) -> str:
-    """The first of them, one a line, and how many more there are."""
-    lines = [f"{image_id}: {fault}" for image_id, fault in faults.items()]
-    if len(lines) > most:
-        lines[most:] = [f"and {len(lines) - most} more"]
-    return "\n  ".join(lines)
-
-
-def _split(root: Path, kept: _Kept, size: int, keep: bool) -> Split:
-    ids = Names(kept.ids)
-    images: Images = FileImages(ids, size, root=root)
-    labels = np.array(kept.labels, np.int64)
-    return Split(images=Decoded(images) if keep else images, labels=labels, ids=ids)

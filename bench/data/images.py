@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import mmap
 import os
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -93,33 +95,35 @@ def _mapped(file: str, offset: int, shape: tuple[int, ...]) -> ArrayImages:
     return ArrayImages(np.memmap(file, np.uint8, mode="r", offset=offset, shape=shape))
 
 
-class FileImages(Images):
-    """Image files, decoded by a few threads when they are requested; the middle square of each, at `size` pixels.
+class Photographs(Images):
+    """Images made of photographs of any shape, which are decoded by a few threads when they are requested: the middle
+    square of each, at `size` pixels. A subclass reads them; BenchError names the one that cannot be read."""
 
-    paths: relative to `root`; of many, as Names. Raises BenchError naming the file that cannot be read.
-    """
+    @abstractmethod
+    def _read(self, index: int) -> bytes:
+        """The file of photograph `index`. Raises Unreadable."""
 
-    def __init__(self, paths: Sequence[str], size: int, *, root: str | Path = "") -> None:
-        self.size, self._paths, self._root = size, paths, Path(root)
-
-    def __len__(self) -> int:
-        return len(self._paths)
+    @abstractmethod
+    def _name(self, index: int) -> str:
+        """What to call it in messages."""
 
     def batch(self, indices: Indices) -> Tensor:
         import torch
+
+        from .decode import square
 
         rows = rows_of(indices, len(self))
         out = np.empty((len(rows), 3, self.size, self.size), np.uint8)
 
         def fill(part: slice) -> None:
             for row, image in zip(rows[part], out[part], strict=True):
-                image[:] = self._read(self._root / self._paths[row])
+                image[:] = square(self._open(int(row)), self.size)
 
         in_threads(fill, len(rows))
         return torch.from_numpy(out)
 
     def original_size(self, index: int) -> tuple[int, int]:
-        width, height = self._open(self._root / self._paths[index]).size
+        width, height = self._open(index).size
         return height, width
 
     def edited(self, index: int, edit: Callable[[Tensor], Tensor]) -> Tensor:
@@ -128,24 +132,38 @@ class FileImages(Images):
 
         from .decode import square
 
-        whole = np.array(self._open(self._root / self._paths[index]))
+        whole = np.array(self._open(index))
         changed = edit(torch.from_numpy(whole).permute(2, 0, 1)).permute(1, 2, 0).contiguous()
         return torch.from_numpy(square(Image.fromarray(changed.numpy()), self.size).copy())
 
-    def _read(self, path: Path) -> NDArray[np.uint8]:
-        from .decode import square
-
-        return square(self._open(path), self.size)
-
-    def _open(self, path: Path) -> Image.Image:
+    def _open(self, index: int) -> Image.Image:
         from .decode import Unreadable, open_rgb
 
         try:
-            return open_rgb(path)
+            return open_rgb(BytesIO(self._read(index)))
         except Unreadable as error:
             raise BenchError(
-                f"Cannot read the image {path} ({error}). When the dataset was opened, it could: restore it."
+                f"Cannot read the image {self._name(index)} ({error}). When the dataset was opened, it could: restore "
+                "it."
             ) from None
+
+
+class FileImages(Photographs):
+    """Image files. paths: relative to `root`; of many, as Names."""
+
+    def __init__(self, paths: Sequence[str], size: int, *, root: str | Path = "") -> None:
+        self.size, self._paths, self._root = size, paths, Path(root)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def _read(self, index: int) -> bytes:
+        from .decode import read_file
+
+        return read_file(self._root / self._paths[index])
+
+    def _name(self, index: int) -> str:
+        return str(self._root / self._paths[index])
 
 
 class Derived(Images):

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from unicodedata import normalize
 
 from bench.errors import BenchError, nearest
 from bench.seeds import Seeds
 
-from .decode import SUFFIXES
+from .decode import SUFFIXES, may_be_image, suffix_of
 
+log = logging.getLogger(__name__)
 VAL_NAMES = ("val", "valid", "validation", "test")
 """Names of the validation folder; the first one there is taken."""
 
 Listing = dict[str, list[str]]
-"""Class name -> ids of its images: POSIX paths relative to the root, sorted."""
+"""Class name -> ids of its images: POSIX paths relative to the root, sorted. A name is in Unicode's composed form
+(NFC): macOS writes "\u00e9" as "e" and an accent (NFD), and what was copied between systems has both forms."""
+
+LITTER = frozenset({"thumbs.db", "desktop.ini"})
+"""Files that systems leave about without a dot before their names."""
 
 
 Layout = tuple[Listing, Listing | None]
@@ -43,12 +50,13 @@ def _read_layout(root: Path, train_dir: str, val_dir: str, classes: Sequence[str
             f"{root} holds {val.name}/ but no train/: put the training images into {root / 'train'}/CLASS/, "
             "or name their folder with --set dataset.train_dir=NAME."
         )
-    first = read_split(root, train or root, classes)
+    places: dict[str, str] = {}
+    first = read_split(root, train or root, classes, places)
     if val is None:
         return first, None
     if train is not None and train.resolve() == val.resolve():
         raise BenchError(f"Training and validation are the same folder, {train}: name two.")
-    second = read_split(root, val, classes)
+    second = read_split(root, val, classes, places)
     parts = [
         f"only in {folder}: {', '.join(names[:5])}{' ...' if len(names) > 5 else ''}"
         for folder, names in ((train or root, sorted(first.keys() - second)), (val, sorted(second.keys() - first)))
@@ -62,21 +70,59 @@ def _read_layout(root: Path, train_dir: str, val_dir: str, classes: Sequence[str
     return first, second
 
 
-def read_split(root: Path, folder: Path, classes: Sequence[str] = ()) -> Listing:
-    """The classes of one split (a folder each, sorted) and their images. BenchError where one is empty."""
-    names = [entry.name for entry in _folders(folder)]
-    _all_utf8(names)
+def read_split(root: Path, folder: Path, classes: Sequence[str], places: dict[str, str]) -> Listing:
+    """The classes of one split (a folder each, sorted) and their images.
+
+    places: the real places of the folders listed before, and the paths that led there; this split's are added.
+    BenchError where a class is empty, and where a link leads to a folder that is listed already or to one around.
+    """
+    folders: dict[str, list[str]] = {}
+    for entry in _folders(folder):
+        folders.setdefault(composed(entry.name), []).append(entry.name)
+    _all_utf8(list(folders))
+    names = sorted(folders)
     if classes:
-        for name in classes:
-            if name not in names:
+        for name in map(composed, classes):
+            if name not in folders:
                 raise BenchError(f"{folder} has no class {name!r}.{nearest(name, names)}")
-        names = sorted(set(classes))
+        names = sorted(set(map(composed, classes)))
     if len(names) < 2:
         found = f"one class ({names[0]})" if names else "no class folder"
         loose = not names and any(_is_image(path.name) for path in folder.iterdir())
         hint = " Its images lie in it directly." if loose else ""
         raise BenchError(f"{folder}: {found}, expected two or more, one folder of images per class.{hint}")
-    return {name: _list_class(root, folder / name) for name in names}
+    listing: Listing = {}
+    others: Counter[str] = Counter()
+    for name in names:
+        files = [file for each in folders[name] for file in _list_class(root, folder / each, places)]
+        listing[name] = sorted(file for file in files if may_be_image(file))
+        rest = Counter(suffix_of(file) for file in files if not may_be_image(file) and not _is_litter(file))
+        if not listing[name]:
+            raise BenchError(_empty(folder / folders[name][0], rest, [each for each in names if each != name], classes))
+        others += rest
+    if others:
+        log.warning("below %s these files are not taken for images: %s", folder, _counted(others))
+    return listing
+
+
+def composed(name: str) -> str:
+    """The name in Unicode's composed form (NFC)."""
+    return normalize("NFC", name)
+
+
+def _empty(folder: Path, files: Counter[str], others: Sequence[str], classes: Sequence[str]) -> str:
+    """What is wrong with a class that has no image, and what to do about it."""
+    kinds = f" ({_counted(files)}; known are {', '.join(sorted(SUFFIXES))})" if files else ""
+    rest = ", ".join(f'"{name}"' for name in others[:5]) + (", ..." if len(others) > 5 else "")
+    setting = f"by naming the others, --set 'dataset.classes=[{rest}]'" if not classes else "of those that are named"
+    leave = f", or leave the class out {setting}" if len(others) > 1 else ""
+    return f"The class folder {folder} holds no image{kinds}. Fill or remove it{leave}."
+
+
+def _counted(suffixes: Counter[str]) -> str:
+    """ "3 .txt, 1 .npy": the most frequent."""
+    more = ", ..." if len(suffixes) > 5 else ""
+    return ", ".join(f"{count} {suffix or 'hidden'}" for suffix, count in suffixes.most_common(5)) + more
 
 
 def split_by_ratio(listing: Listing, ratio: float, seed: int) -> tuple[Listing, Listing]:
@@ -123,21 +169,30 @@ def _is_hidden(name: str) -> bool:
     return name.startswith((".", "__"))
 
 
+def _is_litter(file: str) -> bool:
+    name = file.rpartition("/")[2]
+    return name.startswith(".") or name.lower() in LITTER
+
+
 def _is_image(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in SUFFIXES and not name.startswith(".")  # noqa: PTH122 - a million
+    """Whether a name says so: a file without a suffix beside folders is rather a licence or a list."""
+    return suffix_of(name) in SUFFIXES and not name.startswith(".")
 
 
-def _list_class(root: Path, folder: Path) -> list[str]:
-    files = list(walk(folder))
-    _all_utf8(files)
+def _list_class(root: Path, folder: Path, places: dict[str, str]) -> list[str]:
+    """Its files, as POSIX paths relative to the root. BenchError where it shares a folder with what is in `places`."""
+    visited: dict[str, str] = {}
     prefix = folder.relative_to(root).as_posix()
-    images = sorted(f"{prefix}/{name}" for name in files if _is_image(name.rpartition("/")[2]))
-    if not images:
-        counts = Counter(Path(name).suffix.lower() or "no suffix" for name in files)
-        kinds = ", ".join(kind for kind, _ in counts.most_common(3))
-        others = f" ({len(files)} other files: {kinds}; known are {', '.join(sorted(SUFFIXES))})" if files else ""
-        raise BenchError(f"The class folder {folder} holds no image{others}. Fill or remove it.")
-    return images
+    files = [f"{prefix}/{name}" for name in walk(folder, visited)]
+    _all_utf8(files)
+    for place, path in visited.items():
+        if place in places:
+            raise BenchError(
+                f"{path} and {places[place]} are one folder, {place}, so that its pictures would be in the set twice. "
+                "One of the two is a link, or lies behind one: remove that."
+            )
+    places.update(visited)
+    return files
 
 
 def _all_utf8(names: Sequence[str]) -> None:
@@ -149,13 +204,25 @@ def _all_utf8(names: Sequence[str]) -> None:
             raise BenchError(f"The name {name!r} is not valid UTF-8. Rename that file or folder.") from None
 
 
-def walk(folder: Path) -> Iterator[str]:
-    """Files at any depth, as POSIX paths relative to `folder`. Links to folders are followed, each once."""
-    visited = {os.path.realpath(folder)}
+def walk(folder: Path, visited: dict[str, str] | None = None) -> Iterator[str]:
+    """Files at any depth, as POSIX paths relative to `folder`. Links to folders are followed, each once.
+
+    visited: gets the real place of every folder, and the path that led there. BenchError for a link to a folder around
+    `folder`: it would bring in all that is beside it.
+    """
+    start = os.path.realpath(folder)
+    visited = {} if visited is None else visited
+    visited[start] = str(folder)
     for here, folders, files in os.walk(folder, onerror=_raise, followlinks=True):
         real = {os.path.realpath(Path(here, name)): name for name in folders if not _is_hidden(name)}
+        for place, name in real.items():
+            if start != place and Path(start).is_relative_to(place):
+                raise BenchError(
+                    f"{Path(here, name)} is a link to {place}, a folder around it: all images there would count as "
+                    f"those of {folder}. Remove the link."
+                )
         folders[:] = [name for place, name in real.items() if place not in visited]  # only links lead to one again
-        visited.update(real)
+        visited.update({place: str(Path(here, real[place])) for place in real if place not in visited})
         prefix = Path(here).relative_to(folder).as_posix()
         yield from (name if prefix == "." else f"{prefix}/{name}" for name in files)
 

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from bench.api import Control, Dataset, Defense, Images, Verdict
-from bench.config.config import END, Config
+from bench.config.config import DETECTION, END, Config
 from bench.data.images import PoisonedImages, Subset
 from bench.data.manifest import Manifest
 from bench.errors import BenchError
@@ -121,9 +121,19 @@ class Pipeline:
         keep, images, change = self.verdict.keep, lambda: self.kept_images, self.config.defense.training_change
         if keep.all() and self.config.threat_checkpoint and not (change or self._unpoisoned):
             return self.threat  # nothing was removed: the imported model is the defended one
+        self._check_enough(int(keep.sum()), len(keep))
         inputs = self._inputs(kept=kept_digest(keep)) | ({"poison": "none"} if self._unpoisoned else {})
         title = "train again on what is kept"
         return pretrain_stage(self.config, images, int(keep.sum()), self.machine, inputs, title, change)
+
+    def _check_enough(self, count: int, every: int) -> None:
+        batch = self.config.train.batch
+        if count < batch:
+            raise BenchError(
+                f"{self.config.defense.name} keeps {count} of the {every} training images, fewer than one batch of "
+                f"{batch}: there is no second training. Its verdict is in the store: --until {DETECTION} ends the run "
+                f"with it. Or let it keep more, or take a smaller train.batch (for both trainings; {count} at most)."
+            )
 
     @property
     def kept_images(self) -> Images:

@@ -32,11 +32,16 @@ def poison_stage(config: Config, dataset: Dataset) -> Stage:
     return Stage(
         name="poison",
         title="poison the images",
-        config={"attack": identity(config.attack), "seed": config.seed},
+        config={"attack": identity(config.attack), "seed": config.seed, **_numbers(dataset)},
         inputs={"dataset": dataset.fingerprint},
         make=make,
         work=len(dataset.train),
     )
+
+
+def _numbers(dataset: Dataset) -> dict[str, str]:
+    """Where classes are called by numbers, that a target given as one is a name: it was once an index."""
+    return {"numbers": "names"} if any(name.isdecimal() for name in dataset.classes) else {}
 
 
 def _info(split: Split, dataset: Dataset) -> SplitInfo:

@@ -57,7 +57,8 @@ def pretrain_stage(
         with machine.together(stage, making.dir) as group:
             pretrain(job, tell, machine.devices, machine.accelerator, group)
 
-    sections = {name: dataclasses.asdict(getattr(config, name)) for name in ("encoder", "views", "train")}
+    sections = {name: dataclasses.asdict(getattr(config, name)) for name in ("views", "train")}
+    sections["encoder"] = config.encoder.identity()
     sections["train"].pop("loader_workers")
     if change is not None:
         sections["change"] = identity(change)
@@ -90,7 +91,7 @@ def import_stage(config: Config, checkpoint: Checkpoint, size: int) -> Stage:
     return Stage(
         name="import",
         title="import the encoder",
-        config={"sha256": checkpoint.sha256, "encoder": dataclasses.asdict(config.encoder), "size": size},
+        config={"sha256": checkpoint.sha256, "encoder": config.encoder.identity(), "size": size},
         inputs={},
         make=make,
     )

@@ -9,12 +9,9 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.data.decode import SUFFIXES
+from bench.data.decode import SUFFIXES, may_be_image, suffix_of
 from bench.data.layout import walk
 from bench.errors import BenchError
-
-KNOWN = SUFFIXES | {".gif", ".jfif", ""}
-"""A file without a suffix is tried (scraped images often have none); of a GIF the first frame is taken."""
 
 
 @dataclass(frozen=True)
@@ -51,17 +48,11 @@ def find_files(root: Path) -> Listing:
         names = sorted(name for name in walk(root) if not name.rpartition("/")[2].startswith("."))
     except OSError as error:
         raise BenchError(f"cannot list {error.filename or root}: {error.strerror}") from None
-    wanted = [name for name in names if _suffix(name) in KNOWN]
+    wanted = [name for name in names if may_be_image(name)]
     if not wanted:
-        raise BenchError(
-            f"{root} holds no image ({len(names)} other files); known are {', '.join(sorted(KNOWN - {''}))}"
-        )
-    others = Counter(_suffix(name) for name in names if _suffix(name) not in KNOWN)
+        raise BenchError(f"{root} holds no image ({len(names)} other files); known are {', '.join(sorted(SUFFIXES))}")
+    others = Counter(suffix_of(name) for name in names if not may_be_image(name))
     return _described(root, wanted, dict(others.most_common()))
-
-
-def _suffix(name: str) -> str:
-    return os.path.splitext(name)[1].lower()  # noqa: PTH122 - a hundred thousand of them
 
 
 def _described(root: Path, names: list[str], others: dict[str, int]) -> Listing:
@@ -69,7 +60,7 @@ def _described(root: Path, names: list[str], others: dict[str, int]) -> Listing:
     gone: dict[str, str] = {}
     for name in names:
         try:
-            found = os.stat(root / name)  # noqa: PTH116 - as above
+            found = os.stat(root / name)  # noqa: PTH116 - a hundred thousand of them
         except OSError as error:
             gone[name] = error.strerror or str(error)
             continue

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.api import Arrays, Images
-from bench.data.decode import LAW, Unreadable, open_rgb, square
+from bench.data.decode import LAW, Unreadable, open_rgb, read_file, square
 from bench.data.fingerprint import fingerprint
 from bench.data.images import ArrayImages, Subset, in_threads
 from bench.errors import BenchError
@@ -25,8 +25,6 @@ from .listing import Listing
 
 CHUNK = 512
 """Files between two saves: what a kill costs at most."""
-MOST_BYTES = 256 << 20
-"""A larger file is no photograph (a file without a suffix may be anything), and would have to fit into memory."""
 PIXELS, FILES = "pixels.npy", "files.npz"
 
 
@@ -83,14 +81,11 @@ def _decode(root: Path, names: Sequence[str], size: int, file: IO[bytes]) -> Arr
     def fill(part: slice) -> None:
         for row in range(part.start, part.stop):
             try:
-                path = root / names[row]
-                if path.stat().st_size > MOST_BYTES:
-                    raise Unreadable(f"larger than {MOST_BYTES >> 20} MiB")
-                data = path.read_bytes()
+                data = read_file(root / names[row])
                 pixels[row] = square(open_rgb(BytesIO(data)), size)
                 digests[row] = np.frombuffer(hashlib.sha256(data).digest(), np.uint8)
-            except (Unreadable, OSError) as error:
-                faults[row] = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            except Unreadable as error:
+                faults[row] = str(error)
 
     in_threads(fill, len(names))
     file.write(pixels.tobytes())

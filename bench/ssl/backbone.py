@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from bench.data.augment import IMAGENET_MEAN, IMAGENET_STD
 from bench.errors import BenchError
 
 from .moco_v3_vit import make_moco_v3
@@ -56,6 +57,17 @@ def sized(name: str, options: Mapping[str, Any], size: int) -> dict[str, Any]:
     take no such option."""
     fixed = {"img_size": size, "dynamic_img_size": True} if name.startswith(("vit_", "deit")) else {}
     return {**fixed, **{key: tuple(v) if isinstance(v, list) else v for key, v in options.items()}}
+
+
+def pretrained_normalisation(name: str) -> dict[str, tuple[float, float, float]]:
+    """What timm's pretrained weights of that name expect, as options of the section [encoder]: `mean` and `std`, those
+    of them that are not ImageNet's. None where timm has no weights of that name."""
+    import timm
+
+    facts = timm.get_pretrained_cfg(name)
+    usual = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD}
+    found = {option: getattr(facts, option, None) for option in usual}
+    return {option: tuple(value) for option, value in found.items() if value and tuple(value) != usual[option]}
 
 
 def _small_stem(model: nn.Module) -> None:

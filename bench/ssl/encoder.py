@@ -32,16 +32,20 @@ BATCH = 256  # images encoded at once
 class FrozenEncoder:
     """An Encoder (see bench.Encoder) in evaluation mode, float32."""
 
-    def __init__(self, module: nn.Module, dim: int, device: torch.device) -> None:
+    def __init__(
+        self, module: nn.Module, dim: int, device: torch.device, settings: EncoderSettings | None = None
+    ) -> None:
         self.module = module.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         self.module.requires_grad_(False)
         self.dim, self.device = dim, device
+        self._normalisation = settings.normalisation if settings else {}
 
     def prepare(self, images: Tensor) -> Tensor:
-        """uint8 [0, 255] or float [0, 1] images (B, 3, S, S) -> ImageNet-normalised float32 on the device."""
+        """uint8 [0, 255] or float [0, 1] images (B, 3, S, S) -> normalised float32 on the device: by ImageNet's mean
+        and deviation, or by those of the section [encoder]."""
         images = images.to(self.device, non_blocking=True)
         scaled = images.float() / 255 if images.dtype == torch.uint8 else images.float()
-        return normalise(scaled).contiguous(memory_format=torch.channels_last)
+        return normalise(scaled, **self._normalisation).contiguous(memory_format=torch.channels_last)
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> Tensor:
@@ -58,7 +62,7 @@ def load_encoder(path: Path, settings: EncoderSettings, size: int, device: torch
         module.load_state_dict(load_file(path))
     except (RuntimeError, OSError, SafetensorError) as error:
         raise BenchError(f"the encoder {path} does not fit backbone {settings.backbone!r}: {error}") from error
-    return FrozenEncoder(module, dim, device)
+    return FrozenEncoder(module, dim, device, settings)
 
 
 def feature_maker(

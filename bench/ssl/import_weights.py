@@ -1,9 +1,8 @@
 """Import an encoder trained elsewhere as the threat model: its checkpoint is fitted into our backbone, or refused.
 
-Layouts: timm; torchvision (ResNets, ViTs); moco-v3 and PatchSearch, which trains with moco-v3's code
-(state_dict: module.base_encoder.*, beside module.momentum_encoder.* and a predictor); MoCo v1/v2 and the ResNets of SSL
-backdoor studies (module.encoder_q.*, encoder_k, queue); our own encoder.safetensors. Nothing is unpickled but tensors
-and plain values (torch's weights_only).
+Layouts: timm; torchvision (ResNets, ViTs); our own encoder.safetensors; and what WRAPPERS, PREFIXES and BESIDES say:
+moco-v3 and PatchSearch, MoCo v1/v2 and the ResNets of SSL backdoor studies, DINO and DINOv2, lightly, solo-learn, BYOL,
+torch.compile, DataParallel. Nothing is unpickled but tensors and plain values (torch's weights_only).
 
 What keys do not show must be given by the caller: moco-v3's ViT-S has 12 heads where timm's has 6
 (`encoder.options.num_heads=12`), and the images that it was trained on should carry the attack's trigger.
@@ -30,14 +29,39 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 Tensors = dict[str, "Tensor"]
 
-HEADS = re.compile(r"(head|heads|head_dist|fc|classifier|projector|predictor)\.")
-"""Keys of layers after the encoder."""
-BESIDES = re.compile(r"(momentum_encoder|encoder_k|predictor|projector|queue|queue_ptr)(\.|$)")
+WRAPPERS = (
+    "state_dict",
+    "model_state_dict",
+    "model",
+    "teacher",
+    "student",
+    "online_network_state_dict",
+    "network",
+    "net",
+)
+"""Under what a file keeps its tensors, at any depth; the first that is there. Of DINO's two networks its teacher is the
+one that its authors evaluate."""
+WRAPS = ("module.", "_orig_mod.")
+"""What stands before all keys of a network in DataParallel or torch.compile."""
+PREFIXES = (
+    *("base_encoder.", "encoder_q.", "online_encoder.", "online_network."),  # moco-v3, MoCo v1/v2, BYOL twice
+    *("teacher_backbone.", "student_backbone.", "teacher.", "student."),  # DINO in lightly; DINOv2's whole training
+    *("backbone.", "encoder.", "model.", "net.", "network."),  # SimSiam, lightly, solo-learn, any wrapping class
+    *WRAPS,
+)
+"""What stands before an encoder's keys; of several the first, so the network that learns goes before its slow copy."""
+BESIDES = re.compile(
+    r"((momentum|target|teacher|student|key|ema)_?(encoder|network|backbone|projector|predictor|classifier|head|model)?"
+    r"|(encoder|net)_k|(backbone|projector|projection_head)_(momentum|ema|teacher|target)"
+    r"|(online_)?(predictor|projector|classifier)|net|(projection|prediction|dino|ibot)_head|queue|queue_ptr)(\.|$)"
+)
 """Keys of what stands beside the encoder in a checkpoint of a whole SSL method."""
-PREFIXES = ("base_encoder.", "encoder_q.", "backbone.", "encoder.", "model.")
-"""What stands before an encoder's keys."""
+HEADS = re.compile(
+    r"(head|heads|head_dist|fc|classifier|projector|projection|projection_head|predictor|dino_head|ibot_head)\.|mask_token$"
+)
+"""Keys of layers after the encoder, and of the token that only masked training uses."""
 SHAPES = "of another shape in the file"
-NESTS = ("state_dict", "model", "model_state_dict")
+KINDS = "of a kind that is no plain float weight"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +117,10 @@ def import_encoder(path: Path, settings: EncoderSettings, size: int) -> tuple[Te
     with torch.random.fork_rng(devices=[]):
         module, _ = build_encoder(settings, size)
     found = read_tensors(path)
-    fit = match(found, module.state_dict())
+    own = module.state_dict()
+    fit = match(found, own)
+    faults = {name: _kind(value, own[name]) for name, value in fit.tensors.items()}
+    fit.misfits[KINDS] = [f"{name} ({fault})" for name, fault in faults.items() if fault]
     place = f"--threat-checkpoint {path}"
     if reason := _other_size(fit, module, size):
         raise BenchError(f"{place}: {reason}")
@@ -118,17 +145,19 @@ def read_tensors(path: Path) -> Tensors:
     import torch
 
     content = _load(path)
-    for nest in NESTS:
-        if isinstance(content, Mapping) and isinstance(content.get(nest), Mapping):
-            content = content[nest]
-            break
+    while isinstance(content, Mapping) and (inner := _wrapped(content)) is not None:
+        content = inner
     if not isinstance(content, Mapping):
         got = f"a {type(content).__name__}"
     elif content and all(isinstance(value, torch.Tensor) for value in content.values()):
         return {str(name): value for name, value in content.items()}
     else:
         got = f"the keys {', '.join(map(str, list(content)[:10]))}" if content else "nothing"
-    raise BenchError(f"--threat-checkpoint {path} holds {got}; expected named tensors, alone or under {NESTS[0]!r}.")
+    raise BenchError(f"--threat-checkpoint {path} holds {got}; expected named tensors, alone or under {WRAPPERS[0]!r}.")
+
+
+def _wrapped(content: Mapping[Any, Any]) -> Mapping[Any, Any] | None:
+    return next((content[name] for name in WRAPPERS if isinstance(content.get(name), Mapping)), None)
 
 
 def _load(path: Path) -> Any:
@@ -165,6 +194,8 @@ def match(found: Tensors, own: Mapping[str, Tensor]) -> Fit:
     tensors, outside = _bare(found, own)
     if _is_torchvision_vit(tensors):
         tensors = {_timm_name(name): value for name, value in tensors.items()}
+    elif _is_sequential_resnet(tensors):
+        tensors = {_resnet_name(name): value for name, value in tensors.items()}
     taken = {name: value for name, value in tensors.items() if name in own}
     left = [*outside, *(name for name in tensors if name not in own)]
     extra = {name for name in left if HEADS.match(name) or (name in outside and BESIDES.match(name))}
@@ -195,12 +226,26 @@ def _bare(tensors: Tensors, own: Mapping[str, Tensor]) -> tuple[Tensors, list[st
 
 
 def _prefix(tensors: Tensors, own: Mapping[str, Tensor]) -> str | None:
-    """The outermost prefix, if there is one to take away: "module." before all keys, or one of PREFIXES before some."""
-    if tensors and all(name.startswith("module.") for name in tensors):
-        return "module."
+    """The outermost prefix, if there is one to take away: one of WRAPS before all keys, or of PREFIXES before some."""
+    for prefix in WRAPS:
+        if tensors and all(name.startswith(prefix) for name in tensors):
+            return prefix
     if _is_torchvision_vit(tensors) or any(name in own for name in tensors):
         return None
     return next((prefix for prefix in PREFIXES if any(name.startswith(prefix) for name in tensors)), None)
+
+
+def _kind(value: Tensor, own: Tensor) -> str:
+    """What keeps `value` from being the encoder's weight `own`; "" where nothing does."""
+    import torch
+
+    if value.is_meta:
+        return "meta: no values"
+    if value.is_quantized or value.layout != torch.strided:
+        return "quantised" if value.is_quantized else str(value.layout).removeprefix("torch.")
+    if own.is_floating_point() != value.is_floating_point() or value.dtype == torch.bool:
+        return str(value.dtype).removeprefix("torch.")
+    return ""
 
 
 def _is_torchvision_vit(tensors: Tensors) -> bool:
@@ -225,6 +270,19 @@ def _timm_name(name: str) -> str:
     """timm's name for torchvision's name of a part of a ViT; the name itself where there is none."""
     matches = ((re.fullmatch(pattern, name), timm_name) for pattern, timm_name in _VIT)
     return next((found.expand(timm_name) for found, timm_name in matches if found), name)
+
+
+_CHILDREN = {"0": "conv1", "1": "bn1", "4": "layer1", "5": "layer2", "6": "layer3", "7": "layer4", "9": "fc"}
+"""Places of a ResNet's parts in Sequential(*resnet.children()), which lightly's examples and many others save."""
+
+
+def _is_sequential_resnet(tensors: Tensors) -> bool:
+    return "0.weight" in tensors and "4.0.conv1.weight" in tensors
+
+
+def _resnet_name(name: str) -> str:
+    place, _, rest = name.partition(".")
+    return f"{_CHILDREN.get(place, place)}.{rest}"
 
 
 # --- saying what does not fit ---------------------------------------------------------------------

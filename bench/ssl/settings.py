@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from .pairs import at_least, share
@@ -13,16 +13,44 @@ def _scale(name: str, value: tuple[float, float]) -> None:
         raise ValueError(f"{name} must be two shares of the area, 0 < low <= high <= 1, got {value}")
 
 
+def _of_bytes(values: tuple[float, ...]) -> str:
+    """The values, and as shares where they are evidently of bytes."""
+    shares = f" (of 255: {[round(value / 255, 4) for value in values]})" if 1 < max(values) <= 255 else ""
+    return f"{list(values)}{shares}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class EncoderSettings:
     """[encoder]: the backbone, by its timm name. vit: whose position embedding and initial weights a vision transformer
-    has, timm's own (learned; truncated normal) or MoCo-v3's (fixed sine-cosine; Xavier)."""
+    has, timm's own (learned; truncated normal) or MoCo-v3's (fixed sine-cosine; Xavier). mean, std: what is taken from
+    red, green and blue in [0, 1], and what the rest is divided by; None: ImageNet's. An encoder that was trained
+    elsewhere needs what it was trained with."""
 
     backbone: str = "vit_base_patch16_224"
     options: dict[str, Any] = field(default_factory=dict)
     stem: Literal["timm", "small"] = "timm"
     vit: Literal["timm", "moco-v3"] = "timm"
     freeze_patch_embed: bool = False
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
+
+    def __post_init__(self) -> None:
+        if self.mean is not None and not all(0 <= value <= 1 for value in self.mean):
+            raise ValueError(f"encoder.mean must be three numbers in [0, 1], got {_of_bytes(self.mean)}")
+        if self.std is not None and not all(0 < value <= 1 for value in self.std):
+            raise ValueError(f"encoder.std must be three numbers above 0 and up to 1, got {_of_bytes(self.std)}")
+
+    @property
+    def normalisation(self) -> dict[str, Any]:
+        """`mean` and `std`, those of them that are set: arguments of data.augment's `normalise` and `ViewSpec`."""
+        both = {"mean": self.mean, "std": self.std}
+        return {name: value for name, value in both.items() if value is not None}
+
+    def identity(self) -> dict[str, Any]:
+        """The options by name, JSON-able; `mean` and `std` only where they are set, as in stages that were made before
+        there were such options."""
+        every = asdict(self)
+        return {name: every[name] for name in every if name not in ("mean", "std")} | dict(self.normalisation)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -230,7 +230,8 @@ def make_optimiser(learner: nn.Module, train: TrainSettings) -> torch.optim.Opti
 
 def _train(fabric: Fabric, job: Job, report: StepCallback) -> None:
     warnings.filterwarnings("ignore", message=".*all_gather is deprecated")  # by torch, to Fabric
-    plan, specs = job.schedule, view_specs(job.views, job.images.size)
+    plan = job.schedule
+    specs = [replace(spec, **job.encoder.normalisation) for spec in view_specs(job.views, job.images.size)]
     learner = make_learner(job)
     learner.gather, learner.rank = _gatherer(fabric), fabric.global_rank  # type: ignore[assignment]
     if job.train.sync_batchnorm and fabric.world_size > 1:

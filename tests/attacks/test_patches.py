@@ -125,10 +125,26 @@ def test_what_apply_refuses():
 
 @pytest.mark.parametrize(
     ("target", "classes", "index"),
-    [("dog", CLASSES, 1), (2, CLASSES, 2), ("2", CLASSES, 2), ("2", ("2", "1", "0"), 0), (2, ("2", "1", "0"), 2)],
+    [("dog", CLASSES, 1), (2, CLASSES, 2), ("2", CLASSES, 2), ("2", ("2", "1", "0"), 0), (2, ("2", "1", "0"), 0)],
 )
 def test_targets_by_name_and_index(target, classes, index):
     assert HTBA(target=target).targets(classes) == (index,)
+
+
+def test_a_number_that_is_a_name_and_an_index_is_the_name_and_that_is_said_once(caplog):
+    classes = tuple(sorted(map(str, range(1, 12))))  # 1, 10, 11, 2 ...
+    for _ in range(2):
+        assert HTBA(target=10).targets(classes) == (1,)
+        assert MultiTarget(target_classes=(3, "cafe\u0301")).targets((*classes, "caf\u00e9")) == (4, 11)
+    said = [record.message for record in caplog.records]
+    assert said == [
+        "target 10 is class '10' (index 1), not that of index 10, '9'",
+        "target 3 is class '3' (index 4), not that of index 3, '2'",
+    ]
+    caplog.clear()
+    HTBA(target=0).targets(("0", "1"))  # its name and its place are the same
+    HTBA(target=0).targets(classes)  # no class has that name
+    assert not caplog.records
 
 
 @pytest.mark.parametrize(

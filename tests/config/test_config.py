@@ -111,6 +111,48 @@ def test_settings_are_toml_and_else_strings(text, expected):
     assert parse_setting(text) == expected
 
 
+@pytest.mark.parametrize(
+    ("text", "target"),
+    [
+        *(("10", 10), ("0", 0), ("-1", -1), (" 7", 7)),
+        *(
+            (name, name)
+            for name in ("007", "true", "nan", "inf", "1e3", "1_0", "0x10", "+5", "1.0", "2024-01-01", "[a]")
+        ),
+        *(('"10"', "10"), ("'true'", "true"), ("tabby cat", "tabby cat"), ("a, b", "a, b"), ("{a = 1}", "{a = 1}")),
+    ],
+)
+def test_a_class_is_what_was_written_and_an_index_only_where_it_is_written_as_one(text, target):
+    found = with_settings(f"attack.target={text}").attack.target
+    assert (found, type(found)) == (target, type(target))
+
+
+@pytest.mark.parametrize(
+    ("text", "targets"),
+    [
+        ("[6, 3]", (6, 3)),
+        ("[10, 007]", (10, "007")),
+        ("[true, 1e3,]", ("true", "1e3")),
+        ("[nan, 'c']", ("nan", "c")),
+        ('["a, b", tabby cat]', ("a, b", "tabby cat")),
+        ('["10", 10]', ("10", 10)),
+    ],
+)
+def test_a_list_of_classes_is_read_in_the_same_way(text, targets):
+    found = with_settings(f"attack.target_classes={text}", choices={"attack": "multi-target"}).attack.target_classes
+    assert [(each, type(each)) for each in found] == [(each, type(each)) for each in targets]
+    names = with_settings(f"dataset.classes={text}", choices={"dataset": "folder"}).dataset.classes
+    assert names == tuple(map(str, targets))
+
+
+def test_an_option_that_takes_text_takes_any(preset):
+    folder = with_settings("dataset.root=2024", "dataset.val_dir=1e3", choices={"dataset": "folder"}).dataset
+    assert (folder.root, folder.val_dir) == ("2024", "1e3")
+    for text in ("cat", "[cat", "[[1], 2]", "[]x", "5"):
+        with pytest.raises(BenchError, match="option 'classes'"):
+            with_settings(f"dataset.classes={text}", choices={"dataset": "folder"})
+
+
 def test_settings_reach_plugins_and_sections_and_the_last_one_wins(preset):
     config = load(
         preset('extends = "smoke"\n[dataset.folder]\nroot = "data"\nsize = 48\n', choices=""),
@@ -158,6 +200,12 @@ def test_threads_are_one_unless_a_preset_or_a_setting_says_more(preset):
         ("train.precision=half", r"option 'precision'.*got 'half'"),
         ("views.scale=[1]", r"option 'scale'"),
         ("views.scale=[0.5, 0.2]", r"views\.scale must be two shares"),
+        (
+            "encoder.mean=[123.7, 116.3, 103.5]",
+            r"three numbers in .*\(of 255: \[0\.4851, 0\.4561, 0\.4059\]\)",
+        ),
+        ("encoder.std=[0, 1, 1]", r"encoder\.std must be three numbers above 0"),
+        ("encoder.std=[1, 1]", r"option 'std'"),
         ("probe.fraction=0", r"probe\.fraction must lie in \(0, 1\]"),
         ("attack.rate=1.5", r"rate is 1\.5"),
         ("defense.name=none", r"another defense is chosen by --defense NAME"),

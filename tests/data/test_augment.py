@@ -119,6 +119,13 @@ def test_each_image_has_its_own_sigma():
     assert made[1].std() < 0.6 * images[1].std()
 
 
+def test_views_are_normalised_as_their_spec_says():
+    given = {"mean": (0.5, 0.25, 0.0), "std": (0.5, 0.5, 0.2)}
+    spec = ViewSpec(size=8, scale=(1.0, 1.0), aspect=(1.0, 1.0), jitter_p=0.0, **given)
+    views = render(torch.ones(2, 3, 8, 8), spec, draw(spec, 2, torch.Generator().manual_seed(0)))
+    torch.testing.assert_close(views, torch.tensor([1.0, 1.5, 5.0]).view(1, 3, 1, 1).expand(2, 3, 8, 8))
+
+
 def test_a_slice_of_the_batch_gives_the_same_views_as_the_whole():
     """What makes several processes see what one would see."""
     images, draws = noise(8), draw(RANDOM, 8, Seeds(0).torch())

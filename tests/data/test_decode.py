@@ -1,5 +1,7 @@
 import io
+import struct
 import warnings
+import zlib
 from contextlib import suppress
 
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 from hypothesis import given, strategies as st
 from PIL import Image
 
-from bench.data.decode import Unreadable, open_rgb, square
+from bench.data.decode import DARK, DEEP, Unreadable, depth_of, may_be_image, open_rgb, square
 
 
 def packed(image, kind="png", **options):
@@ -53,6 +55,44 @@ def test_other_modes_become_rgb_and_transparency_is_laid_over_white(image, optio
 def test_16_bit_grey_is_scaled_not_clipped():
     values = np.array([[0, 257, 25700, 65535]], np.uint16)
     assert pixels(Image.fromarray(values))[0, :, 0].tolist() == [0, 1, 100, 255]
+
+
+def coloured_16_bit(high):
+    """A PNG of one pixel with 16 bits a channel, red's high byte given: Pillow reads such, but does not write them."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    row = b"\0" + bytes([high, 0, 3, 0, 2, 0])
+    head = struct.pack(">IIBBBBB", 1, 1, 16, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(row)) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (coloured_16_bit(15), DARK),
+        (coloured_16_bit(17), DEEP),
+        (packed(Image.fromarray(np.array([[4095, 0]], np.uint16))).read(), DARK),
+        (packed(Image.fromarray(np.array([[4400, 0]], np.uint16))).read(), DEEP),
+        (packed(Image.fromarray(np.array([[4095, 0]], np.uint16)), "tiff").read(), DARK),
+        (b"P5 2 1 4095\n" + bytes([15, 255, 0, 0]), DEEP),  # it says that 4095 is white
+        (packed(Image.new("RGB", (2, 2), (1, 2, 3))).read(), ""),
+        (packed(Image.new("L", (2, 2), 0)).read(), ""),
+    ],
+)
+def test_16_bit_images_that_use_the_lowest_bits_only(data, expected):
+    assert depth_of(open_rgb(io.BytesIO(data))) == expected
+
+
+@pytest.mark.parametrize("name", ["a/b.PNG", "x.JFIF", "x.gif", "bare", "a.b/bare", "x.heic"])
+def test_names_that_may_be_images(name):
+    assert may_be_image(name)
+
+
+@pytest.mark.parametrize("name", ["x.txt", ".bare", "a/.x.png", "x.png.txt", "Thumbs.db"])
+def test_names_that_may_not(name):
+    assert not may_be_image(name)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from bench.data.folder import Folder
 from bench.data.images import Decoded, FileImages
 from bench.data.layout import split_by_ratio
 from bench.errors import BenchError
+from bench.scan.listing import find_files
 
 
 def picture(path, seed, size=(6, 6)):
@@ -102,6 +103,113 @@ def test_other_files_are_passed_over_and_images_may_lie_deeper_and_behind_links(
     assert ids == [f"train/cat/{x}" for x in ("0.png", "1.png", "2.png", "linked/y.png", "more/x.PNG")]
 
 
+def save(path, seed, kind, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    array = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), dtype=np.uint8)
+    Image.fromarray(array).save(path, kind, **options)
+
+
+def test_every_file_that_a_scan_tries_is_an_image_here_too(tmp_path, caplog):
+    """One folder, both commands: the same files, and what is left out is named."""
+    fill(tmp_path)
+    cat = tmp_path / "train/cat"
+    frames = [Image.new("RGB", (6, 6), colour) for colour in ((250, 0, 0), (0, 0, 250))]
+    frames[0].save(cat / "moving.gif", save_all=True, append_images=frames[1:])
+    save(cat / "a.JFIF", 1, "jpeg")
+    save(cat / "bare", 2, "png")
+    save(cat / "c.webp", 3, "webp")
+    for name in ("list.txt", "notes.md", "more.txt", "Thumbs.db", "desktop.ini"):
+        (cat / name).write_bytes(b"x")
+    (cat / "photo.heic").write_bytes(b"x")
+    (cat / "LICENSE").write_bytes(b"words")
+    data = load(tmp_path)
+    assert set(data.skipped) == {"train/cat/photo.heic", "train/cat/LICENSE"}
+    assert {*data.train.ids, *data.val.ids, *data.skipped} == set(find_files(tmp_path).names)
+    moving = list(data.train.ids).index("train/cat/moving.gif")
+    assert data.train.images.batch([moving])[0, :, 3, 3].tolist() == [250, 0, 0], "the first frame"
+    assert "train these files are not taken for images: 2 .txt, 1 .md\n" in caplog.text
+    assert f"images below {tmp_path} that cannot be read: 2 (not an image, or not one that Pillow knows)" in caplog.text
+
+
+def test_a_set_in_which_nothing_is_left_out_is_silent(tmp_path, caplog):
+    load(fill(tmp_path))
+    assert caplog.text == ""
+
+
+def test_a_licence_beside_the_class_folders_is_no_image(tmp_path):
+    fill(tmp_path)
+    (tmp_path / "train/LICENSE").write_bytes(b"words")
+    assert load(tmp_path).classes == ("cat", "dog")
+
+
+def test_a_link_to_a_folder_around_its_class_is_refused_by_name(tmp_path):
+    fill(tmp_path)
+    for around in ("train", "."):
+        link = tmp_path / "train/dog/all"
+        link.symlink_to(tmp_path / around)
+        with pytest.raises(BenchError, match=f"{link} is a link to .*, a folder around it.*those of .*train/dog"):
+            load(tmp_path)
+        link.unlink()
+
+
+@pytest.mark.parametrize("link", ["train/dog/others", "train/hog", "val/dog/more"])
+def test_two_ways_to_one_folder_are_refused_with_both(tmp_path, link):
+    fill(tmp_path, classes=("cat", "dog", "hog") if link != "train/hog" else ("cat", "dog"))
+    (tmp_path / link).symlink_to(tmp_path / "train/cat")
+    with pytest.raises(BenchError, match=f"{tmp_path / link} and {tmp_path}/train/cat are one folder"):
+        load(tmp_path)
+
+
+def test_a_picture_under_two_labels_is_named(tmp_path, caplog):
+    fill(tmp_path)
+    shutil.copyfile(tmp_path / "train/cat/1.png", tmp_path / "train/dog/7.png")
+    (tmp_path / "val/dog/8.png").symlink_to(tmp_path / "train/cat/1.png")
+    shutil.copyfile(tmp_path / "val/dog/0.png", tmp_path / "val/cat/9.png")
+    shutil.copyfile(tmp_path / "val/dog/1.png", tmp_path / "val/dog/9.png")  # of one class: no contradiction
+    assert len(load(tmp_path).train) == 7
+    assert f"2 pictures below {tmp_path} stand in two classes:" in caplog.text
+    assert "train/cat/1.png (cat) = train/dog/7.png (dog)\n" in caplog.text
+    assert "val/cat/9.png (cat) = val/dog/0.png (dog)\n" in caplog.text
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="there both forms are one name")
+def test_a_class_in_both_forms_of_unicode_is_one(tmp_path):
+    composed, apart = "caf\u00e9", "cafe\u0301"
+    fill(tmp_path, ("train",), (composed, "dog"))
+    fill(tmp_path, ("val",), (apart, "dog"))
+    data = load(tmp_path)
+    assert data.classes == (composed, "dog")
+    assert data.val.ids[0] == f"val/{apart}/0.png", "as it is on the disk"
+    assert data.val.labels.tolist() == [0, 0, 0, 1, 1, 1]
+    assert load(tmp_path, classes=(apart, "dog")).classes == (composed, "dog")
+    picture(tmp_path / "train" / apart / "more.png", 99)
+    assert load(tmp_path).train.labels.tolist() == [0, 0, 0, 0, 1, 1, 1]
+
+
+def deep(path, values):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.array(values, np.uint16)).save(path)
+
+
+def test_12_bit_data_in_16_bit_files_are_said_to_come_out_black(tmp_path, caplog, monkeypatch):
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("bench.data.checked.SETTLED_NS", -(10**18))
+    root = fill(tmp_path / "set")
+    for i in range(3):
+        deep(root / f"train/cat/deep{i}.png", [[0, 4095], [i, 7]])
+    deep(root / "train/cat/full.png", [[0, 65535], [9, 9]])
+    said = f"3 of the 4 16-bit images below {root} use only the lowest 12 bits or fewer, and come out black"
+    for _ in range(2):  # the second time nothing is decoded
+        caplog.clear()
+        load(root)
+        assert said in caplog.text
+    for i in range(3):
+        deep(root / f"train/cat/deep{i}.png", [[0, 5000], [i, 7]])
+    caplog.clear()
+    load(root)
+    assert "16-bit" not in caplog.text
+
+
 def test_chosen_classes_are_sorted(tmp_path):
     fill(tmp_path, classes=("ant", "bee", "cat"))
     assert load(tmp_path, classes=("cat", "ant")).classes == ("ant", "cat")
@@ -175,7 +283,10 @@ def test_layouts_that_cannot_be_used(tmp_path):
     (tmp_path / "set/dog").mkdir()
     refuses(r"set/dog holds no image\. Fill")
     (tmp_path / "set/dog/list.npy").write_text("")
-    refuses(r"1 other files: \.npy; known are \.bmp")
+    refuses(r"holds no image \(1 \.npy; known are \.apng, .*\)\. Fill or remove it\.$")
+    picture(tmp_path / "set/ant/0.png", 0)
+    refuses(r"""or leave the class out by naming the others, --set 'dataset\.classes=\["ant", "cat"\]'\.$""")
+    refuses("or leave the class out of those that are named", classes=("ant", "cat", "dog"))
     refuses("no folder 'dgo'. Did you mean 'dog'", train_dir="dgo")
 
 

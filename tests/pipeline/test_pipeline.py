@@ -14,6 +14,7 @@ from bench.config.combination import Combination
 from bench.errors import BenchError, UndeclaredNeed
 from bench.pipeline.events import silent
 from bench.pipeline.pipeline import Pipeline
+from bench.pipeline.poison import poison_stage
 from bench.pipeline.runner import make_stage, make_stages
 from bench.pipeline.stage import Machine
 from bench.records.build import build_record
@@ -37,6 +38,7 @@ FIRST = ("poison", "threat", "threat_probe", "clean")
         (["threads=2"], ["threat", "threat_probe", "clean"]),
         (["views.flip=0"], ["threat", "threat_probe", "clean"]),
         (["encoder.options.channels=[8, 8, 8, 8]"], ["threat", "threat_probe", "clean"]),
+        (["encoder.mean=[0.5, 0.5, 0.5]"], ["threat", "threat_probe", "clean"]),
         (["ssl.momentum=0.5"], ["threat", "threat_probe", "clean"]),
         (["attack.rate=0.6"], list(FIRST)),
         (["dataset.seed=1"], list(FIRST)),
@@ -219,6 +221,7 @@ def test_an_import_is_named_by_content_and_encoder_alone(imported, smoke, tmp_pa
     key = imported().threat.key
     assert imported("renamed.safetensors", "train.epochs=9", seed=4).threat.key == key
     assert imported("x.safetensors", "encoder.options.channels=[8, 8, 8, 8]").threat.key != key
+    assert imported("x.safetensors", "encoder.std=[0.5, 0.5, 0.5]").threat.key != key
     assert imported("x.safetensors", "dataset.size=40").threat.key != key
     assert imported().threat.name == "import"
     assert imported().clean.key != smoke[0].clean.key
@@ -241,6 +244,26 @@ def test_a_run_with_an_imported_threat_model(imported, smoke, ear):
     assert made["config"]["threat"] == pipeline.config.threat_checkpoint.facts
     assert made["config"]["threat"]["checkpoint"] == "theirs.safetensors"
     assert "threat" not in build_record(trained)["config"]
+
+
+def test_a_defense_that_leaves_less_than_a_batch_is_said_to_before_anything_is_trained(smoke, monkeypatch):
+    pipeline = dataclasses.replace(smoke[0])
+    keep, batch = np.zeros(len(pipeline.dataset.train), np.bool_), pipeline.config.train.batch
+    keep[: batch - 1] = True
+    monkeypatch.setattr(Pipeline, "verdict", Verdict(keep=keep))
+    said = (
+        f"poisoncam keeps {batch - 1} of the {len(keep)} training images, fewer than one batch of {batch}.*--until det"
+    )
+    with pytest.raises(BenchError, match=said):
+        list(pipeline.stages())
+
+
+def test_where_classes_are_numbers_a_poisoning_has_a_name_of_its_own(smoke):
+    """An older one in the store took them for indices."""
+    dataset = smoke[0].dataset
+    numbers = dataclasses.replace(dataset, classes=("1", *dataset.classes[1:]))
+    assert "numbers" in poison_stage(smoke[0].config, numbers).config
+    assert smoke[0].poison.config.keys() == {"attack", "seed"}
 
 
 def test_a_defense_that_removes_something_is_followed_by_a_training(imported, smoke, monkeypatch):

@@ -57,7 +57,7 @@ def test_what_is_no_folder_of_images(tmp_path):
     put(tmp_path, "a.txt")
     with pytest.raises(BenchError, match="no folder"):
         find_files(tmp_path / "a.txt")
-    with pytest.raises(BenchError, match=r"holds no image \(1 other files\); known are .bmp, .gif"):
+    with pytest.raises(BenchError, match=r"holds no image \(1 other files\); known are .apng, .avif"):
         find_files(tmp_path)
     (tmp_path / "a.png").symlink_to(tmp_path / "nowhere")
     with pytest.raises(BenchError, match=r"none of the 1 files .* a\.png: No such file"):

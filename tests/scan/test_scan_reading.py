@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bench.data import decode
 from bench.errors import BenchError
 from bench.scan import reading
 from bench.scan.listing import find_files
@@ -70,7 +71,7 @@ def test_grey_with_alpha_sixteen_bit_and_turned(tmp_path, folder):
 
 def test_broken_files_are_named_and_nothing_else_is_lost(tmp_path, folder, picture, monkeypatch):
     whole = picture(0, 64)
-    monkeypatch.setattr(reading, "MOST_BYTES", 10 * len(whole))
+    monkeypatch.setattr(decode, "MOST_BYTES", 10 * len(whole))
     large = bytes(10 * len(whole) + 1)
     files = (whole, whole[: len(whole) // 2], b"", b"<html>404</html>", picture(1, 64), large)
     for name, data in zip(("1.png", "2.png", "3.jpg", "4.png", "5.png", "6"), files, strict=True):
@@ -109,13 +110,13 @@ def test_a_killed_reading_resumes(tmp_path, folder, picture, noise, monkeypatch)
     monkeypatch.setattr(reading, "CHUNK", 3)
     for seed in range(8):
         (folder / f"{seed}.png").write_bytes(picture(seed))
-    decode, calls = reading._decode, []
+    inner, calls = reading._decode, []
 
     def killed_at_third(root, names, size, file):
         calls.append(names)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return decode(root, names, size, file)
+        return inner(root, names, size, file)
 
     monkeypatch.setattr(reading, "_decode", killed_at_third)
     with pytest.raises(KeyboardInterrupt):

@@ -1,5 +1,7 @@
 """Backbones by timm name, and the frozen encoder: what it takes, what it gives, how it is found again on disk."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,7 @@ from torch import nn
 
 from bench.data.images import ArrayImages
 from bench.errors import BenchError
-from bench.ssl.backbone import build, build_encoder
+from bench.ssl.backbone import build, build_encoder, pretrained_normalisation
 from bench.ssl.encoder import FrozenEncoder, load_encoder, normalised_features
 from bench.ssl.settings import EncoderSettings
 
@@ -41,6 +43,31 @@ def test_prepare_by_hand_bytes_and_floats_alike(encoder):
     images = torch.from_numpy(PIXELS)
     for floats in (images.float() / 255, images.double() / 255):
         torch.testing.assert_close(encoder.prepare(floats), encoder.prepare(images))  # the dtype, too
+
+
+HALVES = {"mean": (0.5, 0.25, 0.0), "std": (0.5, 0.5, 0.25)}
+
+
+def test_prepare_by_the_mean_and_deviation_that_are_set(saved):
+    white, black = torch.ones(1, 3, 32, 32), torch.zeros(1, 3, 32, 32)
+    prepare = load_encoder(saved, dataclasses.replace(SETTINGS, **HALVES), 32, CPU).prepare
+    assert prepare(white)[0, :, 5, 7].tolist() == [1.0, 1.5, 4.0]
+    assert prepare(black)[0, :, 5, 7].tolist() == [-1.0, -0.5, 0.0]
+    only_std = load_encoder(saved, dataclasses.replace(SETTINGS, std=(0.5, 0.5, 0.5)), 32, CPU)
+    assert only_std.prepare(white)[0, :, 0, 0].tolist() == pytest.approx([1.03, 1.088, 1.188])
+
+
+def test_mean_and_deviation_are_part_of_what_names_an_encoder_where_they_are_set_only():
+    assert SETTINGS.identity().keys().isdisjoint(HALVES)
+    given = dataclasses.replace(SETTINGS, **HALVES).identity()
+    assert {option: given.pop(option) for option in HALVES} == HALVES
+    assert given == SETTINGS.identity()
+
+
+def test_what_timms_pretrained_weights_expect():
+    assert pretrained_normalisation("resnet18") == {}
+    assert pretrained_normalisation("vit_base_patch16_224.augreg_in21k") == {"mean": (0.5,) * 3, "std": (0.5,) * 3}
+    assert pretrained_normalisation("no_such_model") == {}
 
 
 @pytest.mark.parametrize("batch", [1, 3, 256])

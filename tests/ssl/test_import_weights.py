@@ -59,10 +59,14 @@ def mlp(prefix, layers):
     return {f"{prefix}.{layer}.weight": torch.randn(4, 4) for layer in layers}
 
 
+def slow(tensors):
+    """What is beside the encoder that is wanted: other values under the same names."""
+    return {name: value + 1 for name, value in tensors.items()}
+
+
 def moco(tensors, head, names, layers, **beside):
     """A checkpoint of a whole SSL method: the encoder that learns, and its slow copy, under `names`."""
-    other = {name: value + 1 for name, value in tensors.items()}
-    both = zip(names, (tensors, other), strict=True)
+    both = zip(names, (tensors, slow(tensors)), strict=True)
     parts = [prefixed(f"{name}.", {**each, **mlp(head, layers)}) for name, each in both]
     state = prefixed("module.", {**parts[0], **parts[1], **beside})
     return {"epoch": 200, "arch": "x", "state_dict": state, "optimizer": {"state": {}}}
@@ -89,7 +93,96 @@ LAYOUTS = {
     "simsiam": lambda tensors, head: {
         "state_dict": prefixed("module.", {**prefixed("encoder.", tensors), **mlp("predictor", (0, 3))})
     },
+    "net": lambda tensors, head: {"epoch": 3, "model": prefixed("net.", tensors)},
+    "compiled": lambda tensors, head: prefixed("_orig_mod.", tensors),
+    "compiled, in ddp": lambda tensors, head: {"state_dict": prefixed("module._orig_mod.", tensors)},
+    "ddp, then compiled": lambda tensors, head: {"state_dict": prefixed("_orig_mod.module.", tensors)},
+    "compiled inside": lambda tensors, head: {
+        "state_dict": {**prefixed("backbone._orig_mod.", tensors), **mlp("projector", (0, 2))}
+    },
+    "dino": lambda tensors, head: {
+        "student": prefixed("module.", {**prefixed("backbone.", slow(tensors)), **mlp("head.mlp", (0, 2))}),
+        "teacher": {**prefixed("backbone.", tensors), **mlp("head.mlp", (0, 2))},
+        "dino_loss": {"center": torch.zeros(1, 4)},
+        "epoch": 100,
+    },
+    "dinov2's teacher": lambda tensors, head: {
+        "teacher": {
+            **prefixed("backbone.", {**tensors, "mask_token": torch.zeros(1, 4)}),
+            **mlp("dino_head.mlp", (0, 2)),
+            **mlp("ibot_head.mlp", (0, 2)),
+        }
+    },
+    "dinov2's training": lambda tensors, head: {
+        "model": {
+            **prefixed("student.backbone.", slow(tensors)),
+            **prefixed("teacher.backbone.", tensors),
+            **mlp("teacher.dino_head.mlp", (0, 2)),
+            **mlp("student.dino_head.mlp", (0, 2)),
+        },
+        "optimizer": {"state": {}},
+    },
+    "student alone": lambda tensors, head: {"student": prefixed("backbone.", tensors), "epoch": 1},
+    "lightly": lambda tensors, head: {
+        "state_dict": {**prefixed("backbone.", tensors), **mlp("projection_head.layers", (0, 3))}
+    },
+    "lightly's byol": lambda tensors, head: {
+        "state_dict": {
+            **prefixed("backbone_momentum.", slow(tensors)),
+            **prefixed("backbone.", tensors),
+            **mlp("projection_head.layers", (0, 3)),
+            **mlp("projection_head_momentum.layers", (0, 3)),
+            **mlp("prediction_head.layers", (0, 3)),
+        }
+    },
+    "lightly's dino": lambda tensors, head: {
+        "state_dict": {
+            **prefixed("student_backbone.", slow(tensors)),
+            **prefixed("teacher_backbone.", tensors),
+            **mlp("student_head.layers", (0, 3)),
+            **mlp("teacher_head.layers", (0, 3)),
+        }
+    },
+    "byol": lambda tensors, head: {
+        **prefixed("target_encoder.", slow(tensors)),
+        **prefixed("online_encoder.", tensors),
+        **mlp("online_projector", (0, 3)),
+        **mlp("target_projector", (0, 3)),
+        **mlp("predictor", (0, 3)),
+    },
+    "byol, the net inside": lambda tensors, head: {
+        **prefixed("net.", tensors),
+        **prefixed("online_encoder.net.", tensors),
+        **mlp("online_encoder.projector", (0, 3)),
+        **prefixed("target_encoder.net.", slow(tensors)),
+        **mlp("target_encoder.projector", (0, 3)),
+        **mlp("online_predictor", (0, 3)),
+    },
+    "byol, online_network": lambda tensors, head: {
+        "state_dict": {
+            **prefixed("target_network.", slow(tensors)),
+            **prefixed("online_network.encoder.", tensors),
+            **mlp("online_network.projector", (0, 3)),
+        }
+    },
+    "byol, two dictionaries": lambda tensors, head: {
+        "online_network_state_dict": {**prefixed("encoder.", tensors), **mlp("projection", (0, 3))},
+        "target_network_state_dict": {**prefixed("encoder.", slow(tensors)), **mlp("projection", (0, 3))},
+    },
+    "solo-learn": lambda tensors, head: {
+        "state_dict": {
+            **prefixed("momentum_backbone.", slow(tensors)),
+            **prefixed("backbone.", tensors),
+            **mlp("projector", (0, 3)),
+            **mlp("momentum_projector", (0, 3)),
+            "classifier.weight": torch.zeros(10, 4),
+            "momentum_classifier.weight": torch.zeros(10, 4),
+            "queue": torch.zeros(2, 4),
+        }
+    },
 }
+WHOLE = {"ours", "ddp", "net", "compiled", "compiled, in ddp", "ddp, then compiled", "student alone"}
+"""Layouts that hold the encoder and nothing else."""
 
 
 @pytest.mark.parametrize("kind", SETTINGS)
@@ -101,7 +194,48 @@ def test_every_layout_gives_the_same_features(tmp_path, layout, kind):
     torch.save(LAYOUTS[layout](module.state_dict(), head), path)
     tensors, dropped = import_encoder(path, settings, SIZE)
     assert torch.equal(features(settings, tensors), module(images()))
-    assert (len(dropped) > 0) == (layout not in ("ours", "ddp"))
+    assert (len(dropped) > 0) == (layout not in WHOLE)
+
+
+def test_a_resnet_that_was_cut_into_its_children(tmp_path):
+    """Sequential(*resnet.children()) without the last, as in lightly's examples: keys by place."""
+    module = module_of(RESNET)
+    places = {"conv1": "0", "bn1": "1", "layer1": "4", "layer2": "5", "layer3": "6", "layer4": "7"}
+    named = [(name.partition("."), value) for name, value in module.state_dict().items()]
+    state = {f"backbone.{places[part]}.{rest}": value for (part, _, rest), value in named}
+    torch.save({"state_dict": {**state, **mlp("projection_head.layers", (0, 3))}}, tmp_path / "c.ckpt")
+    tensors, _ = import_encoder(tmp_path / "c.ckpt", RESNET, SIZE)
+    assert torch.equal(features(RESNET, tensors), module(images()))
+
+
+def _meta(value):
+    return value.to("meta")
+
+
+def _quantised(value):
+    return torch.quantize_per_tensor(value, 0.1, 0, torch.qint8)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (_meta, "meta: no values"),
+        (lambda value: value.to_sparse(), "sparse_coo"),
+        (_quantised, "quantised"),
+        (lambda value: value.to(torch.complex64), "complex64"),
+        (lambda value: value.to(torch.int8), "int8"),
+        (lambda value: value > 0, "bool"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:TypedStorage", "ignore:Validating sparse", "ignore:.*quantiz", "ignore:.*quantis")
+def test_weights_that_are_no_floats_in_memory_are_refused_by_name(tmp_path, change, said):
+    tensors = module_of(RESNET).state_dict()
+    torch.save({**tensors, "conv1.weight": change(tensors["conv1.weight"])}, tmp_path / "c.pth")
+    with pytest.raises(BenchError) as error:
+        import_encoder(tmp_path / "c.pth", RESNET, SIZE)
+    assert f"- of a kind that is no plain float weight (1): conv1.weight ({said})\n" in str(error.value)
+    torch.save({**tensors, "fc.weight": change(tensors["conv1.weight"])}, tmp_path / "c.pth")
+    assert import_encoder(tmp_path / "c.pth", RESNET, SIZE)[1] == ["fc.weight"], "of a head it does not matter"
 
 
 def test_our_own_file_and_one_in_half_precision(tmp_path):

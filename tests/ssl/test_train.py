@@ -371,6 +371,19 @@ def test_a_frozen_patch_embedding_does_not_learn(tmp_path):
     assert not {name for name in moved if name.startswith("patch_embed")}
 
 
+def test_views_are_normalised_by_the_mean_and_deviation_that_are_set(tmp_path, monkeypatch):
+    seen = []
+
+    def keep(images, specs, *others):
+        seen.append([(spec.mean, spec.std) for spec in specs])
+        return make_views(images, specs, *others)
+
+    monkeypatch.setattr(module, "make_views", keep)
+    encoder = dataclasses.replace(RESNET, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))
+    pretrain(job(tmp_path, encoder=encoder, max_steps=1), nobody)
+    assert seen == [[((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))] * 3]
+
+
 def test_views_of_a_part_of_the_batch_are_those_of_the_whole(tmp_path):
     one = job(tmp_path)
     specs, images = view_specs(VIEWS, 32), torch.from_numpy(pixels()).float() / 255
