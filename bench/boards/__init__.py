@@ -24,12 +24,13 @@ from .escaping import escape
 from .latex import latex
 from .markdown import markdown
 from .reported import reported
-from .rows import NONE, Group, group_of, leaves, rows
+from .rows import NONE, UNDEFINED, Group, group_of, leaves, rows
 from .tables import BoardLine, Leaderboard, SeedResult, tables
 
 __all__ = [
     "FORMATS",
     "NONE",
+    "UNDEFINED",
     "Group",
     "BoardLine",
     "SeedResult",
