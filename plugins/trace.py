@@ -56,12 +56,11 @@ def _owner(filename: str, homes: Sequence[Path]) -> str:
     path = path.resolve() if path.is_file() else path
     if any(path.is_relative_to(home) for home in homes):
         return ""
-    paths = sysconfig.get_paths()
-    for name in ("purelib", "platlib"):
-        if path.is_relative_to(paths[name]):
-            return path.relative_to(paths[name]).parts[0].removesuffix(".py")
+    for name in ("site-packages", "dist-packages"):
+        if name in path.parts[:-1]:
+            return path.parts[path.parts.index(name) + 1].removesuffix(".py")
     for name in ("bench", "bench.plugins", "bench.attacks", "bench.defenses"):
         found = getattr(sys.modules.get(name), "__path__", ())
         if any(path.is_relative_to(Path(folder).resolve()) for folder in found):
             return "bench"
-    return "Python" if path.is_relative_to(Path(paths["stdlib"]).resolve()) else ""
+    return "Python" if path.is_relative_to(Path(sysconfig.get_paths()["stdlib"]).resolve()) else ""

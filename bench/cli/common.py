@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,8 @@ from rich.console import Console
 from bench.session.opening import open_store, skipped
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from bench.api import Dataset
     from bench.config.config import Config
     from bench.pipeline.pipeline import Pipeline
@@ -33,17 +36,37 @@ def warn(line: str) -> None:
     log_out.print(line, markup=False, **PLAIN)
 
 
+def show(part: RenderableType) -> None:
+    """Print a table or a line of markup, folded between words where the width is known."""
+    out.print(part, highlight=False, soft_wrap=isinstance(part, str) and not folds())
+
+
+def show_line(text: str, indent: int = 0) -> None:
+    """Print a line of markup; where the width is known it is folded between words, its rest `indent` to the right."""
+    from rich.text import Text
+
+    line = Text.from_markup(text)
+    if not folds() or len(line) <= out.width:
+        out.print(text, **PLAIN)
+        return
+    first = line.wrap(out, out.width)[0]
+    rest = line[len(first) :]
+    rest = rest[len(rest.plain) - len(rest.plain.lstrip()) :]
+    out.print(first, highlight=False)
+    for part in rest.wrap(out, max(out.width - indent, 20)):
+        out.print(Text(" " * indent).append_text(part), highlight=False)
+
+
+def folds() -> bool:
+    """Whether long lines are folded: on a terminal, or where $COLUMNS says how wide it is; never in a pipe."""
+    return out.is_terminal or "COLUMNS" in os.environ
+
+
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], right: Collection[str] = ()) -> None:
     """Print a table of texts. right: the headings of the columns that end at the right, as numbers do."""
-    from rich.markup import escape
-    from rich.table import Table
+    from bench.report.fitting import FittingTable
 
-    table = Table(show_edge=False, pad_edge=False)
-    for heading in headings:
-        table.add_column(heading, justify="right" if heading in right else "left")
-    for row in rows:
-        table.add_row(*map(escape, row))
-    out.print(table)
+    out.print(FittingTable(headings=headings, rows=list(rows), right=right), highlight=False)
 
 
 def show_log() -> None:

@@ -73,10 +73,15 @@ def guarded(command: Callable[[], Any]) -> int:
     except BenchError as error:
         typer.echo(f"bench: {error}", err=True)
         return 2
-    except typer.Exit as stop:
+    except typer.Exit as stop:  # a RuntimeError
         code = stop.exit_code
+    except RuntimeError as error:
+        if "home directory" not in str(error):  # pathlib's, of a path that begins with ~
+            raise
+        typer.echo("bench: a path begins with ~, and there is no home folder: write it in full", err=True)
+        return 2
     except SystemExit as stop:
-        if _of_typer(stop):  # a shell's completion
+        if _of_library(stop):  # a shell's completion, a closed pipe
             raise
         from bench.plugins.trace import of_exit
 
@@ -92,12 +97,12 @@ def guarded(command: Callable[[], Any]) -> int:
     return code if isinstance(code, int) else 0
 
 
-def _of_typer(stop: SystemExit) -> bool:
-    """Whether the program was ended by the library of its command line."""
+def _of_library(stop: SystemExit) -> bool:
+    """Whether the program was ended by a library of its command line."""
     trace = stop.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
-    return trace is None or trace.tb_frame.f_globals.get("__name__", "").partition(".")[0] in ("typer", "click")
+    return trace is None or trace.tb_frame.f_globals.get("__name__", "").partition(".")[0] in ("typer", "click", "rich")
 
 
 @app.callback(invoke_without_command=True)
