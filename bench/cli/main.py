@@ -73,13 +73,8 @@ def guarded(command: Callable[[], Any]) -> int:
     except BenchError as error:
         typer.echo(f"bench: {error}", err=True)
         return 2
-    except typer.Exit as stop:  # a RuntimeError
+    except typer.Exit as stop:
         code = stop.exit_code
-    except RuntimeError as error:
-        if "home directory" not in str(error):  # pathlib's, of a path that begins with ~
-            raise
-        typer.echo("bench: a path begins with ~, and there is no home folder: write it in full", err=True)
-        return 2
     except SystemExit as stop:
         if _of_library(stop):  # a shell's completion, a closed pipe
             raise
@@ -92,6 +87,11 @@ def guarded(command: Callable[[], Any]) -> int:
         return int(error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         code = STOPPED
+    except RuntimeError as error:
+        if "home directory" not in str(error):  # pathlib's, of a path that begins with ~
+            raise
+        typer.echo("bench: a path begins with ~, and there is no home folder: write it in full", err=True)
+        return 2
     if code == STOPPED:  # newer versions of typer turn Ctrl-C into this code themselves
         typer.echo("\nbench: stopped. The same command resumes here.", err=True)
     return code if isinstance(code, int) else 0

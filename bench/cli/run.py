@@ -97,7 +97,7 @@ def _run(
     from bench.pipeline.events import Terminal
     from bench.records import record as records
     from bench.report.terminal import summary
-    from bench.session.run import finished
+    from bench.session.running import finished
     from bench.store import check_can_write
 
     common.show_log()

@@ -114,8 +114,8 @@ class _Matrix:
 
     def _cell(self, attack: _Chosen, defense: _Chosen, seed: int, settings: Sequence[str]) -> Cell:
         base = {key: getattr(self._content, key) for key in ("preset", "dataset", "ssl", "until")}
-        chosen = {"attack": attack.name, "defense": defense.name, "settings": tuple(settings)}
-        return Cell(**base, **chosen, seed=seed, plugins=self._files)
+        base |= {"attack": attack.name, "defense": defense.name, "settings": tuple(settings)}
+        return Cell(**base, seed=seed, plugins=self._files)
 
     def _settings_by_defense(self) -> list[tuple[str, ...]]:
         """For each defense its own settings, after those of all cells that reach it. One without reach is an error."""

@@ -7,6 +7,6 @@ from __future__ import annotations
 
 from .frames import compare, leaderboard
 from .result import Result
-from .run import run
+from .running import run
 
 __all__ = ["Result", "compare", "leaderboard", "run"]

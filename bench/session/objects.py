@@ -81,7 +81,8 @@ def _part(config: Config, kind: str, given: Plugin) -> Plugin:
 
 def _replaced(config: Config, kind: str, given: Plugin) -> Config:
     if kind != "defense":
-        return dataclasses.replace(config, **{kind: given})
+        chosen: dict[str, Any] = {kind: given}
+        return dataclasses.replace(config, **chosen)
     names = [name for name in ("filter", "training_change") if type(getattr(config.defense, name)) is type(given)]
     changed = dict.fromkeys(names, given)
     return dataclasses.replace(config, defense=dataclasses.replace(config.defense, **changed))
