@@ -6,6 +6,7 @@ data that they name, and so on. A cell may be run again without a change: the te
 
 from __future__ import annotations
 
+import dataclasses
 import dis
 import hashlib
 import inspect
@@ -48,7 +49,7 @@ def typed_digest(cls: type) -> str:
 def _of_class(cls: type) -> tuple[bytes, list[tuple[str, Any]]]:
     """A class has no text of its own: all that it is made of follows."""
     more: list[tuple[str, Any]] = [(base.__qualname__, base) for base in cls.__mro__[1:]]
-    fields = getattr(cls, "__dataclass_fields__", {})
+    fields = [field.name for field in dataclasses.fields(cls)] if dataclasses.is_dataclass(cls) else []
     for name, value in vars(cls).items():
         for function in _functions(value):
             written = inspect.unwrap(function).__code__.co_filename != "<string>"
