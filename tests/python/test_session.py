@@ -141,7 +141,12 @@ def test_wrong_input_is_a_bench_error(options, said):
 
 @pytest.mark.parametrize(
     ("records", "said"),
-    [("nowhere", "no record file or folder 'nowhere'"), ([], "there is no record"), ([3], "records holds 3"), ({}, "is a required property")],
+    [
+        ("nowhere", "no record file or folder 'nowhere'"),
+        ([], "there is no record"),
+        ([3], "records holds 3"),
+        ({}, "is a required property"),
+    ],
 )
 def test_tables_of_nothing(records, said):
     with pytest.raises(BenchError, match=said):
