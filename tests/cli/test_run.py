@@ -128,7 +128,7 @@ def test_several_seeds_end_in_their_means(workshop, bench, refused, rows, copied
     where = ("run", "--preset", "smoke", "--store", copied, "--until", "detection", "--defense", "colour")
     out = bench(*where, "--seeds", "0-1", "--record", tmp_path / "all")
     files = sorted((tmp_path / "all").glob("*.json"))
-    one, other = (record.load(file)["metrics"]["detection"]["ap"] for file in files)
+    one, other = (record.load(file)["metrics"]["detection"]["average_precision"] for file in files)
     assert out.count("\n  Record: ") == 2
     assert "mean over 2 seeds ± half of its 95 % interval" in out
     printed = {row[0]: row[1:] for row in rows(out)}
