@@ -84,7 +84,7 @@ def _replaced(config: Config, kind: str, given: Plugin) -> Config:
         chosen: dict[str, Any] = {kind: given}
         return dataclasses.replace(config, **chosen)
     names = [name for name in ("filter", "training_change") if type(getattr(config.defense, name)) is type(given)]
-    changed = dict.fromkeys(names, given)
+    changed: dict[str, Any] = dict.fromkeys(names, given)
     return dataclasses.replace(config, defense=dataclasses.replace(config.defense, **changed))
 
 
