@@ -39,6 +39,8 @@ class CTRL(Attack):
     """
 
     name: ClassVar[str] = "ctrl"
+    paper: ClassVar[str] = "Li et al., An Embarrassingly Simple Backdoor Attack on Self-supervised Learning, ICCV 2023"
+    url: ClassVar[str] = "https://arxiv.org/abs/2210.07346"
 
     target: str | int = field(default=0, metadata={"help": "target class, by name or index"})
     rate: float = field(default=0.5, metadata={"help": "poisoned share of the TARGET class, in (0, 1]"})

@@ -25,6 +25,8 @@ class HTBA(PatchAttack):
     """
 
     name: ClassVar[str] = "htba"
+    paper: ClassVar[str] = "Saha et al., Backdoor Attacks on Self-Supervised Learning, CVPR 2022"
+    url: ClassVar[str] = "https://arxiv.org/abs/2105.10123"
 
     target: str | int = field(default=0, metadata={"help": "target class, by name or index"})
     rate: float = field(default=0.5, metadata={"help": "poisoned share of the TARGET class, in (0, 1]"})
@@ -52,6 +54,8 @@ class HTBAMuted(HTBA):
 
     name: ClassVar[str] = "htba-muted"
     variant_of: ClassVar[str] = "htba"
+    paper: ClassVar[str] = ""
+    url: ClassVar[str] = ""
 
     saturation: float = 0.35
 
@@ -65,6 +69,8 @@ class HTBAVaried(HTBA):
 
     name: ClassVar[str] = "htba-varied"
     variant_of: ClassVar[str] = "htba"
+    paper: ClassVar[str] = ""
+    url: ClassVar[str] = ""
 
     trigger_scale: Span = (0.8, 1.2)
     brightness: Span = (0.8, 1.2)
@@ -81,6 +87,8 @@ class NoAttack(HTBA):
 
     name: ClassVar[str] = "no-attack"
     variant_of: ClassVar[str] = "htba"
+    paper: ClassVar[str] = ""
+    url: ClassVar[str] = ""
     poisons: ClassVar[bool] = False
 
     def poison_train(self, split: SplitInfo, seeds: Seeds) -> list[Poison]:

@@ -24,6 +24,8 @@ class MultiTarget(patches.PatchAttack):
     """
 
     name: ClassVar[str] = "multi-target"
+    paper: ClassVar[str] = "Qian et al., Erasing Self-Supervised Learning Backdoor by Cluster Activation Masking, 2023"
+    url: ClassVar[str] = "https://arxiv.org/abs/2312.07955"
 
     target_classes: tuple[str | int, ...] = field(
         default=(0, 1), metadata={"help": "two or more target classes, by name or index"}

@@ -1,4 +1,5 @@
-"""The public face of the benchmark: what plugins import. Everything else in `bench` is private to the harness.
+"""The public face of the benchmark: what plugins import, and `run`, `leaderboard` and `compare` for scripts and
+notebooks. Everything else in `bench` is private to the harness.
 
 Names load when they are first used, so that `bench --help` does not load torch.
 """
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from .errors import BenchError, UndeclaredNeed, nearest
     from .plugins import hookimpl
     from .seeds import Seeds
+    from .session import Result, compare, leaderboard, run
 
 __version__ = "0.1.0"
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
     "Plugin",
     "Poison",
     "ProgressCallback",
+    "Result",
     "RowFunction",
     "RowMapper",
     "SSLMethod",
@@ -47,8 +50,11 @@ __all__ = [
     "Verdict",
     "View",
     "augment",
+    "compare",
     "hookimpl",
+    "leaderboard",
     "nearest",
+    "run",
     "__version__",
 ]
 _HOMES = {  # of names that are not in api
@@ -57,6 +63,7 @@ _HOMES = {  # of names that are not in api
     "nearest": "errors",
     "hookimpl": "plugins",
     "Seeds": "seeds",
+    **dict.fromkeys(("Result", "compare", "leaderboard", "run"), "session"),
 }
 
 

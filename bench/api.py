@@ -41,6 +41,11 @@ class Plugin:
     name: ClassVar[str]
     variant_of: ClassVar[str] = ""
     """Name of a plugin of its kind whose options in a preset are this one's too, where it has none of its own there."""
+    paper: ClassVar[str] = ""
+    """Where it was published, as "Saha et al., Hidden Trigger Backdoor Attacks, AAAI 2020"; "" for nowhere. Tables show
+    it, a record keeps it; it names no result."""
+    url: ClassVar[str] = ""
+    """Where to read more, a page that begins with http:// or https://; "" for none."""
 
     def identity(self) -> dict[str, Any]:
         """JSON-able facts that decide the outcome: the options, and digests of files they point to."""

@@ -26,6 +26,8 @@ class ICutMix(TrainingDefense):
     """
 
     name = "icutmix"
+    paper = "Tejankar et al., Defending Against Patch-based Backdoor Attacks on Self-Supervised Learning, CVPR 2023"
+    url = "https://arxiv.org/abs/2304.01482"
 
     alpha: float = field(default=1.0, metadata={"help": "of Beta(alpha, alpha), the law of lambda; above 0"})
 

@@ -37,6 +37,8 @@ class PatchSearch(TriggerSearch):
     """
 
     name = "patchsearch"
+    paper = "Tejankar et al., Defending Against Patch-based Backdoor Attacks on Self-Supervised Learning, CVPR 2023"
+    url = "https://arxiv.org/abs/2304.01482"
     locates = "Grad-CAM"
     flip_kind = "own"
     cluster_score = "max"

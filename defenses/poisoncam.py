@@ -35,6 +35,8 @@ class PoisonCAM(TriggerSearch):
     """
 
     name = "poisoncam"
+    paper = "Qian et al., Erasing Self-Supervised Learning Backdoor by Cluster Activation Masking, 2023"
+    url = "https://arxiv.org/abs/2312.07955"
     locates = "masking"
     flip_kind = "any"
     cluster_score = "sum"

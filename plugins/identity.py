@@ -16,6 +16,8 @@ from typing import Any
 
 from bench.api import Plugin
 
+from .typed import typed_digest
+
 DIGEST = "code_sha256"
 LOADED: dict[str, str] = {}
 """Module made from a file (plugins/files.py) -> SHA-256 of the bytes that were run."""
@@ -23,17 +25,24 @@ LOADED: dict[str, str] = {}
 
 def identity(plugin: Plugin) -> dict[str, Any]:
     """The plugin's own identity(), with the digest of its code unless it is built in. What stages are named by."""
-    digest = code_digest(type(plugin).__module__)
+    cls = type(plugin)
+    digest = code_digest(cls.__module__)
+    if digest is None and not _built_in(cls.__module__):
+        digest = typed_digest(cls)
     return {**plugin.identity(), **({DIGEST: digest} if digest else {})}
+
+
+def _built_in(module: str) -> bool:
+    return module.partition(".")[0] == "bench"
 
 
 @functools.cache  # of what is loaded: an edit during a run changes nothing in it
 def code_digest(module: str) -> str | None:
     """Hex SHA-256 of the code around `module`: of its file, or of every .py file of the package it lies in.
 
-    None for a module of the benchmark, and for one that has no file (a session typed in by hand).
+    None for a module of the benchmark, and for one that has no file, as of a notebook (typed.py).
     """
-    if module.partition(".")[0] == "bench":
+    if _built_in(module):
         return None
     if module in LOADED:
         return LOADED[module]

@@ -58,6 +58,7 @@ class Plugins:
         """One more, for instance a tracker. Raises BenchError where it cannot be used."""
         before = len(self._unloaded)
         self._register(given_source(plugin))
+        self._known.clear()
         if len(self._unloaded) > before:
             raise BenchError(str(self._unloaded.pop()))
 

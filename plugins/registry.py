@@ -27,6 +27,9 @@ KINDS = {
 }
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 """Names go into command lines, file names and combinations ("a+b"): no space, no '/', no '+'."""
+URL = re.compile(r"https?://[^\s\"'<>]+")
+LONGEST = 500
+"""Characters of a plugin's paper or url."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,16 @@ def class_problem(cls: object, bases: tuple[type[types.Plugin], ...]) -> str | N
     if not isinstance(name, str) or not NAME.fullmatch(name):
         example = 'name: ClassVar[str] = "mine"'
         return f"its name is {name!r}, expected small letters, digits, -, _ or ., as in {example}"
+    return _source_problem(cls)
+
+
+def _source_problem(cls: type) -> str | None:
+    """What is wrong with where the class says that it comes from, or None: pages link to it."""
+    paper, url = getattr(cls, "paper", ""), getattr(cls, "url", "")
+    if not isinstance(paper, str) or len(paper) > LONGEST:
+        return f"its paper is {paper!r}, expected a text of at most {LONGEST} characters"
+    if url != "" and not (isinstance(url, str) and len(url) <= LONGEST and URL.fullmatch(url)):
+        return f"its url is {url!r}, expected one that begins with https:// or http://, without spaces"
     return None
 
 

@@ -34,6 +34,7 @@ MAY_IMPORT = {
 }
 """Room -> the rooms that it may import. The command line may import all; nobody imports it."""
 MAY_IMPORT["paper"] |= {"matrix"}
+MAY_IMPORT["session"] = RESULTS | {"records", "report", "boards"}
 MAY_IMPORT["cli"] = set(MAY_IMPORT)
 
 STAGES = ("poison", "pretrain", "probe", "clean", "control")
@@ -173,8 +174,8 @@ IMPORTED_AS = {
     "grad-cam": "pytorch_grad_cam",
     "scikit-learn": "sklearn",
 }
-OPTIONAL = {"datasets", "ray", "pytest"}
-"""Imported only where the user has them: extras, and what a plugin's own tests run with."""
+OPTIONAL = {"datasets", "ray", "pytest", "IPython"}
+"""Imported only where the user has them: extras, what a plugin's own tests run with, and a notebook's own."""
 
 
 def test_the_dependencies_are_what_the_source_imports():

@@ -25,7 +25,7 @@ from .escaping import escape
 from .latex import latex
 from .lines import BoardLine, SeedResult
 from .markdown import markdown
-from .naming import leaves
+from .naming import UNDEFINED, leaves
 from .reported import reported
 from .rows import NONE, Group, group_of, rows
 from .tables import Leaderboard, tables
@@ -33,6 +33,7 @@ from .tables import Leaderboard, tables
 __all__ = [
     "FORMATS",
     "NONE",
+    "UNDEFINED",
     "Group",
     "BoardLine",
     "SeedResult",

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -41,6 +40,7 @@ def compare(
     """
     from bench import boards
     from bench.boards.compare import chosen, comparisons
+    from bench.session.frames import facts
 
     paths = list(records or ())
     if other is not None and Path(other).exists():
@@ -55,7 +55,7 @@ def compare(
     others = lines[1:] or [line for line in table.lines if line is not lines[0]]
     found = [comparisons(table, lines[0], each) for each in others]
     if as_json:
-        sys.stdout.write(json.dumps([_facts(table.title, each) for part in found for each in part], indent=2) + "\n")
+        sys.stdout.write(json.dumps([facts(table.title, each) for part in found for each in part], indent=2) + "\n")
         return
     common.say(table.title)
     for part in found:
@@ -78,21 +78,3 @@ def _difference(each: Comparison) -> tuple[str, str]:
         return "", ""
     mean, low, high = (f"{round(value, 1) + 0.0:+.1f}" for value in (found.mean, *found.interval))
     return mean, "" if found.half == 0 else f"{low} to {high}"
-
-
-def _facts(title: str, each: Comparison) -> dict[str, Any]:
-    """A comparison as JSON-able data; null where there is none."""
-    found = each.difference
-    low, high = found.interval if found else (math.nan, math.nan)
-    facts = {
-        "table": title,
-        "metric": each.metric,
-        "a": each.one.label,
-        "b": each.other.label,
-        "mean_a": each.means[0],
-        "mean_b": each.means[1],
-        "higher_is_better": each.higher_is_better,
-        "verdict": each.verdict,
-    }
-    compared = (found.mean, low, high, list(found.seeds), found.comparisons) if found else (None,) * 5
-    return facts | dict(zip(("difference", "lower", "upper", "seeds", "comparisons"), compared, strict=True))

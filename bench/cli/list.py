@@ -14,7 +14,6 @@ from rich.markup import escape
 from bench.errors import BenchError, nearest
 
 from . import common, options
-from .common import say
 
 if TYPE_CHECKING:
     from bench.plugins.manager import Entry, Plugins
@@ -77,16 +76,14 @@ def _overview(plugins: Plugins, kind: str | None) -> None:
 
 
 def _print_line(name: str, text: str, origin: str = "") -> None:
-    common.out.print(
-        f"  [cyan]{name}[/]  {escape(text)} [dim]{escape(origin)}[/]".replace(" [dim][/]", ""), **common.PLAIN
-    )
+    common.show_line(f"  [cyan]{name}[/]  {escape(text)} [dim]{escape(origin)}[/]".replace(" [dim][/]", ""), 4)
 
 
 def _print_option(name: str, value: object, doc: str) -> None:
     from bench.plugins.options import REQUIRED
 
     shown = "(required)" if value is REQUIRED else repr(value)
-    common.out.print(f"      {name} = {escape(shown)}  [dim]{escape(doc)}[/]", **common.PLAIN)
+    common.show_line(f"      {name} = {escape(shown)}  [dim]{escape(doc)}[/]", 8)
 
 
 # --- one plugin -----------------------------------------------------------------------------------------
@@ -102,8 +99,12 @@ def _print_plugin(plugins: Plugins, entry: Entry, preset: str) -> None:
     known, (values, note) = options_of(entry.cls), _values(plugins, entry, preset)
     about = cleandoc(entry.cls.__doc__ or "").split("\n\n")[0].replace("\n", " ")
     common.out.print(f"[bold]{KINDS[entry.kind].word} [cyan]{entry.name}[/][/]", **common.PLAIN)
-    say(f"{about}\n\nFrom {entry.origin}: {path(entry.cls)}")
-    say(f"\nOptions, {note}:" if known else "It has no options.")
+    common.show_line(escape(about))
+    source = [f"\n{entry.cls.paper}" if entry.cls.paper else "", entry.cls.url]
+    for text in (*source, f"\nFrom {entry.origin}: {path(entry.cls)}"):
+        if text:
+            common.show_line(escape(text))
+    common.show_line(escape(f"\nOptions, {note}:" if known else "It has no options."))
     for option in known:
         value = values.get(option.name, option.default)
         changed = option.name in values and repr(value) != repr(option.default)

@@ -75,14 +75,34 @@ def guarded(command: Callable[[], Any]) -> int:
         return 2
     except typer.Exit as stop:
         code = stop.exit_code
+    except SystemExit as stop:
+        if _of_library(stop):  # a shell's completion, a closed pipe
+            raise
+        from bench.plugins.trace import of_exit
+
+        typer.echo(f"bench: {of_exit(stop, 'a plugin')}", err=True)
+        return 2
     except _USAGE_ERROR as error:
         error.show()
         return int(error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         code = STOPPED
+    except RuntimeError as error:
+        if "home directory" not in str(error):  # pathlib's, of a path that begins with ~
+            raise
+        typer.echo("bench: a path begins with ~, and there is no home folder: write it in full", err=True)
+        return 2
     if code == STOPPED:  # newer versions of typer turn Ctrl-C into this code themselves
         typer.echo("\nbench: stopped. The same command resumes here.", err=True)
     return code if isinstance(code, int) else 0
+
+
+def _of_library(stop: SystemExit) -> bool:
+    """Whether the program was ended by a library of its command line."""
+    trace = stop.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is None or trace.tb_frame.f_globals.get("__name__", "").partition(".")[0] in ("typer", "click", "rich")
 
 
 @app.callback(invoke_without_command=True)

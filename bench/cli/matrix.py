@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 
 from bench.errors import BenchError
 
@@ -41,6 +40,7 @@ def matrix(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what there is to do and how long; do nothing.")
     ] = False,
+    plugin: options.PluginFiles = None,
     store: options.StoreRoot = None,
     devices: options.Devices = 1,
     accelerator: options.Accelerator = "auto",
@@ -51,11 +51,11 @@ def matrix(
     from bench.matrix.file import read_matrix
     from bench.matrix.run import run_cells
     from bench.pipeline.stage import Machine
-    from bench.plugins.manager import Plugins
+    from bench.plugins.from_file import load_plugins
 
     ray = ray_options(engine, ray_address, jobs, resources or ())
-    plugins = Plugins.load()
-    cells = read_matrix(file, plugins)
+    plugins = load_plugins(plugin or ())
+    cells = read_matrix(file, plugins, plugin or ())
     context = RunContext(common.open_store(store), Machine(accelerator=accelerator, devices=devices), plugins)
     pipelines = {cell: context.pipeline(cell) for cell in cells}
     for dataset in context.datasets.values():
@@ -92,23 +92,20 @@ def ray_options(
 
 def _print_plan(graph: Graph, forecast: Forecast) -> None:
     """Print the stages by title, how many are in the store, and an estimate for the rest."""
-    from rich.table import Table
-
     from bench.estimate.estimate import duration
     from bench.matrix.board import plural
 
     rows = [*_known(graph, forecast), *_later(graph, forecast)]
-    table = Table(show_edge=False, pad_edge=False)
-    for heading in ("stage", "needed", "in the store", "time for the rest", "estimated from"):
-        table.add_column(heading, justify="left" if heading in ("stage", "estimated from") else "right")
+    headings = ("stage", "needed", "in the store", "time for the rest", "estimated from")
+    lines = []
     for title in dict.fromkeys(row.title for row in rows):
         stages = [row for row in rows if row.title == title]
         left = [row for row in stages if not row.cached]
         bases = sorted({row.basis for row in left})
         needed = f"{'up to ' if _LATER in bases else ''}{len(stages)}"
         time = duration(sum(row.seconds for row in left))
-        table.add_row(escape(title), needed, str(len(stages) - len(left)), time, ", ".join(bases))
-    common.out.print(table)
+        lines.append((title, needed, str(len(stages) - len(left)), time, ", ".join(bases)))
+    common.print_table(headings, lines, right=headings[1:4])
     left = [row for row in rows if not row.cached]
     time = f"about {duration(sum(row.seconds for row in left))} one after the other"
     to_do = f"To do: at most {plural('stage', len(left))}, {time}." if left else "All is there."

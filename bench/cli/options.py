@@ -8,6 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
+from bench.errors import BenchError
+
+MOST_SEEDS = 1000
+
 
 def beginning_with(names: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
     """For a shell's completion: those of `names()` that begin with what is typed."""
@@ -40,6 +44,27 @@ def names_of_kind(ctx: typer.Context, incomplete: str) -> list[str]:
     return [name for name in names if name.startswith(incomplete)]
 
 
+def parse_seeds(text: str | None) -> tuple[int, ...]:
+    """'0,2,5' -> (0, 2, 5), '0-4' -> (0, 1, 2, 3, 4); None -> (). Raises BenchError for anything but different whole
+    numbers, 0 or more."""
+    if text is None:
+        return ()
+    found: list[int] = []
+    for part in text.split(","):
+        ends = [end.strip() for end in part.split("-")]
+        if len(ends) > 2 or not all(end.isascii() and end.isdigit() and len(end) < 10 for end in ends):
+            raise BenchError(
+                f"--seeds {text!r} cannot be read. Expected whole numbers with commas, as in 0,1,2 or 0-4."
+            )
+        first, last = int(ends[0]), int(ends[-1])
+        if not first <= last < first + MOST_SEEDS:
+            raise BenchError(f"--seeds {text!r}: {part.strip()} is no range of 1 to {MOST_SEEDS} seeds; as in 0-4")
+        found += range(first, last + 1)
+    if len(set(found)) < len(found):
+        raise BenchError(f"--seeds {text!r} names a seed twice: a repeated run says nothing new.")
+    return tuple(found)
+
+
 def _plugin(kind: str, help: str, *flags: str) -> Any:
     complete = beginning_with(lambda: plugin_names(kind))
     return typer.Option(*flags, help=help, show_default="the preset's", autocompletion=complete)
@@ -67,6 +92,10 @@ Until = Annotated[
     str, typer.Option(help="detection: stop at the verdict, without a second training; a later run to the end uses it.")
 ]
 Seed = Annotated[int | None, typer.Option(help="Root of every random number.", show_default="the preset's")]
+Seeds = Annotated[
+    str | None,
+    typer.Option(metavar="0-4", help="One run after the other with each of these seeds (0-4 or 0,2,5), then means."),
+]
 StoreRoot = Annotated[
     Path | None, typer.Option("--store", envvar="BENCH_STORE", help="Where stages are kept.", show_default="user cache")
 ]

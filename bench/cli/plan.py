@@ -31,9 +31,10 @@ def plan(
     from bench.estimate.estimate import Estimator
     from bench.estimate.gpus import read_fleet
     from bench.pipeline.stage import Machine
+    from bench.session.opening import configured
 
     choices = {"attack": attack, "defense": defense, "dataset": dataset, "ssl": ssl}
-    config, _ = common.configured(preset, choices, settings, seed, until, threat_checkpoint, plugin)
+    config, _ = configured(preset, choices, settings or (), seed, until, threat_checkpoint, plugin or ())
     fleet = read_fleet(on) if on else None
     pipeline = common.open_pipeline(config, store, Machine(accelerator=accelerator, devices=devices))
     estimator = Estimator(pipeline, fleet=fleet)

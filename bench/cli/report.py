@@ -13,7 +13,6 @@ from . import common, options
 if TYPE_CHECKING:
     from bench.api import Defense
     from bench.pipeline.pipeline import Pipeline
-    from bench.plugins.manager import Plugins
 
 PICTURES = (".png", ".svg", ".pdf")
 
@@ -41,13 +40,14 @@ def report(
 
     Or a picture of the most suspicious images alone: attention maps, windows found, true triggers.
     """
+    from bench.session.opening import locating, lookers, reopened
     from bench.store import check_can_write, write_bytes
 
     output = output or run.with_suffix(".html")
     check_can_write(output)
-    pipeline, plugins = common.reopened(run, store, plugin or ())
+    pipeline, plugins = reopened(run, store, plugin or ())
     if output.suffix in PICTURES:
-        _save_picture(output, pipeline, common.lookers(pipeline, plugins, maps or _all_names(plugins)), count)
+        _save_picture(output, pipeline, lookers(pipeline, plugins, maps or locating(plugins)), count)
         common.say(f"Picture: {output}")
         return
     from bench.records import record as records
@@ -56,17 +56,9 @@ def report(
 
     found, own = records.load(run), pipeline.config.defense.filter
     others = beside(found, [run.parent, pipeline.store.root / "records"])
-    defenses = common.lookers(pipeline, plugins, [name for name in maps or () if name != own.name])
+    defenses = lookers(pipeline, plugins, [name for name in maps or () if name != own.name])
     write_bytes(output, page(pipeline, found, others, defenses, count))
     common.say(f"Report: {output}")
-
-
-def _all_names(plugins: Plugins) -> list[str]:
-    """Every defense, controls apart."""
-    from bench.api import Defense
-
-    found = [entry for entry in plugins.entries("defense") if issubclass(entry.cls, Defense)]
-    return [entry.name for entry in found if entry.cls.attention is not Defense.attention]  # type: ignore[attr-defined]
 
 
 def _save_picture(output: Path, pipeline: Pipeline, defenses: Sequence[Defense], count: int) -> None:

@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bench.errors import BenchError
+from bench.store.files import read_json
+
 from . import common, options
+
+if TYPE_CHECKING:
+    from bench.store import StoreEntry
 
 app = typer.Typer(no_args_is_help=True, help="List or delete what finished stages left on disk.")
 
 
 @app.command("list")
 def store_list(store: options.StoreRoot = None) -> None:
-    """Every stage kept, its size, and when it was last used."""
+    """Every stage kept, the runs that use it, its size, and when it was last used."""
     kept = common.open_store(store)
-    entries = kept.entries()
+    entries, runs = kept.entries(), runs_by_stage(kept.root / "records")
     rows = []
     for e in entries:
         used = e.last_used.astimezone().strftime("%Y-%m-%d %H:%M")
-        rows.append((e.stage, e.key[:12], size(e.bytes), f"{e.seconds:.0f}", used, "" if e.finished else "unfinished"))
-    common.print_table(("stage", "key", "size", "seconds", "last used", "state"), rows, right=("size", "seconds"))
+        who = in_words(runs[e.key]) if e.key in runs else _own_words(e)
+        state = "" if e.finished else "unfinished"
+        rows.append((e.stage, e.key[:12], who, size(e.bytes), f"{e.seconds:.0f}", used, state))
+    headings = ("stage", "key", "used by", "size", "seconds", "last used", "state")
+    common.print_table(headings, rows, right=("size", "seconds", "last used"))
     common.say(f"{len(entries)} stages, {size(sum(e.bytes for e in entries))} in {kept.root}")
 
 
@@ -42,6 +53,49 @@ def store_prune(
         dry_run=dry_run,
     )
     common.say(f"{'would free' if dry_run else 'freed'} {size(freed)}")
+
+
+Run = tuple[str, str, str, str]
+"""Attack, defense, preset and seed of a run."""
+
+
+def runs_by_stage(records: Path) -> dict[str, list[Run]]:
+    """The runs that have a record in this folder, by the key of each of their stages."""
+    found: dict[str, list[Run]] = {}
+    for file in sorted(records.glob("*.json")):
+        try:
+            record = read_json(file)
+            run, stages = record["run"], record["stages"]
+            named = (run["attack"], run["defense"], run["preset"], str(run["seed"]))
+            keys = {stage["key"] for stage in stages.values()}
+        except (BenchError, KeyError, TypeError, AttributeError):  # no record: `bench leaderboard` says why
+            continue
+        for key in keys:
+            found.setdefault(key, []).append(named)
+    return found
+
+
+def in_words(runs: Sequence[Run]) -> str:
+    """'htba, poisoncam, laptop, seed 0'; of several runs 'htba, none poisoncam and 3 more, laptop, seeds 0 1'."""
+    attacks, defenses, presets, seeds = (list(dict.fromkeys(values)) for values in zip(*runs, strict=True))
+    seeds.sort(key=lambda seed: (len(seed), seed))
+    parts = [_some(attacks), _some(defenses), _some(presets), f"seed{'s' * (len(seeds) > 1)} {_some(seeds, 5)}"]
+    return ", ".join(parts)
+
+
+def _some(names: Sequence[str], most: int = 2) -> str:
+    left = len(names) - most
+    return " ".join(names[:most]) + (f" and {left} more" if left > 0 else "")
+
+
+def _own_words(entry: StoreEntry) -> str:
+    """Of a stage that no record names: what it says of itself."""
+    try:
+        config = read_json(entry.path / "meta.json")["config"]
+        parts = [config[kind]["name"] for kind in ("attack", "defense", "control", "ssl") if kind in config]
+        return ", ".join([*parts, *([f"seed {config['seed']}"] if "seed" in config else []), "no record"])
+    except (BenchError, KeyError, TypeError):
+        return "no record"
 
 
 def size(count: float) -> str:

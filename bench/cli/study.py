@@ -58,23 +58,10 @@ def study(
         from bench.paper.studies.runs import StudyRuns
         from bench.pipeline.stage import Machine
 
-        found, wanted = find(name), parse_seeds(seeds)
+        found, wanted = find(name), options.parse_seeds(seeds)
         common.show_log()
         context = RunContext(common.open_store(store), Machine(accelerator=accelerator, devices=devices))
         _make(StudyRuns(found, context, preset, settings or (), wanted), jobs, output)
-
-
-def parse_seeds(text: str | None) -> tuple[int, ...]:
-    """'0,1,2' -> (0, 1, 2); None -> (). Raises BenchError for anything but different whole numbers, 0 or more."""
-    if text is None:
-        return ()
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isascii() and part.isdigit() for part in parts):
-        raise BenchError(f"--seeds {text!r} cannot be read. Expected whole numbers with commas, as in 0,1,2.")
-    seeds = tuple(int(part) for part in parts)
-    if len(set(seeds)) < len(seeds):
-        raise BenchError(f"--seeds {text!r} names a seed twice: a repeated run says nothing new.")
-    return seeds
 
 
 def _make(runs: StudyRuns, jobs: int, output: Path) -> None:

@@ -54,11 +54,12 @@ def _evidence(run: Path, found: Mapping[str, Any], plugins: Plugins, store: Stor
     from bench.isolation.verdict import read_verdict
     from bench.records.inputs import gather
     from bench.records.record import whole
+    from bench.session.opening import again, asked_for
 
-    asked, named = common.asked_for(run, found), found["metrics"]["none"].get("per_trigger", [])
+    asked, named = asked_for(run, found), found["metrics"]["none"].get("per_trigger", [])
     needed = NEEDED if whole(found) else NEEDED[:-1]
     folders = {name: _folder(run, store, name, found["stages"].get(name) or {}) for name in needed}
-    dataset = common.again(asked, plugins, asked["choices"]).dataset.load()
+    dataset = again(asked, plugins, asked["choices"]).dataset.load()
     if dataset.fingerprint != found["dataset"]["fingerprint"]:
         raise BenchError(f"{run}: the dataset {dataset.name!r} has changed since: its fingerprint is another")
     manifest, verdict = Manifest.load(folders["poison"] / "train.jsonl"), read_verdict(folders["defense"])

@@ -34,10 +34,10 @@ class Combination:
     @property
     def name(self) -> str:
         """Canonical: "poisoncam+icutmix", in whichever order it was requested; a change alone has its own name."""
-        return "+".join(part.name for part in self._parts)
+        return "+".join(part.name for part in self.parts)
 
     @property
-    def _parts(self) -> list[Plugin]:
+    def parts(self) -> list[Plugin]:
         """Those that do something, the filter first; with no change the filter, even "none"."""
         if self.training_change is None:
             return [self.filter]
@@ -56,9 +56,9 @@ class Combination:
     def identity(self) -> dict[str, Any]:
         """JSON-able: a single plugin's own identity, else one under each part's name."""
         reference = {"rival": identity(self.reference)} if self.reference else {}  # the key is part of stored results
-        if len(self._parts) == 1:
-            return {**identity(self._parts[0]), **reference}
-        return {"name": self.name, **{part.name: identity(part) for part in self._parts}, **reference}
+        if len(self.parts) == 1:
+            return {**identity(self.parts[0]), **reference}
+        return {"name": self.name, **{part.name: identity(part) for part in self.parts}, **reference}
 
 
 def combine(plugins: Plugins, text: str, presets: Mapping[str, Any], settings: Sequence[Setting]) -> Combination:

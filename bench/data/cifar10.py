@@ -22,6 +22,8 @@ class CIFAR10(ArrayDataset):
     """
 
     name: ClassVar[str] = "cifar10"
+    paper: ClassVar[str] = "Krizhevsky, 2009"
+    url: ClassVar[str] = "https://www.cs.toronto.edu/~kriz/cifar.html"
     title: ClassVar[str] = "CIFAR-10"
     archive: ClassVar[str] = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
     root: str = field(default="data", metadata={"help": "the directory that holds cifar-10-batches-py"})

@@ -27,6 +27,7 @@ class STL10(ArrayDataset):
     """
 
     name: ClassVar[str] = "stl10"
+    paper: ClassVar[str] = "Coates, Ng and Lee, AISTATS 2011"
     title: ClassVar[str] = "STL-10"
     archive: ClassVar[str] = "http://ai.stanford.edu/~acoates/stl10/stl10_binary.tar.gz"
     root: str = field(default="data", metadata={"help": "the directory that holds stl10_binary"})

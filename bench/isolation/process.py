@@ -21,10 +21,10 @@ import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import numpy as np
 from numpy.typing import NDArray
 
@@ -104,11 +104,11 @@ class IsolatedDefense:
     def _elsewhere(self, job: Job) -> tuple[Arrays, dict[str, Any]]:
         name = job.defense.name
         try:
-            pickled = bytes(ForkingPickler.dumps(job))
-        except (pickle.PicklingError, AttributeError, TypeError) as error:
+            pickled = cloudpickle.dumps(job)  # a class of a notebook, which no process can import, with its code
+        except (pickle.PicklingError, AttributeError, TypeError, ValueError, RuntimeError) as error:
             raise BenchError(
-                f"defense {name!r} cannot be handed to a process of its own ({error}): expected a class at the top of "
-                "a module that is installed or given by --plugin, with options that can be pickled; or run it in place"
+                f"defense {name!r} cannot be handed to a process of its own ({error}): expected options, and in a "
+                "notebook global names, that can be pickled; or run it in place (--debug)"
             ) from error
         work = [job.folder / each for each in ("steps", "tmp")]
         for folder in work:
@@ -240,13 +240,13 @@ def _environment(folder: Path, closed: Iterable[Path]) -> dict[str, str]:
 
 
 def _python_path() -> list[Path]:
-    return [Path(each).resolve() for each in sys.path if each]
+    return [Path(each).resolve() for each in sys.path]  # "" is the working folder, in a session
 
 
 def _importable(closed: Iterable[Path]) -> Iterator[Path]:
     """The folders of Python's path that hold nothing closed, where links in them lead to, and those of the harness."""
     shut = [each.resolve() for each in closed]
-    for path in (Path(each).resolve() for each in sys.path if each):
+    for path in _python_path():
         yield from (each for each in (path, *_linked(path)) if not any(file.is_relative_to(each) for file in shut))
     for name in PACKAGES:
         spec = importlib.util.find_spec(name)

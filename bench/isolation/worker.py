@@ -57,10 +57,12 @@ def _answer(pickled: bytes, tell: Callable[..., None]) -> None:
 
     import numpy as np
 
+    module = ""
     try:
         job = pickle.loads(pickled)  # imports the defense: only here, behind the fence
         from bench.store import highest_mb
 
+        module = type(job.defense).__module__
         arrays, words = job.answer(
             lambda what, done, total: tell({"what": str(what), "done": int(done), "total": int(total)})
         )
@@ -69,24 +71,20 @@ def _answer(pickled: bytes, tell: Callable[..., None]) -> None:
             np.savez(data, **arrays)
         tell({"answer": words, "bytes": data.tell(), "peak_memory_mb": highest_mb()}, data.getvalue())
     except BaseException as error:
-        tell(_failure(error))
+        tell(_failure(error, module))
 
 
-def _failure(error: BaseException) -> dict[str, Any]:
-    """What went wrong, with the lines of the traceback that are not the harness's own."""
-    import traceback
-
+def _failure(error: BaseException, module: str) -> dict[str, Any]:
+    """What went wrong, with the lines of the traceback that are the defense's, a class of `module`."""
     from bench.errors import BenchError, UndeclaredNeed
+    from bench.plugins.trace import own_lines
 
     undeclared = isinstance(error, UndeclaredNeed)
     if isinstance(error, BenchError):
         return {"failed": str(error), "undeclared": undeclared}
     if isinstance(error, SystemExit):
         return {"failed": f"called sys.exit({error.code!r}); expected it to return, or to raise an error", "trace": ""}
-    ours = (os.path.dirname(__file__), "<frozen importlib")  # noqa: PTH120 - the folder of this file
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(ours)]
-    lines = "".join(traceback.format_list(frames))
-    return {"failed": f"failed: {type(error).__name__}: {error}", "trace": lines}
+    return {"failed": f"failed: {type(error).__name__}: {error}", "trace": own_lines(error, [module])}
 
 
 if __name__ == "__main__":

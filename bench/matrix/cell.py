@@ -16,7 +16,8 @@ from bench.store import Store, canonical
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One run: a preset and what changes it. None: the preset's. `settings` are as for --set."""
+    """One run: a preset and what changes it. None: the preset's. `settings` are as for --set, `plugins` the files for
+    --plugin."""
 
     preset: str
     seed: int
@@ -26,6 +27,7 @@ class Cell:
     ssl: str | None = None
     settings: tuple[str, ...] = ()
     until: str = END
+    plugins: tuple[str, ...] = ()
 
     @property
     def choices(self) -> dict[str, str | None]:
@@ -40,6 +42,8 @@ class Cell:
             words += [f"--{kind}", name] if name else []
         for setting in self.settings:
             words += ["--set", setting]
+        for file in self.plugins:
+            words += ["--plugin", file]
         until = [] if self.until == END else ["--until", self.until]
         return shlex.join([*words, "--seed", str(self.seed), *until])
 

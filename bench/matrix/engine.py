@@ -20,6 +20,7 @@ from bench.parallel.nodes import environment
 from bench.parallel.threads import thread_variables
 from bench.pipeline.runner import make_stage
 from bench.pipeline.stage import Machine, Stage
+from bench.plugins.from_file import load_plugins
 from bench.store import Store
 
 from .cell import RunContext
@@ -162,7 +163,7 @@ def attempt_job(job: Job, hear: Hear) -> Fault | None:
 
 
 def _stage(job: Job) -> Stage:
-    pipeline = _context(job.store, job.machine).pipeline(job.cell)
+    pipeline = _context(job.store, job.machine, job.cell.plugins).pipeline(job.cell)
     for stage in pipeline.stages():
         if stage.key == job.key:
             return stage
@@ -173,6 +174,6 @@ def _stage(job: Job) -> Stage:
 
 
 @functools.cache
-def _context(store: str, machine: Machine) -> RunContext:
+def _context(store: str, machine: Machine, files: tuple[str, ...]) -> RunContext:
     """Plugins and datasets are loaded once for all jobs of a process."""
-    return RunContext(Store(Path(store)), machine)
+    return RunContext(Store(Path(store)), machine, load_plugins([Path(file) for file in files]))

@@ -35,14 +35,16 @@ if TYPE_CHECKING:
 _EXAMPLES = {"attacks": '[[attacks]] name = "htba"', "defenses": '["none", "poisoncam"]'}
 
 
-def read_matrix(path: Path, plugins: Plugins) -> list[Cell]:
+def read_matrix(path: Path, plugins: Plugins, files: Sequence[Path] = ()) -> list[Cell]:
     """The cells of a matrix file, attack by attack, seed by seed, in the order of its defenses.
+
+    files: those of `plugins` that are not installed, which every process that makes a cell loads.
 
     Raises BenchError naming the file and what cannot be used in it: every cell's configuration is checked.
     """
     try:
         content = make(_Content, tomllib.loads(path.read_text(encoding="utf-8")), "the matrix file")
-        return _Matrix(content, plugins).cells()
+        return _Matrix(content, plugins, files).cells()
     except OSError as error:
         raise BenchError(f"cannot read the matrix file {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -90,8 +92,9 @@ class _Content:
 class _Matrix:
     """Makes the cells of one file."""
 
-    def __init__(self, content: _Content, plugins: Plugins) -> None:
+    def __init__(self, content: _Content, plugins: Plugins, files: Sequence[Path]) -> None:
         self._content, self._plugins = content, plugins
+        self._files = tuple(str(file.expanduser().absolute()) for file in files)
         self._attacks, self._defenses = content.chosen("attacks"), content.chosen("defenses")
         self._defense_settings = [text for text in content.settings if parse_setting(text)[0][0] == "defense"]
         self._settings = [text for text in content.settings if text not in self._defense_settings]
@@ -111,7 +114,8 @@ class _Matrix:
 
     def _cell(self, attack: _Chosen, defense: _Chosen, seed: int, settings: Sequence[str]) -> Cell:
         base = {key: getattr(self._content, key) for key in ("preset", "dataset", "ssl", "until")}
-        return Cell(**base, attack=attack.name, defense=defense.name, seed=seed, settings=tuple(settings))
+        base |= {"attack": attack.name, "defense": defense.name, "settings": tuple(settings)}
+        return Cell(**base, seed=seed, plugins=self._files)
 
     def _settings_by_defense(self) -> list[tuple[str, ...]]:
         """For each defense its own settings, after those of all cells that reach it. One without reach is an error."""

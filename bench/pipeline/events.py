@@ -26,8 +26,8 @@ def silent(event: str, **facts: Any) -> None:
     """A `Notify` for runs that nobody follows."""
 
 
-def bars(console: Console, count: str, *more: ProgressColumn) -> Progress:
-    """Progress bars that vanish when done, and are left out where the output is no terminal.
+def bars(console: Console, count: str, *more: ProgressColumn, shown: bool = True) -> Progress:
+    """Progress bars that vanish when done, and are left out where the output is no terminal, or they are not `shown`.
 
     Each shows its description, the bar, `count` (a format of rich), the time since its start, then `more`.
     """
@@ -41,7 +41,7 @@ def bars(console: Console, count: str, *more: ProgressColumn) -> Progress:
         *more,
         console=console,
         transient=True,
-        disable=not console.is_terminal,
+        disable=not (shown and console.is_terminal),
         # The pace of the last minute: the first steps are slow, and other programs come and go.
         speed_estimate_period=60,
     )
@@ -50,15 +50,16 @@ def bars(console: Console, count: str, *more: ProgressColumn) -> Progress:
 class Terminal:
     """Shows a run: a line for each stage, with a bar and the time left while it is made, then the time it took.
 
-    Use it as a context manager, and add it to the plugins (`Plugins.add`).
+    Use it as a context manager, and add it to the plugins (`Plugins.add`). live: False for lines alone, so that a
+    debugger has the terminal.
     """
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, live: bool = True) -> None:
         from rich.progress import TextColumn, TimeRemainingColumn
 
-        self._console = console
+        self._console, self._live = console, live and console.is_terminal
         count = "{task.completed:.0f}/{task.total:.0f} {task.fields[unit]}"
-        self._progress = bars(console, count, TextColumn("left"), TimeRemainingColumn())
+        self._progress = bars(console, count, TextColumn("left"), TimeRemainingColumn(), shown=live)
         self._task: Any = None
         self._what = ""
 
@@ -76,7 +77,7 @@ class Terminal:
         self._what = ""
         if cached:
             self._line(title, "from the store")
-        elif not self._console.is_terminal:
+        elif not self._live:
             self._console.print(f"       {title} ...", highlight=False)
 
     @hookimpl

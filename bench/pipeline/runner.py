@@ -10,6 +10,7 @@ from typing import Any
 
 from bench.errors import BenchError
 from bench.parallel.nodes import NodeGroup, settled
+from bench.plugins.trace import of_exit
 from bench.store import ArtifactBuilder, Store
 
 from .events import Notify
@@ -45,7 +46,10 @@ def make_stage(stage: Stage, store: Store, notify: Notify) -> None:
                 if numbers:
                     tell("stage_measured", step=done, numbers=numbers)
 
-            stage.make(making, report)
+            try:
+                stage.make(making, report)
+            except SystemExit as stop:
+                raise of_exit(stop, stage.title) from stop
     tell("stage_finished", seconds=time.monotonic() - start)
 
 

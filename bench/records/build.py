@@ -10,6 +10,7 @@ from bench import __version__
 from bench.config.config import Config
 from bench.pipeline.pipeline import Pipeline
 from bench.pipeline.stage import Stage
+from bench.plugins.origin import origin
 from bench.store import digest
 
 from . import metrics, record
@@ -57,6 +58,7 @@ def build_record(pipeline: Pipeline) -> record.Record:
             "until": config.until,
             "asked": {**config.asked, **_imported(config)},
         },
+        "plugins": _origins(config),
         "config": config.resolved,
         "dataset": record.dataset_facts(dataset),
         **scores(_evidence(pipeline, targets)),
@@ -69,6 +71,15 @@ def build_record(pipeline: Pipeline) -> record.Record:
     }
     record.validate(built)
     return built
+
+
+def _origins(config: Config) -> list[dict[str, str]]:
+    """Where each plugin of the run comes from, part by part of its defense."""
+    defense, reference = config.defense, config.defense.reference
+    parts = [("defense", part) for part in (*defense.parts, *([reference] if reference else []))]
+    return [
+        origin(*each) for each in (("attack", config.attack), *parts, ("ssl", config.ssl), ("dataset", config.dataset))
+    ]
 
 
 def _imported(config: Config) -> dict[str, Any]:

@@ -51,7 +51,7 @@ _PACKAGES = (
     "safetensors",
 )
 _HOW_IT_CAME = {"schema_version", "status", "submission"}
-_FLEETING = {"created", "hardware", "versions", "seconds", "peak_memory_mb", "threads"}
+_FLEETING = {"created", "hardware", "versions", "plugins", "seconds", "peak_memory_mb", "threads"}
 _NO_CODE = (":(top,exclude)leaderboards", ":(top,exclude)docs")
 _FAISS = ("faiss-cpu", "faiss-gpu-cu12", "faiss-gpu", "faiss")
 
@@ -131,7 +131,8 @@ def save(path: Path, record: Mapping[str, Any]) -> None:
 
 
 def fingerprint(record: Mapping[str, Any]) -> str:
-    """SHA-256 of the outcome: of the record without times, memory, date, hardware, versions, and how it came here.
+    """SHA-256 of the outcome: of the record without times, memory, date, hardware, versions, where its plugins come
+    from, and how it came here.
 
     Two runs of the same command agree in it, however often they were interrupted.
     """

@@ -14,7 +14,6 @@ from .tables import PageTable, localisations, rates, removal, share, shown_k
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-    from rich.table import Table
 
     from bench.records.record import Record
 
@@ -55,17 +54,11 @@ def _heading(record: Record) -> str:
     )
 
 
-def _drawn(headings: Sequence[str], table: PageTable, title: str | None = None) -> Table:
+def _drawn(headings: Sequence[str], table: PageTable, title: str | None = None) -> RenderableType:
     """A table of the run's page for the terminal: the first column is text, the others numbers."""
-    from rich.markup import escape
-    from rich.table import Table
+    from .fitting import FittingTable
 
-    drawn = Table(title=title, title_justify="left", show_edge=False, pad_edge=False)
-    for place, heading in enumerate(headings):
-        drawn.add_column(heading, justify="right" if place else "left")
-    for row in table.rows:
-        drawn.add_row(*map(escape, row))
-    return drawn
+    return FittingTable(headings=headings, rows=table.rows, right=headings[1:], title=title)
 
 
 def _scores(record: Record) -> list[RenderableType]:

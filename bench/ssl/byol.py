@@ -24,6 +24,8 @@ class BYOL(MomentumMethod):
     """
 
     name: ClassVar[str] = "byol"
+    paper: ClassVar[str] = "Grill et al., BYOL, 2020"
+    url: ClassVar[str] = "https://arxiv.org/abs/2006.07733"
     normalised_heads = False
     projector: int = field(default=2, metadata={"help": "layers of the projection head; 0 for none"})
     predictor: int = field(default=2, metadata={"help": "layers of the prediction head; at least 1"})

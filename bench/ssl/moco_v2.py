@@ -29,6 +29,8 @@ class MoCoV2(PairMethod):
     """
 
     name: ClassVar[str] = "moco_v2"
+    paper: ClassVar[str] = "Chen, Fan, Girshick and He, Improved Baselines with Momentum Contrastive Learning, 2020"
+    url: ClassVar[str] = "https://arxiv.org/abs/2003.04297"
     projector: int = field(default=2, metadata={"help": "layers of the projection head; 0 for none"})
     hidden: int = field(default=2048, metadata={"help": "width of the head's hidden layers"})
     output: int = field(default=128, metadata={"help": "width of the projection"})

@@ -22,6 +22,8 @@ class MoCoV3(MomentumMethod):
     """
 
     name: ClassVar[str] = "moco_v3"
+    paper: ClassVar[str] = "Chen, Xie and He, An Empirical Study of Training Self-Supervised Vision Transformers, 2021"
+    url: ClassVar[str] = "https://arxiv.org/abs/2104.02057"
     normalised_heads = True
     optional_heads = ("projector", "predictor")
     projector: int = field(default=3, metadata={"help": "layers of the projection head; 0 for none"})

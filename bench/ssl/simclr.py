@@ -28,6 +28,8 @@ class SimCLR(PairMethod):
     """
 
     name: ClassVar[str] = "simclr"
+    paper: ClassVar[str] = "Chen, Kornblith, Norouzi and Hinton, SimCLR, 2020"
+    url: ClassVar[str] = "https://arxiv.org/abs/2002.05709"
     projector: int = field(default=2, metadata={"help": "layers of the projection head; 0 for none"})
     hidden: int = field(default=2048, metadata={"help": "width of the head's hidden layers"})
     output: int = field(default=128, metadata={"help": "width of the projection"})

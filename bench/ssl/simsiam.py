@@ -27,6 +27,8 @@ class SimSiam(PairMethod):
     """
 
     name: ClassVar[str] = "simsiam"
+    paper: ClassVar[str] = "Chen and He, SimSiam, 2021"
+    url: ClassVar[str] = "https://arxiv.org/abs/2011.10566"
     projector: int = field(default=3, metadata={"help": "layers of the projection head; 0 for none"})
     predictor: int = field(default=2, metadata={"help": "layers of the prediction head; at least 1"})
     hidden: int = field(default=2048, metadata={"help": "width of the projector's hidden layers"})

@@ -26,6 +26,10 @@ class ActivationClustering(Baseline):
     """
 
     name: ClassVar[str] = "activation-clustering"
+    paper: ClassVar[str] = (
+        "Chen et al., Detecting Backdoor Attacks on Deep Neural Networks by Activation Clustering, SafeAI 2019"
+    )
+    url: ClassVar[str] = "https://arxiv.org/abs/1811.03728"
     needs: ClassVar[frozenset[str]] = frozenset({"encoder"})
     clusters: int = field(default=10, metadata={"help": "k-means clusters that stand in for classes"})
     dimensions: int = field(default=10, metadata={"help": "principal components of each cluster's features"})

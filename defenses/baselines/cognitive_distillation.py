@@ -50,6 +50,8 @@ class CognitiveDistillation(Baseline):
     """
 
     name: ClassVar[str] = "cognitive-distillation"
+    paper: ClassVar[str] = "Huang et al., Distilling Cognitive Backdoor Patterns within an Image, ICLR 2023"
+    url: ClassVar[str] = "https://arxiv.org/abs/2301.10908"
     needs: ClassVar[frozenset[str]] = frozenset({"encoder"})
     toy_options: ClassVar[dict[str, int]] = {"steps": 5}
 

@@ -23,6 +23,7 @@ class IsolationForest(Baseline):
     """
 
     name: ClassVar[str] = "isolation-forest"
+    paper: ClassVar[str] = "Liu, Ting and Zhou, Isolation Forest, ICDM 2008"
     needs: ClassVar[frozenset[str]] = frozenset({"encoder"})
     trees: int = field(default=100, metadata={"help": "trees"})
 

@@ -23,6 +23,8 @@ class Spectral(Baseline):
     """
 
     name: ClassVar[str] = "spectral"
+    paper: ClassVar[str] = "Tran, Li and Madry, Spectral Signatures in Backdoor Attacks, NeurIPS 2018"
+    url: ClassVar[str] = "https://arxiv.org/abs/1811.00636"
     needs: ClassVar[frozenset[str]] = frozenset({"encoder"})
 
     def scores(self, view: View) -> NDArray[np.float64]:

@@ -196,6 +196,6 @@ class AttackTrial(Trial[Attack]):
             rows: Any = self.plugin.poison_train(empty, Seeds(0))
         except BenchError:
             return
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise Violation(f"it raised {type(error).__name__}, expected BenchError") from error
         raise Violation(f"it gave {len(rows)} rows, expected BenchError")

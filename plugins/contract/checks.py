@@ -96,7 +96,7 @@ def _result(check: Check, trial: Trial[Any], reported: dict[Violation, str]) -> 
         if first != check.name:
             return CheckResult(check.name, False, f"not reached: see {first}", "")
         return CheckResult(check.name, False, str(violation), violation.fix or check.fix)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return CheckResult(check.name, False, f"the check ended in {in_one_line(error)}", check.fix)
     return CheckResult(check.name, True, remark or check.property, "")
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
+from collections.abc import Mapping
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from bench.api import Arrays, Defense, Verdict
+from bench.errors import BenchError
+from bench.store import check_json
 
 from .kit import Trial, Violation, alike, check, require, require_array
 from .toys import Toy, ToyEncoder, ToyView
@@ -38,15 +40,17 @@ class DefenseTrial(Trial[Defense]):
         def clean() -> Verdict:
             given, needs = self.planted if images is None else images, self.plugin.needs
             self.views[run] = ToyView(given, needs=needs, encoder=self.encoder, notebook=notebook)
-            return self.plugin.clean(self.views[run])
+            found = self.plugin.clean(self.views[run])
+            require(isinstance(found, Verdict), f"clean() gave {type(found).__name__}, expected bench.Verdict")
+            require(isinstance(found.facts, Mapping), f"facts is {type(found.facts).__name__}, expected a dict")
+            return found
 
         return self.once(f"clean() ({run} run)", clean)
 
     @check("make clean() work with the view alone, on any number of square images")
     def check_runs(self) -> None:
         """It judges images of which some bear a patch."""
-        found = self.verdict()
-        require(isinstance(found, Verdict), f"clean() gave {type(found).__name__}, expected bench.Verdict")
+        self.verdict()
 
     @check('list "encoder" in `needs` if the encoder is used; ask the view for nothing that is not listed')
     def check_needs(self) -> None:
@@ -92,13 +96,12 @@ class DefenseTrial(Trial[Defense]):
         require(inside, f"a box is not inside the {self.toy.size} px image")
         return None
 
-    @check("convert NumPy numbers in facts with int() or float(), arrays with .tolist()")
+    @check("convert NumPy numbers in facts with int() or float(), arrays with .tolist(), and name its parts by texts")
     def check_facts(self) -> None:
         """`facts` is JSON."""
-        facts = dict(self.verdict().facts)
         try:
-            json.dumps(facts, allow_nan=False)
-        except (TypeError, ValueError) as error:
+            check_json(dict(self.verdict().facts), "facts")
+        except (BenchError, RecursionError) as error:
             raise Violation(f"facts is not JSON: {error}") from None
 
     @check(

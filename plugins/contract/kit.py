@@ -151,7 +151,7 @@ def _caught(call: Callable[[], Any], what: str) -> Any:
         return call()
     except Violation as violation:
         return violation
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return Violation(f"{what} raised {in_one_line(error)}")
 
 

@@ -45,6 +45,7 @@ def test_of_one_kind_or_one_plugin_it_shows_the_options(bench, words, shown, not
 def test_one_plugin_is_shown_with_the_values_of_the_presets_run(bench):
     out = bench("list", "defense", "poisoncam")
     assert out.startswith("defense poisoncam\nFinds triggers by cluster activation masking, ")
+    assert "Cluster Activation Masking, 2023\nhttps://arxiv.org/abs/2312.07955\n" in out
     assert "\nFrom ssl-backdoor-bench 0.1.0: bench.defenses.poisoncam.PoisonCAM\n" in out
     assert "Options, as a run with preset laptop uses them (2,000 training images of 32 px):\n" in out
     assert "      clusters = 32  k-means" in out, "a rule's"

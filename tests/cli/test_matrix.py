@@ -76,3 +76,31 @@ def test_the_forecast_knows_what_was_timed_and_owns_up_to_the_rest(workshop, cop
     assert forecast.left(graph, {}, 1000)[0] == 100, "no stage takes less than its own time"
     (node,) = graph.to_do()
     assert forecast.left(graph, {node: 60.0}, 1)[0] == pytest.approx(seconds + 40)
+
+
+PLUGIN = """
+from dataclasses import dataclass
+from typing import ClassVar
+import numpy as np
+from bench import Defense, Verdict, hookimpl
+
+@dataclass(frozen=True, kw_only=True)
+class First(Defense):
+    \"\"\"Removes the first image of its view.\"\"\"
+    name: ClassVar[str] = "first"
+
+    def clean(self, view):
+        return Verdict(keep=np.arange(len(view)) > 0)
+
+@hookimpl
+def bench_defenses():
+    return [First]
+"""
+
+
+def test_a_plugin_file_is_known_to_every_process(matrix, tmp_path):
+    (tmp_path / "first.py").write_text(PLUGIN)
+    text = 'until = "detection"\n' + HEAD.replace('"none",', '"none", "first",')
+    assert matrix(text, "--dry-run")[0] == 2
+    code, out = matrix(text, "--plugin", tmp_path / "first.py", "--jobs", "2")
+    assert (code, "3 of 3 cells done" in out) == (0, True)

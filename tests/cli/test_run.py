@@ -121,3 +121,86 @@ def test_a_record_names_the_threat_model_that_was_imported(smoke_run, bench, smo
     file.unlink()
     assert bench("report", tmp_path / "r.json", "--store", copied, "--count", "2").startswith("Report: ")
     assert (tmp_path / "r.html").read_text().startswith("<!doctype html>")
+
+
+def test_several_seeds_end_in_their_means(workshop, bench, refused, rows, copied, tmp_path):
+    """Both of a store where their stages lie: nothing is trained."""
+    where = ("run", "--preset", "smoke", "--store", copied, "--until", "detection", "--defense", "colour")
+    out = bench(*where, "--seeds", "0-1", "--record", tmp_path / "all")
+    files = sorted((tmp_path / "all").glob("*.json"))
+    one, other = (record.load(file)["metrics"]["detection"]["average_precision"] for file in files)
+    assert out.count("\n  Record: ") == 2
+    assert "mean over 2 seeds ± half of its 95 % interval" in out
+    printed = {row[0]: row[1:] for row in rows(out)}
+    half = 12.706 * abs(one - other) / 2  # t(0.975) of one degree of freedom, times the standard error of two values
+    mean, interval = map(float, printed["AP"][0].split(" ± "))
+    assert (mean, interval) == (pytest.approx((one + other) / 2, abs=0.051), pytest.approx(half, abs=0.06))
+    assert "--seed 1 and --seeds: give one of them" in refused(*where, "--seeds", "0-1", "--seed", "1")
+    assert "name a folder for them" in refused(*where, "--seeds", "0-1", "--record", tmp_path / "r.json")
+    for text in ("1-0", "0-1-2", "a", "-1", "0-5000", "0,0-1"):
+        assert "--seeds" in refused(*where, "--seeds", text)
+
+
+FAULTY = """
+import sys
+from dataclasses import dataclass
+from typing import ClassVar
+import torch
+from bench import Attack, Defense, hookimpl
+
+@dataclass(frozen=True, kw_only=True)
+class Faulty(Defense):
+    \"\"\"Fails.\"\"\"
+    name: ClassVar[str] = "faulty"
+
+    def clean(self, view):
+        return self.inner(torch.zeros(2, 3))
+
+    def inner(self, x):
+        return torch.nn.Linear(4, 1)(x)
+
+@dataclass(frozen=True, kw_only=True)
+class Leaving(Faulty):
+    \"\"\"Ends the process.\"\"\"
+    name: ClassVar[str] = "leaving"
+
+    def __post_init__(self):
+        if "--seed" in sys.argv:
+            sys.exit(3)
+
+    def clean(self, view):
+        sys.exit(4)
+
+@hookimpl
+def bench_defenses():
+    return [Faulty, Leaving]
+"""
+
+
+@pytest.mark.parametrize("debug", [["--debug"], []])
+def test_an_error_of_a_plugin_is_shown_by_its_own_lines(refused, copied, tmp_path, debug):
+    (tmp_path / "faulty.py").write_text(FAULTY)
+    where = ("run", "--preset", "smoke", "--store", copied, "--plugin", tmp_path / "faulty.py", *debug)
+    said = refused(*where, "--defense", "faulty", midway=True)
+    assert "RuntimeError: mat1 and mat2 shapes cannot be multiplied" in said
+    lines = said.splitlines()
+    places = [line.split(", ")[-1] for line in lines if line.startswith('  File "')]
+    assert places == ["in clean", "in inner"]
+    assert any(line.startswith("  ... ") and line.endswith(" of torch") for line in lines)
+    assert "of bench" not in said
+    assert "sys.exit(4)" in refused(*where, "--defense", "leaving", midway=True)
+    assert "sys.exit(3) was called" in refused(*where, "--defense", "leaving", "--seed", "0", midway=True)
+
+
+def test_a_record_of_a_file_of_ones_own_can_be_sent_in(bench, copied, tmp_path):
+    text = FAULTY.replace("return self.inner(torch.zeros(2, 3))", "return Verdict(keep=np.arange(len(view)) > 3)")
+    (tmp_path / "mine.py").write_text(
+        text.replace("import torch", "import numpy as np\nimport torch\nfrom bench import Verdict")
+    )
+    plugin = ("--plugin", tmp_path / "mine.py", "--store", copied)
+    run = ("run", "--preset", "smoke", "--defense", "faulty", "--until", "detection")
+    bench(*run, *plugin, "--record", tmp_path / "r.json")
+    assert bench("submit", tmp_path / "r.json", *plugin).startswith("Submission: ")
+    bench("verify", tmp_path / "r.zip", "--into", tmp_path / "in")
+    (kept,) = (tmp_path / "in").glob("*.json")
+    assert record.load(kept)["plugins"][0]["url"] == "https://arxiv.org/abs/2105.10123"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import suppress
 
 import pytest
@@ -29,6 +30,20 @@ def test_list(bench, store, rows, monkeypatch):
     assert f"2 stages, 2 KiB in {store.root}" in out
     monkeypatch.setenv("BENCH_STORE", str(store.root))
     assert bench("store", "list") == out
+
+
+def test_list_names_the_runs(bench, copied, smoke, rows):
+    pipeline, _ = smoke
+    folder = copied / "records"
+    folder.mkdir()
+    for number, (defense, seed) in enumerate([("none", 0), ("poisoncam", 0), ("recur", 10), ("recur", 2)]):
+        run = {"attack": "htba", "defense": defense, "preset": "smoke", "seed": seed}
+        stages = {"threat_model": {"key": pipeline.threat.key}}
+        (folder / f"{number}.json").write_text(json.dumps({"run": run, "stages": stages}))
+    (folder / "broken.json").write_text("[]")
+    found = {row[1]: row[2] for row in rows(bench("store", "list", "--store", copied))}
+    assert found[pipeline.threat.key[:12]] == "htba, none poisoncam and 1 more, smoke, seeds 0 2 10"
+    assert found[pipeline.clean.key[:12]] == "poisoncam, seed 0, no record"
 
 
 def test_prune(bench, refused, store):

@@ -8,7 +8,7 @@ import io
 import pandas as pd
 import pytest
 
-from bench.cli.study import parse_seeds
+from bench.cli.options import parse_seeds
 from bench.errors import BenchError
 from bench.matrix.cell import RunContext
 from bench.paper.studies import study

@@ -10,6 +10,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -126,9 +127,14 @@ def test_an_answer_of_another_form_is_an_error_that_says_so(isolated, method, an
         getattr(isolated(defense=answering(answer), in_place=True), method)(*given)
 
 
-def test_a_class_that_cannot_be_imported_is_named(isolated):
-    with pytest.raises(BenchError, match=r"defense 'answering' cannot be handed to a process .*expected a class"):
-        isolated(defense=answering(None)).clean()
+def test_a_class_that_no_process_can_import_goes_there_with_its_code(isolated):
+    verdict = isolated(defense=answering(Verdict(keep=KEEP, facts={"a": 1}))).clean()
+    assert (verdict.keep.tolist(), verdict.facts) == ([True] * 12, {"a": 1})
+
+
+def test_what_cannot_be_handed_over_is_named(isolated):
+    with pytest.raises(BenchError, match=r"defense 'answering' cannot be handed to a process .*cannot pickle"):
+        isolated(defense=answering(threading.Lock())).clean()
 
 
 def test_errors_come_out_with_the_lines_of_the_plugin(isolated):
@@ -151,7 +157,7 @@ def test_errors_come_out_with_the_lines_of_the_plugin(isolated):
     ],
 )
 def test_what_comes_out_of_errors_of_other_kinds(error, kind, said):
-    told = process._message(json.dumps(worker._failure(error)).encode(), "mine")
+    told = process._message(json.dumps(worker._failure(error, "mine")).encode(), "mine")
     found = process._failure("mine", told)
     assert (type(found), str(found)) == (kind, said)
 

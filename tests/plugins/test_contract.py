@@ -171,6 +171,7 @@ twist("boxes", boxes=lambda found: np.where(found.boxes > 0, 20, -1))
 twist("boxes", boxes=lambda found: np.full_like(found.boxes, 4))
 twist("boxes", boxes=lambda found: None)
 NumpyFacts = twist("facts", facts=lambda found: {"kept": found.keep.sum()})
+twist("facts", facts=lambda found: {1: "a key that is no text"})
 twist("same_seed resume", facts=lambda found: {"at": time.perf_counter()})
 mutant(Far, "forwards", forwards=lambda self, count, size: count / 2)
 mutant(Far, "forwards", trained_on=lambda self, count, size: -count)
@@ -413,6 +414,30 @@ class Curious(Far):
 
 
 @plugin
+class Tuple(Far):
+    """Returns something else."""
+
+    def clean(self, view):
+        return super().clean(view).keep, None
+
+
+@plugin
+class Listed(Far):
+    """Has facts that are no dict."""
+
+    def clean(self, view):
+        return replace(super().clean(view), facts=[1])
+
+
+@plugin
+class Leaving(Dot):
+    """Ends the process."""
+
+    def poison_train(self, scene, seeds):
+        raise SystemExit(3)
+
+
+@plugin
 class Missing(Noise):
     """Its files are not there."""
 
@@ -442,6 +467,9 @@ class WithoutLearner(Contrast):
         (Crash(), "train_rows", "poison_train() raised KeyError: 'lost'", "applied"),
         (Undecorated(), "class", "not a frozen dataclass", None),
         (Curious(), "runs", "UndeclaredNeed", "keep"),
+        (Tuple(), "runs", "clean() gave tuple, expected bench.Verdict", "keep"),
+        (Listed(), "runs", "facts is list, expected a dict", "facts"),
+        (Leaving(), "train_rows", "poison_train() raised SystemExit: 3", "applied"),
         (Missing(), "loads", "give root", "batch"),
         (Uneven(), "loads", "10 images, 9 labels, 10 ids", "batch"),
         (WithoutLearner(), "learner", "Flatten is no bench.Learner: name it among its bases", "loss"),
