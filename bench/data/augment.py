@@ -19,8 +19,9 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
+from .normalisation import IMAGENET, Normalisation
+
+IMAGENET_MEAN, IMAGENET_STD = IMAGENET.mean, IMAGENET.std
 TRIES = 10
 """How often torchvision draws a crop that does not fit."""
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
@@ -101,10 +102,10 @@ def render(images: Tensor, spec: ViewSpec, draws: Draws) -> Tensor:
     return normalise(views)
 
 
-def normalise(images: Tensor) -> Tensor:
-    """(B, 3, H, W) in [0, 1] -> the same, less ImageNet's mean, over its standard deviation."""
-    mean = torch.tensor(IMAGENET_MEAN, device=images.device).view(3, 1, 1)
-    std = torch.tensor(IMAGENET_STD, device=images.device).view(3, 1, 1)
+def normalise(images: Tensor, by: Normalisation = IMAGENET) -> Tensor:
+    """(B, 3, H, W) in [0, 1] -> the same, normalised."""
+    mean = torch.tensor(by.mean, device=images.device).view(3, 1, 1)
+    std = torch.tensor(by.std, device=images.device).view(3, 1, 1)
     return (images - mean) / std
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,14 +12,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from bench.api import Arrays, Images, ProgressCallback, RowFunction
 from bench.data.augment import normalise
 from bench.data.images import Subset
+from bench.data.normalisation import IMAGENET, Normalisation
 from bench.errors import BenchError
+from bench.store import replacing
 
 from .backbone import build_encoder
 from .settings import EncoderSettings
@@ -27,21 +31,22 @@ if TYPE_CHECKING:
 
 
 BATCH = 256  # images encoded at once
+_NORMALISATION = "normalisation"
 
 
 class FrozenEncoder:
-    """An Encoder (see bench.Encoder) in evaluation mode, float32."""
+    """An Encoder (see bench.Encoder) in evaluation mode, float32, whose images are normalised `by` that."""
 
-    def __init__(self, module: nn.Module, dim: int, device: torch.device) -> None:
+    def __init__(self, module: nn.Module, dim: int, device: torch.device, by: Normalisation = IMAGENET) -> None:
         self.module = module.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         self.module.requires_grad_(False)
-        self.dim, self.device = dim, device
+        self.dim, self.device, self._by = dim, device, by
 
     def prepare(self, images: Tensor) -> Tensor:
-        """uint8 [0, 255] or float [0, 1] images (B, 3, S, S) -> ImageNet-normalised float32 on the device."""
+        """uint8 [0, 255] or float [0, 1] images (B, 3, S, S) -> normalised float32 on the device."""
         images = images.to(self.device, non_blocking=True)
         scaled = images.float() / 255 if images.dtype == torch.uint8 else images.float()
-        return normalise(scaled).contiguous(memory_format=torch.channels_last)
+        return normalise(scaled, self._by).contiguous(memory_format=torch.channels_last)
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> Tensor:
@@ -56,9 +61,18 @@ def load_encoder(path: Path, settings: EncoderSettings, size: int, device: torch
         module, dim = build_encoder(settings, size)
     try:
         module.load_state_dict(load_file(path))
+        with safe_open(path, "pt") as file:
+            kept = (file.metadata() or {}).get(_NORMALISATION)
     except (RuntimeError, OSError, SafetensorError) as error:
         raise BenchError(f"the encoder {path} does not fit backbone {settings.backbone!r}: {error}") from error
-    return FrozenEncoder(module, dim, device)
+    by = Normalisation(**{name: tuple(each) for name, each in json.loads(kept).items()}) if kept else IMAGENET
+    return FrozenEncoder(module, dim, device, by)
+
+
+def keep_normalisation(path: Path, by: Normalisation) -> None:
+    """Write into the encoder saved at `path` what its images are normalised by; without this it is ImageNet's."""
+    with replacing(path) as temporary:
+        save_file(load_file(path), temporary, {_NORMALISATION: json.dumps(asdict(by))})
 
 
 def feature_maker(
