@@ -43,9 +43,12 @@ class Limits:
     high: float
 
 
-LIMITS = {"alike": Limits(low=3, high=4), "pull": Limits(low=0.15, high=0.30)}
-"""Set with 70 searches of `scenes` at 32 px in view, with a trigger and without; docs/scan.md has what both kinds give,
-and what other sets gave afterwards.
+LIMITS = {
+    "alike": Limits(low=2, high=4),
+    "gap": Limits(low=0.05, high=0.08),
+    "pull": Limits(low=0.15, high=0.30),
+}
+"""Set with 70 searches of `scenes` and seven scans in view, with a trigger and without (docs/scan.md)."""
 """
 MOST_REMOVED = 0.5
 """A verdict that removes more than this share of the images has found no odd few among many."""
@@ -97,7 +100,7 @@ def decide(evidence: Evidence) -> Decision:
 
 
 def _of_windows(evidence: Evidence) -> Decision:
-    """By the search alone. Against it: fewer than three alike, or a pull like that of nothing. Where the defense
+    """By the search alone. Against it: no two alike, no gap, or a pull like that of nothing. Where the defense
     locates nothing, or most images hold the patch: unclear."""
     top, usual = evidence.top, evidence.usual
     if top is None or usual is None:
@@ -143,12 +146,13 @@ ACTS_LITTLE = (
 )
 NOT_LOCATED = "This defense names images but locates no trigger in them."
 BETWEEN = "Some of the most suspicious images show the same patch, but it is no clear case ({}). Look at them."
-NAMES = {"alike": "few images show it", "pull": "it acts a little"}
+NAMES = {"alike": "few of them show it", "gap": "others show nearly the same", "pull": "it acts a little"}
 MOST_WOULD_GO = "The same patch acts on the encoder, but more than half of the images hold it."
 FOR = (
     "The same patch is in different images, and pasted on others it makes the encoder see it instead of what they show."
 )
 AGAINST = {
     "alike": "The most suspicious windows show different things.",
+    "gap": "What the most suspicious windows show is in many images more or less, as edges are: nothing was pasted.",
     "pull": "Pasted on other images, the most suspicious windows change little of what the encoder sees in them.",
 }

@@ -5,13 +5,15 @@ suspicious windows, on clean images too, so each part of that sentence is measur
 
 - alike: how many of them show the same pixels. Two windows are alike where the middle of one, slid over the
   surroundings of the other, reaches a correlation of ALIKE. Near-duplicates of one picture count once.
+- gap: a planted patch matches the images that bear it far better than all others, so of all images, sorted by how well
+  they match that group, there is a gap between two neighbours. Edges and gradients leave none.
 - pull: each window is pasted at random places on unsuspicious images. How much more alike does the encoder find these
   images then, of all that they could become more alike? 0: not at all, 1: it sees nothing but the window. The median
   over the largest group of windows that are alike.
 
 The same is measured on windows taken at random from unsuspicious images: what any window does in these images, with
-this encoder. The pull of the patches that the quick look found is measured in the same way. Which images hold the
-patch of the largest group is looked up in all of them.
+this encoder. The pull of the patches that the quick look found is measured in the same way. The images above the gap
+hold the patch of the group.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from torch.nn.functional import normalize
 from bench.api import Encoder, Images, Verdict
 from bench.seeds import Seeds
 
-from .matching import holders, likeness, middles
+from .matching import gap, likeness, matched, middles
 
 WindowProgress = Callable[[int, int], None]
 TOP, PROBES = 10, 200
@@ -40,10 +42,11 @@ ALIKE = 0.9
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """Of a set of windows: how many are in the largest group of alike ones, and the median pull of that group, or of
-    all where no two are alike."""
+    """Of a set of windows: how many are in the largest group of alike ones, the gap that this group leaves between
+    images, and its median pull, or that of all windows where no two are alike."""
 
     alike: int
+    gap: float
     pull: float
 
 
@@ -136,9 +139,9 @@ def gather(
         boxes = _even(verdict.boxes[found.suspects], images.size)
         places = _anywhere(len(controls), (int(boxes[0, 2]), int(boxes[0, 3])), images.size, generator)
         suspected = images.batch(found.suspects)
-        top, group = _measure(suspected, boxes, pasting, tell)
-        usual, _ = _measure(ordinary, places, pasting, tell)
-        held = holders(images, middles(suspected[group], boxes[group])) if top.alike > 1 else found.holders
+        different = np.ones(len(images), bool) if picture is None else picture == np.arange(len(images))
+        top, group, held = _measure(images, suspected, boxes, different, pasting, tell)
+        usual, *_ = _measure(images, ordinary, places, different, pasting, tell)
         found = replace(found, top=top, usual=usual, alike=group, holders=held)
     pulls, usual_pulls = [], []
     for number, patch in enumerate(patches):
@@ -213,13 +216,22 @@ def _pulls(images: Tensor, boxes: NDArray[np.int64], pasting: _Pasting, tell: Ca
 
 
 def _measure(
-    images: Tensor, boxes: NDArray[np.int64], pasting: _Pasting, tell: Callable[[], None]
-) -> tuple[Measured, NDArray[np.bool_]]:
-    """images (n, 3, S, S) uint8 and the box (n, 4) of each; which of them are the largest group of alike ones."""
-    pulls = np.array(_pulls(images, boxes, pasting, tell))
-    group = largest_group(likeness(images, boxes).numpy(), pulls)
+    images: Images,
+    chosen: Tensor,
+    boxes: NDArray[np.int64],
+    different: NDArray[np.bool_],
+    pasting: _Pasting,
+    tell: Callable[[], None],
+) -> tuple[Measured, NDArray[np.bool_], NDArray[np.bool_]]:
+    """Of the boxes (n, 4) of `chosen` (n, 3, S, S): the measures, which are the largest group of alike ones (n,), and
+    which of all `images` hold its patch (N,). different: one of each picture (N,), for the gap."""
+    pulls = np.array(_pulls(chosen, boxes, pasting, tell))
+    group = largest_group(likeness(chosen, boxes).numpy(), pulls)
     alike = int(group.sum())
-    return Measured(alike=alike, pull=float(np.median(pulls[group] if alike > 1 else pulls))), group
+    scores = matched(images, middles(chosen[group], boxes[group]))
+    width, limit = gap(scores[different])
+    found = Measured(alike=alike, gap=width, pull=float(np.median(pulls[group] if alike > 1 else pulls)))
+    return found, group, scores > limit
 
 
 def largest_group(pairs: NDArray[np.float64], pulls: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -12,8 +12,8 @@ from torch.nn.functional import avg_pool2d, conv2d, interpolate, normalize, pad
 
 from bench.api import Images
 
-HOLDS = 0.75
-"""The correlation from which an image holds the patch of a group of windows."""
+LEAST = 4
+"""Different pictures that must hold a patch."""
 DETAIL = 12
 """px: windows are compared at this width at most; finer detail does not survive scaling and compression."""
 FLAT = 4.0
@@ -31,16 +31,28 @@ def middles(images: Tensor, boxes: NDArray[np.int64]) -> Tensor:
     return torch.stack(found)
 
 
-def holders(images: Images, windows: Tensor) -> NDArray[np.bool_]:
-    """Which of N images hold the patch that `windows` (n, 3, h, w) show: where half of these, slid over the
-    image, reach a correlation of HOLDS. Windows wider than DETAIL px are scaled down to it, and the images too."""
+def matched(images: Images, windows: Tensor) -> NDArray[np.float64]:
+    """How well each of N images holds what `windows` (n, 3, h, w) show: the correlation that half of these, slid over
+    the image, reach, (N,). Windows wider than DETAIL px are scaled down to it, and the images too."""
     scale = min(1.0, DETAIL / windows.shape[-1])
     shrunk = _scaled(windows, scale)
     best = []
     for start in range(0, len(images), BATCH):
         batch = images.batch(np.arange(start, min(start + BATCH, len(images))))
         best.append(correlations(shrunk, _scaled(batch, scale)).quantile(0.5, dim=0))
-    return (torch.cat(best) >= HOLDS).numpy()
+    return torch.cat(best).numpy()
+
+
+def gap(scores: NDArray[np.float64]) -> tuple[float, float]:
+    """The widest gap in the upper half of the sorted scores, with LEAST or more above it: its width, its middle. What was
+    pasted leaves one between the images that hold it and all others; edges and gradients, which are always somewhat
+    alike, do not."""
+    ranked = np.sort(scores)[::-1]
+    steps = ranked[LEAST - 1 : max(LEAST, len(ranked) // 2)] - ranked[LEAST : max(LEAST, len(ranked) // 2) + 1]
+    if not len(steps):
+        return 0.0, 1.0
+    place = int(steps.argmax()) + LEAST - 1
+    return float(steps.max()), float(ranked[place] + ranked[place + 1]) / 2
 
 
 def _scaled(images: Tensor, scale: float) -> Tensor:

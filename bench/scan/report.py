@@ -133,6 +133,8 @@ def measured(step: Comparison) -> str:
     """A measure in words."""
     if step.name == "alike":
         what, digits = f"{step.value} of the {TOP} most suspicious images show the same patch", 0
+    elif step.name == "gap":
+        what, digits = f"between the images that hold it and all others there is a gap of {step.value:.2f}", 2
     else:
         what, digits = f"pasted on others it pulls these together by {step.value:.2f}", 2
     return f"{what} (random windows: {step.usual:.{digits}f}; a trigger: {step.limits.high:.{digits}f} or more)"

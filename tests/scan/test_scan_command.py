@@ -82,7 +82,8 @@ def test_a_scan_writes_its_page_and_lists(scan, messy, tmp_path):
     links = set(re.findall(r"(?:src|href)=\"([^\";]+)", text))
     assert links <= lists | {"data:,", "data:image/png", "report.json", "#limits"}
     assert "<script" not in text
-    assert text.count("<figure") == 10
+    assert found["patches"][0]["images"] == 30
+    assert text.count("<figure") == 10 + len(found["patches"])
 
 
 def test_the_same_files_again_come_from_the_store_and_other_names_cost_only_the_reading(scan, messy, tmp_path):

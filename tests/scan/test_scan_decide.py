@@ -9,7 +9,7 @@ from bench.scan.decide import LIMITS, Finding, decide, decide_quick
 from bench.scan.evidence import Evidence, Measured
 
 HIGH = {name: limits.high for name, limits in LIMITS.items()}
-USUAL = Measured(alike=1, pull=0.1)
+USUAL = Measured(alike=1, gap=0.02, pull=0.1)
 
 
 def decision(*, held=0.05, usual=USUAL, pulls=(), **changes):
@@ -28,13 +28,13 @@ def decision(*, held=0.05, usual=USUAL, pulls=(), **changes):
 
 
 def test_four_alike_of_ten_that_act_are_a_trigger_whatever_the_other_six_are():
-    found = decision(alike=4, pull=0.3)
+    found = decision(alike=4, gap=0.08, pull=0.3)
     assert found.finding is Finding.FOUND == "trigger found"
-    assert [step.says for step in found.steps] == [1, 1]
+    assert [step.says for step in found.steps] == [1, 1, 1]
     assert (found.windows, found.patches) == (True, ())
 
 
-@pytest.mark.parametrize(("name", "low", "between"), [("alike", 2, 3), ("pull", 0.14, 0.15)])
+@pytest.mark.parametrize(("name", "low", "between"), [("alike", 1, 2), ("gap", 0.04, 0.05), ("pull", 0.14, 0.15)])
 def test_each_alone_speaks_against_it_or_leaves_it_unclear(name, low, between):
     found = decision(**{name: low})
     assert (found.finding, found.windows) == (Finding.NONE, False)

@@ -9,7 +9,7 @@ import torch
 from bench.api import Verdict
 from bench.data.images import ArrayImages
 from bench.scan.evidence import ALIKE, Evidence, gather, largest_group, suspects_of
-from bench.scan.matching import borne, correlations, holders, likeness, middles
+from bench.scan.matching import borne, correlations, gap, likeness, matched, middles
 from bench.seeds import Seeds
 
 COUNT, SIZE, WINDOW = 300, 32, 12
@@ -56,7 +56,7 @@ def measured(images, suspected, **more):
 def test_a_trigger_is_one_thing_that_acts(images, global_rng):
     found = measured(images, range(10))
     assert sorted(found.suspects) == list(range(10))
-    assert found.top.alike == 10
+    assert (found.top.alike, found.top.gap > 0.3, found.usual.gap < 0.05) == (10, True, True)
     assert found.alike.all()
     assert np.flatnonzero(found.holders).tolist() == list(range(10))
     assert found.top.pull > 0.8
@@ -70,7 +70,7 @@ def test_a_trigger_is_one_thing_that_acts(images, global_rng):
 def test_windows_of_noise_are_none_of_that(images):
     found = measured(images, range(10, 20))
     assert sorted(found.suspects) == list(range(10, 20))
-    assert (found.top.alike, found.top.pull < 0.1, found.holders.any()) == (1, True, False)
+    assert (found.top.alike, found.top.pull < 0.1, found.top.gap < 0.05) == (1, True, True)
 
 
 def test_the_largest_group_counts_not_the_mean_of_all(images):
@@ -87,6 +87,7 @@ def test_near_duplicates_of_one_picture_count_once(images):
     found = measured(images, range(10), picture=picture)
     assert len(set(picture[found.suspects])) == len(found.suspects) == 10
     assert found.top.alike == 2, "0 to 8 are one picture, 9 is another"
+    assert found.top.gap < 0.05, "and two pictures are too few"
 
 
 def test_the_pull_of_given_patches(images):
@@ -155,11 +156,19 @@ def test_groups_are_linked_either_way_and_of_equals_the_one_that_pulls_most_coun
     assert largest_group(pairs, pulls).tolist() == [True] * 3 + [False] * 3
 
 
+def test_the_gap_is_the_widest_in_the_upper_half_with_four_above_it():
+    assert gap(np.array([0.1, 0.9, 0.2, 0.8, 0.3, 0.6, 0.7, 0.31])) == (pytest.approx(0.29), pytest.approx(0.455))
+    assert gap(np.array([1.0, 0.5, 0.4])) == (0.0, 1.0)
+
+
 def test_which_images_hold_a_patch_and_which_of_several(images):
     pixels, boxes = images
     shown = middles(torch.from_numpy(pixels[:3]), boxes[:3])
     assert shown.shape == (3, 3, 8, 8)
-    assert np.flatnonzero(holders(ArrayImages(pixels), shown)).tolist() == list(range(10))
+    scores = matched(ArrayImages(pixels), shown)
+    assert np.flatnonzero(scores > 0.99).tolist() == list(range(10))
+    width, limit = gap(scores)
+    assert (width, limit) == (pytest.approx(1 - scores[10:].max()), pytest.approx((1 + scores[10:].max()) / 2))
     corners = {number: boxes[number, :2] for number in (15, 3)}
     patches = [
         torch.from_numpy(pixels[number])[:, top : top + WINDOW, left : left + WINDOW]
