@@ -49,7 +49,6 @@ LIMITS = {
     "pull": Limits(low=0.15, high=0.30),
 }
 """Set with 70 searches of `scenes` and seven scans in view, with a trigger and without (docs/scan.md)."""
-"""
 MOST_REMOVED = 0.5
 """A verdict that removes more than this share of the images has found no odd few among many."""
 

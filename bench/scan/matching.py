@@ -44,9 +44,11 @@ def matched(images: Images, windows: Tensor) -> NDArray[np.float64]:
 
 
 def gap(scores: NDArray[np.float64]) -> tuple[float, float]:
-    """The widest gap in the upper half of the sorted scores, with LEAST or more above it: its width, its middle. What was
-    pasted leaves one between the images that hold it and all others; edges and gradients, which are always somewhat
-    alike, do not."""
+    """The widest gap in the upper half of the sorted scores, with LEAST or more above it: its width and its middle.
+
+    What was pasted leaves one between the images that hold it and all others; edges and gradients, which are always
+    somewhat alike, do not.
+    """
     ranked = np.sort(scores)[::-1]
     steps = ranked[LEAST - 1 : max(LEAST, len(ranked) // 2)] - ranked[LEAST : max(LEAST, len(ranked) // 2) + 1]
     if not len(steps):
