@@ -132,7 +132,7 @@ def summary(result: ScanResult, folder: Path) -> list[str]:
 def measured(step: Comparison) -> str:
     """A measure in words."""
     if step.name == "alike":
-        what, digits = f"{step.value} of the {TOP} most suspicious images show the same patch", 0
+        what, digits = f"{step.value} of the {TOP} most suspicious images look alike there", 0
     elif step.name == "gap":
         what, digits = f"between the images that hold it and all others there is a gap of {step.value:.2f}", 2
     else:

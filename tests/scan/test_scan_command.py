@@ -136,3 +136,10 @@ def test_bad_input_ends_with_code_2_before_any_work(scan, messy, tmp_path):
         code, said = scan(folder, tmp_path / output)
         assert (code, part in said) == (2, True), said
     assert not (tmp_path / "report").exists()
+
+
+def test_the_help_says_what_the_exit_codes_are(console):
+    code, out, _ = console("scan", "--help")
+    said = " ".join(out.split())
+    assert code == 0
+    assert "With --fail-on-found: 0 nothing found, 1 a trigger or a planted patch found, 3 unclear." in said
