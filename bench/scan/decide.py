@@ -48,7 +48,7 @@ LIMITS = {
     "gap": Limits(low=0.05, high=0.08),
     "pull": Limits(low=0.15, high=0.30),
 }
-"""Set with 70 searches of `scenes` and seven scans in view, with a trigger and without (docs/scan.md)."""
+"""Set with 60 searches of `scenes` and seven scans in view, with a trigger and without (docs/scan.md)."""
 MOST_REMOVED = 0.5
 """A verdict that removes more than this share of the images has found no odd few among many."""
 

@@ -189,10 +189,12 @@ def collect(options: argparse.Namespace) -> None:
 
 
 def runs(options: argparse.Namespace) -> None:
-    """One line a record: what `bench scan` would say of its search with its threat model."""
-    rows = []
+    """One line a search, which several records may share: what `bench scan` would say of it with its threat model."""
+    rows: dict[str, dict[str, object]] = {}
     for record in options.records:
         pipeline, _ = reopened(record, options.store)
+        if (name := title(pipeline)) in rows:
+            continue
         config, data = pipeline.config, pipeline.dataset
         encoder = encoder_of(pipeline.folder(pipeline.threat), config, data.size, pipeline.machine)
         draws = config.seeds.child("scan")
@@ -204,13 +206,13 @@ def runs(options: argparse.Namespace) -> None:
         of_each = " and ".join(str((truth[found.suspects] == number).sum()) for number in pipeline.triggers)
         shown = truth[found.suspects[found.alike]]  # what the largest group bears
         bearers, hits = (truth == shown[0]) & (truth >= 0), (truth == shown[0]) & found.holders & (truth >= 0)
-        row = {"run": title(pipeline), "images": len(data.train), "verdict": decide(found).finding.value}
+        row = {"run": name, "images": len(data.train), "verdict": decide(found).finding.value}
         row |= {"suspects of each trigger": of_each, "one patch": str(len(set(shown)) == 1 and shown[0] >= 0)}
         row |= told(asdict(found.top), asdict(found.usual))
         row |= {"recall": percent(int(hits.sum()), int(bearers.sum()))}
-        rows.append({**row, "precision": percent(int(hits.sum()), int(found.holders.sum()))})
-        say(" ".join(map(str, rows[-1].values())))
-    keep(options.output, sorted(rows, key=lambda row: str(row["run"])))
+        rows[name] = {**row, "precision": percent(int(hits.sum()), int(found.holders.sum()))}
+        say(" ".join(map(str, rows[name].values())))
+    keep(options.output, [rows[name] for name in sorted(rows)])
 
 
 def title(pipeline: Pipeline) -> str:

@@ -93,7 +93,7 @@ def report(folder, verdict, measures, seed=0):
     return folder
 
 
-MEASURES = {"pull": 0.1239, "alike": 4}
+MEASURES = {"pull": 0.1239, "gap": 0.25, "alike": 4}
 TRUTH = "name\tpoisoned\na.png\t1\nb.png\t0\nc.png\t1\nd.png\t1\n"
 
 
@@ -104,10 +104,10 @@ def test_a_trial_becomes_a_csv_with_a_line_a_scan(trial, tmp_path, capsys):
         (tmp_path / "trial" / name / "truth.tsv").write_text(truth or "name\tpoisoned\na.png\t0\n")
     trial("collect", tmp_path / "trial", "-o", tmp_path / "new" / "scans.csv")
     assert (tmp_path / "new" / "scans.csv").read_text().splitlines() == [
-        "scan,images,triggered,seed,verdict,patches,alike,pull,alike of any window,pull of any window,removed,recall,"
-        "precision,seconds",
-        "bad,4,3,7,unclear,1,4,0.124,4,0.124,2,33.3,50.0,4",
-        "good,4,0,7,unclear,1,,,,,2,,,4",
+        "scan,images,triggered,seed,verdict,patches,alike,gap,pull,alike of any window,gap of any window,"
+        "pull of any window,removed,recall,precision,seconds",
+        "bad,4,3,7,unclear,1,4,0.250,0.124,4,0.250,0.124,2,33.3,50.0,4",
+        "good,4,0,7,unclear,1,,,,,,,2,,,4",
     ]
     assert capsys.readouterr().out == "clean: unclear: 1\nwith a trigger: unclear: 1\n"
     with pytest.raises(BenchError, match=r"no scan lies in .*new: expected NAME/report/report\.json"):
