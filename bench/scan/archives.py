@@ -118,7 +118,7 @@ def _of_zip(archive: zipfile.ZipFile, path: Path) -> Iterator[tuple[Member, IO[b
 
 def _of_tar(archive: tarfile.TarFile) -> Iterator[tuple[Member, IO[bytes] | None]]:
     for entry in archive:
-        archive.members = []  # of a million members nothing is kept
+        archive.members = []  # type: ignore[attr-defined]  # of a million members nothing is kept
         if entry.isdir():
             continue
         kind = "a link" if entry.issym() or entry.islnk() else "" if entry.isreg() and not entry.issparse() else "odd"
