@@ -151,9 +151,10 @@ def _stored(store: Path | None) -> Stored:
     def found(file: Path) -> tuple[Artifacts, bytes] | None:
         from bench.report.artifacts import artifacts_of
         from bench.report.per_image import per_image
+        from bench.session.opening import reopened
 
         try:
-            pipeline, _ = common.reopened(file, store)
+            pipeline, _ = reopened(file, store)
             return artifacts_of(pipeline, (), SUSPECTS), per_image(pipeline)
         except BenchError as error:
             common.warn(f"bench: {file}: its page has only what the record says: {error}")

@@ -20,8 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 TRIES = 10
 """How often torchvision draws a crop that does not fit."""
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601

@@ -1,11 +1,13 @@
-"""The rule: from the evidence to "trigger found", "unclear" or "no trigger found".
+"""The rule: from the evidence to a finding.
 
-A quick scan has no evidence; its rule is whether patches recur.
+A trigger is found where one patch is in several different images and acts on the encoder: a patch that the quick look
+found, or the largest group of alike windows among the most suspicious. A quick scan has no encoder; its rule is whether
+patches recur.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -42,13 +44,11 @@ class Limits:
 
 
 LIMITS = {
-    "likeness": Limits(low=0.85, high=0.92),
-    "agreement": Limits(low=0.95, high=0.99),
-    "pull": Limits(low=0.15, high=0.40),
+    "alike": Limits(low=2, high=4),
+    "gap": Limits(low=0.05, high=0.08),
+    "pull": Limits(low=0.15, high=0.30),
 }
-"""Set with searches of 32 px in view, of `scenes` and of CIFAR-10, with a trigger and without; tested afterwards on ten
-scans of 5,000 CIFAR-10 images. docs/howto/scan.md has what both kinds give.
-"""
+"""Set with 60 searches of `scenes` and seven scans in view, with a trigger and without (docs/howto/scan.md)."""
 MOST_REMOVED = 0.5
 """A verdict that removes more than this share of the images has found no odd few among many."""
 
@@ -71,42 +71,62 @@ class Comparison:
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """The finding, the sentence that explains it, and the measures that it rests on."""
+    """The finding, the sentence that explains it, and the measures of the search's windows. patches: the places of
+    those patches of the quick look that count, windows: whether the patch of the windows does; what bears them goes."""
 
     finding: Finding
     because: str
-    steps: tuple[Comparison, ...]
+    steps: tuple[Comparison, ...] = ()
+    patches: tuple[int, ...] = ()
+    windows: bool = False
 
 
 def decide(evidence: Evidence) -> Decision:
-    """All three measures for a trigger: found. Any against: none, for a trigger must be one thing, act, and act alike.
-    Otherwise, or where the defense locates nothing or removes most of the images: unclear."""
+    """Found: a patch that acts, of the quick look or of the windows. Else a planted patch, where the quick look saw one
+    that does not. Else what the windows alone are: unclear or nothing."""
+    of_windows = _of_windows(evidence)
+    pairs = zip(evidence.pulls, evidence.usual_pulls, strict=True)
+    acts = [Comparison(name="pull", value=pull, usual=usual, limits=LIMITS["pull"]).says for pull, usual in pairs]
+    acting = tuple(place for place, says in enumerate(acts) if says > 0)
+    if acting:
+        windows = of_windows.finding is Finding.FOUND
+        return replace(of_windows, finding=Finding.FOUND, because=FOR, patches=acting, windows=windows)
+    if acts and of_windows.finding is not Finding.FOUND:
+        because = f"{RECURRING[len(acts) > 1]} {ACTS_LITTLE}"
+        every = tuple(range(len(acts)))
+        return replace(of_windows, finding=Finding.RECURS, because=because, patches=every, windows=False)
+    return of_windows
+
+
+def _of_windows(evidence: Evidence) -> Decision:
+    """By the search alone. Against it: no two alike, no gap, or a pull like that of nothing. Where the defense
+    locates nothing, or most images hold the patch: unclear."""
     top, usual = evidence.top, evidence.usual
     if top is None or usual is None:
-        return Decision(finding=Finding.UNCLEAR, because=NOT_LOCATED, steps=())
+        return Decision(finding=Finding.UNCLEAR, because=NOT_LOCATED)
     steps = tuple(
         Comparison(name=name, value=getattr(top, name), usual=getattr(usual, name), limits=limits)
         for name, limits in LIMITS.items()
     )
-    against = [AGAINST[step.name] for step in steps if step.says < 0]
-    between = ", ".join(step.name for step in steps if step.says == 0)
+    against = next((AGAINST[step.name] for step in steps if step.says < 0), "")
+    between = ", ".join(NAMES[step.name] for step in steps if step.says == 0)
     if against:
-        finding, because = Finding.NONE, " ".join(against)
-    elif between:
+        return Decision(finding=Finding.NONE, because=against, steps=steps)
+    if between:
         finding, because = Finding.UNCLEAR, BETWEEN.format(between)
-    elif evidence.removed_share > MOST_REMOVED:
+    elif evidence.holders.mean() > MOST_REMOVED:
         finding, because = Finding.UNCLEAR, MOST_WOULD_GO
     else:
         finding, because = Finding.FOUND, FOR
-    return Decision(finding=finding, because=because, steps=steps)
+    return Decision(finding=finding, because=because, steps=steps, windows=True)
 
 
-def decide_quick(patches: int) -> Decision:
-    """Of a quick scan, by the number of patches that recur. It never says that a trigger was found: a trigger must also
-    act on an encoder, and there is none."""
-    if patches:
-        return Decision(finding=Finding.RECURS, because=f"{RECURRING[patches > 1]} {NOT_ASKED}", steps=())
-    return Decision(finding=Finding.NO_PATCH, because=f"{NOTHING_RECURS} {NOT_ASKED}", steps=())
+def decide_quick(patches: int, goes_on: bool = False) -> Decision:
+    """Of a quick look, by the number of patches that recur. It never says that a trigger was found: a trigger must also
+    act on an encoder, and there is none. goes_on: the full scan follows."""
+    finding = Finding.RECURS if patches else Finding.NO_PATCH
+    words = RECURRING[patches > 1] if patches else NOTHING_RECURS
+    return Decision(finding=finding, because=f"{words} {NOT_ASKED[goes_on]}", patches=tuple(range(patches)))
 
 
 RECURRING = (
@@ -116,17 +136,22 @@ RECURRING = (
 NOTHING_RECURS = "No patch is in many different images as if it had been pasted there."
 NOT_ASKED = (
     "Whether anything here acts on an encoder was not asked. Next step: the full scan (without --quick) trains an "
-    "encoder and asks it."
+    "encoder and asks it.",
+    "Whether anything here acts on an encoder is what the rest of the scan asks.",
+)
+ACTS_LITTLE = (
+    "Pasted on other images it changes little of what this encoder sees in them: a watermark, or a trigger that so "
+    "short a training has not taken up."
 )
 NOT_LOCATED = "This defense names images but locates no trigger in them."
-BETWEEN = "Something recurs in the most suspicious images, but it is no clear case ({}). Look at them."
-MOST_WOULD_GO = "The windows behave like a trigger, but the defense would remove more than half of the images."
+BETWEEN = "Some of the most suspicious images show the same patch, but it is no clear case ({}). Look at them."
+NAMES = {"alike": "few of them show it", "gap": "others show nearly the same", "pull": "it acts a little"}
+MOST_WOULD_GO = "The same patch acts on the encoder, but more than half of the images hold it."
 FOR = (
-    "The same patch was found in different images, and pasted on others it makes the encoder see it instead of what "
-    "is in them."
+    "The same patch is in different images, and pasted on others it makes the encoder see it instead of what they show."
 )
 AGAINST = {
-    "likeness": "The most suspicious windows show different things.",
-    "agreement": "Pasted on other images, the most suspicious windows move these in different directions.",
+    "alike": "The most suspicious windows show different things.",
+    "gap": "What the most suspicious windows show is in many images more or less, as edges are: nothing was pasted.",
     "pull": "Pasted on other images, the most suspicious windows change little of what the encoder sees in them.",
 }

@@ -1,4 +1,4 @@
-"""The encoder of a scan: trained by a preset, from a checkpoint file, or timm's. A quick scan has none."""
+"""How a scan is made: its quick look, its search, and its encoder: trained by a preset, from a file, or timm's."""
 
 from __future__ import annotations
 
@@ -29,6 +29,11 @@ QUICK, ALONE = "recur", "defense.effect=false"
 """The defense of a quick scan, and the setting by which it asks no encoder."""
 
 
+Channels = tuple[float, float, float]
+USUAL: dict[str, Channels] = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+"""ImageNet's (`data.augment`, which loads torch): what nearly everybody trains with."""
+
+
 class Origin(StrEnum):
     """Where an encoder comes from: trained here, a checkpoint file, timm's pretrained weights. Quick scans: none."""
 
@@ -40,10 +45,11 @@ class Origin(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Chosen:
-    """A scan's configuration (its dataset, attack and probe are not used), the width in px at which images are
-    judged, and where the encoder comes from."""
+    """A scan's configuration (its dataset, attack and probe are not used), that of its quick look, which asks no
+    encoder, the width in px at which images are judged, and where the encoder comes from."""
 
     config: Config
+    look: Config
     size: int
     origin: Origin
     checkpoint: Checkpoint | None = None
@@ -51,9 +57,12 @@ class Chosen:
     @property
     def defense(self) -> Defense:
         """What searches; `choose` has made sure that it is one."""
-        defense = self.config.defense.filter
-        assert isinstance(defense, Defense)
-        return defense
+        return _finder(self.config)
+
+    @property
+    def normalisation(self) -> dict[str, Channels]:
+        """What the encoder's images are normalised by: the `mean` taken from red, green and blue, and the `std`."""
+        return {**USUAL, **self.config.encoder.normalisation}
 
     @property
     def encoder_words(self) -> str:
@@ -77,9 +86,11 @@ def choose(
     seed: int | None = None,
     size: int | None = None,
     quick: bool = False,
+    mean: str | None = None,
+    std: str | None = None,
 ) -> Chosen:
     """The configuration for a folder of `count` files. `encoder`: a checkpoint file or a timm name; `size`: in px;
-    `quick`: no encoder, and the defense QUICK.
+    `quick`: no encoder, and the defense QUICK; `mean`, `std`: "R,G,B" in [0, 1], what `encoder` normalises by.
 
     At another size than the preset's, its window gives way to the paper's share of the width, and local views keep
     theirs. Raises BenchError.
@@ -89,6 +100,10 @@ def choose(
             "--train trains an encoder on the images, --encoder takes one: give one of them. For a checkpoint, "
             "--set encoder.backbone=NAME says what it is."
         )
+    if (mean or std) and not encoder:
+        raise BenchError(
+            "--mean and --std say how the images of an --encoder are normalised: give one, or leave them out"
+        )
     if quick:
         _check_quick({"--train": train, "--encoder": encoder, "--defense": defense})
         defense, settings = QUICK, [ALONE, *settings]
@@ -97,14 +112,51 @@ def choose(
     needs = _finder(config).needs
     if quick and "encoder" in needs:
         raise BenchError(f"--quick asks no encoder, so {ALONE} stands: leave out the --set that changes it, or --quick")
+    own = [text for text in settings if not text.startswith("defense.")]
+    look = (
+        config if quick else load_config(plugins, preset, choices={"defense": QUICK}, settings=[ALONE, *own], seed=seed)
+    )
     usual = int(getattr(config.dataset, "size", 32))
     width, origin, checkpoint = size or usual, Origin.NONE if quick else Origin.TRAINED, None
     if encoder and (path := Path(encoder).expanduser()).is_file():
         origin, checkpoint = Origin.FILE, Checkpoint.of(path)
     elif encoder:
-        width, origin = size or _timm_size(encoder), Origin.TIMM
-        config = dataclasses.replace(config, encoder=EncoderSettings(backbone=encoder))
-    return Chosen(config=_resized(config, usual, width), size=width, origin=origin, checkpoint=checkpoint)
+        from bench.ssl.backbone import pretrained_normalisation
+
+        facts = _timm_facts(encoder)
+        width, origin = size or int(facts.input_size[-1]), Origin.TIMM
+        config = dataclasses.replace(
+            config, encoder=EncoderSettings(backbone=encoder, **pretrained_normalisation(encoder))
+        )
+    given = {
+        "mean": _channels("--mean", mean, USUAL["mean"], least=0),
+        "std": _channels("--std", std, USUAL["std"], least=1e-3),
+    }
+    given = {name: value for name, value in given.items() if value is not None}
+    config = dataclasses.replace(config, encoder=dataclasses.replace(config.encoder, **given))
+    return Chosen(
+        config=_resized(config, usual, width),
+        look=look,
+        size=width,
+        origin=origin,
+        checkpoint=checkpoint,
+    )
+
+
+def _channels(option: str, text: str | None, usual: Channels, *, least: float) -> Channels | None:
+    """Three numbers from `least` to 1; None where nothing was given. Raises BenchError."""
+    if text is None:
+        return None
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        values = ()
+    if len(values) != 3 or not all(least <= value <= 1 for value in values):
+        raise BenchError(
+            f"{option} {text}: expected three numbers R,G,B from {least:g} to 1, of images in [0, 1], as "
+            f"{','.join(map(str, usual))} (divide numbers up to 255 by 255)"
+        )
+    return values[0], values[1], values[2]
 
 
 def _check_quick(others: Mapping[str, str | None]) -> None:
@@ -138,8 +190,8 @@ def _resized(config: Config, usual: int, size: int) -> Config:
     return dataclasses.replace(config, views=views, defense=dataclasses.replace(config.defense, filter=defense))
 
 
-def _timm_size(name: str) -> int:
-    """The width that timm's pretrained weights of that name are for. Raises BenchError where there are none."""
+def _timm_facts(name: str) -> Any:
+    """timm's description of its pretrained weights of that name. Raises BenchError where there are none."""
     import difflib
 
     import timm
@@ -151,7 +203,7 @@ def _timm_size(name: str) -> int:
     facts = timm.get_pretrained_cfg(name)
     if facts is None or not facts.has_weights:
         raise BenchError(f"--encoder {name}: timm has no weights for it; `timm.list_pretrained()` lists what has some")
-    return int(facts.input_size[-1])
+    return facts
 
 
 def encoder_stage(
@@ -162,8 +214,9 @@ def encoder_stage(
         inputs = {"dataset": fingerprint, "poison": "none", "kept": "all"}
         return pretrain_stage(chosen.config, images, count, machine, inputs, "train an encoder on the images")
     if chosen.checkpoint is None:
-        return _timm_stage(chosen.config.encoder, chosen.size)
-    stage = import_stage(chosen.config, chosen.checkpoint, chosen.size)
+        stage = _timm_stage(chosen.config.encoder, chosen.size)
+    else:
+        stage = import_stage(chosen.config, chosen.checkpoint, chosen.size)
 
     def make(making: ArtifactBuilder, report: ProgressReport) -> None:
         try:
@@ -195,7 +248,12 @@ def _timm_stage(settings: EncoderSettings, size: int) -> Stage:
     return Stage(
         name="import",
         title=f"fetch timm's {settings.backbone}",
-        config={"timm": settings.backbone, "tag": str(facts.tag if facts else ""), "size": size},
+        config={
+            "timm": settings.backbone,
+            "tag": str(facts.tag if facts else ""),
+            "size": size,
+            **settings.normalisation,  # of the same weights, but all that comes after depends on it
+        },
         inputs={},
         make=make,
     )

@@ -1,33 +1,63 @@
-"""The files below a folder that may be images. Nothing is read but directories and file facts."""
+"""The files that may be images: below a folder, in an archive or in a list. Nothing of them is read yet but facts."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import stat
+import sys
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Literal
 
 from bench.data.decode import SUFFIXES, may_be_image, suffix_of
 from bench.data.layout import walk
 from bench.errors import BenchError
+
+from .archives import NAMES, is_archive, members
+from .lists import read_list
 
 
 @dataclass(frozen=True)
 class Listing:
     """Files to try below `root`, sorted by name: POSIX paths relative to it, as Python has them (surrogates where a
     name is not UTF-8), and (size, modification, change time in ns) of each. gone: names that are no regular files or
-    cannot be looked up -> why. others: suffix -> number of files passed over."""
+    cannot be looked up -> why. others: suffix -> number of files passed over.
+
+    kind: "folder"; "archive": `root` is the archive, names are its members', with its own times; "list": names are
+    paths as they were given. source: what was given, in words."""
 
     root: Path
     names: tuple[str, ...]
     stamps: tuple[tuple[int, int, int], ...]
     gone: dict[str, str]
     others: dict[str, int]
+    kind: Literal["folder", "archive", "list"] = "folder"
+    source: str = ""
+
+    @property
+    def title(self) -> str:
+        """A name for it: the folder's, or the file's without what says its kind."""
+        if self.kind == "folder":
+            return self.root.resolve().name
+        name = PurePosixPath(self.source).name.replace(" ", "-")
+        for suffix in (*NAMES, ".txt", ".lst", ".tsv"):
+            if name.lower().endswith(suffix) and len(name) > len(suffix):
+                return name[: -len(suffix)]
+        return name
+
+    @property
+    def unpacked(self) -> int:
+        """Bytes that its files take on the disk while they are read, besides where they lie now."""
+        return sum(size for size, *_ in self.stamps) if self.kind == "archive" else 0
 
     def given(self, name: str) -> str:
-        """The path as a user of the folder would write it: the folder as given, then the name."""
+        """The path as its user would write it: the folder as given, then the name; the name alone of a member of an
+        archive or a path of a list."""
+        if self.kind != "folder":
+            return name
         return os.path.join(str(self.root), *name.split("/"))  # noqa: PTH118 - Path would normalise
 
     @property
@@ -39,6 +69,58 @@ class Listing:
         return hasher.hexdigest()
 
 
+EXPECTED = "expected a folder of images, a .zip or .tar of them, or a text file with one path a line"
+
+
+def find(source: str) -> Listing:
+    """The files of what a user names: a folder, an archive, a list of paths, or "-" for such a list on standard input.
+    Raises BenchError where there are none."""
+    if source == "-":
+        return find_listed(sys.stdin.buffer.read(), "standard input")
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return find_files(path)
+    if not path.exists():
+        raise BenchError(f"{path} is not there; {EXPECTED}")
+    try:
+        if path.is_file() and is_archive(path):  # a pipe could not be read a second time
+            return find_members(path)
+        if suffix_of(path.name) in SUFFIXES:
+            raise BenchError(f"{path} is one image; {EXPECTED}")
+        with path.open("rb") as file:
+            head = file.read(4096)
+            return find_listed(head if b"\0" in head else head + file.read(), str(path))
+    except OSError as error:
+        raise BenchError(f"cannot read {path}: {error.strerror or error}") from None
+
+
+def find_members(path: Path) -> Listing:
+    """The files in an archive, hidden ones left out; links and other odd members are gone. Raises BenchError."""
+    found = [member for member in members(path) if not _is_hidden(member.name)]
+    wanted, others = _wanted([member.name for member in found], str(path))
+    times, taken = path.stat(), {member.name: member for member in found}
+    gone = {name: taken[name].fault for name in wanted if taken[name].fault}
+    names = tuple(name for name in wanted if name not in gone)
+    if not names:
+        raise BenchError(f"{path} holds no image that may be taken; the first, {wanted[0]}, is {gone[wanted[0]]}")
+    stamps = tuple((taken[name].size, times.st_mtime_ns, times.st_ctime_ns) for name in names)
+    return Listing(path, names, stamps, gone, others, "archive", str(path))
+
+
+def _is_hidden(name: str) -> bool:
+    """As in a folder: hidden files, and what lies in folders that systems leave about (__MACOSX)."""
+    *folders, last = PurePosixPath(name).parts
+    return last.startswith(".") or any(each.startswith((".", "__")) and each != ".." for each in folders)
+
+
+def find_listed(data: bytes, name: str) -> Listing:
+    """The files that a list names, whatever their suffixes, relative to where the user is. Raises BenchError."""
+    paths = sorted(read_list(data, name))
+    if not paths:
+        raise BenchError(f"{name} names no file; expected one path a line")
+    return _described(Path(), paths, {}, "list", name)
+
+
 def find_files(root: Path) -> Listing:
     """The files below `root`, at any depth; hidden files and folders are passed over, links followed, each folder
     once. Raises BenchError where `root` is no folder, cannot be listed or holds nothing that may be an image."""
@@ -48,14 +130,23 @@ def find_files(root: Path) -> Listing:
         names = sorted(name for name in walk(root) if not name.rpartition("/")[2].startswith("."))
     except OSError as error:
         raise BenchError(f"cannot list {error.filename or root}: {error.strerror}") from None
-    wanted = [name for name in names if may_be_image(name)]
+    return _described(root, *_wanted(names, str(root)), "folder", str(root))
+
+
+def _wanted(names: Iterable[str], source: str) -> tuple[list[str], dict[str, int]]:
+    """Of these the names that may be images, sorted; suffix -> number of the others. Raises BenchError for none."""
+    every = list(names)
+    wanted = sorted(name for name in every if may_be_image(name))
+    others = Counter(suffix_of(name) for name in every if not may_be_image(name))
     if not wanted:
-        raise BenchError(f"{root} holds no image ({len(names)} other files); known are {', '.join(sorted(SUFFIXES))}")
-    others = Counter(suffix_of(name) for name in names if not may_be_image(name))
-    return _described(root, wanted, dict(others.most_common()))
+        known = ", ".join(sorted(SUFFIXES))
+        raise BenchError(f"{source} holds no image ({others.total()} other files); known are {known}")
+    return wanted, dict(others.most_common())
 
 
-def _described(root: Path, names: list[str], others: dict[str, int]) -> Listing:
+def _described(
+    root: Path, names: list[str], others: dict[str, int], kind: Literal["folder", "list"], source: str
+) -> Listing:
     stamps: dict[str, tuple[int, int, int]] = {}
     gone: dict[str, str] = {}
     for name in names:
@@ -70,5 +161,6 @@ def _described(root: Path, names: list[str], others: dict[str, int]) -> Listing:
             gone[name] = "no regular file"
     if not stamps:
         name, why = next(iter(gone.items()))
-        raise BenchError(f"none of the {len(gone)} files below {root} can be opened; the first is {name}: {why}")
-    return Listing(root, tuple(stamps), tuple(stamps.values()), gone, others)
+        where = f"below {root}" if kind == "folder" else f"that {source} names"
+        raise BenchError(f"none of the {len(gone)} files {where} can be opened; the first is {name}: {why}")
+    return Listing(root, tuple(stamps), tuple(stamps.values()), gone, others, kind, source)

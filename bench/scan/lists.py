@@ -1,8 +1,9 @@
 """The lists that a scan writes: one file a line, columns separated by tabs, made for `cut`, `xargs` and programs.
 
-A path is written as it is, byte for byte. One that holds a tab, a line break or another control character, or that
-begins with a double quote, is written as a JSON string in double quotes instead: a line that begins with one is such a
-path. `read_path` undoes it.
+The first line is a comment that begins with #: what the list is and what its columns are. A path is written as it is,
+byte for byte. One that holds a tab, a line break or another control character, or that begins with a double quote or
+a #, is written as a JSON string in double quotes instead: a line that begins with one is such a path. `read_path`
+undoes it, and `read_list` reads such a list, or any list of paths.
 """
 
 from __future__ import annotations
@@ -13,12 +14,15 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from bench.errors import BenchError
 from bench.store import write_bytes
 
 
 def quoted(path: str) -> str:
     """`path` as it is written."""
-    odd = path.startswith('"') or any(ord(character) < 32 or character in "\x7f\x85\u2028\u2029" for character in path)
+    odd = path.startswith(('"', "#")) or any(
+        ord(character) < 32 or character in "\x7f\x85\u2028\u2029" for character in path
+    )
     return json.dumps(path) if odd else path
 
 
@@ -27,9 +31,28 @@ def read_path(text: str) -> str:
     return str(json.loads(text)) if text.startswith('"') else text
 
 
-def write_list(file: Path, rows: Iterable[tuple[str, ...]]) -> None:
-    """One line a row: a path, then other columns, which hold no tab or line break. Whole or not at all."""
-    lines = ["\t".join((quoted(path), *(" ".join(cell.split()) for cell in rest))) + "\n" for path, *rest in rows]
+def read_list(data: bytes, name: str) -> list[str]:
+    """The paths of a list: one a line, alone or in the first of several columns, each path once; empty lines and those
+    that begin with # are passed over. Raises BenchError naming the list, `name`, and the line."""
+    found: dict[str, None] = {}
+    for number, line in enumerate(data.split(b"\n"), 1):
+        text = os.fsdecode(line.removesuffix(b"\r").partition(b"\t")[0])
+        if "\0" in text:
+            raise BenchError(f"{name} is no folder, no archive and no text: expected one path a line")
+        if not text.strip() or text.startswith("#"):
+            continue
+        try:
+            found[read_path(text)] = None
+        except ValueError:
+            raise BenchError(f"{name}, line {number}: {text[:80]} begins with a quote but is no JSON string") from None
+    return list(found)
+
+
+def write_list(file: Path, title: str, rows: Iterable[tuple[str, ...]]) -> None:
+    """A comment, then one line a row: a path, then other columns, which hold no tab or line break. Whole or not at
+    all."""
+    lines = [f"# {title}\n"]
+    lines += ["\t".join((quoted(path), *(" ".join(cell.split()) for cell in rest))) + "\n" for path, *rest in rows]
     write_bytes(file, b"".join(os.fsencode(line) for line in lines))
 
 

@@ -1,12 +1,20 @@
-"""Pictures of suspects for the page: enlarged, the window framed."""
+"""Pictures for the page: suspects, enlarged, the window framed; and patches, to and from the form that facts hold."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
+
+from bench.errors import BenchError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 WIDTH = 160
 """px: about what a picture is enlarged to."""
@@ -25,3 +33,23 @@ def framed(pixels: NDArray[np.uint8], box: Sequence[int] | None) -> NDArray[np.u
         if min(height, width) > 4:
             draw.rectangle((left + 1, top + 1, right - 1, bottom - 1), outline=LINE, width=2)
     return np.asarray(picture)
+
+
+def opened(patch: Mapping[str, Any], most: int) -> Tensor:
+    """The picture of a patch, uint8 (3, h, w), at its size in the images, of at most `most` px. Raises BenchError."""
+    import torch
+
+    try:
+        height, width = (max(1, min(most, int(side))) for side in patch["size"])
+        with Image.open(io.BytesIO(base64.b64decode(patch["picture"])), formats=["PNG"]) as image:
+            pixels = np.asarray(image.convert("RGB").resize((width, height), Image.Resampling.BILINEAR))
+    except (OSError, ValueError, TypeError, SyntaxError) as error:
+        raise BenchError(f"the picture of a patch that recurs cannot be read: {error}") from error
+    return torch.from_numpy(pixels.transpose(2, 0, 1).copy())
+
+
+def packed(pixels: Tensor) -> str:
+    """uint8 (3, h, w) as a PNG in base64."""
+    file = io.BytesIO()
+    Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode("ascii")

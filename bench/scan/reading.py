@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,6 +22,7 @@ from bench.errors import BenchError
 from bench.pipeline.stage import ProgressReport, Stage
 from bench.store import ArtifactBuilder, StepCache, read_arrays, write_arrays
 
+from .archives import unpack
 from .listing import Listing
 
 CHUNK = 512
@@ -49,21 +51,30 @@ def images_stage(listing: Listing, size: int) -> Stage:
 
 
 def _decode_all(listing: Listing, size: int, making: ArtifactBuilder, report: ProgressReport) -> None:
-    """In chunks, each a saved step that follows its pixels: a killed one is decoded again and overwrites its rows."""
+    """In chunks, each a saved step that follows its pixels: a killed one is decoded again and overwrites its rows.
+
+    An archive is unpacked into the work folder first; what was unpacked goes with it.
+    """
     count, notebook, found = len(listing.names), StepCache(making.scratch), []
+    root, files = listing.root, list(listing.names)
+    if listing.kind == "archive":
+        root = making.scratch / "unpacked"
+        files = unpack(listing.root, files, root)
     path = making.dir / PIXELS
     path.touch()
     with path.open("r+b") as file:
         start = _header(file, (count, 3, size, size))
         for first in range(0, count, CHUNK):
-            names = listing.names[first : first + CHUNK]
+            names = files[first : first + CHUNK]
             file.seek(start + first * 3 * size * size)
 
             def step(names: Sequence[str] = names) -> Arrays:
-                return _decode(listing.root, names, size, file)
+                return _decode(root, names, size, file)
 
             found.append(notebook.step(f"files-{first:08d}", step))
             report("files", min(first + CHUNK, count), count)
+    if root != listing.root:
+        shutil.rmtree(root)
     write_arrays(making.dir / FILES, {name: np.concatenate([each[name] for each in found]) for name in found[0]})
 
 

@@ -10,14 +10,18 @@ from bench.estimate.estimate import duration
 from bench.report.html import data_uri, heated, render
 from bench.store import check_can_write, write_bytes, write_json
 
-from .encoders import Chosen, Origin
+from .decide import Comparison, decide_quick
+from .encoders import QUICK, USUAL, Chosen, Origin
+from .evidence import TOP
 from .lists import write_list
 from .picture import framed
-from .result import ScanResult
+from .result import ListLine, ScanResult
+from .twins import groups_of
 
 PAGE = "report.html"
-SHOWN = 100
-"""Paths of removed or unreadable files, and groups of duplicates, that the page names; the lists name all."""
+SHOWN, GROUPS = 100, 10
+"""Paths of removed or unreadable files and groups of duplicates, and groups of near-duplicates, that the page shows;
+the lists name all."""
 
 
 def check_output(folder: Path, scanned: Path) -> None:
@@ -29,13 +33,29 @@ def check_output(folder: Path, scanned: Path) -> None:
 
 def write_report(result: ScanResult, folder: Path) -> None:
     """All files; the page last, so that where it is, the others are."""
-    kept, removed = result.rows
-    write_list(folder / "kept.txt", kept)
-    write_list(folder / "removed.txt", removed)
-    write_list(folder / "unreadable.txt", result.unreadable())
-    write_list(folder / "duplicates.txt", result.duplicate_rows())
+    for name, title, rows in lists(result):
+        write_list(folder / name, title, rows)
     write_json(folder / "report.json", result.facts())
     write_bytes(folder / PAGE, page(result))
+
+
+def lists(result: ScanResult) -> list[tuple[str, str, list[ListLine]]]:
+    """The lists: file name, first line, rows."""
+    kept, removed = result.rows
+    verdict = f'of {len(kept) + len(removed):,} files, verdict "{result.decision.finding}"'
+    scores = "columns, by tabs: path, score, trigger score, number of the patch in report.html that it bears"
+    twins: list[ListLine] = [(path, str(number)) for number, group in enumerate(result.twins, 1) for path in group]
+    return [
+        ("kept.txt", f"To keep: {len(kept):,} {verdict}; `bench scan` reads this list too; {scores}", kept),
+        ("removed.txt", f"To leave out: {len(removed):,} {verdict}; look at report.html first; {scores}", removed),
+        ("unreadable.txt", "Files that cannot be read; columns, by tabs: path, why", result.unreadable()),
+        ("duplicates.txt", "Files with the same content; columns, by tabs: path, SHA-256", result.duplicate_rows()),
+        (
+            "near-duplicates.txt",
+            "Nearly the same picture, all kept; columns, by tabs: path, number of the group",
+            twins,
+        ),
+    ]
 
 
 def page(result: ScanResult) -> bytes:
@@ -46,13 +66,18 @@ def page(result: ScanResult) -> bytes:
         facts=result.facts(),
         finding="bad" if finding.alarms else "good" if finding.clears else "open",
         quick=result.scan.quick,
+        goes_on=result.goes_on,
+        looked=None if result.scan.quick else decide_quick(len(result.scan.patches)),
         patches=result.patches,
+        many=TOP,
+        imagenet=result.scan.chosen.normalisation == USUAL,
         steps=result.decision.steps,
         suspects=_pictured(result),
         flip_set=search.get("flip_set"),
         removed=result.rows[1][:SHOWN],
         unreadable=result.unreadable()[:SHOWN],
         duplicates=result.duplicates()[:SHOWN],
+        twins=_examples(result),
         window=search.get("window"),
         trained=result.scan.chosen.origin is Origin.TRAINED,
         took={title: duration(seconds) for title, seconds in result.scan.seconds().items()},
@@ -70,23 +95,52 @@ def _pictured(result: ScanResult) -> list[dict[str, Any]]:
     return found
 
 
+def _examples(result: ScanResult) -> list[dict[str, Any]]:
+    """The first groups of near-duplicates: "pictures" of up to five, "paths" of all."""
+    found = []
+    for group, paths in zip(groups_of(result.scan.picture)[:GROUPS], result.twins[:GROUPS], strict=True):
+        pixels = result.scan.images.batch(group[:5]).permute(0, 2, 3, 1).numpy()
+        found.append({"pictures": [data_uri(framed(image, None)) for image in pixels], "paths": paths[:SHOWN]})
+    return found
+
+
 def summary(result: ScanResult, folder: Path) -> list[str]:
     """The scan in a few lines, plain text."""
     counts, decision = result.counts(), result.decision
-    measures = [
-        f"  {step.name} {step.value:.2f} (of any window {step.usual:.2f}; a trigger has {step.limits.high:.2f} or more)"
-        for step in decision.steps
-    ]
-    measures += [f"  {patch['size']} in {patch['images']:,} of {counts['images']:,} images" for patch in result.patches]
+    measures = [f"  {measured(step)}" for step in decision.steps]
+    for number, patch in enumerate(result.patches, 1):
+        pulls = (
+            "" if patch["pull"] is None else f"; pull {patch['pull']:.2f} (random patches {patch['usual_pull']:.2f})"
+        )
+        measures.append(
+            f"  patch {number}: {patch['size']} in {patch['images']:,} of {counts['images']:,} images{pulls}"
+        )
+    if counts["near_duplicate_groups"]:
+        measures.append(
+            f"  near-duplicates: {counts['near_duplicate_images']:,} images are nearly the same picture, in "
+            f"{counts['near_duplicate_groups']:,} groups; no sign of a trigger"
+        )
     files = (
         f"{counts['files']:,} files: {counts['kept']:,} kept, {counts['removed']:,} removed, "
         f"{counts['unreadable']:,} unreadable; {counts['images']:,} different images."
     )
-    verdict = f"Verdict: {decision.finding}. {decision.because}"
+    verdict = f"{'Quick look' if result.goes_on else 'Verdict'}: {decision.finding}. {decision.because}"
     return [verdict, *measures, files, f"Report: {folder / PAGE}"]
+
+
+def measured(step: Comparison) -> str:
+    """A measure in words."""
+    if step.name == "alike":
+        what, digits = f"{step.value} of the {TOP} most suspicious images look alike there", 0
+    elif step.name == "gap":
+        what, digits = f"between the images that hold it and all others there is a gap of {step.value:.2f}", 2
+    else:
+        what, digits = f"pasted on others it pulls these together by {step.value:.2f}", 2
+    return f"{what} (random windows: {step.usual:.{digits}f}; a trigger: {step.limits.high:.{digits}f} or more)"
 
 
 def opening(chosen: Chosen) -> str:
     """The line that a scan begins with."""
-    encoder = "no encoder" if chosen.origin is Origin.NONE else f"encoder {chosen.encoder_words}"
-    return f"{chosen.defense.name} at {chosen.size} px, {encoder}"
+    if chosen.origin is Origin.NONE:
+        return f"a quick look at {chosen.size} px ({QUICK}, no encoder)"
+    return f"a quick look, then {chosen.defense.name} at {chosen.size} px, encoder {chosen.encoder_words}"

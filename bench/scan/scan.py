@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.api import Images, Verdict
+from bench.api import Defense, Images, Verdict
+from bench.config.config import Config
 from bench.errors import BenchError
 from bench.isolation.verdict import read_verdict
 from bench.pipeline.clean import DefenseTask
@@ -19,22 +21,29 @@ from bench.pipeline.pretrain import encoder_of
 from bench.pipeline.runner import make_stage
 from bench.pipeline.stage import Machine, ProgressReport, Stage
 from bench.report.attention import look_through
+from bench.report.tables import patches
 from bench.store import ArtifactBuilder, Store, read_arrays, read_json, write_arrays, write_json
 
 from .encoders import Chosen, Origin, encoder_stage
 from .listing import Listing
+from .picture import opened
 from .reading import Gathered, images_stage
+from .twins import picture_of
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from .evidence import Evidence
 
+LOOK = "look for patches that recur"
 FEWEST = 100
 """A search for what many images share needs many images."""
 
 
 @dataclass(frozen=True)
 class Scan:
-    """One folder, one encoder (a quick scan: none), one defense. Nothing is computed until `read` and `judge`.
+    """One set of images; a quick look at them, and one encoder and one defense (a quick scan: neither). Nothing is
+    computed until `read`, `take_look` and `judge`.
 
     Each property needs the stages before its own.
     """
@@ -48,26 +57,31 @@ class Scan:
         """The first stage: read the files. Raises BenchError where too few can be."""
         size = self.chosen.size
         self.machine.check(self.chosen.config.train)
-        self.store.check_writable(0 if self.made(self.reading) else len(self.listing.names) * 3 * size * size)
+        needed = len(self.listing.names) * 3 * size * size + self.listing.unpacked
+        self.store.check_writable(0 if self.made(self.reading) else needed)
         make_stage(self.reading, self.store, notify)
         if len(self.images) < FEWEST:
             faulty = sum(map(bool, self.gathered.faults)) + len(self.listing.gone)
             raise BenchError(
-                f"{self.listing.root} has {len(self.images)} different images that can be read ({faulty} files "
+                f"{self.listing.source} has {len(self.images)} different images that can be read ({faulty} files "
                 f"cannot); expected {FEWEST} or more, better thousands: what is looked for is what many share"
             )
 
+    def take_look(self, notify: Notify) -> None:
+        """The second stage: patches that come back, without an encoder."""
+        make_stage(self.look, self.store, notify)
+
     def judge(self, notify: Notify) -> None:
         """The other stages: what of them is not in the store."""
-        for stage in self.stages[1:]:
+        for stage in self.stages[2:]:
             make_stage(stage, self.store, notify)
 
     @property
     def stages(self) -> tuple[Stage, ...]:
-        """All four, or the two that need no encoder, once the images are read."""
+        """All five, or the two that need no encoder, once the images are read."""
         if self.quick:
-            return (self.reading, self.search)
-        return (self.reading, self.encoder, self.search, self.evidence)
+            return (self.reading, self.look)
+        return (self.reading, self.look, self.encoder, self.search, self.evidence)
 
     @property
     def quick(self) -> bool:
@@ -94,12 +108,21 @@ class Scan:
         return encoder_stage(self.chosen, lambda: self.images, count, fingerprint, self.machine)
 
     @cached_property
+    def picture(self) -> NDArray[np.int64]:
+        """Which picture each image is, near-duplicates counted as one; see twins.py."""
+        return picture_of(self.images)
+
+    @cached_property
     def task(self) -> DefenseTask:
-        """The defense on the images that were read."""
-        encoder = {} if self.quick else {"encoder": self.encoder.key}
+        """The defense on the images that were read, with the encoder."""
+        return self._task(self.chosen.config, {"encoder": self.encoder.key})
+
+    def _task(self, config: Config, encoder: dict[str, str]) -> DefenseTask:
+        defense = config.defense.filter
+        assert isinstance(defense, Defense)
         return DefenseTask(
-            config=self.chosen.config,
-            defense=self.chosen.defense,
+            config=config,
+            defense=defense,
             images=lambda: self.images,
             count=len(self.images),
             machine=self.machine,
@@ -108,13 +131,52 @@ class Scan:
         )
 
     @cached_property
+    def look(self) -> Stage:
+        """The quick look."""
+        return dataclasses.replace(self._task(self.chosen.look, {}).stage(), title=LOOK)
+
+    @cached_property
+    def seen(self) -> Verdict:
+        """What the quick look says of each image."""
+        return read_verdict(self._folder(self.look))
+
+    @cached_property
+    def patches(self) -> list[dict[str, Any]]:
+        """The patches that recur, as the quick look found them: "picture" (a PNG in base64), "size" (height and width
+        in px), "images" (how many bear it) and more."""
+        found = self.seen.facts.get("triggers", ())
+        return [each for each in found if patches({"triggers": [each]})]
+
+    @cached_property
+    def pictures(self) -> list[Tensor]:
+        """Each of `patches` as uint8 (3, h, w)."""
+        return [opened(each, self.images.size) for each in self.patches]
+
+    @cached_property
+    def bears(self) -> NDArray[np.int64]:
+        """Which of `patches` each image bears, (N,): its place, -1 for none."""
+        found, rows = np.full(len(self.images), -1, np.int64), np.flatnonzero(~self.seen.keep)
+        if self.patches and self.seen.boxes is not None:
+            from .matching import borne
+
+            found[rows] = borne(self.images, rows, self.seen.boxes[rows], self.pictures)
+        return found
+
+    def alone(self) -> Scan:
+        """Its quick look as a scan of its own."""
+        chosen = dataclasses.replace(self.chosen, config=self.chosen.look, origin=Origin.NONE, checkpoint=None)
+        found = dataclasses.replace(self, chosen=chosen)
+        vars(found).update(gathered=self.gathered, picture=self.picture)
+        return found
+
+    @cached_property
     def search(self) -> Stage:
         return self.task.stage()
 
     @cached_property
     def verdict(self) -> Verdict:
-        """What the defense said of each image."""
-        return read_verdict(self._folder(self.search))
+        """What the defense said of each image; of a quick scan, what the quick look says."""
+        return self.seen if self.quick else read_verdict(self._folder(self.search))
 
     @cached_property
     def evidence(self) -> Stage:
@@ -126,17 +188,18 @@ class Scan:
 
             encoder = encoder_of(self._folder(self.encoder), config, self.chosen.size, self.machine)
             progress = lambda done, total: report("windows", done, total)  # noqa: E731
-            found = gather(self.images, encoder, self.verdict, config.seeds.child("scan"), progress)
-            write_json(making.dir / "evidence.json", found.facts)
-            write_arrays(
-                making.dir / "suspects.npz", {"suspects": found.suspects, **self._maps(found.suspects, making)}
+            seeds = config.seeds.child("scan")
+            found = gather(
+                self.images, encoder, self.verdict, seeds, progress, picture=self.picture, patches=self.pictures
             )
+            write_json(making.dir / "evidence.json", found.facts)
+            write_arrays(making.dir / "evidence.npz", {**found.arrays, **self._maps(found.suspects, making)})
 
         return Stage(
             name="evidence",
             title="weigh the evidence",
             config={"seed": config.seed, "threads": config.threads},
-            inputs={"search": self.search.key, "encoder": self.encoder.key},
+            inputs={"look": self.look.key, "search": self.search.key, "encoder": self.encoder.key},
             make=make,
         )
 
@@ -153,10 +216,10 @@ class Scan:
         from .evidence import Evidence, unweighed
 
         if self.quick:
-            return unweighed(self.verdict), None
+            return unweighed(self.verdict, self.picture), None
         folder = self._folder(self.evidence)
-        arrays = read_arrays(folder / "suspects.npz")
-        return Evidence.of(read_json(folder / "evidence.json"), arrays["suspects"]), arrays.get("maps")
+        arrays = read_arrays(folder / "evidence.npz")
+        return Evidence.of(read_json(folder / "evidence.json"), arrays), arrays.get("maps")
 
     def made(self, stage: Stage) -> bool:
         """Whether it is in the store."""

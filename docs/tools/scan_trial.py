@@ -27,13 +27,14 @@ import torch
 from PIL import Image
 
 from bench import BenchError, Seeds, SplitInfo
-from bench.cli.common import reopened
+from bench.session.opening import reopened
 from bench.pipeline.pipeline import Pipeline
 from bench.pipeline.pretrain import encoder_of
 from bench.plugins.manager import Plugins
 from bench.scan.decide import LIMITS, decide
 from bench.scan.evidence import gather
 from bench.scan.lists import read_path
+from bench.scan.twins import picture_of
 
 
 def say(text: str) -> None:
@@ -132,7 +133,7 @@ def write(out: Path, images: torch.Tensor, truth: dict[int, tuple[int, ...]], ge
 def listed(file: Path) -> set[str]:
     """The names in kept.txt or removed.txt."""
     lines = file.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
-    return {Path(read_path(line.split("\t")[0])).name for line in lines}
+    return {Path(read_path(line.split("\t")[0])).name for line in lines if not line.startswith("#")}
 
 
 def truth_of(file: Path) -> set[str]:
@@ -155,6 +156,7 @@ def scored(poisoned: set[str], folder: Path) -> dict[str, object]:
         "triggered": len(poisoned),
         "seed": report["settings"]["seed"],
         "verdict": report["verdict"],
+        "patches": len(report["look"].get("triggers", ())),
         **told(report["evidence"]["top"], report["evidence"]["usual"]),
         "removed": len(removed),
         "recall": percent(hits, len(poisoned)),
@@ -166,7 +168,8 @@ def scored(poisoned: set[str], folder: Path) -> dict[str, object]:
 def told(top: Mapping[str, float] | None, usual: Mapping[str, float] | None) -> dict[str, str]:
     """The measures of the suspicious windows, then those of any window; empty where nothing was located."""
     groups = (("", top), (" of any window", usual))
-    return {f"{name}{of}": f"{group[name]:.3f}" if group else "" for of, group in groups for name in LIMITS}
+    found = {f"{name}{of}": group[name] if group else "" for of, group in groups for name in LIMITS}
+    return {name: f"{value:.3f}" if isinstance(value, float) else str(value) for name, value in found.items()}
 
 
 def percent(part: int, whole: int) -> str:
@@ -186,22 +189,30 @@ def collect(options: argparse.Namespace) -> None:
 
 
 def runs(options: argparse.Namespace) -> None:
-    """One line a record: what `bench scan` would say of its search with its threat model."""
-    rows = []
+    """One line a search, which several records may share: what `bench scan` would say of it with its threat model."""
+    rows: dict[str, dict[str, object]] = {}
     for record in options.records:
         pipeline, _ = reopened(record, options.store)
+        if (name := title(pipeline)) in rows:
+            continue
         config, data = pipeline.config, pipeline.dataset
         encoder = encoder_of(pipeline.folder(pipeline.threat), config, data.size, pipeline.machine)
         draws = config.seeds.child("scan")
-        found = gather(pipeline.poisoned_train, encoder, pipeline.verdict, draws, lambda done, total: None)
+        images, quiet = pipeline.poisoned_train, lambda done, total: None
+        found = gather(images, encoder, pipeline.verdict, draws, quiet, picture=picture_of(images))
         if found.top is None or found.usual is None:
             raise BenchError(f"{record}: its defense locates nothing; expected a run with poisoncam or patchsearch")
-        trigger = pipeline.train_manifest.trigger[found.suspects]
-        of_each = " and ".join(str((trigger == number).sum()) for number in pipeline.triggers)
-        row = {"run": title(pipeline), "images": len(data.train), "verdict": decide(found).finding.value}
-        rows.append({**row, "suspects of each trigger": of_each, **told(asdict(found.top), asdict(found.usual))})
-        say(" ".join(map(str, rows[-1].values())))
-    keep(options.output, sorted(rows, key=lambda row: str(row["run"])))
+        truth = pipeline.train_manifest.trigger
+        of_each = " and ".join(str((truth[found.suspects] == number).sum()) for number in pipeline.triggers)
+        shown = truth[found.suspects[found.alike]]  # what the largest group bears
+        bearers, hits = (truth == shown[0]) & (truth >= 0), (truth == shown[0]) & found.holders & (truth >= 0)
+        row = {"run": name, "images": len(data.train), "verdict": decide(found).finding.value}
+        row |= {"suspects of each trigger": of_each, "one patch": str(len(set(shown)) == 1 and shown[0] >= 0)}
+        row |= told(asdict(found.top), asdict(found.usual))
+        row |= {"recall": percent(int(hits.sum()), int(bearers.sum()))}
+        rows[name] = {**row, "precision": percent(int(hits.sum()), int(found.holders.sum()))}
+        say(" ".join(map(str, rows[name].values())))
+    keep(options.output, [rows[name] for name in sorted(rows)])
 
 
 def title(pipeline: Pipeline) -> str:

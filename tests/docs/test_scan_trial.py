@@ -78,7 +78,7 @@ def test_what_cannot_be(trial, archive, tmp_path):
 
 def report(folder, verdict, measures, seed=0):
     folder.mkdir(parents=True)
-    (folder / "kept.txt").write_text("x/c.png\t0.1\t\nx/d.png\t0.1\t\n")
+    (folder / "kept.txt").write_text("# To keep\nx/c.png\t0.1\t\nx/d.png\t0.1\t\n")
     (folder / "removed.txt").write_text("x/a.png\t0.9\t\nx/b.png\t0.9\t\n")
     found = {
         "verdict": verdict,
@@ -86,12 +86,14 @@ def report(folder, verdict, measures, seed=0):
         "seconds": {"train": 2.4, "search": 1.2},
         "evidence": {"top": measures, "usual": measures, "removed_share": 0.5},
         "settings": {"seed": seed},
+        "search": {},
+        "look": {"triggers": [{}]},
     }
     (folder / "report.json").write_text(json.dumps(found))
     return folder
 
 
-MEASURES = {"pull": 0.5, "agreement": 0.25, "likeness": 0.1239}
+MEASURES = {"pull": 0.1239, "gap": 0.25, "alike": 4}
 TRUTH = "name\tpoisoned\na.png\t1\nb.png\t0\nc.png\t1\nd.png\t1\n"
 
 
@@ -102,10 +104,10 @@ def test_a_trial_becomes_a_csv_with_a_line_a_scan(trial, tmp_path, capsys):
         (tmp_path / "trial" / name / "truth.tsv").write_text(truth or "name\tpoisoned\na.png\t0\n")
     trial("collect", tmp_path / "trial", "-o", tmp_path / "new" / "scans.csv")
     assert (tmp_path / "new" / "scans.csv").read_text().splitlines() == [
-        "scan,images,triggered,seed,verdict,likeness,agreement,pull,likeness of any window,agreement of any window,"
+        "scan,images,triggered,seed,verdict,patches,alike,gap,pull,alike of any window,gap of any window,"
         "pull of any window,removed,recall,precision,seconds",
-        "bad,4,3,7,unclear,0.124,0.250,0.500,0.124,0.250,0.500,2,33.3,50.0,4",
-        "good,4,0,7,unclear,,,,,,,2,,,4",
+        "bad,4,3,7,unclear,1,4,0.250,0.124,4,0.250,0.124,2,33.3,50.0,4",
+        "good,4,0,7,unclear,1,,,,,,,2,,,4",
     ]
     assert capsys.readouterr().out == "clean: unclear: 1\nwith a trigger: unclear: 1\n"
     with pytest.raises(BenchError, match=r"no scan lies in .*new: expected NAME/report/report\.json"):

@@ -34,7 +34,9 @@ def scan(console, store):
 
 
 def lines(file):
-    return file.read_text("utf-8", "surrogateescape").splitlines()
+    first, *rest = file.read_text("utf-8", "surrogateescape").splitlines()
+    assert first.startswith("# ")
+    return rest
 
 
 def rows(file):
@@ -60,7 +62,8 @@ def test_a_scan_writes_its_page_and_lists(scan, messy, tmp_path):
     code, said = scan(messy, out)
     assert code == 0, said
     found = json.loads((out / "report.json").read_text())
-    assert f"Verdict: {found['verdict']}. " in said
+    quick, full = said.index("Quick look: "), said.index(f"Verdict: {found['verdict']}. ")
+    assert quick < said.index("train an encoder on the images ...") < full
     assert found["verdict"] in list(Finding)
     counts = found["counts"]
     assert (counts["files"], counts["images"], counts["unreadable"]) == (122, 120, 1)
@@ -68,37 +71,40 @@ def test_a_scan_writes_its_page_and_lists(scan, messy, tmp_path):
     both = rows(out / "kept.txt") + rows(out / "removed.txt")
     assert len(both) == 121
     assert {row[0] for row in both} == {str(path) for path in messy.rglob("*.png")}
-    assert all(0 <= float(score) <= 1 for _, score, _ in both)
+    assert all(0 <= float(score) <= 1 for _, score, *_ in both)
     assert rows(out / "unreadable.txt") == [[str(messy / "broken.jpg"), "not an image, or not one that Pillow knows"]]
     assert [row[0] for row in rows(out / "duplicates.txt")] == [str(messy / "a\tb 000.png"), str(messy / "copy.png")]
     assert len(found["suspects"]) == 10
     text = (out / "report.html").read_text()
     assert "<b>&deep" not in text
     assert "&lt;b&gt;&amp;deep" in text
-    lists = {f"{name}.txt" for name in ("kept", "removed", "unreadable", "duplicates")}
-    links = set(re.findall(r"(?:src|href)=\"([^\"]{1,14})", text))
+    lists = {f"{name}.txt" for name in ("kept", "removed", "unreadable", "duplicates", "near-duplicates")}
+    links = set(re.findall(r"(?:src|href)=\"([^\";]+)", text))
     assert links <= lists | {"data:,", "data:image/png", "report.json", "#limits"}
     assert "<script" not in text
-    assert text.count("<figure") == 10
+    assert found["patches"][0]["images"] == 30
+    assert text.count("<figure") == 10 + len(found["patches"])
 
 
 def test_the_same_files_again_come_from_the_store_and_other_names_cost_only_the_reading(scan, messy, tmp_path):
     scan(messy, tmp_path / "first")
     _, said = scan(messy, tmp_path / "second")
-    assert said.count("(from the store)") == 4
+    assert said.count("(from the store)") == 5
+    assert "Quick look: " not in said, "nothing is waited for"
     for name in ("report.html", "report.json", "kept.txt"):
         assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
     messy.rename(tmp_path / "elsewhere")
     (tmp_path / "elsewhere" / "copy.png").rename(tmp_path / "elsewhere" / "other.png")
     _, said = scan(tmp_path / "elsewhere", tmp_path / "third")
-    assert said.count("(from the store)") == 3
+    assert said.count("(from the store)") == 4
 
 
 @pytest.mark.parametrize(
-    ("finding", "code", "colour"), [(Finding.FOUND, 1, "bad"), (Finding.UNCLEAR, 0, "open"), (Finding.NONE, 0, "good")]
+    ("finding", "code", "colour"),
+    [(Finding.FOUND, 1, "bad"), (Finding.RECURS, 1, "bad"), (Finding.UNCLEAR, 3, "open"), (Finding.NONE, 0, "good")],
 )
 def test_each_verdict_and_its_exit_code(scan, messy, tmp_path, monkeypatch, finding, code, colour):
-    monkeypatch.setattr(result, "decide", lambda evidence: Decision(finding=finding, because="Because.", steps=()))
+    monkeypatch.setattr(result, "decide", lambda evidence: Decision(finding=finding, because="Because."))
     out = tmp_path / "report"
     assert scan(messy, out)[0] == 0
     got, said = scan(messy, out, "--fail-on-found")
@@ -124,9 +130,16 @@ def test_bad_input_ends_with_code_2_before_any_work(scan, messy, tmp_path):
     shutil.copy(messy / "copy.png", few / "1.png")
     for folder, output, part in (
         (few, "report", "1 different images that can be read (0 files cannot); expected 100 or more"),
-        (tmp_path / "nope", "report", "is not there; expected a folder of images"),
+        (tmp_path / "nope", "report", "is not there; expected a folder of images, a .zip or .tar"),
         (messy, messy, "is the folder that is scanned"),
     ):
         code, said = scan(folder, tmp_path / output)
         assert (code, part in said) == (2, True), said
     assert not (tmp_path / "report").exists()
+
+
+def test_the_help_says_what_the_exit_codes_are(console):
+    code, out, _ = console("scan", "--help")
+    said = " ".join(out.split())
+    assert code == 0
+    assert "With --fail-on-found: 0 nothing found, 1 a trigger or a planted patch found, 3 unclear." in said

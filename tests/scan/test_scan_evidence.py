@@ -8,7 +8,8 @@ import torch
 
 from bench.api import Verdict
 from bench.data.images import ArrayImages
-from bench.scan.evidence import Evidence, among_neighbours, correlations, gather, likeness, suspects_of
+from bench.scan.evidence import ALIKE, Evidence, gather, largest_group, suspects_of
+from bench.scan.matching import borne, correlations, gap, likeness, matched, middles
 from bench.seeds import Seeds
 
 COUNT, SIZE, WINDOW = 300, 32, 12
@@ -43,33 +44,59 @@ def images():
     return pixels, boxes
 
 
-def measured(images, suspected):
+def measured(images, suspected, **more):
     """What is measured where the windows of these images are the most suspicious of 20."""
     pixels, boxes = images
     scores = np.where(np.arange(COUNT) < 20, np.arange(COUNT), np.nan)
     scores[list(suspected)] += 100
     verdict = Verdict(keep=np.arange(COUNT) >= 10, trigger_score=scores, boxes=boxes)
-    return gather(ArrayImages(pixels), Gaudy(), verdict, Seeds(0), lambda done, total: None)
+    return gather(ArrayImages(pixels), Gaudy(), verdict, Seeds(0), lambda done, total: None, **more)
 
 
-def test_a_trigger_is_one_thing_that_acts_and_acts_alike(images, global_rng):
+def test_a_trigger_is_one_thing_that_acts(images, global_rng):
     found = measured(images, range(10))
     assert sorted(found.suspects) == list(range(10))
-    assert min(found.top.likeness, found.top.agreement) > 0.95
+    assert (found.top.alike, found.top.gap > 0.3, found.usual.gap < 0.05) == (10, True, True)
+    assert found.alike.all()
+    assert np.flatnonzero(found.holders).tolist() == list(range(10))
     assert found.top.pull > 0.8
-    assert found.usual.likeness < 0.6
-    assert found.usual.pull < 0.1
+    assert (found.usual.alike, found.usual.pull < 0.1) == (1, True)
     assert found.removed_share == pytest.approx(10 / COUNT)
     assert measured(images, range(10)).facts == found.facts
-    again = Evidence.of(found.facts, found.suspects)
-    assert (again.top, again.facts) == (found.top, found.facts)
+    again = Evidence.of(found.facts, found.arrays)
+    assert (again.top, again.facts, again.suspects.tolist()) == (found.top, found.facts, found.suspects.tolist())
 
 
 def test_windows_of_noise_are_none_of_that(images):
     found = measured(images, range(10, 20))
     assert sorted(found.suspects) == list(range(10, 20))
-    assert found.top.likeness < 0.6
-    assert found.top.pull < 0.1
+    assert (found.top.alike, found.top.pull < 0.1, found.top.gap < 0.05) == (1, True, True)
+
+
+def test_the_largest_group_counts_not_the_mean_of_all(images):
+    """Five that show the same patch, among five that show nothing."""
+    found = measured(images, [0, 1, 2, 3, 4, 10, 11, 12, 13, 14])
+    assert sorted(found.suspects[found.alike]) == [0, 1, 2, 3, 4]
+    assert (found.top.alike, found.top.pull > 0.8) == (5, True)
+    assert np.flatnonzero(found.holders).tolist() == list(range(10)), "also those that were no suspects"
+
+
+def test_near_duplicates_of_one_picture_count_once(images):
+    picture = np.arange(COUNT)
+    picture[:9] = 0
+    found = measured(images, range(10), picture=picture)
+    assert len(set(picture[found.suspects])) == len(found.suspects) == 10
+    assert found.top.alike == 2, "0 to 8 are one picture, 9 is another"
+    assert found.top.gap < 0.05, "and two pictures are too few"
+
+
+def test_the_pull_of_given_patches(images):
+    pixels, boxes = images
+    top, left, height, width = boxes[0]
+    mosaic = torch.from_numpy(pixels[0, :, top : top + height, left : left + width])
+    grey = torch.full((3, 5, 8), 120, dtype=torch.uint8)
+    found = measured(images, range(10), patches=[mosaic, grey])
+    assert (found.pulls[0] > 0.8, found.pulls[1] < 0.1, max(found.usual_pulls) < 0.1) == (True, True, True)
 
 
 def test_a_defense_that_locates_nothing(images):
@@ -119,8 +146,33 @@ def test_the_same_patch_is_found_a_few_pixels_off(window):
     assert likeness(torch.from_numpy(pixels), other)[0, 1] < 0.6
 
 
-def test_neighbours_leave_out_oneself_and_forgive_several_triggers():
-    pairs = torch.block_diag(torch.ones(4, 4), torch.ones(4, 4))
-    assert among_neighbours(pairs) == 1
-    assert among_neighbours(torch.eye(5)) == 0
-    assert among_neighbours(torch.tensor([[9.0, 0.5], [0.3, 9.0]])) == pytest.approx(0.4)
+def test_groups_are_linked_either_way_and_of_equals_the_one_that_pulls_most_counts():
+    pairs, pulls = np.eye(6), np.array([0.1, 0.1, 0.1, 0.9, 0.2, 0.2])
+    for one, other in ((0, 1), (5, 4)):
+        pairs[one, other] = ALIKE
+    pairs[2, 3] = ALIKE - 0.01
+    assert largest_group(pairs, pulls).tolist() == [False] * 4 + [True] * 2
+    pairs[1, 2] = ALIKE
+    assert largest_group(pairs, pulls).tolist() == [True] * 3 + [False] * 3
+
+
+def test_the_gap_is_the_widest_in_the_upper_half_with_four_above_it():
+    assert gap(np.array([0.1, 0.9, 0.2, 0.8, 0.3, 0.6, 0.7, 0.31])) == (pytest.approx(0.29), pytest.approx(0.455))
+    assert gap(np.array([1.0, 0.5, 0.4])) == (0.0, 1.0)
+
+
+def test_which_images_hold_a_patch_and_which_of_several(images):
+    pixels, boxes = images
+    shown = middles(torch.from_numpy(pixels[:3]), boxes[:3])
+    assert shown.shape == (3, 3, 8, 8)
+    scores = matched(ArrayImages(pixels), shown)
+    assert np.flatnonzero(scores > 0.99).tolist() == list(range(10))
+    width, limit = gap(scores)
+    assert (width, limit) == (pytest.approx(1 - scores[10:].max()), pytest.approx((1 + scores[10:].max()) / 2))
+    corners = {number: boxes[number, :2] for number in (15, 3)}
+    patches = [
+        torch.from_numpy(pixels[number])[:, top : top + WINDOW, left : left + WINDOW]
+        for number, (top, left) in corners.items()
+    ]
+    rows = np.array([0, 9, 15])
+    assert borne(ArrayImages(pixels), rows, boxes[rows], patches).tolist() == [1, 1, 0]

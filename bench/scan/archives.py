@@ -1,0 +1,132 @@
+"""Images in a .zip or a .tar (also .tar.gz, .tar.bz2, .tar.xz) from somebody else.
+
+Members are written under numbers, never under their names, so nothing in an archive can choose where it lands; links
+and devices are never made. How many there are and how large they are is checked before anything is written.
+"""
+
+from __future__ import annotations
+
+import shutil
+import stat
+import struct
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from lzma import LZMAError
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from bench.errors import BenchError
+
+MOST_MEMBERS = 1_000_000
+MOST_GROWTH, FREE_GROWTH = 200, 1 << 30
+"""An archive may unpack to so many times its own size, and to so many bytes whatever its size: images hardly shrink."""
+NAMES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
+_DAMAGED = (
+    *(zipfile.BadZipFile, tarfile.TarError, zlib.error, LZMAError, struct.error, EOFError),
+    *(OSError, NotImplementedError, RuntimeError, ValueError, OverflowError),
+)
+
+
+@dataclass(frozen=True)
+class Member:
+    """A file in an archive: its name, its size in bytes, and why it is not taken ('': it is)."""
+
+    name: str
+    size: int
+    fault: str = ""
+
+
+def is_archive(path: Path) -> bool:
+    """Whether it is one, or by its name should be."""
+    return path.name.lower().endswith(NAMES) or zipfile.is_zipfile(path) or _is_tar(path)
+
+
+def _is_tar(path: Path) -> bool:
+    try:
+        return tarfile.is_tarfile(path)
+    except _DAMAGED:
+        return False
+
+
+def members(path: Path) -> list[Member]:
+    """The files in it, in its order; the last of several with one name. Raises BenchError where it is broken,
+    encrypted, or unpacks to more than an archive of images does."""
+    found: dict[str, Member] = {}
+    total, most = 0, FREE_GROWTH + MOST_GROWTH * path.stat().st_size
+    with _open(path) as entries:
+        for number, (member, _) in enumerate(entries, 1):
+            total += member.size
+            if number > MOST_MEMBERS or total > most:
+                what = f"{MOST_MEMBERS:,} files" if number > MOST_MEMBERS else f"{most >> 20:,} MiB"
+                raise BenchError(f"{path} holds more than {what}; if it can be trusted, unpack it and name the folder")
+            found.pop(member.name, None)
+            found[member.name] = member
+    return list(found.values())
+
+
+def unpack(path: Path, names: list[str], folder: Path) -> list[str]:
+    """Write the members of these `names` into `folder`, as 0000000, 0000001 ... by their place; those file names.
+
+    Raises BenchError where one is damaged.
+    """
+    shutil.rmtree(folder, ignore_errors=True)  # of a killed scan
+    folder.mkdir(parents=True)
+    places = {name: f"{place:07d}" for place, name in enumerate(names)}
+    with _open(path) as entries:
+        for member, source in entries:
+            if member.name in places and source is not None:
+                with (folder / places[member.name]).open("wb") as file:
+                    shutil.copyfileobj(source, file)
+    return list(places.values())
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[Iterator[tuple[Member, IO[bytes] | None]]]:
+    """Its files one after the other, each with its bytes where they may be taken. Raises BenchError."""
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                yield _of_zip(archive, path)
+        else:
+            with tarfile.open(path) as tar:
+                yield _of_tar(tar)
+    except BenchError:
+        raise
+    except _DAMAGED as error:
+        why = str(error) or type(error).__name__
+        raise BenchError(f"{path} is no archive that can be read, or is broken: {ascii(why)[1:-1][:200]}") from None
+
+
+def _of_zip(archive: zipfile.ZipFile, path: Path) -> Iterator[tuple[Member, IO[bytes] | None]]:
+    for entry in archive.infolist():
+        if entry.is_dir():
+            continue
+        if entry.flag_bits & 1:
+            raise BenchError(f"{path} is encrypted; unpack it with its password and name the folder")
+        link = stat.S_ISLNK(entry.external_attr >> 16)
+        member = Member(entry.filename, entry.file_size, "a link" if link else _outside(entry.filename))
+        if member.fault:
+            yield member, None
+        else:
+            with archive.open(entry) as source:
+                yield member, source
+
+
+def _of_tar(archive: tarfile.TarFile) -> Iterator[tuple[Member, IO[bytes] | None]]:
+    for entry in archive:
+        archive.members = []  # type: ignore[attr-defined]  # of a million members nothing is kept
+        if entry.isdir():
+            continue
+        kind = "a link" if entry.issym() or entry.islnk() else "" if entry.isreg() and not entry.issparse() else "odd"
+        fault = "no regular file" if kind == "odd" else kind or _outside(entry.name)
+        yield Member(entry.name, entry.size, fault), None if fault else archive.extractfile(entry)
+
+
+def _outside(name: str) -> str:
+    """Why a name cannot be that of a file in a folder; '' where it can. A list of such names would mislead others."""
+    path = PurePosixPath(name.replace("\\", "/"))
+    return "its name leads out of the archive" if path.is_absolute() or ".." in path.parts else ""
