@@ -128,7 +128,7 @@ def choose(
         config = dataclasses.replace(
             config, encoder=EncoderSettings(backbone=encoder, **pretrained_normalisation(encoder))
         )
-    given = {
+    given: dict[str, Any] = {
         "mean": _channels("--mean", mean, USUAL["mean"], least=0),
         "std": _channels("--std", std, USUAL["std"], least=1e-3),
     }

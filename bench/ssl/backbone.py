@@ -59,7 +59,7 @@ def sized(name: str, options: Mapping[str, Any], size: int) -> dict[str, Any]:
     return {**fixed, **{key: tuple(v) if isinstance(v, list) else v for key, v in options.items()}}
 
 
-def pretrained_normalisation(name: str) -> dict[str, tuple[float, float, float]]:
+def pretrained_normalisation(name: str) -> dict[str, Any]:
     """What timm's pretrained weights of that name expect, as options of the section [encoder]: `mean` and `std`, those
     of them that are not ImageNet's. None where timm has no weights of that name."""
     import timm

@@ -27,7 +27,6 @@ import torch
 from PIL import Image
 
 from bench import BenchError, Seeds, SplitInfo
-from bench.session.opening import reopened
 from bench.pipeline.pipeline import Pipeline
 from bench.pipeline.pretrain import encoder_of
 from bench.plugins.manager import Plugins
@@ -35,6 +34,7 @@ from bench.scan.decide import LIMITS, decide
 from bench.scan.evidence import gather
 from bench.scan.lists import read_path
 from bench.scan.twins import picture_of
+from bench.session.opening import reopened
 
 
 def say(text: str) -> None:
