@@ -74,3 +74,24 @@ def test_the_site_can_be_built(tmp_path):
     reference = (tmp_path / "site" / "reference" / "python" / "index.html").read_text(encoding="utf-8")
     assert 'id="bench.Defense.clean"' in reference
     assert "--until" in (tmp_path / "site" / "reference" / "commands" / "index.html").read_text(encoding="utf-8")
+
+
+RUNS = (ROOT / "docs" / "howto" / "runs.md").read_text(encoding="utf-8")
+
+
+def test_the_python_of_the_page_on_runs_works(tmp_path):
+    (block,) = re.findall(r"```python\n(.*?)```", RUNS, re.S)
+    names = {}
+    small = block.replace("until=", f'preset="smoke", store={str(tmp_path)!r}, until=')
+    exec(compile(small, "runs.md", "exec"), names)
+    assert len(names["table"]) == 2  # recur, and the line without a defense
+    assert names["result"].images().kept.all()  # in so few images nothing recurs often enough
+
+
+def test_the_matrix_file_of_the_page_on_runs_is_one(tmp_path):
+    from bench.matrix.file import read_matrix
+
+    (block,) = re.findall(r"```toml\n(.*?)```", RUNS, re.S)
+    path = tmp_path / "table.toml"
+    path.write_text(block, encoding="utf-8")
+    assert len(read_matrix(path, Plugins.load())) == 5 * 3 * 2
