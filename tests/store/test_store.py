@@ -533,7 +533,7 @@ def test_a_read_only_store_can_be_read_but_not_made_in(store, monkeypatch):
 
 def test_importing_the_store_costs_no_torch():
     code = "import sys, bench.store, bench.data.manifest, bench.records.metrics, bench.records.record\n"
-    code += "import bench.leaderboard\n"
+    code += "import bench.boards\n"
     child = python(code + "print([name for name in ('torch', 'pandas', 'jsonschema') if name in sys.modules])")
     assert child.communicate()[0] == "[]\n"
 
