@@ -44,7 +44,7 @@ def on_page_markdown(markdown: str, page: Any, config: Any, **_: Any) -> str:
             return f"{mark}[{text}]({relpath(inside, PurePosixPath(source).parent)}{anchor})"  # mkdocs names a dead one
         return f"[{text}]({base}/blob/main/{target}{anchor})" if base else text
 
-    return LINK.sub(made, markdown)
+    return LINK.sub(made, markdown).replace("<details>", "<details markdown>")
 
 
 def commands() -> str:
