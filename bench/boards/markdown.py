@@ -12,7 +12,7 @@ from .escaping import escape, url
 from .lines import BoardLine
 from .part import BoardPart
 from .rows import DEFENSE
-from .tables import Leaderboard
+from .tables import Leaderboard, anchors
 from .words import MARKED, RULE, WORDS
 
 LEGEND = "## How to read it"
@@ -43,12 +43,12 @@ def markdown(tables: Sequence[Leaderboard]) -> str:
     links |= {target: f"p{number}" for number, target in enumerate(papers, 1)}
     targets = [f"[{links[source]}]: {url(source)}" for source in sources]
     targets += [f"[{links[target]}]: {target}{_title(credit)}" for target, credit in papers.items()]
-    anchors = titles.anchors(tables)
-    index = [_entry(table, anchor) for table, anchor in zip(tables, anchors, strict=True)]
+    addresses = anchors(tables)
+    index = [_entry(table, anchor) for table, anchor in zip(tables, addresses, strict=True)]
     parts = [
         "\n".join(index),
         f"{RULE} [More](#how-to-read-it). {MARKED}",
-        *(_table(table, anchor, links) for table, anchor in zip(tables, anchors, strict=True)),
+        *(_table(table, anchor, links) for table, anchor in zip(tables, addresses, strict=True)),
         "\n".join([LEGEND, "", "Shares are percent.", "", *(f"- **{word}**: {text}" for word, text in WORDS.items())]),
     ]
     return "\n\n".join([*parts, *(["\n".join(targets)] if targets else [])]) + "\n"

@@ -9,7 +9,7 @@ from bench.records.record import Record, entries
 from bench.store import canonical, digest
 
 if TYPE_CHECKING:
-    from .rows import RunRow
+    from .row import RunRow
 
 UNDEFINED = "–"  # noqa: RUF001 - an en dash, for what is undefined or does not apply
 _IN_TITLE = ("attack.", "dataset.")

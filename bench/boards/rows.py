@@ -3,12 +3,10 @@ results of one seed are refused: no mean hides them."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import chain, repeat
-from typing import Any, NamedTuple
+from typing import Any
 
 from bench.errors import BenchError
 from bench.records.metrics import CLEAN, DETECTION, LOCALISATION, TRIGGERED, metrics_of
@@ -16,6 +14,7 @@ from bench.records.record import MEASURED, Record, fingerprint, whole
 from bench.store import canonical, digest
 
 from .naming import UNDEFINED as UNDEFINED, asked_for, flat_config, leaves, name_settings
+from .row import Group as Group, RunRow as RunRow
 
 NONE, ORACLE = "none", "oracle"
 DEFENSE, BASELINE, CONTROL = KINDS = ("defense", "baseline", "control")
@@ -50,23 +49,6 @@ def higher_is_better(name: str) -> bool | None:
     return HIGHER.get(located.get(name.partition(".")[2], name))
 
 
-class Group(NamedTuple):
-    """What all records of one table share."""
-
-    dataset: str
-    fingerprint: str
-    attack: str
-    options: str
-    preset: str
-    metric_version: int
-
-    @property
-    def attack_options(self) -> dict[str, str]:
-        """Those of the attack, as texts: of another rate, target or trigger it is another attack."""
-        found: dict[str, str] = json.loads(self.options)
-        return found
-
-
 def group_of(record: Mapping[str, Any]) -> Group:
     """The table that a record belongs to."""
     data, run = record["dataset"], record["run"]
@@ -75,38 +57,6 @@ def group_of(record: Mapping[str, Any]) -> Group:
 
 
 # --- rows -----------------------------------------------------------------------------------------
-
-
-@dataclass(kw_only=True)
-class RunRow:
-    """What one record says of its defense, or of its threat model without one.
-
-    kind: one of KINDS. values: by the names of the columns, localisation as "<k>.accuracy" ...; what is undefined is
-    None or not there. config: every setting, as `naming.flat_config` has it; asked: the options that the user set
-    (None: not known); settings: those that are part of its name, in words. stages: seconds of each stage that it
-    depends on, by its key. threat: what makes its threat model that model; verdict: the key of the stage that gave it
-    (None: of none). full: it has the rates of an encoder. poisoned: how many images are. identity: rows of one result
-    have one. source: where the record lies, for links; file: for messages; record: all that it says.
-    """
-
-    group: Group
-    defense: str
-    kind: str
-    status: str
-    seed: int
-    values: dict[str, float | None]
-    stages: dict[str, float]
-    config: dict[str, str]
-    asked: frozenset[str] | None
-    threat: tuple[str | None, str]
-    verdict: str | None
-    full: bool
-    poisoned: int
-    identity: str
-    source: str
-    file: str
-    record: Record = field(repr=False)
-    settings: str = ""
 
 
 def rows(records: Iterable[Record], sources: Iterable[str] = (), files: Iterable[str] = ()) -> list[RunRow]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -228,3 +229,15 @@ def _common_k(part: Sequence[RunRow]) -> int:
 def filled(lines: Sequence[BoardLine], columns: Mapping[str, str]) -> dict[str, str]:
     """The columns that some line has a number for."""
     return {t: n for t, n in columns.items() if any(line.cell(n) != UNDEFINED for line in lines)}
+
+
+def anchors(tables: Iterable[Leaderboard]) -> list[str]:
+    """An address in a page for each table: its names in plain letters, and a number where another has the same."""
+    found: list[str] = []
+    for table in tables:
+        group = table.group
+        text = f"{group.attack} {group.dataset} {group.preset}" if group else table.title
+        slug = re.sub("[^a-z0-9]+", "-", text.lower())[:80].strip("-") or "table"
+        same = sum(re.fullmatch(rf"{slug}(--\d+)?", each) is not None for each in found)
+        found.append(f"{slug}--{same + 1}" if same else slug)
+    return found

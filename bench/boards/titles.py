@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from bench.records.record import MEASURED, Record
 from bench.records.redact import one_line
 
 from .naming import shared_settings
-from .rows import Group, RunRow
-
-if TYPE_CHECKING:
-    from .tables import Leaderboard
+from .row import Group, RunRow
 
 FIRST = {"preset": "laptop", "dataset": "scenes", "attack": "htba"}
 """What `bench run` does without options; its table comes first, then those that differ least from it."""
@@ -46,18 +43,6 @@ def about(rows: Sequence[RunRow]) -> str:
 def options(group: Group) -> str:
     """Those of the attack, in one line."""
     return ", ".join(f"{name}={text}" for name, text in group.attack_options.items() if not name.endswith("sha256"))
-
-
-def anchors(tables: Iterable[Leaderboard]) -> list[str]:
-    """An address in a page for each table: its names in plain letters, and a number where another has the same."""
-    found: list[str] = []
-    for table in tables:
-        group = table.group
-        text = f"{group.attack} {group.dataset} {group.preset}" if group else table.title
-        slug = re.sub("[^a-z0-9]+", "-", text.lower())[:80].strip("-") or "table"
-        same = sum(re.fullmatch(rf"{slug}(--\d+)?", each) is not None for each in found)
-        found.append(f"{slug}--{same + 1}" if same else slug)
-    return found
 
 
 def small(rows: Sequence[RunRow]) -> str:

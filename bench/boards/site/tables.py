@@ -8,7 +8,7 @@ from typing import Any
 from bench.boards import BoardLine, Leaderboard, titles
 from bench.boards.part import BoardPart
 from bench.boards.rows import BASELINE, CONTROL
-from bench.boards.tables import REPORTED
+from bench.boards.tables import REPORTED, anchors
 from bench.boards.words import MARKED, RULE, WORDS
 from bench.records.record import MEASURED, SUBMITTED
 from bench.records.redact import one_line
@@ -29,8 +29,8 @@ PAPERS = "As papers print them"
 
 def board_values(tables: Sequence[Leaderboard]) -> dict[str, Any]:
     """What templates/board.html is rendered with."""
-    anchors = titles.anchors(tables)
-    sections = [_section(anchor, table) for anchor, table in zip(anchors, tables, strict=True)]
+    addresses = anchors(tables)
+    sections = [_section(anchor, table) for anchor, table in zip(addresses, tables, strict=True)]
     kinds = {row.kind for section in sections for row in section["rows"]}
     credits = [credit for table in tables for line in table.lines for credit in line.credits.values()]
     return {
