@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from tabulate import tabulate
@@ -130,8 +131,13 @@ def _small_print(table: Leaderboard, links: Links) -> Iterator[str]:
             status = f", {line.status}" if len({each.status for each in table.lines}) > 1 else ""
             yield f"- records of {escape(line.label)}{status}: {', '.join(linked)}"
     if table.group and titles.options(table.group):
-        yield f"- options of the attack: {escape(titles.options(table.group))}"
-    yield from (f"- {escape(name)}: {escape(text)}" for name, text in table.facts.items())
+        yield f"- options of the attack: {_code(titles.options(table.group))}"
+    yield from (f"- {escape(name)}: {_code(text)}" for name, text in table.facts.items())
+
+
+def _code(text: str) -> str:
+    """As code where all of it is plain, so that lists in brackets can be read in the raw page too."""
+    return f"`{text}`" if re.fullmatch(r"[A-Za-z0-9_ .,=\[\]\"'()+-]+", text) else escape(text)
 
 
 def _record(seed: int | None, name: str) -> str:

@@ -631,7 +631,11 @@ def test_no_name_breaks_the_table_or_becomes_markup(evil):
     } | {
         "ul",
         "li",
+        "code",
     }
+    assert not any(evil in code for code in re.findall("<code>(.*?)</code>", html)), (
+        "only plain lists of options are code"
+    )
     parts = html.split("</table>")[:5]
     assert [part.count("<tr>") for part in parts] == [4, 2, 2, 2, 4]  # the defense; of runs also "controls", and none
     assert [part.count("<td") // part.count("<th ") for part in parts] == [3, 1, 1, 1, 3]
