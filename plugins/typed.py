@@ -69,11 +69,11 @@ def _functions(value: Any) -> Iterator[FunctionType]:
 def _of_function(name: str, function: FunctionType, cls: type) -> tuple[bytes, list[tuple[str, Any]]]:
     try:
         text = inspect.getsource(function)
-    except (OSError, TypeError) as error:
+    except (OSError, TypeError):
         raise BenchError(
             f"the code of {name} cannot be read, so results of {cls.__name__} could not be told from those of another "
             "version: write it in a notebook's cell, or in a file (plugins=[...], --plugin)"
-        ) from error
+        ) from None
     known: Mapping[str, Any] = {**function.__globals__, **_closure(function)}
     more = [(each, known[each]) for each in sorted(set(_names(function.__code__))) if each in known]
     defaults = {"defaults": function.__defaults__, "keywords": function.__kwdefaults__}

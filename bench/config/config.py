@@ -30,6 +30,8 @@ UNTIL = (DETECTION, END)
 _CHOICES = ("dataset", "ssl", "attack", "defense")
 """Kinds of plugins: the `name` in the section of a kind chooses one."""
 _TOP = ("seed", "threads")
+MOST_THREADS = 1024
+"""Above it torch can crash instead of refusing."""
 """Options outside of the sections."""
 _SETTINGS = {"encoder": EncoderSettings, "views": ViewSettings, "train": TrainSettings, "probe": ProbeSettings}
 
@@ -168,7 +170,7 @@ def load_config(
         asked=asked if until == END else {**asked, "until": until},
         until=until,
         seed=_whole("seed", values["top"]["seed"], 0),
-        threads=_whole("threads", values["top"]["threads"], 1),
+        threads=_whole("threads", values["top"]["threads"], 1, MOST_THREADS),
         defense=defense,
         **{kind: plugins.make(kind, names[kind], values[kind]) for kind in ("dataset", "ssl", "attack")},
         **{section: make(cls, values[section], f"[{section}]") for section, cls in _SETTINGS.items()},  # type: ignore[type-var]
@@ -223,7 +225,8 @@ def _check_until(until: str, defense: Combination) -> None:
         )
 
 
-def _whole(name: str, value: object, low: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < low:
-        raise BenchError(f"{name} must be a whole number, {low} or more, got {value!r}")
+def _whole(name: str, value: object, low: int, high: int | None = None) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < low or (high is not None and value > high):
+        room = f"{low} or more" if high is None else f"{low} to {high}"
+        raise BenchError(f"{name} must be a whole number, {room}, got {value!r}")
     return value

@@ -88,7 +88,7 @@ def unpack(path: Path, names: list[str], folder: Path) -> list[str]:
 def _open(path: Path) -> Iterator[Iterator[tuple[Member, IO[bytes] | None]]]:
     """Its files one after the other, each with its bytes where they may be taken. Raises BenchError."""
     try:
-        if zipfile.is_zipfile(path):
+        if zipfile.is_zipfile(path) or path.suffix.lower() == ".zip":  # a zip that was cut off is still named as one
             with zipfile.ZipFile(path) as archive:
                 yield _of_zip(archive, path)
         else:

@@ -178,8 +178,8 @@ def _load(path: Path) -> Any:
         ) from None
     except Exception as error:  # on broken files torch raises nearly everything
         raise BenchError(
-            f"--threat-checkpoint {path} cannot be read: {str(error) or type(error).__name__}. Expected a safetensors "
-            "file (FILE.safetensors), or one that torch.save wrote."
+            f"--threat-checkpoint {path} is no checkpoint that can be read ({type(error).__name__}: {error}). Expected "
+            "a safetensors file (FILE.safetensors), or one that torch.save wrote."
         ) from None
 
 

@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import re
+import tempfile
 import threading
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -104,6 +105,12 @@ def check_can_write(path: Path) -> None:
         raise BenchError(f"cannot write {path}: {there} is no folder")
     if not os.access(there, os.W_OK):
         raise BenchError(f"cannot write {path}: permission denied on {there}")
+    if there.is_dir():
+        try:
+            with tempfile.TemporaryFile(dir=there):
+                pass
+        except OSError as error:  # as in /proc, where nobody may create a file
+            raise BenchError(f"cannot write {path}: no file can be created in {there} ({error.strerror})") from None
 
 
 def write_bytes(path: Path, data: bytes) -> None:

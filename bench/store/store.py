@@ -58,7 +58,10 @@ class Store:
     def check_writable(self, need_bytes: int = 0) -> None:
         """Raise BenchError now, not in an hour, where the store cannot be written or lacks `need_bytes`."""
         probe = self.root / f".probe-{uuid.uuid4().hex}"
-        write_bytes(probe, b"\0" * 4096)
+        try:
+            write_bytes(probe, b"\0" * 4096)
+        except FileNotFoundError:  # as in /proc
+            raise BenchError(f"the store {self.root} cannot be written: nothing can be created there") from None
         with writing(self.root):
             probe.unlink()
         free = shutil.disk_usage(self.root).free

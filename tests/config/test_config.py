@@ -187,8 +187,8 @@ def test_threads_are_one_unless_a_preset_or_a_setting_says_more(preset):
         *((text, r"SECTION\.OPTION=VALUE") for text in ("", "=3", "defense.masks", "a..b=3", ".=1", "a.b.c.d=1")),
         *((f"seed={seed}", "seed must be a whole number") for seed in ("-1", "1.5", "true", "many")),
         *(
-            (f"threads={count}", "threads must be a whole number, 1 or more")
-            for count in ("0", "-1", "2.0", "true", "all")
+            (f"threads={count}", "threads must be a whole number, 1 to 1024")
+            for count in ("0", "-1", "2.0", "true", "all", "1025")
         ),
         ("thread=2", r"unknown section 'thread'\. Did you mean 'threads'\?"),
         ("trian.lr=1", r"unknown section 'trian'\. Did you mean 'train'\?"),

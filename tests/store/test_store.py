@@ -559,3 +559,11 @@ def test_a_file_that_cannot_be_written_is_found_out_before_the_work(tmp_path):
         with pytest.raises(BenchError, match=said):
             check_can_write(path)
     check_can_write(tmp_path / "new" / "record.json")
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs Linux's /proc")
+def test_where_nothing_can_be_created_it_is_said_before_the_work():
+    with pytest.raises(BenchError, match="the store /proc cannot be written: nothing can be created there"):
+        Store(Path("/proc")).check_writable()
+    with pytest.raises(BenchError, match=r"cannot write /proc/x\.json: no file can be created in /proc"):
+        check_can_write(Path("/proc/x.json"))
