@@ -338,9 +338,9 @@ PICKLED = {"state_dict": {}, "args": argparse.Namespace(lr=1)}
     ("name", "content", "said"),
     [
         ("c.pth", b"garbage", "is no checkpoint"),
-        ("c.pth", b"", "cannot be read"),
-        ("c.pth", b"PK\x03\x04 broken", "cannot be read"),
-        ("c.safetensors", b"garbage", "cannot be read.*Expected a safetensors file"),
+        ("c.pth", b"", "is no checkpoint that can be read"),
+        ("c.pth", b"PK\x03\x04 broken", "is no checkpoint that can be read"),
+        ("c.safetensors", b"garbage", "is no checkpoint that can be read.*Expected a safetensors file"),
         ("c.pth", PICKLED, "is not unpickled, as that could run code"),
         ("c.pth", [1, 2], "holds a list; expected named tensors"),
         ("c.pth", {"a": 1, "b": 2}, "holds the keys a, b; expected named tensors"),
