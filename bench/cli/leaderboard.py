@@ -157,7 +157,9 @@ def _stored(store: Path | None) -> Stored:
             pipeline, _ = reopened(file, store)
             return artifacts_of(pipeline, (), SUSPECTS), per_image(pipeline)
         except BenchError as error:
-            common.warn(f"bench: {file}: its page has only what the record says: {error}")
+            more = "; `bench report RECORD --plugin FILE` makes it of a plugin that is not installed"
+            why = f"{error}{more if str(error).startswith('unknown ') else ''}"
+            common.warn(f"bench: {file}: its page has only what the record says: {why}")
             return None
 
     return found
