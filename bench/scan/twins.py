@@ -16,14 +16,15 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 ALIKE = 0.9
-"""Correlation of two pictures from which they are one. docs/scan.md has what was measured."""
+"""Correlation of two pictures from which they are one. docs/howto/scan.md has what was measured."""
 COARSE, FINE = 8, 16
 """px: the width of the copies that are searched, and of those that are compared."""
 NEIGHBOURS, MARGIN = 16, 0.05
 """Of each picture so many are compared, if its coarse copy comes within MARGIN of ALIKE to theirs."""
 FEW = 20_000
 """Up to so many pictures every pair is looked at; of more, those in the same inverted lists."""
-BATCH = 4096
+BATCH, READ = 4096, 256
+"""Pairs compared, and images read, at once: only their copies are small."""
 
 
 def picture_of(images: Images) -> NDArray[np.int64]:
@@ -52,7 +53,7 @@ def _copies(images: Images, rows: NDArray[np.int64], width: int) -> Tensor:
     import torch
     from torch.nn.functional import interpolate
 
-    parts = [images.batch(rows[start : start + BATCH]).float() for start in range(0, len(rows), BATCH)]
+    parts = (images.batch(rows[start : start + READ]).float() for start in range(0, len(rows), READ))
     return torch.cat([interpolate(part, size=(width, width), mode="area") for part in parts])
 
 
