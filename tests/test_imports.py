@@ -183,3 +183,11 @@ def test_the_dependencies_are_what_the_source_imports():
     imported = tops - set(sys.stdlib_module_names) - {"bench", "pydantic_core"} - OPTIONAL
     named = [re.match(r"[\w-]+", line)[0] for line in PROJECT["project"]["dependencies"]]
     assert imported == {IMPORTED_AS.get(name, name.replace("-", "_")) for name in named}
+
+
+def test_the_version_is_the_same_wherever_it_stands():
+    import bench
+
+    cited = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\nversion: {bench.__version__}\n" in cited
+    assert PROJECT["project"]["version"] == bench.__version__

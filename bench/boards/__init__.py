@@ -4,11 +4,12 @@ defense and status.
 Records that differ in any of these never meet in a table. Those that differ in another setting (a `--set`)
 meet in one table but never in one line: the line is named after what differs. Nothing here prints.
 
-rows.py: records to rows; naming.py: what else than its defense a row is called; statistics.py: means, differences and
-their intervals; ranks.py, best.py: which lines are told apart; lines.py, tables.py: rows to tables, in numbers;
-titles.py: what a table is of, in words; credits.py: where plugins come from; compare.py: two lines of one table;
-reported.py: a paper's numbers as tables; one module per format (markdown.py also puts tables into a page that somebody
-writes), words.py: what the columns mean; escaping.py: how each format keeps a text a text; site/: all of it as pages.
+row.py, rows.py: records to rows; naming.py: what else than its defense a row is called; statistics.py: means,
+differences and their intervals; ranks.py, best.py: which lines are told apart; lines.py, tables.py: rows to tables, in
+numbers; titles.py: what a table is of, in words; credits.py: where plugins come from; compare.py: two lines of one
+table; reported.py: a paper's numbers as tables; one module per format (markdown.py also puts tables into a page that
+somebody writes), words.py: what the columns mean; escaping.py: how each format keeps a text a text; site/: all of it
+as pages.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ from .lines import BoardLine, SeedResult
 from .markdown import markdown
 from .naming import UNDEFINED, leaves
 from .reported import reported
-from .rows import NONE, Group, group_of, rows
+from .row import Group
+from .rows import NONE, group_of, rows
 from .tables import Leaderboard, tables
 
 __all__ = [

@@ -10,7 +10,8 @@ from bench.errors import BenchError, nearest
 
 from .lines import BoardLine
 from .ranks import Family
-from .rows import Group, higher_is_better
+from .row import Group
+from .rows import higher_is_better
 from .statistics import Difference
 from .tables import Leaderboard
 

@@ -11,7 +11,8 @@ from bench.records.redact import csv_cell
 
 from .lines import BoardLine
 from .ranks import DETECTION_RANK, FULL_RANK, ranks
-from .rows import FOUND, LOST, PLACED, RATES, SECONDS, Group
+from .row import Group
+from .rows import FOUND, LOST, PLACED, RATES, SECONDS
 from .tables import Leaderboard
 
 NOTE = "note"

@@ -14,7 +14,7 @@ from bench.records.record import MEASURED, Record, fingerprint, whole
 from bench.store import canonical, digest
 
 from .naming import UNDEFINED as UNDEFINED, asked_for, flat_config, leaves, name_settings
-from .row import Group as Group, RunRow as RunRow
+from .row import Group, RunRow
 
 NONE, ORACLE = "none", "oracle"
 DEFENSE, BASELINE, CONTROL = KINDS = ("defense", "baseline", "control")

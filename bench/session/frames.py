@@ -33,7 +33,7 @@ def leaderboard(records: Records | None = None) -> pd.DataFrame:
     import pandas as pd
 
     from bench.boards.csv import NOTE, RANKED, flat
-    from bench.boards.rows import Group
+    from bench.boards.row import Group
 
     frame = pd.read_csv(io.StringIO(flat(_tables(records))), keep_default_na=False, na_values=[""])
     texts = {*Group._fields, "defense", "kind", "settings", "status", "seed_list", "full_seeds", "records", NOTE}
