@@ -16,6 +16,7 @@ from .credits import Credit, credits_of
 from .lines import BoardLine, SeedResult
 from .part import BoardPart
 from .ranks import DETECTION_RANK, FULL_RANK, ranks
+from .row import Group, RunRow
 from .rows import (
     KINDS,
     LOST,
@@ -26,8 +27,6 @@ from .rows import (
     SCORED,
     SECONDS,
     UNDEFINED,
-    Group,
-    RunRow,
     higher_is_better,
     rows,
 )
