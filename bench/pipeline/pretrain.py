@@ -60,6 +60,7 @@ def pretrain_stage(
     sections = {name: dataclasses.asdict(getattr(config, name)) for name in ("views", "train")}
     sections["encoder"] = config.encoder.identity()
     sections["train"].pop("loader_workers")
+    sections["train"]["precision"] = machine.precision(config.train)
     if change is not None:
         sections["change"] = identity(change)
     if machine.training_devices > 1:  # batch normalisation takes its statistics from one device's share

@@ -57,6 +57,14 @@ class Machine:
 
             check_sync_batchnorm(train, self.training_devices, self.device)
 
+    def precision(self, train: TrainSettings) -> str:
+        """What `train.precision` means here: "32" or "bf16"."""
+        if train.precision != "auto":
+            return str(train.precision)
+        from bench.ssl.train import resolve_precision
+
+        return resolve_precision("auto", self.device)
+
     def together(self, stage: Stage, folder: Path) -> contextlib.AbstractContextManager[NodeGroup | None]:
         """Around the training of a stage in this work folder: with the other machines, if any."""
         if self.group is None:

@@ -59,7 +59,7 @@ def build_record(pipeline: Pipeline) -> record.Record:
             "asked": {**config.asked, **_imported(config)},
         },
         "plugins": _origins(config),
-        "config": config.resolved,
+        "config": _resolved(pipeline),
         "dataset": record.dataset_facts(dataset),
         **scores(_evidence(pipeline, targets)),
         "facts": dict(pipeline.verdict.facts),
@@ -71,6 +71,13 @@ def build_record(pipeline: Pipeline) -> record.Record:
     }
     record.validate(built)
     return built
+
+
+def _resolved(pipeline: Pipeline) -> dict[str, Any]:
+    """The configuration, with what the machine decides."""
+    resolved = pipeline.config.resolved
+    precision = pipeline.machine.precision(pipeline.config.train)
+    return {**resolved, "train": {**resolved["train"], "precision": precision}}
 
 
 def _origins(config: Config) -> list[dict[str, str]]:

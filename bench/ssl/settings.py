@@ -89,7 +89,8 @@ class TrainSettings:
     """[train]: the optimisation. `batch` is the number of images a step over all processes; `lr` is for a batch of 256
     and scales with it; `warmup` counts epochs. `max_steps` ends a run early (a trial of a large preset). With
     `sync_batchnorm`, batch normalisation on several GPUs takes its statistics over the whole batch, not over each one's
-    share."""
+    share. `precision`: "auto" is bf16 on a GPU that has it and float32 elsewhere; stages and records hold what it is.
+    On a CPU name "bf16" to have it: at the size of the small presets it moves an ASR by tens of points."""
 
     epochs: int = 200
     batch: int = 1024

@@ -83,13 +83,13 @@ def view_specs(views: ViewSettings, size: int) -> list[ViewSpec]:
 
 
 def resolve_precision(wanted: str, device: torch.device) -> str:
-    """'bf16' where it is requested, or by 'auto' where the device multiplies bf16 matrices itself; else '32'."""
+    """'bf16' where it is requested, or by 'auto' on a GPU that has it; else '32'.
+
+    Never by 'auto' on a CPU: few have it, and the same seed would give another encoder on each.
+    """
     if wanted != "auto":
         return wanted
-    if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported() else "32"
-    native = device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
-    return "bf16" if native else "32"
+    return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "32"
 
 
 @without_fabric_warnings()

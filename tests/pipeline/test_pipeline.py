@@ -35,6 +35,8 @@ FIRST = ("poison", "threat", "threat_probe", "clean")
         ({"defense": "none"}, ["clean"]),
         ({"defense": "poisoncam+icutmix"}, []),  # a combination shares its filter's search
         (["train.epochs=3"], ["threat", "threat_probe", "clean"]),
+        (["train.precision=auto"], []),  # float32 on a CPU, as the preset has it
+        (["train.precision=bf16"], ["threat", "threat_probe", "clean"]),
         (["threads=2"], ["threat", "threat_probe", "clean"]),
         (["views.flip=0"], ["threat", "threat_probe", "clean"]),
         (["encoder.options.channels=[8, 8, 8, 8]"], ["threat", "threat_probe", "clean"]),

@@ -404,12 +404,18 @@ def test_views_of_a_part_of_the_batch_are_those_of_the_whole(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("wanted", "native", "expected"),
-    [("auto", True, "bf16"), ("auto", False, "32"), ("32", True, "32"), ("bf16", False, "bf16")],
+    ("wanted", "device", "native", "expected"),
+    [
+        ("auto", "cuda", True, "bf16"),
+        ("auto", "cuda", False, "32"),
+        ("auto", "cpu", True, "32"),
+        ("32", "cuda", True, "32"),
+        ("bf16", "cpu", False, "bf16"),
+    ],
 )
-def test_auto_precision_is_bf16_where_the_processor_has_it(monkeypatch, wanted, native, expected):
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: native)
-    assert resolve_precision(wanted, torch.device("cpu")) == expected
+def test_auto_precision_is_bf16_on_gpus_that_have_it(monkeypatch, wanted, device, native, expected):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: native)
+    assert resolve_precision(wanted, torch.device(device)) == expected
 
 
 def test_bf16_trains(tmp_path):
