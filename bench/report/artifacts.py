@@ -72,18 +72,18 @@ def artifacts_of(pipeline: Pipeline, others: Sequence[Defense], count: int) -> A
 def _curves(pipeline: Pipeline) -> tuple[list[Curve], list[tuple[str, str]]]:
     """The curves that there are, and (training, why there is none) for the others."""
     config, curves, without = pipeline.config, [], []
-    trainings = [(FIRST, pipeline.threat, len(pipeline.dataset.train))]
+    trainings = [(FIRST, pipeline.threat, Schedule(config.train, len(pipeline.dataset.train), config.seeds))]
     if pipeline.whole:
-        trainings.append((SECOND, pipeline.retrain, int(pipeline.verdict.keep.sum())))
+        trainings.append((SECOND, pipeline.retrain, pipeline.second_schedule))
     else:
         without.append((SECOND, "there is none: the run ended with the verdict"))
-    for name, stage, count in trainings:
+    for name, stage, schedule in trainings:
         if name == SECOND and stage.key == pipeline.threat.key:
             without.append((name, "all images were kept, so it is the first training"))
         elif stage.name == "import":
             without.append((name, "the encoder was imported, not trained here"))
         elif losses := read_losses(pipeline.folder(stage)):
-            curves.append(Curve(name, losses, Schedule(config.train, count, config.seeds)))
+            curves.append(Curve(name, losses, schedule))
         else:
             without.append((name, "no curve stored (older run)"))
     return curves, without
