@@ -43,7 +43,7 @@ RULE = (
 MARKED = "Bold: the best mean of a column, controls apart. \u2248: not told apart from it. \u00b1: 95 % interval."
 
 
-def words(lines: Iterable[BoardLine]) -> dict[str, str]:
+def words_for(lines: Iterable[BoardLine]) -> dict[str, str]:
     """WORDS, without that of a column that only some tables have where none of the lines has it."""
     repaired = any(line.cell(COST) != UNDEFINED for line in lines)
     return {word: text for word, text in WORDS.items() if repaired or word != COST}

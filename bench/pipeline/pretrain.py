@@ -12,8 +12,7 @@ from bench.api import Images, Repair, TrainingDefense
 from bench.config.config import Config
 from bench.plugins.identity import identity
 from bench.ssl.import_weights import Checkpoint
-from bench.ssl.repair import shortened
-from bench.ssl.schedule import Schedule
+from bench.ssl.schedule import Schedule, shortened
 from bench.store import ArtifactBuilder, write_json
 
 from .stage import Machine, ProgressReport, Stage
