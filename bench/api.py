@@ -392,7 +392,9 @@ class Repair(Plugin, ABC):
     def __post_init__(self) -> None:
         for name in ("length", "lr"):
             if not 0 < getattr(self, name) < float("inf"):
-                raise BenchError(f"{name} is {getattr(self, name)}, expected a number above 0 (1: as the first training)")
+                raise BenchError(
+                    f"{name} is {getattr(self, name)}, expected a number above 0 (1: as the first training)"
+                )
 
     @abstractmethod
     def learner(self, old: nn.Module, new: nn.Module, dim: int, ssl: SSLMethod) -> nn.Module:

@@ -50,7 +50,15 @@ def markdown(tables: Sequence[Leaderboard]) -> str:
         "\n".join(index),
         f"{RULE} [More](#how-to-read-it). {MARKED}",
         *(_table(table, anchor, links) for table, anchor in zip(tables, addresses, strict=True)),
-        "\n".join([LEGEND, "", "Shares are percent.", "", *(f"- **{word}**: {text}" for word, text in words_for(lines).items())]),
+        "\n".join(
+            [
+                LEGEND,
+                "",
+                "Shares are percent.",
+                "",
+                *(f"- **{word}**: {text}" for word, text in words_for(lines).items()),
+            ]
+        ),
     ]
     return "\n\n".join([*parts, *(["\n".join(targets)] if targets else [])]) + "\n"
 

@@ -1,4 +1,4 @@
-"""What `--defense` names: one plugin, "filter+change" or "filter+repair"; and the options that each of its parts gets."""
+"""What `--defense` names: one plugin, "filter+change" or "filter+repair"; and the options that each part gets."""
 
 from __future__ import annotations
 

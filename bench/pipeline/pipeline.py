@@ -157,13 +157,15 @@ class Pipeline:
         return Schedule(train, count, self.config.seeds)
 
     def _check_enough(self, count: int, every: int) -> None:
-        batch = 2 * self.machine.training_devices if self._repair else self.config.train.batch
-        if count < batch:
-            smaller = "" if self._repair else f", or take a smaller train.batch (for both trainings; {count} at most)"
+        keeps = f"{self.config.defense.name} keeps {count} of the {every} training images"
+        batch, least = self.config.train.batch, 2 * self.machine.training_devices
+        if self._repair and count < least:
+            raise BenchError(f"{keeps}, too few to repair the encoder: expected {least} or more. Let it keep more.")
+        if not self._repair and count < batch:
             raise BenchError(
-                f"{self.config.defense.name} keeps {count} of the {every} training images, fewer than one batch of "
-                f"{batch}: there is no second training. Its verdict is in the store: --until {DETECTION} ends the run "
-                f"with it. Or let it keep more{smaller}."
+                f"{keeps}, fewer than one batch of {batch}: there is no second training. Its verdict is in the store: "
+                f"--until {DETECTION} ends the run with it. Or let it keep more, or take a smaller train.batch (for "
+                f"both trainings; {count} at most)."
             )
 
     @property

@@ -63,7 +63,7 @@ def pretrain_stage(
             threads=config.threads,
             change=change,
             repair=(task.repair, task.old() / ENCODER_FILE) if task else None,
-            # Other initial weights than those of the first training: a student that starts where its teacher did is none
+            # Not the first training's initial weights: a student must not start where its teacher did.
             seeds=config.seeds.child("repair" if task else "pretrain"),
             work=making.dir,
             scratch=making.scratch,

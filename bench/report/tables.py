@@ -206,8 +206,8 @@ def cost(record: Record) -> PageTable:
         spent = "as above" if again else seconds(stage["seconds"])
         rows.append((label, spent, memory(stage["peak_memory_mb"]), threads))
     rows.append(("all", seconds(total), memory(most), ""))
-    share_of_first = repair_cost(record)
-    caption = "" if share_of_first is None else f"; the repair took {share(share_of_first)} of the first training's time"
+    repair = repair_cost(record)
+    caption = "" if repair is None else f"; the repair took {share(repair)} of the first training's time"
     return PageTable(f"Each stage, as it was made{caption}", ("stage", "time", "peak memory", "threads"), rows)
 
 

@@ -41,7 +41,9 @@ class Distill(Repair):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.anchors < 2:
-            raise BenchError(f"anchors is {self.anchors}, expected 2 or more: one image is alike to all in the same way")
+            raise BenchError(
+                f"anchors is {self.anchors}, expected 2 or more: one image is alike to all in the same way"
+            )
         if not self.temperature > 0:
             raise BenchError(f"temperature is {self.temperature}, expected a number above 0")
 

@@ -203,6 +203,21 @@ def test_what_is_no_oracle_judges_nobody():
     assert (found["poisoncam", 0], found["mine", 0]) == (None, 20)
 
 
+def test_the_cost_of_a_repair_stands_in_its_own_line_and_its_word_where_there_is_one():
+    """90 seconds after a first training of 100."""
+    repaired = make("recur+distill")
+    repaired["run"]["repair"] = True
+    table = only([make(), repaired])
+    assert {name: line["repair cost"] for name, line in table.items()} == {
+        "none": UNDEFINED,
+        "poisoncam": UNDEFINED,
+        "recur+distill": "90.0",
+    }
+    word = "- **repair cost**: seconds"
+    assert word in markdown(tables([make(), repaired]))
+    assert word not in markdown(tables([make()]))
+
+
 def test_one_seed_has_no_interval():
     table = only([make()])
     assert table["poisoncam"] == {

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from bench.seeds import Seeds
 from bench.defenses.repair import FineTune
+from bench.seeds import Seeds
 from bench.ssl.schedule import Schedule, shortened
 from bench.ssl.settings import TrainSettings
 

@@ -463,7 +463,9 @@ def furthest(one, unbroken):
     """By how much a parameter of the new encoder differs from the old one's at most."""
     new, old = load_file(one.work / "encoder.safetensors"), load(unbroken[0])
     assert new.keys() == old.keys()
-    return max((new[name] - old[name]).abs().max().item() for name in old if "running" not in name and "num" not in name)
+    return max(
+        (new[name] - old[name]).abs().max().item() for name in old if "running" not in name and "num" not in name
+    )
 
 
 @pytest.mark.usefixtures("global_rng")
