@@ -32,6 +32,7 @@ class Distill(Repair):
     url = "https://arxiv.org/abs/2105.10123"
     fresh: ClassVar[bool] = True
 
+    length: float = field(default=0.5)
     loss: Literal["similarity", "features"] = field(
         default="similarity", metadata={"help": "what is learnt: the likeness to other images, or the features"}
     )
