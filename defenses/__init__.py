@@ -19,5 +19,5 @@ __all__ = ["CleanSet", "ICutMix", "NoDefense", "Oracle", "PatchSearch", "PoisonC
 @hookimpl
 def bench_defenses() -> list[type[Defense] | type[TrainingDefense] | type[Repair] | type[Control]]:
     """The built-in defenses, and the controls to compare them with."""
-    controls = [Oracle, RandomRemoval, Trusted, Untrusted, CleanSet]
+    controls: list[type[Control]] = [Oracle, RandomRemoval, Trusted, Untrusted, CleanSet]
     return [NoDefense, PatchSearch, PoisonCAM, Recur, ICutMix, *REPAIRS, *BASELINES, *controls]
