@@ -37,6 +37,7 @@ __all__ = [
     "Plugin",
     "Poison",
     "ProgressCallback",
+    "Repair",
     "Result",
     "RowFunction",
     "RowMapper",

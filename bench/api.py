@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from .errors import BenchError
+
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
@@ -370,6 +372,36 @@ class TrainingDefense(Plugin, ABC):
         """The query views of one step, from its views (b, 3, s_v, s_v) float32 normalised, which are not changed.
 
         Called on each process with its own rows and with seeds of its own.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repair(Plugin, ABC):
+    """Makes the new encoder out of the old one, on the kept images, in place of a second training from nothing;
+    "filter+repair" combines it with a Defense or a Control. It trains on the loop of all SSL methods.
+
+    Both options are relative to the preset's section [train], of which all else holds as it is. However few images are
+    kept, as many are seen in all: a tenth of them is passed over ten times as often.
+    """
+
+    fresh: ClassVar[bool] = False
+    """True: the new encoder starts from random weights; False: from the old one's."""
+    length: float = field(default=1.0, metadata={"help": "images seen in training, as a share of the first training's"})
+    lr: float = field(default=1.0, metadata={"help": "learning rate, as a share of train.lr"})
+
+    def __post_init__(self) -> None:
+        for name in ("length", "lr"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise BenchError(
+                    f"{name} is {getattr(self, name)}, expected a number above 0 (1: as the first training)"
+                )
+
+    @abstractmethod
+    def learner(self, old: nn.Module, new: nn.Module, dim: int, ssl: SSLMethod) -> nn.Module:
+        """A module that is a Learner, whose `backbone` is `new`. Initialise as `SSLMethod.learner` does.
+
+        old, new: (B, 3, s, s) float32, normalised, as the views are -> (B, dim). `old` is frozen and in evaluation
+        mode, and is to stay so; `ssl` is the method that trained it. A learner that takes no mixed views is fine.
         """
 
 

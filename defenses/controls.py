@@ -43,6 +43,47 @@ class RandomRemoval(Control):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Untrusted(Control):
+    """Keeps a share of the images at random, whatever they are: what `trusted` is to be compared with."""
+
+    name = "untrusted"
+
+    share: float = field(default=0.1, metadata={"help": "share of all images to keep, above 0 and up to 1"})
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share <= 1:
+            raise BenchError(f"share is {self.share}, expected a number above 0 and up to 1")
+
+    def keep(self, truth: Truth, seeds: Seeds) -> NDArray[np.bool_]:
+        """As many as the share says, one at least."""
+        return self.some_of(np.arange(len(truth.poisoned)), len(truth.poisoned), seeds)
+
+    def some_of(self, candidates: NDArray[np.int64], count: int, seeds: Seeds) -> NDArray[np.bool_]:
+        """(count,) bool: the share of `count` images is kept, drawn from the candidates (indices)."""
+        keep = np.zeros(count, dtype=np.bool_)
+        keep[seeds.numpy().permutation(candidates)[: max(1, round(self.share * count))]] = True
+        return keep
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trusted(Untrusted):
+    """Keeps a share of the images, all of them clean: somebody has looked through so many and vouches for them.
+
+    Saha et al. (CVPR 2022) distil on 5, 10 and 25 % of the training set, without poison. Where fewer are clean than the
+    share says, all of these are kept.
+    """
+
+    name = "trusted"
+
+    def keep(self, truth: Truth, seeds: Seeds) -> NDArray[np.bool_]:
+        """As many as the share says, none of them poisoned."""
+        clean = np.flatnonzero(~truth.poisoned)
+        if not len(clean):
+            raise BenchError("every training image is poisoned: there is none to be trusted")
+        return self.some_of(clean, len(truth.poisoned), seeds)
+
+
+@dataclass(frozen=True, kw_only=True)
 class CleanSet(Control):
     """Trains on the same images without any trigger: what there would be to measure had nobody attacked."""
 

@@ -17,15 +17,19 @@ from .registry import KINDS
 NAME = re.compile(r"[a-z][a-z0-9]*([._-][a-z0-9]+)*")
 """Stricter than a plugin's name: it also becomes a module, a class and a part of the distribution's name."""
 
+SPECIES = {"repair": "defense"}
+"""Templates beside those of the kinds -> the kind of what they make."""
+
 
 def create(kind: str, name: str, folder: Path, plugins: Plugins) -> list[Path]:
-    """Write a distribution with one plugin of `kind` into the new `folder`; the files, the plugin's first.
+    """Write a distribution with one plugin of `kind`, or of one of SPECIES, into the new `folder`; the files, the
+    plugin's first.
 
     Raises BenchError for an unknown kind, a name that cannot be used (with the nearest that can) or is taken by one of
     `plugins`, and a folder that is there already.
     """
-    if kind not in KINDS:
-        raise BenchError(f"unknown kind of plugin {kind!r}.{nearest(kind, KINDS)}")
+    if kind not in {*KINDS, *SPECIES}:
+        raise BenchError(f"unknown kind of plugin {kind!r}.{nearest(kind, {*KINDS, *SPECIES})}")
     _check_name(kind, name, plugins)
     if folder.exists() or folder.is_symlink():
         raise BenchError(f"{folder} exists already; nothing was written. Give another folder: --directory DIR")
@@ -78,7 +82,7 @@ def _texts(kind: str, name: str) -> dict[str, str]:
     words = {
         "PluginClass": _class_name(kind, name, found[f"{module}.py"]),
         "plugin_module": module,
-        "plugin_kind": kind,
+        "plugin_kind": SPECIES.get(kind, kind),
         "plugin-name": name,
     }
     for old, new in words.items():

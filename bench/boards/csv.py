@@ -12,7 +12,7 @@ from bench.records.redact import csv_cell
 from .lines import BoardLine
 from .ranks import DETECTION_RANK, FULL_RANK, ranks
 from .row import Group
-from .rows import FOUND, LOST, PLACED, RATES, SECONDS
+from .rows import COST, FOUND, LOST, PLACED, RATES, SECONDS
 from .tables import Leaderboard
 
 NOTE = "note"
@@ -23,7 +23,7 @@ def flat(tables: Sequence[Leaderboard]) -> str:
     """Columns: those of Group, defense, kind, settings, status, seeds (how many), seed_list, full_seeds (those of runs
     to the end), detection_rank, full_rank, "<metric>" (mean) and "<metric> half" (half the width of its 95 %
     interval), records, note. Empty: undefined."""
-    metrics = [*RATES, LOST, *FOUND, *_placed(tables), SECONDS]
+    metrics = [*RATES, LOST, *FOUND, *_placed(tables), COST, SECONDS]
     both = [column for name in metrics for column in (name, f"{name} half")]
     facts = ["defense", "kind", "settings", "status", "seeds", "seed_list", "full_seeds", *RANKED]
     file = io.StringIO()

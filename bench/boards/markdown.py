@@ -14,7 +14,7 @@ from .lines import BoardLine
 from .part import BoardPart
 from .rows import DEFENSE
 from .tables import Leaderboard, anchors
-from .words import MARKED, RULE, WORDS
+from .words import MARKED, RULE, words_for
 
 LEGEND = "## How to read it"
 BEGIN, END = (f"<!-- leaderboard: {which} -->" for which in ("begin", "end"))
@@ -50,7 +50,15 @@ def markdown(tables: Sequence[Leaderboard]) -> str:
         "\n".join(index),
         f"{RULE} [More](#how-to-read-it). {MARKED}",
         *(_table(table, anchor, links) for table, anchor in zip(tables, addresses, strict=True)),
-        "\n".join([LEGEND, "", "Shares are percent.", "", *(f"- **{word}**: {text}" for word, text in WORDS.items())]),
+        "\n".join(
+            [
+                LEGEND,
+                "",
+                "Shares are percent.",
+                "",
+                *(f"- **{word}**: {text}" for word, text in words_for(lines).items()),
+            ]
+        ),
     ]
     return "\n\n".join([*parts, *(["\n".join(targets)] if targets else [])]) + "\n"
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from bench.errors import BenchError
 from bench.records.metrics import CLEAN, DETECTION, LOCALISATION, TRIGGERED, metrics_of
-from bench.records.record import MEASURED, Record, fingerprint, whole
+from bench.records.record import MEASURED, Record, fingerprint, repair_cost, whole
 from bench.store import canonical, digest
 
 from .naming import UNDEFINED as UNDEFINED, asked_for, flat_config, leaves, name_settings
@@ -36,8 +36,8 @@ what was removed."""
 FOUND = REMOVED | SCORED
 PLACED = {metric.title: metric.name for metric in metrics_of(LOCALISATION) if metric.board}
 """Title of a column for each k -> its key in a record's "localisation"; its name in `rows` is "<k>.<key>"."""
-LOST, SECONDS = "points lost", "seconds"
-HIGHER: dict[str, bool | None] = {LOST: False, SECONDS: False}
+LOST, COST, SECONDS = "points lost", "repair cost", "seconds"
+HIGHER: dict[str, bool | None] = {LOST: False, COST: False, SECONDS: False}
 for _part, _suffix in ((CLEAN, ""), (TRIGGERED, " triggered"), (DETECTION, ""), (LOCALISATION, "")):
     HIGHER |= {f"{metric.title}{_suffix}": metric.higher_is_better for metric in metrics_of(_part)}
 """Title of a column -> whether a higher number is better, None for neither."""
@@ -101,7 +101,7 @@ def _defended_row(record: Record, source: str, file: str) -> RunRow:
     metrics = record["metrics"]
     row = _row(record, record["stages"], flat_config(record), fingerprint(record), (source, file))
     if row.full:
-        row.values = _rates(metrics["defended"], row.stages)
+        row.values = _rates(metrics["defended"], row.stages) | {COST: repair_cost(record)}
     row.values |= {name: metrics["detection"].get(key) for name, key in FOUND.items()}
     for k, values in metrics["localisation"].items():
         row.values |= {f"{k}.{name}": values.get(name) for name in PLACED.values()}
@@ -162,7 +162,7 @@ def _difference(one: RunRow, other: RunRow) -> str:
     if one.verdict != other.verdict:
         keys = [(row.verdict or "unknown")[:12] for row in (one, other)]
         return f"their verdicts are others (stages {keys[0]} and {keys[1]})"
-    for name in sorted(one.values.keys() & other.values.keys() - {SECONDS}):
+    for name in sorted(one.values.keys() & other.values.keys() - {COST, SECONDS}):
         first, second = one.values[name], other.values[name]
         if first is None or second is None:  # an older record does not say
             continue

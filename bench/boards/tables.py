@@ -18,6 +18,7 @@ from .part import BoardPart
 from .ranks import DETECTION_RANK, FULL_RANK, ranks
 from .row import Group, RunRow
 from .rows import (
+    COST,
     KINDS,
     LOST,
     NONE,
@@ -63,7 +64,7 @@ class Leaderboard:
     @property
     def rates(self) -> dict[str, str]:
         """How the trained encoders do: title -> name in `BoardLine.mean`."""
-        return {name: name for name in (*RATES, LOST, SECONDS)}
+        return {name: name for name in (*RATES, LOST, COST, SECONDS)}
 
     @property
     def scored(self) -> dict[str, str]:

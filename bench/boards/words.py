@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from bench.records.metrics import METRICS
 
-from .rows import LOST, SECONDS
+from .lines import BoardLine
+from .rows import COST, LOST, SECONDS, UNDEFINED
 
 WORDS = {
     **{metric.title.format(k="k"): metric.help for metric in METRICS if metric.board},
@@ -12,6 +15,7 @@ WORDS = {
     LOST: "how far the triggered ASR is above that of the oracle (which removes exactly the poisoned images), plus how "
     "far the ACC is below the oracle's, in percentage points, seed by seed on the same threat model; what is better "
     "than the oracle counts nothing, so that deleting a whole class cannot win. Without an oracle there is none.",
+    COST: "seconds in which a repair made the new encoder out of the old one, in percent of the first training's.",
     SECONDS: "of all stages that the line depends on; of runs to the end.",
     "±": "half the width of the 95 % interval of the mean over the seeds (Student's t); one seed has none.",
     "bold, \u2248": "bold is the best mean of a column, controls apart and each status for itself; \u2248 marks means "
@@ -37,3 +41,9 @@ RULE = (
 )
 """The rule in a sentence; WORDS has all of it."""
 MARKED = "Bold: the best mean of a column, controls apart. \u2248: not told apart from it. \u00b1: 95 % interval."
+
+
+def words_for(lines: Iterable[BoardLine]) -> dict[str, str]:
+    """WORDS, without that of a column that only some tables have where none of the lines has it."""
+    repaired = any(line.cell(COST) != UNDEFINED for line in lines)
+    return {word: text for word, text in WORDS.items() if repaired or word != COST}

@@ -1,4 +1,4 @@
-"""What `--defense` names: one plugin, or "filter+change"; and the options that each of its parts gets."""
+"""What `--defense` names: one plugin, "filter+change" or "filter+repair"; and the options that each part gets."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bench.api import Control, Defense, Plugin, TrainingDefense
+from bench.api import Control, Defense, Plugin, Repair, TrainingDefense
 from bench.errors import BenchError, nearest
 from bench.plugins.identity import identity
 from bench.plugins.options import options, value_of
@@ -20,14 +20,16 @@ Setting = tuple[list[str], str]
 
 @dataclass(frozen=True, kw_only=True)
 class Combination:
-    """Who chooses the images (a filter or a control), and what changes the training, if anything does.
+    """Who chooses the images (a filter or a control), and what changes the second training or, a repair, takes its
+    place, if anything does.
 
     Two filters, or two changes, are refused: each filter judges the whole set by the encoder trained on all of it, so
-    an order would mean nothing. The order of the names does not matter.
+    an order would mean nothing; so is a change with a repair, which has a loss of its own. The order of the names does
+    not matter.
     """
 
     filter: Defense | Control
-    training_change: TrainingDefense | None = None
+    training_change: TrainingDefense | Repair | None = None
     reference: Defense | None = None
     """The defense that a control is measured against."""
 
@@ -70,8 +72,8 @@ def combine(plugins: Plugins, text: str, presets: Mapping[str, Any], settings: S
     builder = _Builder(plugins, presets, settings)
     parts = [builder.make(name.strip()) for name in text.split("+")]
     filters = [part for part in parts if isinstance(part, Defense | Control)]
-    changes = [part for part in parts if isinstance(part, TrainingDefense)]
-    for found, what in ((filters, "defenses that choose images"), (changes, "training changes")):
+    changes = [part for part in parts if isinstance(part, TrainingDefense | Repair)]
+    for found, what in ((filters, "defenses that choose images"), (changes, "training changes or repairs")):
         if len(found) > 1:
             names = " and ".join(repr(part.name) for part in found)
             raise BenchError(f"--defense {text}: {names} are both {what}; a combination has one of each at most")

@@ -220,7 +220,7 @@ def _check_until(until: str, defense: Combination) -> None:
     if until == DETECTION and defense.training_change is not None:
         name = defense.training_change.name
         raise BenchError(
-            f"{defense.name}: {name} changes only the second training, which a run until {DETECTION} does not make; "
+            f"{defense.name}: {name} is only about the new encoder, which a run until {DETECTION} does not make; "
             f"leave out {name}, or run until {END}"
         )
 

@@ -85,9 +85,10 @@ class Estimator:
         pipeline = self._pipeline
         rows = [self.row(stage) for stage in pipeline.stages()]
         if pipeline.whole and not pipeline.found(pipeline.clean):
-            again, probe = self.row(pipeline.training_on_all), self.row(pipeline.threat_probe)
+            stage, probe = pipeline.retrain_on_all, self.row(pipeline.threat_probe)
+            again = self.row(stage)
             rows += [
-                StageEstimate("train again on what is kept", False, again.seconds, "as long as on all images at most"),
+                StageEstimate(stage.title, False, again.seconds, "as long as on all images at most"),
                 StageEstimate("measure the new encoder", False, probe.seconds, "as the first"),
             ]
         return rows

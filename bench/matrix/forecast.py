@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from bench.boards import NONE
-from bench.estimate.estimate import kind, kind_of, seconds_by_kind
+from bench.estimate.estimate import kind_of, seconds_by_kind
 from bench.pipeline.pipeline import Pipeline
 from bench.pipeline.stage import Stage
-from bench.plugins.identity import identity
 from bench.store import Store
 
 from .graph import Graph, Node
@@ -21,10 +20,8 @@ def expected(pipeline: Pipeline) -> list[tuple[str, str]]:
     nothing_new = defense.filter.name == NONE and defense.training_change is None
     if nothing_new or not pipeline.whole or pipeline.found(pipeline.clean):
         return []
-    first, probe = pipeline.training_on_all, pipeline.threat_probe
-    change = {"change": identity(defense.training_change)} if defense.training_change else {}
-    training = kind(first.name, {**first.config, **change}, first.inputs.get("dataset"))
-    return [("train again on what is kept", training), ("measure the new encoder", kind_of(probe))]
+    again, probe = pipeline.retrain_on_all, pipeline.threat_probe
+    return [(again.title, kind_of(again)), ("measure the new encoder", kind_of(probe))]
 
 
 class Forecast:

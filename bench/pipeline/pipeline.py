@@ -7,18 +7,19 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from bench.api import Control, Dataset, Defense, Images, Verdict
+from bench.api import Control, Dataset, Defense, Images, Repair, Verdict
 from bench.config.config import DETECTION, END, Config
 from bench.data.images import PoisonedImages, Subset
 from bench.data.manifest import Manifest
 from bench.errors import BenchError
 from bench.isolation.verdict import kept_digest, read_verdict
+from bench.ssl.schedule import Schedule
 from bench.store import Store
 
 from .clean import DefenseTask
 from .control import control_stage
 from .poison import poison_stage
-from .pretrain import import_stage, pretrain_stage
+from .pretrain import RepairTask, import_stage, pretrain_stage
 from .probe import probe_stage
 from .stage import Machine, Stage
 
@@ -118,21 +119,53 @@ class Pipeline:
 
     @cached_property
     def retrain(self) -> Stage:
-        keep, images, change = self.verdict.keep, lambda: self.kept_images, self.config.defense.training_change
+        """Makes the new encoder: a second training on what is kept, or a repair of the old one."""
+        keep, change = self.verdict.keep, self.config.defense.training_change
         if keep.all() and self.config.threat_checkpoint and not (change or self._unpoisoned):
             return self.threat  # nothing was removed: the imported model is the defended one
         self._check_enough(int(keep.sum()), len(keep))
         inputs = self._inputs(kept=kept_digest(keep)) | ({"poison": "none"} if self._unpoisoned else {})
+        return self._new_encoder(int(keep.sum()), inputs)
+
+    @property
+    def retrain_on_all(self) -> Stage:
+        """`retrain` as it is if nothing is removed, before the verdict is known: for estimates."""
+        return self._new_encoder(len(self.dataset.train), self._inputs(kept="all"))
+
+    def _new_encoder(self, count: int, inputs: dict[str, str]) -> Stage:
+        change, task, images = self.config.defense.training_change, self._repair, lambda: self.kept_images
+        if task:
+            inputs, title = inputs | {"encoder": self.threat.key}, "repair the encoder"
+            return pretrain_stage(self.config, images, count, self.machine, inputs, title, task=task)
+        assert not isinstance(change, Repair)
         title = "train again on what is kept"
-        return pretrain_stage(self.config, images, int(keep.sum()), self.machine, inputs, title, change)
+        return pretrain_stage(self.config, images, count, self.machine, inputs, title, change)
+
+    @property
+    def _repair(self) -> RepairTask | None:
+        change = self.config.defense.training_change
+        if not isinstance(change, Repair):
+            return None
+        return RepairTask(change, lambda: self.folder(self.threat), len(self.dataset.train))
+
+    @property
+    def second_schedule(self) -> Schedule:
+        """The schedule of `retrain`."""
+        count, train = int(self.verdict.keep.sum()), self.config.train
+        if self._repair:
+            train = self._repair.settings(self.config, count, self.machine)
+        return Schedule(train, count, self.config.seeds)
 
     def _check_enough(self, count: int, every: int) -> None:
-        batch = self.config.train.batch
-        if count < batch:
+        keeps = f"{self.config.defense.name} keeps {count} of the {every} training images"
+        batch, least = self.config.train.batch, 2 * self.machine.training_devices
+        if self._repair and count < least:
+            raise BenchError(f"{keeps}, too few to repair the encoder: expected {least} or more. Let it keep more.")
+        if not self._repair and count < batch:
             raise BenchError(
-                f"{self.config.defense.name} keeps {count} of the {every} training images, fewer than one batch of "
-                f"{batch}: there is no second training. Its verdict is in the store: --until {DETECTION} ends the run "
-                f"with it. Or let it keep more, or take a smaller train.batch (for both trainings; {count} at most)."
+                f"{keeps}, fewer than one batch of {batch}: there is no second training. Its verdict is in the store: "
+                f"--until {DETECTION} ends the run with it. Or let it keep more, or take a smaller train.batch (for "
+                f"both trainings; {count} at most)."
             )
 
     @property

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.api import Images, TrainingDefense
+from bench.api import Images, Repair, TrainingDefense
 from bench.config.config import Config
 from bench.plugins.identity import identity
 from bench.ssl.import_weights import Checkpoint
-from bench.ssl.schedule import Schedule
+from bench.ssl.schedule import Schedule, shortened
 from bench.store import ArtifactBuilder, write_json
 
 from .stage import Machine, ProgressReport, Stage
@@ -21,7 +21,20 @@ if TYPE_CHECKING:
     import torch
 
     from bench.ssl.encoder import FrozenEncoder
-    from bench.ssl.settings import EncoderSettings
+    from bench.ssl.settings import EncoderSettings, TrainSettings
+
+
+@dataclass(frozen=True)
+class RepairTask:
+    """A repair of the encoder in the folder that `old` finds, which was trained on `every` images."""
+
+    repair: Repair
+    old: Callable[[], Path]
+    every: int
+
+    def settings(self, config: Config, kept: int, machine: Machine) -> TrainSettings:
+        """How it trains on `kept` images."""
+        return shortened(config.train, self.repair, kept, self.every, machine.training_devices)
 
 
 def pretrain_stage(
@@ -32,21 +45,26 @@ def pretrain_stage(
     inputs: dict[str, str],
     title: str,
     change: TrainingDefense | None = None,
+    task: RepairTask | None = None,
 ) -> Stage:
-    """Trains an encoder on `count` images; `inputs` name them (their dataset, poisons, kept rows)."""
+    """Trains an encoder on `count` images, or repairs one; `inputs` name them (their dataset, poisons, kept rows) and
+    the encoder to be repaired."""
+    train = task.settings(config, count, machine) if task else config.train
 
     def make(making: ArtifactBuilder, report: ProgressReport) -> None:
-        from bench.ssl.train import Job, pretrain
+        from bench.ssl.train import ENCODER_FILE, Job, pretrain
 
         job = Job(
             images=images(),
             method=config.ssl,
             encoder=config.encoder,
             views=config.views,
-            train=config.train,
+            train=train,
             threads=config.threads,
             change=change,
-            seeds=config.seeds.child("pretrain"),
+            repair=(task.repair, task.old() / ENCODER_FILE) if task else None,
+            # Not the first training's initial weights: a student must not start where its teacher did.
+            seeds=config.seeds.child("repair" if task else "pretrain"),
             work=making.dir,
             scratch=making.scratch,
         )
@@ -63,6 +81,8 @@ def pretrain_stage(
     sections["train"]["precision"] = machine.precision(config.train)
     if change is not None:
         sections["change"] = identity(change)
+    if task is not None:  # with [train] as it was: what becomes of it follows from this and the images
+        sections["repair"] = identity(task.repair)
     if machine.training_devices > 1:  # batch normalisation takes its statistics from one device's share
         sections["devices"] = {"count": machine.training_devices}
     stage = Stage(
@@ -71,7 +91,7 @@ def pretrain_stage(
         config={"ssl": identity(config.ssl), "seed": config.seed, "threads": config.threads, **sections},
         inputs=inputs,
         make=make,
-        work=Schedule(config.train, count, config.seeds).steps * config.train.batch,
+        work=Schedule(train, count, config.seeds).steps * train.batch,
     )
     return stage
 

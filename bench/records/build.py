@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import __version__
+from bench.api import Repair
 from bench.config.config import Config
 from bench.pipeline.pipeline import Pipeline
 from bench.pipeline.stage import Stage
@@ -55,6 +56,7 @@ def build_record(pipeline: Pipeline) -> record.Record:
             "seed": config.seed,
             "control": config.defense.control,
             "baseline": config.defense.baseline,
+            **({"repair": True} if isinstance(config.defense.training_change, Repair) else {}),
             "until": config.until,
             "asked": {**config.asked, **_imported(config)},
         },

@@ -124,6 +124,14 @@ def whole(record: Mapping[str, Any]) -> bool:
     return bool(record["run"].get("until", "end") == "end")
 
 
+def repair_cost(record: Mapping[str, Any]) -> float | None:
+    """Seconds of the repair, in percent of those of the first training; None where one of them was not made."""
+    first = record["stages"].get("threat_model", {}).get("seconds")
+    if not record["run"].get("repair") or record["config"].get("threat") or not first or not whole(record):
+        return None
+    return float(100 * record["stages"]["retraining"]["seconds"] / first)
+
+
 def save(path: Path, record: Mapping[str, Any]) -> None:
     """Check `record` and write it atomically: sorted keys, a closing newline."""
     validate(dict(record))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.api import Control, Defense
+from bench.api import Control, Defense, Repair
 from bench.pipeline.pipeline import Pipeline
 from bench.ssl.schedule import Schedule
 
@@ -13,16 +13,16 @@ from .charts import Chart, Curve, loss_chart, rate_chart, read_losses, score_cha
 from .pictures import WRONG, Album, Clusters, Picture, seen
 from .removed import Removed, removed_by_class
 
-FIRST, SECOND = "first training", "second training"
+FIRST, SECOND, REPAIR = "first training", "second training", "repair"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Artifacts:
     """What the stages of a run stored, as its page shows it.
 
-    training_change: the name of a change of the second training; unpoisoned: it saw the images as they were before
-    they were poisoned. size: of an image, pixels. ranked: the suspects are ordered by a score; by_trigger: by the
-    trigger score. without_curve: (training, why it has no curve).
+    training_change: the name of a change of the second training, or of a repair; unpoisoned: the new encoder saw the
+    images as they were before they were poisoned. size: of an image, pixels. ranked: the suspects are ordered by a
+    score; by_trigger: by the trigger score. without_curve: (training, why it has no curve).
     """
 
     training_change: str | None
@@ -72,18 +72,19 @@ def artifacts_of(pipeline: Pipeline, others: Sequence[Defense], count: int) -> A
 def _curves(pipeline: Pipeline) -> tuple[list[Curve], list[tuple[str, str]]]:
     """The curves that there are, and (training, why there is none) for the others."""
     config, curves, without = pipeline.config, [], []
-    trainings = [(FIRST, pipeline.threat, len(pipeline.dataset.train))]
+    trainings = [(FIRST, pipeline.threat, Schedule(config.train, len(pipeline.dataset.train), config.seeds))]
     if pipeline.whole:
-        trainings.append((SECOND, pipeline.retrain, int(pipeline.verdict.keep.sum())))
+        name = REPAIR if isinstance(config.defense.training_change, Repair) else SECOND
+        trainings.append((name, pipeline.retrain, pipeline.second_schedule))
     else:
         without.append((SECOND, "there is none: the run ended with the verdict"))
-    for name, stage, count in trainings:
+    for name, stage, schedule in trainings:
         if name == SECOND and stage.key == pipeline.threat.key:
             without.append((name, "all images were kept, so it is the first training"))
         elif stage.name == "import":
             without.append((name, "the encoder was imported, not trained here"))
         elif losses := read_losses(pipeline.folder(stage)):
-            curves.append(Curve(name, losses, Schedule(config.train, count, config.seeds)))
+            curves.append(Curve(name, losses, schedule))
         else:
             without.append((name, "no curve stored (older run)"))
     return curves, without

@@ -107,6 +107,9 @@ def _defended(record: Record, artifacts: Artifacts | None) -> str:
         return f"{who} removed nothing: the new encoder was trained on the same images without any trigger."
     change = artifacts.training_change if artifacts else None
     changed = f"{change} changed how the new encoder was trained"
+    if record["run"].get("repair"):
+        change = record["run"]["defense"].rpartition("+")[2]
+        changed = f"{change} made the new encoder out of the old one"
     if count:
         return f"{who} removed {judged(record)}{_worst(record)}{f'; {changed}' if change else ''}."
     if change:

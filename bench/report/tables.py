@@ -19,7 +19,7 @@ from bench.records.metrics import (
     Metric,
     metrics_of,
 )
-from bench.records.record import MEASURED, Record, entries, whole
+from bench.records.record import MEASURED, Record, entries, repair_cost, whole
 
 from .controls import Beside
 
@@ -34,6 +34,9 @@ _WORDS = {
     "clean-set": "control: training on the same images without any trigger.",
     "oracle": "control: removes exactly the poisoned images.",
     "random": "control: removes as many images as the defense it is measured against, at random.",
+    "trusted": "control: keeps a share of the images, all of them clean, as if somebody had looked through so many.",
+    "untrusted": "control: keeps as many images as trusted, at random.",
+    "repair": "a new encoder made out of the old one, instead of a second training.",
 }
 
 
@@ -197,11 +200,15 @@ def cost(record: Record) -> PageTable:
         label = STAGES.get(name, name)
         if name == "threat_model" and record["config"].get("threat"):
             label = "import the encoder"
+        elif name == "retraining" and record["run"].get("repair"):
+            label = "repair the encoder"
         threads = UNDEFINED if stage.get("threads") is None else str(stage["threads"])
         spent = "as above" if again else seconds(stage["seconds"])
         rows.append((label, spent, memory(stage["peak_memory_mb"]), threads))
     rows.append(("all", seconds(total), memory(most), ""))
-    return PageTable("Each stage, as it was made", ("stage", "time", "peak memory", "threads"), rows)
+    repair = repair_cost(record)
+    caption = "" if repair is None else f"; the repair took {share(repair)} of the first training's time"
+    return PageTable(f"Each stage, as it was made{caption}", ("stage", "time", "peak memory", "threads"), rows)
 
 
 def seconds(value: float) -> str:

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bench.records.record import whole
+from bench.records.record import repair_cost, whole
 
 from .controls import Beside
 from .story import judged
@@ -30,6 +30,7 @@ def summary(record: Record) -> list[RenderableType]:
         f"\n{record['run']['defense']} removed {judged(record) if removed else 'nothing'}.",
         *_scores(record),
         *_localisation(record),
+        *_repaired(record),
         *(_drawn(table.headings, table, f"\n{table.caption}") for table in targets),
     ]
 
@@ -69,6 +70,12 @@ def _scores(record: Record) -> list[RenderableType]:
     (row,) = found.rows
     turned = dataclasses.replace(found, rows=tuple(zip(found.headings[1:], row[1:], strict=True)))
     return [_drawn((found.caption, row[0]), turned, "")]
+
+
+def _repaired(record: Record) -> list[str]:
+    """What a repair cost."""
+    cost = repair_cost(record)
+    return [] if cost is None else [f"The repair took {share(cost)} of the time of the first training."]
 
 
 def _localisation(record: Record) -> list[str]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.api import Repair
 from bench.errors import BenchError
 from bench.seeds import Seeds
 
@@ -58,6 +59,20 @@ class Schedule:
         epoch, at = divmod(step, self.steps_per_epoch)
         order = _order(self.seeds.child("order", epoch).value, self.count)
         return order[at * self.settings.batch : (at + 1) * self.settings.batch]
+
+
+def shortened(train: TrainSettings, repair: Repair, kept: int, every: int, devices: int = 1) -> TrainSettings:
+    """The section [train] of a repair on `kept` images, 2 for each device at least, after a first training on `every`.
+
+    As many images are seen as the repair's share of the first training says, in whole epochs, one at least; warm-up
+    takes the same share of them as before. Where less than a batch is kept, a batch is all of it that the devices can
+    share (the learning rate scales with it).
+    """
+    batch = min(train.batch, kept // devices * devices)
+    first, epoch = train.epochs * (every // train.batch) * train.batch, kept // batch * batch
+    epochs = max(1, round(repair.length * first / epoch))
+    warmup = train.warmup * epochs / train.epochs
+    return replace(train, epochs=epochs, warmup=warmup, batch=batch, lr=train.lr * repair.lr)
 
 
 @lru_cache(maxsize=1)

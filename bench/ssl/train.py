@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bench.api import Images, SSLMethod, TrainingDefense
+from bench.api import Images, Repair, SSLMethod, TrainingDefense
 from bench.data.augment import ViewSpec, draw, render
 from bench.errors import BenchError, nearest
 from bench.parallel.devices import open_fabric, without_fabric_warnings
@@ -33,6 +33,7 @@ from bench.seeds import Seeds
 from . import checkpoint
 from .backbone import build_encoder
 from .loader import feed
+from .repair import repair_learner
 from .schedule import Schedule
 from .settings import EncoderSettings, TrainSettings, ViewSettings
 
@@ -54,7 +55,8 @@ for _name in ("distributed", "rank_zero"):  # here, so that it holds in every pr
 class Job:
     """One training: all that decides its outcome, the folder for its results, and one for its checkpoint.
 
-    threads: of the CPU, with which each of its processes computes.
+    threads: of the CPU, with which each of its processes computes. repair: what trains instead of the method, with the
+    file of the encoder that it repairs, which `pretrain` has trained.
     """
 
     images: Images
@@ -67,6 +69,7 @@ class Job:
     work: Path
     scratch: Path
     change: TrainingDefense | None = None
+    repair: tuple[Repair, Path] | None = None
 
     @property
     def schedule(self) -> Schedule:
@@ -206,7 +209,11 @@ def make_learner(job: Job) -> nn.Module:
             if not hasattr(backbone, "patch_embed"):
                 raise BenchError("encoder.freeze_patch_embed is for transformers; this backbone has no patch_embed")
             backbone.patch_embed.requires_grad_(False)
-        learner: nn.Module = job.method.learner(backbone, dim)
+        learner: nn.Module
+        if job.repair:
+            learner = repair_learner(*job.repair, backbone, dim, job.encoder, job.images.size, job.method)
+        else:
+            learner = job.method.learner(backbone, dim)
     if job.change and "mixed" not in inspect.signature(learner.forward).parameters:
         raise BenchError(
             f"SSL method {job.method.name!r} cannot train with {job.change.name!r}: it takes no mixed views"

@@ -19,7 +19,7 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from bench.api import Control, Plugin, TrainingDefense
+from bench.api import Control, Plugin, Repair, TrainingDefense
 from bench.errors import BenchError, nearest
 from bench.plugins.options import make
 from bench.plugins.registry import KINDS, in_one_line
@@ -29,6 +29,7 @@ from .change import ChangeTrial, ControlTrial
 from .dataset import DatasetTrial
 from .defense import DefenseTrial
 from .kit import Check, CheckResult, Trial, Violation
+from .repair import RepairTrial
 from .ssl import SSLTrial
 
 __all__ = ["CheckResult", "assert_contract", "checks_of", "contract", "kind_of", "run_checks", "toy_instance"]
@@ -58,6 +59,8 @@ def _trial(kind: str, instance: Plugin) -> type[Trial[Any]]:
         raise BenchError(f"unknown kind of plugin {kind!r}.{nearest(kind, TRIALS)}")
     if isinstance(instance, TrainingDefense):
         return ChangeTrial
+    if isinstance(instance, Repair):
+        return RepairTrial
     return ControlTrial if isinstance(instance, Control) else TRIALS[kind]
 
 

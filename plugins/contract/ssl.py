@@ -1,41 +1,45 @@
-"""The contract of an SSL method, property by property, around a toy network."""
+"""The contract of an SSL method, and of all that makes a learner, property by property, around a toy network."""
 
 from __future__ import annotations
 
 import copy
 import inspect
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from bench.api import Learner, Mixed, SSLMethod
+from bench.api import Learner, Mixed, Plugin, SSLMethod
 from bench.seeds import Seeds
 
 from .kit import Trial, alike, check, require
 
+T = TypeVar("T", bound=Plugin)
 ROWS, DIM = 8, 16
 GLOBAL, LOCAL = (16, 16), (16, 16, 8)
 
 
-class SSLTrial(Trial[SSLMethod]):
-    """A method around a small convolutional network, on random views of eight images."""
+class LearnerTrial(Trial[T]):
+    """What makes a learner, around a small convolutional network, on random views of eight images."""
 
-    kind = "ssl"
+    def made(self) -> Any:
+        """What the plugin makes of the network."""
+        raise NotImplementedError
 
     def learner(self, run: int = 0) -> Any:
         """A copy of the learner as the loop makes it (torch seeded, then put back); `run` numbers repetitions."""
-        return copy.deepcopy(self.once("learner()", self._made, run))
+        return copy.deepcopy(self.once("learner()", self.seeded, run))
 
-    def _made(self) -> Any:
+    def seeded(self) -> Any:
+        """A learner as the loop makes it."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(7)
-            made: Any = self.plugin.learner(backbone(), DIM)
+            made: Any = self.made()
         require(isinstance(made, nn.Module), f"learner() gave {type(made).__name__}, expected a torch module")
         require(isinstance(made, Learner), f"{type(made).__name__} is no bench.Learner: name it among its bases")
         made.gather, made.rank = (lambda keys: keys), 0
-        return made.train()
+        return made
 
     def loss(self, what: str, views: Sequence[Tensor], mixed: Mixed | None = None) -> Tensor:
         """The loss of a fresh copy of the learner; made once for each `what`."""
@@ -84,6 +88,30 @@ class SSLTrial(Trial[SSLMethod]):
         losses = [self.loss(what, views_of(GLOBAL)) for what in ("two global views", "two global views again")]
         require(torch.equal(*losses), "the same weights gave another loss")
 
+    @check("keep all that training changes in parameters and buffers (register_buffer): a checkpoint holds no more")
+    def check_resume(self) -> None:
+        """Two steps, a checkpoint and two more steps are four steps."""
+        unbroken = self.once("four steps", lambda: steps(self.learner(), 0, 4))
+        resumed = self.once("two steps, and two more", self._interrupted)
+        require(
+            alike(unbroken, resumed), "a training resumed from a checkpoint gave other weights than an unbroken one"
+        )
+
+    def _interrupted(self) -> dict[str, Tensor]:
+        resumed = self.learner(run=1)
+        resumed.load_state_dict(steps(self.learner(), 0, 2))
+        return steps(resumed, 2, 4)
+
+
+class SSLTrial(LearnerTrial[SSLMethod]):
+    """An SSL method."""
+
+    kind = "ssl"
+
+    def made(self) -> Any:
+        """The method's learner."""
+        return self.plugin.learner(backbone(), DIM)
+
     @check("weigh: weights[v] * (loss with the own key) + (1 - weights[v]) * (loss with the key of image partners[v])")
     def check_mixed(self) -> str | None:
         """Mixed queries count by their shares: with weight 1 the loss is that without mixing, with 0 another."""
@@ -99,20 +127,6 @@ class SSLTrial(Trial[SSLMethod]):
         require(close, f"unmixed views with weight 1 give {whole.item():.5f}, without `mixed` {plain.item():.5f}")
         require(not torch.allclose(plain, none, rtol=1e-4), "weight 0 gives the same loss as 1: `mixed` is not used")
         return None
-
-    @check("keep all that training changes in parameters and buffers (register_buffer): a checkpoint holds no more")
-    def check_resume(self) -> None:
-        """Two steps, a checkpoint and two more steps are four steps."""
-        unbroken = self.once("four steps", lambda: _steps(self.learner(), 0, 4))
-        resumed = self.once("two steps, and two more", self._interrupted)
-        require(
-            alike(unbroken, resumed), "a training resumed from a checkpoint gave other weights than an unbroken one"
-        )
-
-    def _interrupted(self) -> dict[str, Tensor]:
-        resumed = self.learner(run=1)
-        resumed.load_state_dict(_steps(self.learner(), 0, 2))
-        return _steps(resumed, 2, 4)
 
 
 def backbone() -> nn.Module:
@@ -137,7 +151,7 @@ def _loss(learner: Any, views: Sequence[Tensor], mixed: Mixed | None) -> Tensor:
     return kept
 
 
-def _steps(learner: Any, start: int, stop: int) -> dict[str, Tensor]:
+def steps(learner: Any, start: int, stop: int) -> dict[str, Tensor]:
     """The state after plain gradient steps `start` to `stop` of 4."""
     optimiser = torch.optim.SGD([p for p in learner.parameters() if p.requires_grad], lr=0.1)
     for step in range(start, stop):

@@ -203,11 +203,27 @@ def test_what_is_no_oracle_judges_nobody():
     assert (found["poisoncam", 0], found["mine", 0]) == (None, 20)
 
 
+def test_the_cost_of_a_repair_stands_in_its_own_line_and_its_word_where_there_is_one():
+    """90 seconds after a first training of 100."""
+    repaired = make("recur+distill")
+    repaired["run"]["repair"] = True
+    table = only([make(), repaired])
+    assert {name: line["repair cost"] for name, line in table.items()} == {
+        "none": UNDEFINED,
+        "poisoncam": UNDEFINED,
+        "recur+distill": "90.0",
+    }
+    word = "- **repair cost**: seconds"
+    assert word in markdown(tables([make(), repaired]))
+    assert word not in markdown(tables([make()]))
+
+
 def test_one_seed_has_no_interval():
     table = only([make()])
     assert table["poisoncam"] == {
         **{"seeds": "1", "ACC": "69.0", "ASR": "1.0", "ACC triggered": "66.0", "ASR triggered": "3.0"},
         "points lost": UNDEFINED,  # no oracle to compare with
+        "repair cost": UNDEFINED,  # it was trained again
         **{"seconds": "230", "removed": "100", "precision": "90.0", "recall": "95.0", "F1": "92.4"},
         **{"AUROC": "99.0", "AP": "98.0", "top-10": "100.0", "IoU@10": "60.0", "CR@10": "80.0"},
         **dict.fromkeys(("hit@10", "clean removed", "P@P", "R@1%"), UNDEFINED),  # an older record does not say

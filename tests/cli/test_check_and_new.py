@@ -127,13 +127,13 @@ def test_run_with_a_plugin_file_and_again_after_an_edit(bench, copied, here, row
     assert [row[1] for row in rows(bench("plan", *where))][:4] == ["yes", "yes", "yes", "no"]
 
 
-@pytest.mark.parametrize("kind", ["attack", "defense", "dataset", "ssl"])
+@pytest.mark.parametrize("kind", ["attack", "defense", "repair", "dataset", "ssl"])
 def test_new_writes_what_check_passes(bench, refused, kind):
     assert bench("new", kind, "far-out").splitlines() == [
         "Wrote far_out.py, test_far_out.py, pyproject.toml, README.md into far-out. It works as it is; next:",
         "  cd far-out && pip install -e .",
         "  bench check far-out",
-        f"  bench run --preset smoke --{kind} far-out",
+        f"  bench run --preset smoke --{'defense' if kind == 'repair' else kind} far-out",
     ]
     bench("check", "far-out", "--plugin", "far-out/far_out.py")
     refused("new", kind, "far-out")

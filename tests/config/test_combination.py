@@ -28,6 +28,14 @@ def test_a_combination_is_known_by_both_parts_in_whichever_order():
     assert alone.identity() == change
 
 
+def test_a_repair_is_combined_as_a_change_is():
+    found = combined("distill+trusted", "defense.share=0.2", "defense.length=0.3")
+    assert (found.name, found.control, found.baseline) == ("trusted+distill", True, False)
+    assert (found.filter.share, found.training_change.length) == (0.2, 0.3)
+    assert found.training_change.anchors == 32, "smoke's own number, not the default"
+    assert combined("finetune").parts == [combined("finetune").training_change]
+
+
 def test_an_option_goes_to_the_part_that_has_it_or_that_is_named():
     found = combined("poisoncam+icutmix", "defense.masks=17", "defense.icutmix.alpha=0.5", "defense.poisoncam.window=9")
     assert (found.filter.masks, found.filter.window, found.training_change.alpha) == (17, 9, 0.5)
@@ -40,6 +48,9 @@ def test_an_option_goes_to_the_part_that_has_it_or_that_is_named():
         ("poisoncam+oracle", [], "'poisoncam' and 'oracle' are both defenses that choose images"),
         ("poisoncam+poisoncam", [], "'poisoncam' and 'poisoncam' are both"),
         ("icutmix+icutmix", [], "'icutmix' and 'icutmix' are both training changes"),
+        ("distill+icutmix", [], "'distill' and 'icutmix' are both training changes or repairs"),
+        ("trusted+recur", [], "'trusted' and 'recur' are both defenses that choose images"),
+        ("trusted+distill", ["defense.length=0"], "length is 0.0, expected a number above 0"),
         ("poisoncam+icutmx", [], r"unknown defense 'icutmx'.*icutmix"),
         ("poisoncam+", [], "unknown defense ''"),
         ("poisoncam+icutmix", ["defense.alhpa=1"], r"'poisoncam' or 'icutmix'(.|\n)*'alhpa'.*alpha"),

@@ -12,6 +12,7 @@ from bench.estimate import estimate as module
 from bench.estimate.estimate import Estimator, StageEstimate, duration, encoder_passes
 from bench.estimate.gpus import Fleet
 from bench.estimate.pace import Pace, measure_pace
+from bench.matrix.forecast import expected
 from bench.ssl.import_weights import Checkpoint
 
 
@@ -125,6 +126,17 @@ def test_an_imported_threat_model_takes_no_training_but_the_second_does(workshop
     rows = Estimator(dataclasses.replace(pipeline, config=config)).rows()
     assert (rows[1].title, rows[1].seconds) == ("import the encoder", 1.0)
     assert (rows[4].title, rows[4].seconds) == ("train again on what is kept", 160.0)
+
+
+def test_a_repair_is_estimated_by_its_own_length(workshop, tmp_path, pace):
+    """By hand: half of 2 epochs of 160 images, at 0.5 s."""
+    pipeline = workshop.pipeline("defense.length=0.5", defense="recur+distill", store=tmp_path)
+    rows = Estimator(pipeline).rows()
+    assert [(rows[n].title, rows[n].seconds) for n in (1, 4)] == [
+        ("train on the poisoned images", 160.0),
+        ("repair the encoder", 80.0),
+    ]
+    assert expected(pipeline)[0][0] == "repair the encoder"
 
 
 def test_on_a_fleet_every_stage_is_estimated_by_its_operations(workshop, smoke, monkeypatch):

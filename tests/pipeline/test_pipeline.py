@@ -18,6 +18,8 @@ from bench.pipeline.poison import poison_stage
 from bench.pipeline.runner import make_stage, make_stages
 from bench.pipeline.stage import Machine
 from bench.records.build import build_record
+from bench.records.record import repair_cost
+from bench.report.tables import cost as table
 from bench.ssl import encoder, linear_probe as probe, train
 from bench.ssl.import_weights import Checkpoint
 from bench.store import Store, read_arrays
@@ -179,6 +181,71 @@ def test_a_training_change_is_another_training(smoke, workshop):
     assert both.retrain.key != pipeline.retrain.key
     assert both.retrain.config["change"]["name"] == "icutmix"
     assert "change" not in pipeline.retrain.config
+
+
+@pytest.mark.parametrize("name", ["finetune", "distill"])
+def test_a_repair_takes_the_place_of_the_second_training(smoke, workshop, monkeypatch, tmp_path, name):
+    """On the images that the filter keeps, from the file of the old encoder, as long as its share says."""
+    pipeline, jobs = smoke[0], []
+    both = workshop.pipeline("defense.length=0.5", defense=f"poisoncam+{name}", store=pipeline.store.root)
+    assert (both.threat.key, both.clean.key) == (pipeline.threat.key, pipeline.clean.key)
+    stage = both.retrain
+    assert (stage.name, stage.title) == ("pretrain", "repair the encoder")
+    assert stage.inputs == pipeline.retrain.inputs | {"encoder": pipeline.threat.key}
+    assert stage.config["repair"]["name"] == name
+    assert {key: value for key, value in stage.config.items() if key != "repair"} == pipeline.retrain.config
+    monkeypatch.setattr(train, "pretrain", lambda job, *_: jobs.append(job))
+    make_aside(stage, tmp_path)
+    (job,) = jobs
+    assert job.repair == (both.config.defense.training_change, pipeline.folder(pipeline.threat) / train.ENCODER_FILE)
+    assert torch.equal(everything(job.images), everything(both.kept_images))
+    assert job.seeds.value != both.config.seeds.child("pretrain").value, "a student starts elsewhere than its teacher"
+    kept = both.verdict.keep.sum()
+    assert job.train.epochs == max(1, round(0.5 * 2 * 160 / (kept // 32 * 32)))
+    assert stage.work == job.schedule.steps * 32 == both.second_schedule.steps * 32
+    again = workshop.pipeline("defense.length=0.5", "defense.lr=0.7", defense=f"poisoncam+{name}")
+    assert again.retrain.key != stage.key
+
+
+def test_a_repair_of_all_images_is_made_for_an_imported_encoder_too(imported, monkeypatch, smoke):
+    pipeline = imported(defense="finetune")
+    monkeypatch.setattr(Pipeline, "verdict", Verdict(keep=np.ones(160, np.bool_)))
+    assert pipeline.retrain.inputs["encoder"] == pipeline.threat.key != smoke[0].threat.key
+    assert pipeline.retrain.title == "repair the encoder"
+
+
+def test_a_repair_works_on_less_than_a_batch(workshop, monkeypatch):
+    for kept, batch in ((20, 20), (160, 32)):
+        monkeypatch.setattr(Pipeline, "verdict", Verdict(keep=np.arange(160) < kept))
+        assert workshop.pipeline(defense="trusted+distill").second_schedule.settings.batch == batch
+    monkeypatch.setattr(Pipeline, "verdict", Verdict(keep=np.arange(160) < 1))
+    with pytest.raises(BenchError, match=r"trusted\+distill keeps 1 of the 160 training images, too few to repair"):
+        workshop.pipeline(defense="trusted+distill").retrain  # noqa: B018 - it is made when it is read
+
+
+def test_a_run_with_a_repair(copied, workshop, ear):
+    """A trusted share of 20 images; from the poisoned training of the store."""
+    pipeline = workshop.pipeline("defense.share=0.125", defense="trusted+finetune", store=copied)
+    make_stages(pipeline, ear)
+    chosen = "choose the images (trusted, a control)"
+    assert ear.made == [chosen, "repair the encoder", "measure the new encoder"]
+    assert pipeline.verdict.keep.sum() == 20
+    record = build_record(pipeline)
+    assert (record["run"]["defense"], record["run"]["repair"], record["run"]["control"]) == (
+        "trusted+finetune",
+        True,
+        True,
+    )
+    stages = record["stages"]
+    spent = 100 * stages["retraining"]["seconds"] / stages["threat_model"]["seconds"]
+    assert repair_cost(record) == pytest.approx(spent)
+    assert 0 < spent < 1000
+    assert repair_cost({**record, "config": {**record["config"], "threat": {"checkpoint": "a.pth"}}}) is None
+    cost = table(record)
+    assert [row[0] for row in cost.rows][4] == "repair the encoder"
+    assert cost.caption.endswith(f"the repair took {spent:.1f} % of the first training's time")
+    plain = {**record, "run": {**record["run"], "repair": False}}
+    assert (repair_cost(plain), table(plain).caption) == (None, "Each stage, as it was made")
 
 
 def test_random_removal_waits_for_its_rivals_verdict(smoke, copied, workshop):

@@ -1,5 +1,6 @@
 """The kit must catch each kind of bad plugin, by the checks of that name and by no other."""
 
+import copy
 import random
 import time
 from dataclasses import dataclass, field, replace
@@ -20,6 +21,7 @@ from bench import (
     Images,
     Learner,
     Poison,
+    Repair,
     Split,
     SSLMethod,
     Verdict,
@@ -360,6 +362,57 @@ mutant(Contrast, "mixed", kind=type("IgnoresMixed", (InfoNCE,), ignoring))
 mutant(Contrast, "resume", kind=Forgets)
 
 
+# Repairs
+
+
+class Mender(nn.Module, Learner):
+    def __init__(self, old, new):
+        super().__init__()
+        self.old, self.backbone = old, new
+
+    def forward(self, views, mixed=None):
+        with torch.no_grad():
+            old = self.old(views[0])
+        return (self.backbone(views[0]) - old).square().mean()
+
+
+@plugin
+class Mend(Repair):
+    """A fresh encoder learns the old one's features."""
+
+    name: ClassVar[str] = "mend"
+    fresh: ClassVar[bool] = True
+    length: float = field(default=0.5)
+
+    def learner(self, old, new, dim, ssl):
+        return Mender(old, new)
+
+
+def mends(change):
+    """A `learner` whose module's networks `change` alters first."""
+    return lambda self, old, new, dim, ssl: change(Mender(old, new))
+
+
+def swapped(learner):
+    learner.backbone = copy.deepcopy(learner.backbone)
+    return learner
+
+
+def retrained(learner):
+    learner.old.train()
+    return learner
+
+
+def thawed(learner):
+    learner.old.requires_grad_(True)
+    return learner
+
+
+mutant(Mend, "new_encoder", learner=mends(swapped))
+mutant(Mend, "old_encoder", learner=mends(retrained))
+mutant(Mend, "old_encoder", learner=mends(thawed))
+
+
 @pytest.fixture
 def restored():
     """The global state is put back afterwards."""
@@ -381,7 +434,7 @@ def test_each_fault_is_caught_by_its_checks_alone(cls, breaks, restored):
     assert all(found[name].fix for name in breaks if not found[name].why.startswith("not reached"))
 
 
-@contract(Dot(), Dot(rate=1.0), Far(), Far(drop=0.3), Noise(), Contrast())
+@contract(Dot(), Dot(rate=1.0), Far(), Far(drop=0.3), Noise(), Contrast(), Mend())
 def test_good_ones_keep_their_contracts(): ...
 
 

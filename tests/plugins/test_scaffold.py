@@ -14,6 +14,8 @@ from bench.plugins.scaffold import create
 PLUGINS = Plugins.load()
 ROOT = Path(__file__).parents[2]
 KINDS = ("attack", "defense", "dataset", "ssl")
+TEMPLATES = {**{kind: kind for kind in KINDS}, "repair": "defense"}
+"""What `bench new` writes -> its kind."""
 
 
 @pytest.fixture
@@ -27,9 +29,9 @@ def new(tmp_path):
     return write
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_its_files_name_each_other(new, kind):
-    texts = {path.name: path.read_text() for path in new(kind, "far-out.2").iterdir()}
+@pytest.mark.parametrize(("template", "kind"), TEMPLATES.items())
+def test_its_files_name_each_other(new, template, kind):
+    texts = {path.name: path.read_text() for path in new(template, "far-out.2").iterdir()}
     assert sorted(texts) == ["README.md", "far_out_2.py", "pyproject.toml", "test_far_out_2.py"]
     project = tomllib.loads(texts["pyproject.toml"])
     assert project["project"]["name"] == f"bench-{kind}-far-out.2"
@@ -69,7 +71,7 @@ def test_a_bad_name_is_refused_with_one_that_works(new, tmp_path, name, hint):
     assert new("defense", hint).is_dir()
 
 
-@given(st.text(max_size=20), st.sampled_from(KINDS))
+@given(st.text(max_size=20), st.sampled_from(list(TEMPLATES)))
 def test_the_name_that_is_proposed_can_always_be_used(name, kind):
     proposed = scaffold._right_name(kind, name)
     scaffold._check_name(kind, proposed, Plugins([]))
@@ -100,4 +102,4 @@ def test_the_wheel_holds_every_template():
     (pattern,) = setuptools["package-data"]["bench.plugins"]
     files = {path for path in (ROOT / "plugins" / "template").rglob("*") if "__pycache__" not in path.parts}
     assert files == {path for path in (ROOT / "plugins").glob(pattern) if path.is_file()}
-    assert {f"{kind}.py" for kind in KINDS} < {path.name for path in files}
+    assert {f"{template}.py" for template in TEMPLATES} < {path.name for path in files}

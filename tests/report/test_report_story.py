@@ -122,6 +122,9 @@ def test_a_control_a_change_and_no_defense(record):
     record["metrics"]["detection"] |= {"removed": 0, "precision": None}
     assert of(record, training_change="mix")[2] == "No image was removed; mix changed how the new encoder was trained."
     assert of(record)[2] == "mine removed no image: it changed the images, or how the new encoder was trained on them."
+    record["run"] |= {"defense": "mine+mend", "repair": True}
+    assert of(record)[2] == "No image was removed; mend made the new encoder out of the old one."
+    record["run"] |= {"defense": "mine", "repair": False}
     record["stages"]["retraining"] = record["stages"]["threat_model"]
     none = of(record)
     assert none[2] == "mine removed nothing."

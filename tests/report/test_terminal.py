@@ -57,6 +57,17 @@ def test_everything_is_said(made):
     assert "75.0 % of the trigger (catch rate) and overlaps it by 40.0 % (IoU).\n" in text
 
 
+def test_what_a_repair_cost(made):
+    made["stages"] |= {"threat_model": stage(40.0), "retraining": stage(5.0)}
+    assert "first training" not in printed(made)[0]
+    made["run"]["repair"] = True
+    assert "The repair took 12.5 % of the time of the first training.\n" in printed(made)[0]
+
+
+def stage(seconds):
+    return {"key": "0" * 64, "seconds": seconds, "peak_memory_mb": None}
+
+
 def test_what_does_not_apply_or_is_new(made):
     made["metrics"] |= {"detection": {"removed": 0, "recall": 0.0, "precision": None}, "localisation": {}}
     text, _ = printed(made)

@@ -5,8 +5,9 @@ import math
 import numpy as np
 import pytest
 
+from bench.defenses.repair import FineTune
 from bench.seeds import Seeds
-from bench.ssl.schedule import Schedule
+from bench.ssl.schedule import Schedule, shortened
 from bench.ssl.settings import TrainSettings
 
 
@@ -86,3 +87,21 @@ def test_settings_that_cannot_run(bad, said):
 
 def test_a_precision_given_as_a_number():
     assert TrainSettings(precision=32) == TrainSettings(precision="32")
+
+
+@pytest.mark.parametrize(
+    ("kept", "devices", "length", "expected"),
+    [
+        (100, 1, 0.5, (4, 16, 0.5)),  # 8 epochs of 6 batches of 16 are 768 images, half of it 4 epochs of 96
+        (50, 1, 0.5, (8, 16, 1.0)),  # an epoch of 48
+        (10, 1, 1.0, (77, 10, 9.625)),  # one batch of 10: 76.8 epochs
+        (10, 4, 1.0, (96, 8, 12.0)),  # that four devices can share
+        (100, 1, 0.001, (1, 16, 0.125)),  # never none
+    ],
+)
+def test_a_repair_sees_its_share_of_the_images_that_the_first_training_saw(kept, devices, length, expected):
+    train = TrainSettings(epochs=8, batch=16, lr=2.0, warmup=1)
+    found = shortened(train, FineTune(length=length, lr=0.25), kept, 100, devices)
+    assert (found.epochs, found.batch, found.warmup) == expected
+    assert found.lr == 0.5
+    assert (found.weight_decay, found.optimiser) == (train.weight_decay, train.optimiser)

@@ -19,10 +19,11 @@ import timm
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments.lightning import find_free_network_port
-from safetensors.torch import load_file
+from safetensors.torch import load, load_file
 
 from bench.api import Mixed, TrainingDefense
 from bench.data.images import ArrayImages
+from bench.defenses.repair import Distill, FineTune
 from bench.errors import BenchError
 from bench.parallel.nodes import environment, joined
 from bench.seeds import Seeds
@@ -454,6 +455,72 @@ def test_an_ssl_method_that_takes_no_mixed_views(tmp_path, monkeypatch):
     monkeypatch.setattr(MomentumLearner, "forward", lambda self, views: views[0].sum())
     with pytest.raises(BenchError, match="SSL method 'moco_v3' cannot train with 'swap'"):
         make_learner(dataclasses.replace(job(tmp_path), change=Swap()))
+
+
+def repairing(folder, repair, unbroken, **train):
+    """A repair of the encoder that `unbroken` is the outcome of."""
+    old = Path(folder) / "old.safetensors"
+    one = job(folder, seed=5, **train)
+    old.write_bytes(unbroken[0])
+    return dataclasses.replace(one, repair=(repair, old))
+
+
+def furthest(one, unbroken):
+    """By how much a parameter of the new encoder differs from the old one's at most."""
+    new, old = load_file(one.work / "encoder.safetensors"), load(unbroken[0])
+    assert new.keys() == old.keys()
+    return max(
+        (new[name] - old[name]).abs().max().item() for name in old if "running" not in name and "num" not in name
+    )
+
+
+@pytest.mark.usefixtures("global_rng")
+def test_fine_tuning_starts_from_the_old_encoder_and_distillation_does_not(tmp_path, unbroken):
+    """With next to no learning rate each is where it began."""
+    tuned = repairing(tmp_path / "tuned", FineTune(), unbroken, lr=1e-12, epochs=1)
+    fresh = repairing(tmp_path / "fresh", Distill(anchors=8), unbroken, lr=1e-12, epochs=1)
+    for one in (tuned, fresh):
+        pretrain(one, nobody)
+    assert furthest(tuned, unbroken) < 1e-6
+    assert furthest(fresh, unbroken) > 0.01
+
+
+@pytest.mark.usefixtures("every_step", "global_rng")
+@pytest.mark.parametrize("repair", [FineTune(), Distill(anchors=20), Distill(loss="features")], ids=repr)
+def test_a_repair_that_was_killed_resumes_and_leaves_the_old_encoder_as_it_was(tmp_path, unbroken, repair):
+    """The checkpoint holds the banks; the old encoder's statistics in it are those of its file."""
+    whole, stopped = (repairing(tmp_path / name, repair, unbroken) for name in ("whole", "stopped"))
+    pretrain(whole, nobody)
+    with pytest.raises(Killed):
+        pretrain(stopped, dying(4))
+    pretrain(stopped, nobody)
+    assert outcome(stopped) == outcome(whole)
+    assert outcome(whole)[0] != unbroken[0]
+    state = load_file(whole.scratch / "checkpoint.safetensors")
+    old = load(unbroken[0])
+    held = {name: state[f"learner.old.{name}"] for name in old if f"learner.old.{name}" in state}
+    assert len(held) == (0 if repair.name == "finetune" else len(old))
+    assert all(torch.equal(value, old[name]) for name, value in held.items())
+
+
+def test_a_student_learns_what_its_teacher_says(tmp_path, unbroken):
+    one = repairing(tmp_path, Distill(loss="features"), unbroken, epochs=40, lr=0.1)
+    pretrain(one, nobody)
+    assert np.mean(losses(one)[-5:]) < 0.5 * losses(one)[0]
+
+
+def test_two_processes_repair_as_one(tmp_path):
+    """A bank is the same in both."""
+    teacher = transformer(tmp_path / "teacher")
+    pretrain(teacher, nobody, accelerator="cpu")
+    made = []
+    for devices in (1, 2):
+        one = dataclasses.replace(
+            transformer(tmp_path / str(devices)), repair=(Distill(anchors=24), teacher.work / "encoder.safetensors")
+        )
+        pretrain(one, nobody, devices=devices, accelerator="cpu")
+        made.append(one)
+    check_same(*made)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from bench.boards import BoardLine, Leaderboard, titles
 from bench.boards.part import BoardPart
 from bench.boards.rows import BASELINE, CONTROL
 from bench.boards.tables import REPORTED, anchors
-from bench.boards.words import MARKED, RULE, WORDS
+from bench.boards.words import MARKED, RULE, words_for
 from bench.records.record import MEASURED, SUBMITTED
 from bench.records.redact import one_line
 
@@ -37,7 +37,7 @@ def board_values(tables: Sequence[Leaderboard]) -> dict[str, Any]:
         "sections": sections,
         "menu": _menu(sections),
         "kinds": {kind: words for kind, words in KINDS.items() if kind in kinds},
-        "words": WORDS,
+        "words": words_for(line for table in tables for line in table.lines),
         "rule": RULE,
         "marked": MARKED,
         "lines": sum(len(section["rows"]) for section in sections),
