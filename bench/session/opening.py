@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import BenchError
+from bench.errors import BenchError, counted
 
 if TYPE_CHECKING:
     from bench.api import Dataset, Defense, Plugin
@@ -87,7 +87,8 @@ def skipped(dataset: Dataset) -> str:
     if not dataset.skipped:
         return ""
     names = ", ".join(dataset.skipped[:5]) + (" ..." if len(dataset.skipped) > 5 else "")
-    return f"{len(dataset.skipped)} files cannot be read and are left out: {names}"
+    what = counted(len(dataset.skipped), "file cannot be read and is", "files cannot be read and are")
+    return f"{what} left out: {names}"
 
 
 # --- what a record says ---------------------------------------------------------------------------------

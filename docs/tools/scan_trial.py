@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from bench import BenchError, Seeds, SplitInfo
+from bench import BenchError, Seeds, SplitInfo, counted
 from bench.pipeline.pipeline import Pipeline
 from bench.pipeline.pretrain import encoder_of
 from bench.plugins.manager import Plugins
@@ -69,7 +69,7 @@ def pick(
     """(class, file) of `wanted` random files of each class."""
     for name, many in sorted(wanted.items()):
         if many > len(files[name]):
-            raise BenchError(f"the class {name!r} has {len(files[name])} images, {many} are wanted")
+            raise BenchError(f"the class {name!r} has {counted(len(files[name]), 'image')}, {many} are wanted")
         yield from ((name, file) for file in generator.choice(files[name], many, replace=False))
 
 
