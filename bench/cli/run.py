@@ -155,6 +155,7 @@ def _print_means(made: Sequence[Record]) -> None:
         common.say(f"\n{table.title}: mean over {counted(len(made), 'seed')} ± half of its 95 % interval (Student's t)")
         headings = ("", *(line.label for line in lines))
         common.print_table(headings, rows, right=headings[1:])
+    common.say(f"\n{common.LEGEND}")
 
 
 def _run_with_others(

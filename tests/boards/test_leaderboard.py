@@ -337,6 +337,13 @@ def test_other_settings_make_another_row_named_after_them():
     assert all(name.startswith("poisoncam (a=") and len(name) < 60 for name in names)
 
 
+def test_versions_of_a_plugin_are_told_apart_by_hashes_short_enough_to_type():
+    versions = [make(options={"code_sha256": digit * 64}) for digit in "ab"]
+    assert [name for name in only(versions) if name != "none"] == [
+        f"poisoncam (code_sha256={digit * 12})" for digit in "ab"
+    ]
+
+
 def test_an_attack_with_other_options_has_a_table_of_its_own_whose_title_says_which():
     """The hash of a trigger is said only where nothing else differs."""
     records = [
