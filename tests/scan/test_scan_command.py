@@ -119,6 +119,7 @@ def test_each_verdict_and_its_exit_code(scan, messy, tmp_path, monkeypatch, find
     assert f"--{colour})" in (out / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_with_an_encoder_from_a_file(scan, messy, tmp_path, store):
     assert scan(messy, tmp_path / "first")[0] == 0
     (trained,) = store.glob("pretrain/*/encoder.safetensors")
