@@ -39,7 +39,7 @@ def usual_output(listing: Listing) -> Path:
 def _source_of(folder: Path) -> str | None:
     """The real path of what the report in `folder` is of; None where there is none."""
     try:
-        return os.path.realpath(json.loads((folder / "report.json").read_bytes())["folder"])
+        return os.path.realpath(str(json.loads((folder / "report.json").read_bytes())["folder"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
