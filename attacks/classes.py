@@ -11,7 +11,7 @@ from unicodedata import normalize
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import BenchError, Poison, Seeds, nearest
+from bench import BenchError, Poison, Seeds, counted, nearest
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,7 +39,9 @@ def class_index(target: str | int, classes: Sequence[str]) -> int:
     if index is None:
         raise BenchError(f"there is no class {target!r}.{nearest(str(target), classes)}")
     if not 0 <= index < len(classes):
-        raise BenchError(f"there is no class {index}: {len(classes)} classes, so 0 to {len(classes) - 1}.")
+        raise BenchError(
+            f"there is no class {index}: {counted(len(classes), 'class', 'classes')}, so 0 to {len(classes) - 1}."
+        )
     return index
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .api import *
     from .data import augment
-    from .errors import BenchError, UndeclaredNeed, nearest
+    from .errors import BenchError, UndeclaredNeed, counted, nearest
     from .plugins import hookimpl
     from .seeds import Seeds
     from .session import Result, compare, leaderboard, run
@@ -52,6 +52,7 @@ __all__ = [
     "View",
     "augment",
     "compare",
+    "counted",
     "hookimpl",
     "leaderboard",
     "nearest",
@@ -61,6 +62,7 @@ __all__ = [
 _HOMES = {  # of names that are not in api
     "BenchError": "errors",
     "UndeclaredNeed": "errors",
+    "counted": "errors",
     "nearest": "errors",
     "hookimpl": "plugins",
     "Seeds": "seeds",

@@ -1,4 +1,4 @@
-"""Errors that a user can fix: one message each, no traceback, exit code 2."""
+"""Errors that a user can fix: one message each, no traceback, exit code 2; and words that messages share."""
 
 from __future__ import annotations
 
@@ -21,3 +21,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
     if close:
         return f" Did you mean {close[0]!r}?"
     return f" Known: {', '.join(names)}." if names else ""
+
+
+def counted(count: int, one: str, several: str = "") -> str:
+    """'1 image', '2,000 images'. several: where it is not `one` with an s, as in '3 classes' or '3 files are'."""
+    return f"{count:,} {one if count == 1 else several or one + 's'}"

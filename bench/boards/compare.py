@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from bench.errors import BenchError, nearest
 
 from .lines import BoardLine
+from .naming import short_digests
 from .ranks import Family
 from .row import Group
 from .rows import higher_is_better
@@ -40,8 +41,9 @@ class Comparison:
             return "not told apart"
         first = self.higher_is_better is not False
         leading = self.one if (found.mean > 0) is first else self.other
-        word = "higher" if self.higher_is_better is None else "better"
-        return f"{leading.label} is {word}"
+        if self.higher_is_better is None:
+            return f"{leading.label} has more, which is neither better nor worse"
+        return f"{leading.label} is better"
 
 
 def comparisons(table: Leaderboard, one: BoardLine, other: BoardLine) -> list[Comparison]:
@@ -97,8 +99,12 @@ def _of(table: Leaderboard) -> Group:
 
 
 def _called(table: Leaderboard, name: str) -> list[BoardLine]:
-    """The lines with that name, label, or label and status."""
-    exact = [line for line in table.lines if name in (line.label, f"{line.label}, {line.status}")]
+    """The lines with that name, label, or label and status; what stands in parentheses may be cut short anywhere, and
+    a hash may be written in full."""
+    wanted = short_digests(name)
+    exact = [line for line in table.lines if wanted in (line.label, f"{line.label}, {line.status}")]
+    if not exact and "(" in wanted:
+        exact = [line for line in table.lines if line.label.startswith(wanted.removesuffix(")"))]
     return exact or [line for line in table.lines if name == line.defense]
 
 

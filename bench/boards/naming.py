@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -91,7 +92,12 @@ def _usual(name: str, same: Sequence[RunRow]) -> str | None:
     return found.pop() if len(found) == 1 else None
 
 
+def short_digests(text: str) -> str:
+    """`text` with the first 12 digits of each SHA-256 in it: enough to tell versions of a plugin apart."""
+    return re.sub(r"\b([0-9a-f]{12})[0-9a-f]{52}\b", r"\1", text)
+
+
 def _shortened(settings: Mapping[str, str]) -> str:
     """At most three settings in full; with more, a short hash keeps different ones apart."""
-    texts = [f"{name.removeprefix(_OWN)}={value}" for name, value in settings.items()]
+    texts = [f"{name.removeprefix(_OWN)}={short_digests(value)}" for name, value in settings.items()]
     return ", ".join(texts if len(texts) <= 3 else [*texts[:2], f"#{digest(dict(settings))[:8]}"])

@@ -62,6 +62,10 @@ def folds() -> bool:
     return out.is_terminal or "COLUMNS" in os.environ
 
 
+LEGEND = "What the metrics mean: bench list metrics"
+"""Printed below a table whose headings are their titles."""
+
+
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], right: Collection[str] = ()) -> None:
     """Print a table of texts. right: the headings of the columns that end at the right, as numbers do."""
     from bench.report.fitting import FittingTable

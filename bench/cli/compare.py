@@ -60,6 +60,7 @@ def compare(
     common.say(table.title)
     for part in found:
         _print(part)
+    common.say(f"\n{common.LEGEND}")
 
 
 def _print(part: Sequence[Comparison]) -> None:

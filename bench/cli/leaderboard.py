@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.errors import BenchError
+from bench.errors import BenchError, counted
 
 from . import common, options
 
@@ -109,7 +109,7 @@ def _file(output: Path, text: str, count: int, check: bool) -> None:
             raise typer.Exit(1)
     else:
         write_bytes(output, text.encode())
-        common.say(f"{count} records -> {output}")
+        common.say(f"{counted(count, 'record')} -> {output}")
 
 
 def _site(pages: Mapping[str, bytes], count: int, folder: Path, check: bool) -> None:
@@ -118,7 +118,7 @@ def _site(pages: Mapping[str, bytes], count: int, folder: Path, check: bool) -> 
 
     if not check:
         site.write(folder, pages)
-        common.say(f"{count} records -> {folder / 'index.html'}")
+        common.say(f"{counted(count, 'record')} -> {folder / 'index.html'}")
     elif found := site.faults(folder, pages):
         for fault in [*found[:5], *([f"and {len(found) - 5} more"] if len(found) > 5 else [])]:
             common.warn(f"bench: {folder}: {fault}")

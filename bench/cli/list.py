@@ -1,4 +1,4 @@
-"""`bench list`: plugins with their options, and presets."""
+"""`bench list`: plugins with their options, presets, and what the numbers of a table mean."""
 
 from __future__ import annotations
 
@@ -18,29 +18,32 @@ from . import common, options
 if TYPE_CHECKING:
     from bench.plugins.manager import Entry, Plugins
 
-WORDS = ("attack", "defense", "dataset", "ssl", "preset")
+WORDS = ("attack", "defense", "dataset", "ssl", "preset", "metric")
 
 
 def list_(
     kind: Annotated[
         str | None,
         typer.Argument(
-            help="attack, defense, dataset, ssl or preset (or its plural).",
+            help="attack, defense, dataset, ssl, preset or metric (or its plural).",
             autocompletion=options.beginning_with(lambda: WORDS),
-            show_default="all of them",
+            show_default="all but metrics",
         ),
     ] = None,
     name: Annotated[
         str | None,
         typer.Argument(
-            help="Show this plugin with the options that a run uses, or this preset whole.",
+            help="Show this plugin with the options that a run uses, this preset whole, or this metric alone.",
             autocompletion=options.names_of_kind,
         ),
     ] = None,
     preset: options.Preset = "laptop",
     plugin: options.PluginFiles = None,
 ) -> None:
-    """List attacks, defenses, datasets, SSL methods and presets; of one kind, or of one plugin, also the options."""
+    """List attacks, defenses, datasets, SSL methods and presets; of one kind, or of one plugin, also the options.
+
+    `bench list metrics` says what the columns and marks of tables mean.
+    """
     from bench.plugins.from_file import load_plugins
 
     kind = kind if kind is None or kind in WORDS else kind.removesuffix("s")
@@ -48,6 +51,9 @@ def list_(
         raise BenchError(f"unknown kind {kind!r}.{nearest(kind, WORDS)}")
     if kind == "preset":
         _presets() if name is None else _print_preset(name)
+        return
+    if kind == "metric":
+        _metrics(name)
         return
     plugins = load_plugins(plugin or ())
     if kind is not None and name is not None:
@@ -136,6 +142,23 @@ def _values(plugins: Plugins, entry: Entry, preset: str) -> tuple[Mapping[str, A
         return vars(used), f"as preset {preset} has them (None: a rule chooses, for which the dataset must be there)"
     found = used.in_force(len(data.train), data.size)
     return found, f"as a run with preset {preset} uses them ({len(data.train):,} training images of {data.size} px)"
+
+
+# --- metrics --------------------------------------------------------------------------------------------
+
+
+def _metrics(name: str | None) -> None:
+    """What the columns and marks of tables mean, with those numbers of records that no table shows; or one of them."""
+    from bench.boards.words import WORDS as words
+    from bench.records.metrics import glossary
+
+    better = {"higher": " Higher is better.", "lower": " Lower is better."}
+    known = {each["title"]: f"{each['help']}{better.get(each['better'], '')}" for each in glossary()}
+    known = {**known, **{word: text for word, text in words.items() if word not in known}}
+    if name is not None and name not in known:
+        raise BenchError(f"no metric is called {name!r}.{nearest(name, known)}")
+    for word in known if name is None else [name]:
+        _print_line(escape(word), known[word])
 
 
 # --- presets --------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.errors import BenchError
+from bench.errors import BenchError, counted
 
 from . import common, options
 
@@ -93,7 +93,6 @@ def ray_options(
 def _print_plan(graph: Graph, forecast: Forecast) -> None:
     """Print the stages by title, how many are in the store, and an estimate for the rest."""
     from bench.estimate.estimate import duration
-    from bench.matrix.board import plural
 
     rows = [*_known(graph, forecast), *_later(graph, forecast)]
     headings = ("stage", "needed", "in the store", "time for the rest", "estimated from")
@@ -108,8 +107,8 @@ def _print_plan(graph: Graph, forecast: Forecast) -> None:
     common.print_table(headings, lines, right=headings[1:4])
     left = [row for row in rows if not row.cached]
     time = f"about {duration(sum(row.seconds for row in left))} one after the other"
-    to_do = f"To do: at most {plural('stage', len(left))}, {time}." if left else "All is there."
-    common.say(f"\n{plural('cell', len(graph.pipelines))}. {to_do}")
+    to_do = f"To do: at most {counted(len(left), 'stage')}, {time}." if left else "All is there."
+    common.say(f"\n{counted(len(graph.pipelines), 'cell')}. {to_do}")
     for cell, fault in graph.failures.items():
         common.say(f"cannot run: {cell.title}: {fault.message}")
 

@@ -40,6 +40,8 @@ def preset_names() -> list[str]:
 def names_of_kind(ctx: typer.Context, incomplete: str) -> list[str]:
     """For `bench list KIND NAME`: the names of that kind."""
     kind = ctx.params.get("kind") or ""
+    if kind.startswith("metric"):
+        return []
     names = preset_names() if kind.startswith("preset") else plugin_names(kind)
     return [name for name in names if name.startswith(incomplete)]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.errors import BenchError
+from bench.errors import BenchError, counted
 
 from . import common, options
 from .leaderboard import files_in
@@ -147,23 +147,20 @@ def _cell(key: Key, paper: float, found: OurNumbers | None, foreign: bool) -> st
 
 
 def _runs(row: PaperRow, ours: OurNumbers | None) -> str:
-    from bench.matrix.board import plural
-
     if not row.runs:
         return f"no defense {row.defense!r} is installed"
     if ours is None:
         return "none yet"
-    seeds = plural("seed", len(ours.seeds))
+    seeds = counted(len(ours.seeds), "seed")
     return seeds if len(row.runs) == 1 else f"{seeds}, {ours.targets} of {len(row.runs)} targets"
 
 
 def _closing(missing: Sequence[Cell], seeds: int) -> str:
     """The commands that make what is missing."""
-    from bench.matrix.board import plural
     from bench.paper.published import RUNS
 
     if not missing:
-        return f"Every run that can be made has a record of {plural('seed', seeds)}; the paper has {RUNS} (--seeds)."
+        return f"Every run that can be made has a record of {counted(seeds, 'seed')}; the paper has {RUNS} (--seeds)."
     lines = "\n".join(f"    {cell.command}" for cell in missing)
     how = "The same command with --run makes all that is missing; one by one:"
-    return f"No record yet of {plural('run', len(missing))}. {how}\n\n{lines}"
+    return f"No record yet of {counted(len(missing), 'run')}. {how}\n\n{lines}"

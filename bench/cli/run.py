@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.errors import BenchError
+from bench.errors import BenchError, counted
 
 from . import common, options
 
@@ -61,7 +61,10 @@ def run(
     here = torchrun_devices()
     machine = Machine(accelerator=accelerator, devices=here or devices, in_place=debug)
     if here is not None and devices not in (1, here):
-        raise BenchError(f"--devices {devices}: torchrun started {here} processes on each machine, one for a device")
+        raise BenchError(
+            f"--devices {devices}: torchrun started {counted(here, 'process', 'processes')} on each machine, one for a "
+            "device"
+        )
     if here is not None and wanted:
         raise BenchError("--seeds under torchrun: start one command for each --seed")
     made: list[Record] = []
@@ -149,9 +152,10 @@ def _print_means(made: Sequence[Record]) -> None:
         names = {title: name for title, name in table.columns.items() if name != SECONDS}
         rows = [(title, *(line.cell(name) for line in lines)) for title, name in names.items()]
         rows = [row for row in rows if set(row[1:]) != {boards.UNDEFINED}]
-        common.say(f"\n{table.title}: mean over {len(made)} seeds ± half of its 95 % interval (Student's t)")
+        common.say(f"\n{table.title}: mean over {counted(len(made), 'seed')} ± half of its 95 % interval (Student's t)")
         headings = ("", *(line.label for line in lines))
         common.print_table(headings, rows, right=headings[1:])
+    common.say(f"\n{common.LEGEND}")
 
 
 def _run_with_others(

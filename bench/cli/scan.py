@@ -74,18 +74,18 @@ def scan(
     from bench.plugins.from_file import load_plugins
     from bench.scan.encoders import choose
     from bench.scan.listing import find
-    from bench.scan.report import check_output, opening
+    from bench.scan.report import check_output, opening, usual_output
     from bench.scan.scan import Scan
 
     common.show_log()
     listing = find(source)
-    target = output or Path(f"scan-{listing.title}")
+    target = output or usual_output(listing)
     check_output(target, Path(source).expanduser())
     plugins = load_plugins(plugin or ())
     wanted: dict[str, Any] = {"train": train, "encoder": encoder, "defense": defense, "seed": seed, "size": size}
     wanted |= {"mean": mean, "std": std, "quick": quick}
     chosen = choose(plugins, len(listing.names), settings=settings or (), **wanted)
-    common.say(f"{len(listing.names):,} files; {opening(chosen)}")
+    common.say(opening(listing, chosen))
     scan = Scan(listing, chosen, common.open_store(store), Machine(accelerator=accelerator, devices=devices))
     finding = _make(scan, plugins, target)
     if fail_on_found and not finding.clears:

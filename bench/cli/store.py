@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.errors import BenchError
+from bench.errors import BenchError, counted
 from bench.store.files import read_json
 
 from . import common, options
@@ -32,7 +32,7 @@ def store_list(store: options.StoreRoot = None) -> None:
         rows.append((e.stage, e.key[:12], who, size(e.bytes), f"{e.seconds:.0f}", used, state))
     headings = ("stage", "key", "used by", "size", "seconds", "last used", "state")
     common.print_table(headings, rows, right=("size", "seconds", "last used"))
-    common.say(f"{len(entries)} stages, {size(sum(e.bytes for e in entries))} in {kept.root}")
+    common.say(f"{counted(len(entries), 'stage')}, {size(sum(e.bytes for e in entries))} in {kept.root}")
 
 
 @app.command("prune")

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bench.errors import BenchError
+from bench.errors import BenchError, counted
 
 from .common import say
 
@@ -24,8 +24,8 @@ def verify(
 
     for file in files:
         record = verify.verified(file)
-        counted = verify.numbers({name: record[name] for name in ("poison", "metrics")})
-        say(f"{file}: {counted} numbers computed again, all agree.")
+        found = verify.numbers({name: record[name] for name in ("poison", "metrics")})
+        say(f"{file}: {counted(found, 'number')} computed again, all agree.")
         if into is not None:
             kept = into / record_name(record)
             if kept.exists():

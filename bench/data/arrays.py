@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.api import Dataset, DatasetPlugin, Images, Split
-from bench.errors import BenchError
+from bench.errors import BenchError, counted
 
 from .fingerprint import fingerprint, image_digests
 from .images import ArrayImages, Resized, Subset
@@ -96,7 +96,8 @@ def _pick(arrays: SplitArrays, most: int | None, split: str, classes: tuple[str,
         counts = np.bincount(labels, minlength=len(classes))
         if most > counts.min():
             option = "per_class" if split == "train" else "val_per_class"
-            raise BenchError(f"dataset.{option} is {most}, but {classes[counts.argmin()]!r} has {counts.min()} images.")
+            few = counted(int(counts.min()), "image")
+            raise BenchError(f"dataset.{option} is {most}, but {classes[counts.argmin()]!r} has {few}.")
         rows = np.sort(np.concatenate([np.flatnonzero(labels == label)[:most] for label in np.unique(labels)]))
         images = Subset(images, rows)
     return Split(images=images, labels=labels[rows], ids=[f"{split}/{row:05d}" for row in rows.tolist()])

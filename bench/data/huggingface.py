@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.api import Dataset
-from bench.errors import BenchError, nearest
+from bench.errors import BenchError, counted, nearest
 
 from .checked import Checked, Ledger, check_bytes
 from .folder import FileDataset
@@ -164,7 +164,9 @@ class HuggingFace(FileDataset):
                 f"{split!r}. Leave them out by naming the others: --set 'dataset.classes=[{full}]'."
             )
         if len(chosen) < 2:
-            raise BenchError(f"{self.root}: {label!r} has {len(chosen)} classes, expected two or more.")
+            raise BenchError(
+                f"{self.root}: {label!r} has {counted(len(chosen), 'class', 'classes')}, expected two or more."
+            )
         return chosen
 
 

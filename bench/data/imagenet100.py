@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from bench.api import Dataset
-from bench.errors import BenchError
+from bench.errors import BenchError, counted
 
 from .decode import SUFFIXES
 from .folder import FileDataset
@@ -101,7 +101,8 @@ def read_list(file: str) -> dict[str, str]:
             raise BenchError(f"imagenet100: {file}, line {number}: {synset} stands there twice. Remove one.")
         named[synset] = names.partition(",")[0].strip().replace("_", " ")
     if len(named) < 2:
-        raise BenchError(f"imagenet100: {file} names {len(named)} classes, expected two or more, one synset a line.")
+        many = counted(len(named), "class", "classes")
+        raise BenchError(f"imagenet100: {file} names {many}, expected two or more, one synset a line.")
     return named
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.api import Images, Poison
-from bench.errors import BenchError
+from bench.errors import BenchError, counted
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -46,7 +46,7 @@ def rows_of(indices: Indices, count: int) -> NDArray[np.int64]:
     if rows.ndim != 1 or rows.dtype.kind not in "iu":
         raise TypeError(f"expected a list of integers, got {rows.dtype} of shape {rows.shape}")
     if rows.min() < 0 or rows.max() >= count:
-        raise IndexError(f"index {rows.min()} to {rows.max()} requested of {count} images")
+        raise IndexError(f"index {rows.min()} to {rows.max()} requested of {counted(count, 'image')}")
     return rows.astype(np.int64)
 
 

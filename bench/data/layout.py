@@ -204,17 +204,26 @@ def _all_utf8(names: Sequence[str]) -> None:
             raise BenchError(f"The name {name!r} is not valid UTF-8. Rename that file or folder.") from None
 
 
-def walk(folder: Path, visited: dict[str, str] | None = None) -> Iterator[str]:
-    """Files at any depth, as POSIX paths relative to `folder`. Links to folders are followed, each once.
+def walk(folder: Path, visited: dict[str, str] | None = None, again: list[str] | None = None) -> Iterator[str]:
+    """Files at any depth, as POSIX paths relative to `folder`. Links to folders are followed, each folder once.
 
-    visited: gets the real place of every folder, and the path that led there. BenchError for a link to a folder around
-    `folder`: it would bring in all that is beside it.
+    visited: gets the real place of every folder, and the path that led there. again: gets the paths that lead to a
+    folder once more and are passed over. BenchError for a link to a folder around `folder`: it would bring in all that
+    is beside it.
     """
     start = os.path.realpath(folder)
     visited = {} if visited is None else visited
     visited[start] = str(folder)
     for here, folders, files in os.walk(folder, onerror=_raise, followlinks=True):
-        real = {os.path.realpath(Path(here, name)): name for name in folders if not _is_hidden(name)}
+        seen = sorted(
+            (name for name in folders if not _is_hidden(name)), key=lambda name: Path(here, name).is_symlink()
+        )
+        real: dict[str, str] = {}
+        for name in seen:  # the folder itself, where it is here, before links to it
+            real.setdefault(os.path.realpath(Path(here, name)), name)
+        if again is not None:
+            new = {name for place, name in real.items() if place not in visited}
+            again += [str(Path(here, name)) for name in seen if name not in new]
         for place, name in real.items():
             if start != place and Path(start).is_relative_to(place):
                 raise BenchError(

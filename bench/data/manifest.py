@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.api import Poison
-from bench.errors import BenchError, nearest
+from bench.errors import BenchError, counted, nearest
 from bench.store import replacing
 
 from .names import Names
@@ -48,7 +48,7 @@ class Manifest:
         object.__setattr__(self, "poisons", tuple(plain))
         if plain and plain[-1].index >= len(self):
             last = f"(0 to {len(self) - 1})"
-            raise BenchError(f"poisoned image {plain[-1].index} is not among the {len(self)} images {last}")
+            raise BenchError(f"poisoned image {plain[-1].index} is not among the {counted(len(self), 'image')} {last}")
         for one, other in itertools.pairwise(plain):
             if one.index == other.index:
                 raise BenchError(f"image {one.index} is poisoned twice; expected one trigger in an image")

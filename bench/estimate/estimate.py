@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from bench.api import Defense
+from bench.errors import counted
 from bench.pipeline.pipeline import Pipeline
 from bench.pipeline.stage import Stage
 from bench.store import Store, canonical, digest
@@ -101,7 +102,7 @@ class Estimator:
         time = duration(sum(row.seconds for row in left))
         if self._fleet:
             return f"In all about {time}. {self._fleet.assumptions}"
-        return f"To do: {len(left)} of {len(rows)} stages, about {time} on this machine as it is now."
+        return f"To do: {len(left)} of {counted(len(rows), 'stage')}, about {time} on this machine as it is now."
 
     def row(self, stage: Stage) -> StageEstimate:
         """One stage."""

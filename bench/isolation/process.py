@@ -199,14 +199,20 @@ def _warn_once() -> None:
 @contextlib.contextmanager
 def _started(folder: Path, closed: Iterable[Path], threads: int) -> Iterator[subprocess.Popen[bytes]]:
     """The process, in a session of its own, so that Ctrl-C reaches the harness alone; ended with the block."""
-    process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "bench.isolation.worker"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        cwd=folder,
-        env={**_environment(folder, closed), **thread_variables(threads)},
-        start_new_session=True,
-    )
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "bench.isolation.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd=folder,
+            env={**_environment(folder, closed), **thread_variables(threads)},
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise BenchError(
+            f"no process can be started for the defense, by {sys.executable} in {folder}: {error.strerror}. Expected "
+            "an interpreter and a store that this user may open, not below a folder that is closed to others"
+        ) from error
     try:
         yield process
     finally:
@@ -235,7 +241,7 @@ def _environment(folder: Path, closed: Iterable[Path]) -> dict[str, str]:
         for name, value in os.environ.items()
         if not name.startswith(("BENCH_", "PWD", "OLDPWD")) and not any(secret in value for secret in secrets)
     }
-    paths = os.pathsep.join(str(path) for path in _python_path() if path.exists())
+    paths = os.pathsep.join(str(path) for path in _python_path() if os.path.exists(path))  # noqa: PTH110
     return {**kept, "PYTHONPATH": paths, "TMPDIR": str(folder), "TMP": str(folder)}
 
 
@@ -254,10 +260,15 @@ def _importable(closed: Iterable[Path]) -> Iterator[Path]:
 
 
 def _linked(folder: Path) -> Iterator[Path]:
-    """The real folders of the packages in `folder` that are links, whole or file by file (as uv can install them)."""
-    for entry in folder.iterdir() if folder.is_dir() else ():
+    """The real folders of the packages in `folder` that are links, whole or file by file (as uv can install them); none
+    of one that cannot be listed: it is not there, no folder, or closed to this user and so to the process."""
+    try:
+        entries = list(folder.iterdir())
+    except OSError:
+        return
+    for entry in entries:
         face = entry / "__init__.py"
-        real = face.resolve().parent if face.is_file() else entry.resolve()
+        real = face.resolve().parent if os.path.isfile(face) else entry.resolve()  # noqa: PTH113 - is_file() can raise
         if real != entry:
             yield real
 

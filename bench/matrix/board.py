@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
+from bench.errors import counted
 from bench.estimate.estimate import duration
 from bench.pipeline.events import Notify, bars
 
@@ -31,8 +32,8 @@ class Board:
 
     def __enter__(self) -> Board:
         nodes = self._graph.nodes.values()
-        known = f"{plural('stage', len(nodes))} known, {sum(node.cached for node in nodes)} of them in the store"
-        self.say(f"{plural('cell', len(self._graph.pipelines))}, {known}; left: {self.left()}")
+        known = f"{counted(len(nodes), 'stage')} known, {sum(node.cached for node in nodes)} of them in the store"
+        self.say(f"{counted(len(self._graph.pipelines), 'cell')}, {known}; left: {self.left()}")
         self._progress.start()
         return self
 
@@ -61,7 +62,7 @@ class Board:
 
     def failed(self, node: Node, fault: Fault) -> None:
         """A stage cannot be made."""
-        self._line(node, "[red]FAILED[/]", f"{plural('cell', len(node.cells))} cannot be finished")
+        self._line(node, "[red]FAILED[/]", f"{counted(len(node.cells), 'cell')} cannot be finished")
         if fault.trace:
             log.error("%s of %s:\n%s", node.stage.title, node.cells[0].title, fault.trace)
 
@@ -78,7 +79,7 @@ class Board:
         seconds, unknown = self._forecast.left(self._graph, elapsed, self._slots)
         if not unknown:
             return f"about {duration(seconds)}"
-        kinds = f"{plural('stage', unknown)} of a kind not timed yet"
+        kinds = f"{counted(unknown, 'stage')} of a kind not timed yet"
         return f"more than {duration(seconds)} ({kinds})" if seconds else f"not known yet ({kinds})"
 
     def failures(self) -> None:
@@ -104,8 +105,3 @@ class Board:
 
     def _tell(self, event: str, node: Node, **facts: Any) -> None:
         self._notify(event, stage=node.stage.name, key=node.stage.key, title=node.stage.title, **facts)
-
-
-def plural(word: str, count: int) -> str:
-    """'1 cell', '2 cells'."""
-    return f"{count} {word}" if count == 1 else f"{count} {word}s"

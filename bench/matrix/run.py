@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from bench.errors import counted
 from bench.pipeline.pipeline import Pipeline
 from bench.pipeline.stage import Stage
 from bench.records.build import keep_record, save_changed
 from bench.records.record import Record
 
-from .board import Board, plural
+from .board import Board
 from .cell import Cell, RunContext
 from .engine import Engine, InProcess, ProcessPool
 from .forecast import Forecast
@@ -75,7 +76,7 @@ def run_cells(
     finally:
         engine.close()
     board.failures()
-    done = f"{len(result.completed)} of {plural('cell', len(cells))} done"
+    done = f"{len(result.completed)} of {counted(len(cells), 'cell')} done"
     board.say(f"{done}: {output or context.store.root / 'records'}")
     return result
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from bench.api import Attack, Dataset, Poison, Split, SplitInfo
 from bench.config.config import Config
 from bench.data.manifest import Manifest
-from bench.errors import BenchError
+from bench.errors import BenchError, counted
 from bench.plugins.identity import identity
 from bench.store import ArtifactBuilder
 
@@ -56,7 +56,8 @@ def _info(split: Split, dataset: Dataset) -> SplitInfo:
 def _check_rows(rows: Sequence[Poison], split: Split, targets: tuple[int, ...], attack: Attack) -> None:
     """What the harness holds an attack to: poisons of its own triggers, only on images of their target class."""
     if attack.poisons != bool(rows):
-        wrong = "poisoned no image; a larger attack.rate?" if attack.poisons else f"poisoned {len(rows)} images"
+        many = counted(len(rows), "image")
+        wrong = "poisoned no image; a larger attack.rate?" if attack.poisons else f"poisoned {many}"
         raise BenchError(f"attack {attack.name!r} {wrong}")
     for row in rows:
         if not 0 <= row.trigger < len(targets) or row.target != targets[row.trigger]:

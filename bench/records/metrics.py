@@ -19,7 +19,7 @@ from typing import Any, SupportsFloat, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.errors import BenchError
+from bench.errors import BenchError, counted
 
 METRIC_VERSION = 1
 KS = (5, 10, 20, 50, 100, 500)
@@ -245,7 +245,9 @@ def _by_score(removal: Removal) -> tuple[Floats, Floats] | None:
     if score is None:
         return None
     if np.isnan(score).any():
-        raise BenchError(f"the score of {int(np.isnan(score).sum())} images is NaN; expected a number for each")
+        raise BenchError(
+            f"the score of {counted(int(np.isnan(score).sum()), 'image')} is NaN; expected a number for each"
+        )
     if positive.all() or not positive.any():
         return None
     _, place = np.unique(score, return_inverse=True)

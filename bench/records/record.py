@@ -109,9 +109,25 @@ def _complaint(error: ValidationError) -> str:
 def load(path: Path) -> Record:
     """Read and check a record, of any version of the schema. Raises BenchError naming the file where it cannot be
     used."""
+    expected = "expected a record, the JSON file that `bench run` writes"
+    if path.is_dir():
+        found = sorted(path.glob("*.json"))
+        hint = f", as {found[0]}" if found else ""
+        raise BenchError(f"{path} is a folder; {expected}{hint}")
+    if path.is_file() and path.stat().st_size == 0:
+        raise BenchError(f"{path} is empty; {expected}")
     record = read_json(path)
+    if not isinstance(record, dict) or len({"schema_version", "run", "metrics"} & record.keys()) < 2:
+        got = f"a {type(record).__name__}" if not isinstance(record, dict) else _keys(record)
+        raise BenchError(f"{path} is JSON, but no record: {got}; {expected}")
     validate(record, str(path))
     return upgraded(record)
+
+
+def _keys(found: Mapping[str, Any]) -> str:
+    """The keys of an object, in words."""
+    names = ", ".join(map(ascii, list(found)[:4])) + (", ..." if len(found) > 4 else "")
+    return f"an object with {names}" if found else "an object without keys"
 
 
 def upgraded(record: Mapping[str, Any]) -> Record:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from bench.data.manifest import Manifest
-from bench.errors import BenchError
+from bench.errors import BenchError, counted
 from bench.isolation.verdict import check_verdict
 from bench.seeds import Seeds
 from bench.store import digest
@@ -78,7 +78,7 @@ def _broken(record: Mapping[str, Any], evidence: Evidence) -> Iterator[str]:
     read."""
     train = record["dataset"]["counts"]["train"]
     if len(evidence.manifest) != train:
-        yield f"train.jsonl has {len(evidence.manifest)} rows; the record says {train} training images"
+        yield f"train.jsonl has {counted(len(evidence.manifest), 'row')}; the record says {train} training images"
     arrays = {"train_labels": evidence.train_labels, "val_labels": evidence.val_labels}
     for which, predicted in predicted_of(evidence):
         arrays |= {f"{which}.clean": predicted.clean, f"{which}.trigger*": predicted.triggered}

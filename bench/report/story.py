@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from bench.errors import counted
 from bench.records.record import Record, whole
 
 from .controls import Beside
@@ -39,11 +40,6 @@ def chance(count: int) -> float:
     """By how many points, at most, chance moves a share of `count` images: half a 95 % interval of a share of one
     half."""
     return float(98.0 / max(count, 1) ** 0.5)
-
-
-def many(count: int, one: str, several: str | None = None) -> str:
-    """'1 image', '2,000 images'."""
-    return f"{count:,} {one if count == 1 else several or one + 's'}"
 
 
 def _targets(record: Record) -> str:
@@ -123,11 +119,10 @@ def judged(record: Record) -> str:
     """How many images were removed, and how many of them are poisoned and clean."""
     found, poisoned = record["metrics"]["detection"], record["poison"]["count"]
     if not poisoned:
-        return f"{many(found['removed'], 'image')}, though none is poisoned"
+        return f"{counted(found['removed'], 'image')}, though none is poisoned"
     caught = round((found["recall"] or 0) * poisoned / 100)
-    text = (
-        f"{many(found['removed'], 'image')}: {caught:,} of the {poisoned:,} poisoned (recall {share(found['recall'])})"
-    )
+    recall = share(found["recall"])
+    text = f"{counted(found['removed'], 'image')}: {caught:,} of the {poisoned:,} poisoned (recall {recall})"
     return f"{text} and {found['removed'] - caught:,} clean (precision {share(found['precision'])})"
 
 
@@ -159,7 +154,7 @@ def _after(record: Record, beside: Beside) -> str:
 
 def _noise(record: Record, beside: Beside) -> str:
     val, seed = record["dataset"]["counts"]["val"], record["run"]["seed"]
-    text = f"This is one run, seed {seed}: with {many(val, 'validation image')} chance alone moves a share by up to "
+    text = f"This is one run, seed {seed}: with {counted(val, 'validation image')} chance alone moves a share by up to "
     text += f"{chance(val):.1f} points, and training again with another seed by more; "
     return f"{text}{_seeds(record, beside.seeds)}; {_controls(record, beside.controls)}."
 

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from bench.errors import counted
 from bench.records.record import repair_cost, whole
 
 from .controls import Beside
@@ -84,7 +85,7 @@ def _localisation(record: Record) -> list[str]:
     if k is None or not record["poison"]["count"]:
         return []
     best = found[k]
-    poisoned = f"Of the {k} images it suspected most, {share(best['accuracy'])} are poisoned"
+    poisoned = f"Of the {counted(int(k), 'image')} it suspected most, {share(best['accuracy'])} are poisoned"
     if {trigger.get("placed", True) for trigger in record["poison"]["triggers"]} == {False}:
         return [f"{poisoned}. Locating the trigger does not apply: it is not at one place."]
     return [f"{poisoned}; in those its window {_window(best)}."]

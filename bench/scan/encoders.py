@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.api import Defense, Images
 from bench.config.config import Config, load_config
-from bench.errors import BenchError
+from bench.errors import BenchError, counted
 from bench.pipeline.pretrain import import_stage, pretrain_stage
 from bench.pipeline.stage import Machine, ProgressReport, Stage
 from bench.ssl.import_weights import Checkpoint
@@ -70,7 +70,9 @@ class Chosen:
         if self.origin is Origin.NONE:
             return "none"
         if self.origin is Origin.TRAINED:
-            return f"trained on these images (preset {self.config.preset}, {self.config.train.epochs} epochs)"
+            return (
+                f"trained on these images (preset {self.config.preset}, {counted(self.config.train.epochs, 'epoch')})"
+            )
         name = self.checkpoint.path.name if self.checkpoint else f"timm's {self.config.encoder.backbone}"
         return f"{name}, not trained here"
 

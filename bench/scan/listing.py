@@ -8,15 +8,15 @@ import stat
 import sys
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from bench.data.decode import SUFFIXES, may_be_image, suffix_of
 from bench.data.layout import walk
-from bench.errors import BenchError
+from bench.errors import BenchError, counted
 
-from .archives import NAMES, is_archive, members
+from .archives import is_archive, members
 from .lists import read_list
 
 
@@ -24,7 +24,8 @@ from .lists import read_list
 class Listing:
     """Files to try below `root`, sorted by name: POSIX paths relative to it, as Python has them (surrogates where a
     name is not UTF-8), and (size, modification, change time in ns) of each. gone: names that are no regular files or
-    cannot be looked up -> why. others: suffix -> number of files passed over.
+    cannot be looked up -> why. others: suffix -> number of files passed over. again: links in the folder that lead to a
+    file or folder of it once more; they are passed over.
 
     kind: "folder"; "archive": `root` is the archive, names are its members', with its own times; "list": names are
     paths as they were given. source: what was given, in words."""
@@ -34,19 +35,21 @@ class Listing:
     stamps: tuple[tuple[int, int, int], ...]
     gone: dict[str, str]
     others: dict[str, int]
+    again: int = 0
     kind: Literal["folder", "archive", "list"] = "folder"
     source: str = ""
 
     @property
     def title(self) -> str:
-        """A name for it: the folder's, or the file's without what says its kind."""
+        """A name for it: the folder's or the file's, with its suffix: photos/ and photos.zip are two."""
         if self.kind == "folder":
             return self.root.resolve().name
-        name = PurePosixPath(self.source).name.replace(" ", "-")
-        for suffix in (*NAMES, ".txt", ".lst", ".tsv"):
-            if name.lower().endswith(suffix) and len(name) > len(suffix):
-                return name[: -len(suffix)]
-        return name
+        return PurePosixPath(self.source).name.replace(" ", "-")
+
+    @property
+    def tried(self) -> int:
+        """How many files there are to try, those included that are gone."""
+        return len(self.names) + len(self.gone)
 
     @property
     def unpacked(self) -> int:
@@ -104,7 +107,7 @@ def find_members(path: Path) -> Listing:
     if not names:
         raise BenchError(f"{path} holds no image that may be taken; the first, {wanted[0]}, is {gone[wanted[0]]}")
     stamps = tuple((taken[name].size, times.st_mtime_ns, times.st_ctime_ns) for name in names)
-    return Listing(path, names, stamps, gone, others, "archive", str(path))
+    return Listing(path, names, stamps, gone, others, kind="archive", source=str(path))
 
 
 def _is_hidden(name: str) -> bool:
@@ -118,19 +121,38 @@ def find_listed(data: bytes, name: str) -> Listing:
     paths = sorted(read_list(data, name))
     if not paths:
         raise BenchError(f"{name} names no file; expected one path a line")
-    return _described(Path(), paths, {}, "list", name)
+    return _described(Listing(Path(), (), (), {}, {}, kind="list", source=name), paths)
 
 
 def find_files(root: Path) -> Listing:
-    """The files below `root`, at any depth; hidden files and folders are passed over, links followed, each folder
-    once. Raises BenchError where `root` is no folder, cannot be listed or holds nothing that may be an image."""
+    """The files below `root`, at any depth; hidden files and folders are passed over, links followed, each folder and
+    file once. Raises BenchError where `root` is no folder, cannot be listed or holds nothing that may be an image."""
     if not root.is_dir():
         raise BenchError(f"{root} is {'no folder' if root.exists() else 'not there'}; expected a folder of images")
+    again: list[str] = []
     try:
-        names = sorted(name for name in walk(root) if not name.rpartition("/")[2].startswith("."))
+        names = [name for name in walk(root, again=again) if not name.rpartition("/")[2].startswith(".")]
     except OSError as error:
         raise BenchError(f"cannot list {error.filename or root}: {error.strerror}") from None
-    return _described(root, *_wanted(names, str(root)), "folder", str(root))
+    wanted, others = _wanted(names, str(root))
+    own = _without_links_back(root, wanted)
+    count = len(again) + len(wanted) - len(own)
+    return _described(Listing(root, (), (), {}, others, again=count, source=str(root)), own)
+
+
+def _without_links_back(root: Path, names: list[str]) -> list[str]:
+    """`names` without links to files that are among them."""
+    links = {name for name in names if os.path.islink(root / name)}  # noqa: PTH114 - a hundred thousand of them
+    if not links:
+        return names
+    known = {os.path.realpath(root / name) for name in names if name not in links}
+    found = []
+    for name in names:
+        place = os.path.realpath(root / name) if name in links else ""
+        if place not in known:
+            found.append(name)
+            known |= {place} - {""}
+    return found
 
 
 def _wanted(names: Iterable[str], source: str) -> tuple[list[str], dict[str, int]]:
@@ -140,13 +162,13 @@ def _wanted(names: Iterable[str], source: str) -> tuple[list[str], dict[str, int
     others = Counter(suffix_of(name) for name in every if not may_be_image(name))
     if not wanted:
         known = ", ".join(sorted(SUFFIXES))
-        raise BenchError(f"{source} holds no image ({others.total()} other files); known are {known}")
+        raise BenchError(f"{source} holds no image ({counted(others.total(), 'other file')}); known are {known}")
     return wanted, dict(others.most_common())
 
 
-def _described(
-    root: Path, names: list[str], others: dict[str, int], kind: Literal["folder", "list"], source: str
-) -> Listing:
+def _described(listing: Listing, names: list[str]) -> Listing:
+    """`listing` with the files of these names. Raises BenchError where there are none."""
+    root, source = listing.root, listing.source
     stamps: dict[str, tuple[int, int, int]] = {}
     gone: dict[str, str] = {}
     for name in names:
@@ -161,6 +183,21 @@ def _described(
             gone[name] = "no regular file"
     if not stamps:
         name, why = next(iter(gone.items()))
-        where = f"below {root}" if kind == "folder" else f"that {source} names"
-        raise BenchError(f"none of the {len(gone)} files {where} can be opened; the first is {name}: {why}")
-    return Listing(root, tuple(stamps), tuple(stamps.values()), gone, others, kind, source)
+        if listing.kind == "list":
+            raise BenchError(_no_list(source, name, len(gone), why))
+        raise BenchError(
+            f"none of the {counted(len(gone), 'file')} below {root} can be opened; the first is {name}: {why}"
+        )
+    return replace(listing, names=tuple(stamps), stamps=tuple(stamps.values()), gone=gone)
+
+
+def _no_list(source: str, first: str, count: int, why: str) -> str:
+    """What to say of a list of which no line names a file: what else the file may be, or where its paths may begin."""
+    lines = counted(count, "different line")
+    text = f"{source} is no list of paths of images: none of its {lines} names a file; as {ascii(first)[:80]}: {why}"
+    beside = Path(source).parent
+    if source != "standard input" and (beside / first).is_file():
+        return f"{text}. Paths are relative to where you are, and this is one of {beside}: start from there"
+    if (head := first.partition(",")[0]) != first and Path(head).is_file():
+        return f"{text}. {head} is there: columns are separated by tabs, not by commas"
+    return f"{text}. {EXPECTED[0].upper()}{EXPECTED[1:]}, relative to where you are"

@@ -11,11 +11,14 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from bench.errors import BenchError
+from bench.errors import BenchError, counted
 from bench.store import write_bytes
+
+NAMED = 5
+"""So many unreadable files are named where all would be too many."""
 
 
 def quoted(path: str) -> str:
@@ -54,6 +57,18 @@ def write_list(file: Path, title: str, rows: Iterable[tuple[str, ...]]) -> None:
     lines = [f"# {title}\n"]
     lines += ["\t".join((quoted(path), *(" ".join(cell.split()) for cell in rest))) + "\n" for path, *rest in rows]
     write_bytes(file, b"".join(os.fsencode(line) for line in lines))
+
+
+def tally(files: int, unreadable: int, images: int) -> str:
+    """What was found, in the same words everywhere: "122 files, 1 unreadable, 120 different images"."""
+    return f"{counted(files, 'file')}, {unreadable:,} unreadable, {counted(images, 'different image')}"
+
+
+def shortened(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """The first NAMED of them as "path: why", to be printed, and how many more there are."""
+    more = [f"and {len(rows) - NAMED:,} more"] if len(rows) > NAMED else []
+    named = [(os.fsencode(quoted(path)).decode("utf-8", "backslashreplace"), why) for path, *why in rows[:NAMED]]
+    return [f"{path}: {' '.join(why)}" for path, why in named] + more
 
 
 def number(value: float | None, digits: int = 4) -> str:

@@ -18,7 +18,7 @@ from bench.api import Arrays, Images
 from bench.data.decode import LAW, Unreadable, open_rgb, read_file, square
 from bench.data.fingerprint import fingerprint
 from bench.data.images import ArrayImages, Subset, in_threads
-from bench.errors import BenchError
+from bench.errors import BenchError, counted
 from bench.pipeline.stage import ProgressReport, Stage
 from bench.store import ArtifactBuilder, StepCache, read_arrays, write_arrays
 
@@ -149,7 +149,9 @@ class Gathered:
         """The N images, read from the disk when they are used."""
         pixels = np.load(self.folder / PIXELS, mmap_mode="r")
         if not len(self._distinct[1]):
-            raise BenchError(f"none of the {len(self._files['faults'])} files can be read; the first: {self.faults[0]}")
+            raise BenchError(
+                f"none of the {counted(len(self._files['faults']), 'file')} can be read; the first: {self.faults[0]}"
+            )
         return Subset(ArrayImages(pixels), self._distinct[1])
 
     @property

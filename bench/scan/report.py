@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
+from itertools import count
 from pathlib import Path
 from typing import Any
 
-from bench.errors import BenchError
+from bench.errors import BenchError, counted
 from bench.estimate.estimate import duration
 from bench.report.html import data_uri, heated, render
 from bench.store import check_can_write, write_bytes, write_json
@@ -13,7 +16,8 @@ from bench.store import check_can_write, write_bytes, write_json
 from .decide import Comparison, decide_quick
 from .encoders import QUICK, USUAL, Chosen, Origin
 from .evidence import TOP
-from .lists import write_list
+from .listing import Listing
+from .lists import shortened, tally, write_list
 from .picture import framed
 from .result import ListLine, ScanResult
 from .twins import groups_of
@@ -22,6 +26,22 @@ PAGE = "report.html"
 SHOWN, GROUPS = 100, 10
 """Paths of removed or unreadable files and groups of duplicates, and groups of near-duplicates, that the page shows;
 the lists name all."""
+
+
+def usual_output(listing: Listing) -> Path:
+    """Where the report of a scan lies if its user names no folder: scan-NAME here, with a number behind it where the
+    report of something else of that name is there."""
+    own = {None, os.path.realpath(listing.source)}
+    folders = (Path(f"scan-{listing.title}{f'-{number}' if number > 1 else ''}") for number in count(1))
+    return next(folder for folder in folders if _source_of(folder) in own)
+
+
+def _source_of(folder: Path) -> str | None:
+    """The real path of what the report in `folder` is of; None where there is none."""
+    try:
+        return os.path.realpath(str(json.loads((folder / "report.json").read_bytes())["folder"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def check_output(folder: Path, scanned: Path) -> None:
@@ -42,7 +62,7 @@ def write_report(result: ScanResult, folder: Path) -> None:
 def lists(result: ScanResult) -> list[tuple[str, str, list[ListLine]]]:
     """The lists: file name, first line, rows."""
     kept, removed = result.rows
-    verdict = f'of {len(kept) + len(removed):,} files, verdict "{result.decision.finding}"'
+    verdict = f'of {counted(len(kept) + len(removed), "file")}, verdict "{result.decision.finding}"'
     scores = "columns, by tabs: path, score, trigger score, number of the patch in report.html that it bears"
     twins: list[ListLine] = [(path, str(number)) for number, group in enumerate(result.twins, 1) for path in group]
     return [
@@ -113,16 +133,17 @@ def summary(result: ScanResult, folder: Path) -> list[str]:
             "" if patch["pull"] is None else f"; pull {patch['pull']:.2f} (random patches {patch['usual_pull']:.2f})"
         )
         measures.append(
-            f"  patch {number}: {patch['size']} in {patch['images']:,} of {counts['images']:,} images{pulls}"
+            f"  patch {number}: {patch['size']} in {patch['images']:,} of {counted(counts['images'], 'image')}{pulls}"
         )
     if counts["near_duplicate_groups"]:
         measures.append(
             f"  near-duplicates: {counts['near_duplicate_images']:,} images are nearly the same picture, in "
-            f"{counts['near_duplicate_groups']:,} groups; no sign of a trigger"
+            f"{counted(counts['near_duplicate_groups'], 'group')}; no sign of a trigger"
         )
+    measures += [f"  unreadable: {line}" for line in shortened(result.unreadable())]
     files = (
-        f"{counts['files']:,} files: {counts['kept']:,} kept, {counts['removed']:,} removed, "
-        f"{counts['unreadable']:,} unreadable; {counts['images']:,} different images."
+        f"{tally(counts['files'], counts['unreadable'], counts['images'])}; {counted(counts['kept'], 'file')} kept, "
+        f"{counts['removed']:,} removed."
     )
     verdict = f"{'Quick look' if result.goes_on else 'Verdict'}: {decision.finding}. {decision.because}"
     return [verdict, *measures, files, f"Report: {folder / PAGE}"]
@@ -139,8 +160,12 @@ def measured(step: Comparison) -> str:
     return f"{what} (random windows: {step.usual:.{digits}f}; a trigger: {step.limits.high:.{digits}f} or more)"
 
 
-def opening(chosen: Chosen) -> str:
+def opening(listing: Listing, chosen: Chosen) -> str:
     """The line that a scan begins with."""
-    if chosen.origin is Origin.NONE:
-        return f"a quick look at {chosen.size} px ({QUICK}, no encoder)"
-    return f"a quick look, then {chosen.defense.name} at {chosen.size} px, encoder {chosen.encoder_words}"
+    files = counted(listing.tried, "file")
+    if listing.again:
+        files = f"{files} ({counted(listing.again, 'link')} to some of them left out, so that each counts once)"
+    how = f"a quick look ({QUICK}, no encoder)"
+    if chosen.origin is not Origin.NONE:
+        how = f"a quick look, then {chosen.defense.name}, encoder {chosen.encoder_words}"
+    return f"{files}; {how}; each image is judged at {chosen.size} x {chosen.size} px"

@@ -54,7 +54,7 @@ class ScanResult:
         found = [
             {
                 "picture": each["picture"],
-                "size": f"{each['size'][0]} x {each['size'][1]} px",
+                "size": of_width(*each["size"], self.scan.images.size),
                 "images": each["images"],
                 "pull": evidence.pulls[place] if asked else None,
                 "usual_pull": evidence.usual_pulls[place] if asked else None,
@@ -70,7 +70,7 @@ class ScanResult:
             found.append(
                 {
                     "picture": packed(window),
-                    "size": f"window of {height} x {width} px",
+                    "size": of_width(height, width, self.scan.images.size),
                     "images": int(self._of_windows.sum()),
                     "pull": evidence.top.pull,
                     "usual_pull": evidence.usual.pull,
@@ -118,9 +118,7 @@ class ScanResult:
 
     def unreadable(self) -> list[ListLine]:
         """Files that cannot be read: path, why."""
-        faults = zip(self.paths, self.scan.gathered.faults, strict=True)
-        gone = [(self.scan.listing.given(name), why) for name, why in self.scan.listing.gone.items()]
-        return sorted([(path, fault) for path, fault in faults if fault] + gone)
+        return list(self.scan.unreadable)
 
     def duplicates(self) -> list[list[str]]:
         """The paths of each content that several files have."""
@@ -152,7 +150,7 @@ class ScanResult:
         """Files and images by what became of them."""
         (kept, removed), copies = self.rows, self.duplicates()
         return {
-            "files": len(self.scan.listing.names) + len(self.scan.listing.gone),
+            "files": self.scan.listing.tried,
             "unreadable": len(self.unreadable()),
             "images": len(self.scan.images),
             "duplicate_groups": len(copies),
@@ -160,6 +158,7 @@ class ScanResult:
             "near_duplicate_groups": len(self.twins),
             "near_duplicate_images": sum(map(len, self.twins)),
             "passed_over": sum(self.scan.listing.others.values()),
+            "links_back": self.scan.listing.again,
             "kept": len(kept),
             "removed": len(removed),
         }
@@ -197,6 +196,12 @@ class ScanResult:
             "fingerprint": self.scan.gathered.fingerprint,
             "seconds": self.scan.seconds(),
         }
+
+
+def of_width(height: int, width: int, size: int) -> str:
+    """How large a patch is where images are judged at `size` px, in words: their photographs may be of any size."""
+    shares = dict.fromkeys(f"{100 * side / size:.0f}" for side in (height, width))
+    return f"{' x '.join(shares)} % of the image's width ({height} x {width} px at {size} px)"
 
 
 def _at(values: NDArray[np.float64] | None, image: int) -> float | None:

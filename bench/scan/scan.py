@@ -26,6 +26,7 @@ from bench.store import ArtifactBuilder, Store, read_arrays, read_json, write_ar
 
 from .encoders import Chosen, Origin, encoder_stage
 from .listing import Listing
+from .lists import shortened, tally
 from .picture import opened
 from .reading import Gathered, images_stage
 from .twins import picture_of
@@ -61,10 +62,11 @@ class Scan:
         self.store.check_writable(0 if self.made(self.reading) else needed)
         make_stage(self.reading, self.store, notify)
         if len(self.images) < FEWEST:
-            faulty = sum(map(bool, self.gathered.faults)) + len(self.listing.gone)
+            named = "; ".join(shortened(self.unreadable))
             raise BenchError(
-                f"{self.listing.source} has {len(self.images)} different images that can be read ({faulty} files "
-                f"cannot); expected {FEWEST} or more, better thousands: what is looked for is what many share"
+                f"{self.listing.source} holds {tally(self.listing.tried, len(self.unreadable), len(self.images))}; "
+                f"expected {FEWEST} images or more, better thousands: what is looked for is what many share"
+                f"{f'. Unreadable: {named}' if named else ''}"
             )
 
     def take_look(self, notify: Notify) -> None:
@@ -96,6 +98,14 @@ class Scan:
     def gathered(self) -> Gathered:
         """What was read."""
         return Gathered(self._folder(self.reading))
+
+    @cached_property
+    def unreadable(self) -> list[tuple[str, str]]:
+        """Files that cannot be read: path, why."""
+        listing = self.listing
+        faults = zip(listing.names, self.gathered.faults, strict=True)
+        found = [*((name, fault) for name, fault in faults if fault), *listing.gone.items()]
+        return sorted((listing.given(name), why) for name, why in found)
 
     @property
     def images(self) -> Images:

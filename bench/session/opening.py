@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import BenchError
+from bench.errors import BenchError, counted
 
 if TYPE_CHECKING:
     from bench.api import Dataset, Defense, Plugin
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from bench.pipeline.stage import Machine
     from bench.plugins.manager import Plugins
     from bench.store import Store
+
+log = logging.getLogger(__name__)
 
 
 def open_store(root: str | Path | None = None) -> Store:
@@ -75,11 +78,19 @@ def configured(
 
 
 def open_pipeline(config: Config, store: str | Path | None, machine: Machine | None = None) -> Pipeline:
-    """The stages of a run, its dataset loaded. machine: None for one device, whichever there is."""
+    """The stages of a run, its dataset loaded. machine: None for one device, whichever there is. Raises BenchError,
+    also for an attack on a class that is not there."""
     from bench.pipeline.pipeline import Pipeline
     from bench.pipeline.stage import Machine
 
-    return Pipeline(config, config.dataset.load(), open_store(store), machine or Machine(accelerator="auto"))
+    kept, dataset = open_store(store), config.dataset.load()
+    try:
+        config.attack.targets(dataset.classes)
+    except BenchError as error:
+        raise BenchError(f"attack {config.attack.name!r} on {dataset.name!r}: {error}") from error
+    except Exception:  # a plugin's own error: its stage shows the lines
+        log.debug("targets() of attack %r failed", config.attack.name, exc_info=True)
+    return Pipeline(config, dataset, kept, machine or Machine(accelerator="auto"))
 
 
 def skipped(dataset: Dataset) -> str:
@@ -87,7 +98,8 @@ def skipped(dataset: Dataset) -> str:
     if not dataset.skipped:
         return ""
     names = ", ".join(dataset.skipped[:5]) + (" ..." if len(dataset.skipped) > 5 else "")
-    return f"{len(dataset.skipped)} files cannot be read and are left out: {names}"
+    what = counted(len(dataset.skipped), "file cannot be read and is", "files cannot be read and are")
+    return f"{what} left out: {names}"
 
 
 # --- what a record says ---------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from bench.errors import counted
 from bench.plugins import hookimpl
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class NotebookLine:
 
     def __exit__(self, *error: object) -> None:
         took = time.monotonic() - self._began
-        self._tell(f"{self._made} stages made in {took:.0f} s, {self._found} found in the store")
+        self._tell(f"{counted(self._made, 'stage')} made in {took:.0f} s, {self._found} found in the store")
 
     @hookimpl
     def bench_stage_started(self, title: str, cached: bool) -> None:

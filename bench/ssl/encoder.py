@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from bench.api import Arrays, Images, ProgressCallback, RowFunction
 from bench.data.augment import normalise
 from bench.data.images import Subset
-from bench.errors import BenchError
+from bench.errors import BenchError, counted
 
 from .backbone import build_encoder
 from .settings import EncoderSettings
@@ -103,5 +103,6 @@ def normalised_features(encoder: FrozenEncoder, images: Images, batch: int = BAT
         rows.copy_(F.normalize(encoder(images.batch(np.arange(start, start + len(rows)))), dim=1))
         bad += int((~torch.isfinite(rows).all(1)).sum())
     if bad:
-        raise BenchError(f"{bad} of {len(features)} images have features that are not finite: the encoder is broken")
+        of = counted(len(features), "image has", "images have")
+        raise BenchError(f"{bad} of {of} features that are not finite: the encoder is broken")
     return features

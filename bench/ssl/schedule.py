@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.api import Repair
-from bench.errors import BenchError
+from bench.errors import BenchError, counted
 from bench.seeds import Seeds
 
 from .settings import TrainSettings
@@ -27,8 +27,8 @@ class Schedule:
     def __post_init__(self) -> None:
         if self.count < self.settings.batch:
             raise BenchError(
-                f"{self.count} training images are fewer than one batch of {self.settings.batch}. "
-                f"Expected more images or a smaller train.batch (2 to {self.count})."
+                f"{counted(self.count, 'training image is', 'training images are')} fewer than one batch of "
+                f"{self.settings.batch}. Expected more images or a smaller train.batch (2 to {self.count})."
             )
 
     @property

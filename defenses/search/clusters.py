@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from bench import Arrays, BenchError, Encoder, ProgressCallback, RowFunction, View
+from bench import Arrays, BenchError, Encoder, ProgressCallback, RowFunction, View, counted
 
 ITERATIONS = 20  # PatchSearch
 CACHE_PIXELS = 2**17
@@ -67,7 +67,7 @@ def learn(view: View, clusters: int, batch: int) -> Clustering:
     Raises BenchError for fewer images than clusters and for features that are not finite.
     """
     if len(view) < clusters:
-        raise BenchError(f"{len(view)} images cannot fill {clusters} clusters: lower `clusters`")
+        raise BenchError(f"{counted(len(view), 'image')} cannot fill {counted(clusters, 'cluster')}: lower `clusters`")
     return restored(view, view.step("clusters", lambda: _learn(view, clusters, batch)), batch)
 
 

@@ -43,7 +43,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench import BenchError
+from bench import BenchError, counted
 
 PAPER_WIDTH = 224
 MEAN_CLUSTER = 127
@@ -147,7 +147,10 @@ def _share(paper: int, size: int) -> int:
 
 def _check(found: Scale, size: int, count: int) -> None:
     if found.clusters > count:
-        raise BenchError(f"{count} images cannot fill {found.clusters} clusters: lower `clusters`, or give more images")
+        raise BenchError(
+            f"{counted(count, 'image')} cannot fill {counted(found.clusters, 'cluster')}: lower `clusters`, or give "
+            "more images"
+        )
     room = size - 2 * found.margin
     limits = {
         "window": (1, size - 1),

@@ -4,6 +4,7 @@
     python docs/tools/scan_trial.py make ZIP OUT --seed 0 --poisoned 0
     python docs/tools/scan_trial.py collect TRIAL -o scans.csv     a line for each TRIAL/NAME with report/ and truth.tsv
     python docs/tools/scan_trial.py runs RECORD ... -o limits.csv  a scan's measures of the searches of finished runs
+    python docs/tools/scan_trial.py twins ZIP -o twins.csv         which images are near-duplicates of others
 
 ZIP holds a folder per class below train/ (as in cifar10/train/cat/0001.jpg); all images of one size. `make` writes
 OUT/images: one flat folder, random names, every file a PNG, in random order; and OUT/truth.tsv beside it.
@@ -13,11 +14,12 @@ from __future__ import annotations
 
 import argparse
 import csv
+import io
 import json
 import sys
 import zipfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -26,7 +28,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from bench import BenchError, Seeds, SplitInfo
+from bench import BenchError, Seeds, SplitInfo, counted
+from bench.data.images import ArrayImages
+from bench.data.scenes import Scenes
 from bench.pipeline.pipeline import Pipeline
 from bench.pipeline.pretrain import encoder_of
 from bench.plugins.manager import Plugins
@@ -69,7 +73,7 @@ def pick(
     """(class, file) of `wanted` random files of each class."""
     for name, many in sorted(wanted.items()):
         if many > len(files[name]):
-            raise BenchError(f"the class {name!r} has {len(files[name])} images, {many} are wanted")
+            raise BenchError(f"the class {name!r} has {counted(len(files[name]), 'image')}, {many} are wanted")
         yield from ((name, file) for file in generator.choice(files[name], many, replace=False))
 
 
@@ -215,6 +219,67 @@ def runs(options: argparse.Namespace) -> None:
     keep(options.output, [rows[name] for name in sorted(rows)])
 
 
+# --- twins ----------------------------------------------------------------------------------------
+
+
+def twins(options: argparse.Namespace) -> None:
+    """Different images that are taken for near-duplicates; and changed copies that are not."""
+    rows: list[dict[str, object]] = []
+    with zipfile.ZipFile(options.archive) as archive:
+        files = by_class(archive)
+        for seed in range(3):
+            wanted = dict.fromkeys(files, options.images // len(files))
+            draws = Seeds(seed, "twins")
+            chosen = [file for _, file in pick(files, wanted, draws.child("images").numpy())]
+            images = load(archive, chosen)
+            rows.append(different(f"photographs, seed {seed}", images))
+            drawn = (
+                Scenes(size=32, train_per_class=options.images // 10, val_per_class=1, seed=seed).load().train.images
+            )
+            rows.append(different(f"scenes, seed {seed}", drawn.batch(range(len(drawn)))))
+            if seed == 0:
+                rows += [changed(images, how, draws.child(how).numpy()) for how in CHANGES]
+    keep(options.output, rows)
+
+
+def different(name: str, images: torch.Tensor) -> dict[str, object]:
+    """Of N different images: how many are taken for another one."""
+    count = len(images)
+    joined = int((picture_of(ArrayImages(images.numpy())) != np.arange(count)).sum())
+    return {"images": name, "pairs": count * (count - 1) // 2, "change": "", "taken for one picture": joined}
+
+
+def changed(images: torch.Tensor, how: str, generator: np.random.Generator) -> dict[str, object]:
+    """Of N images, each beside its changed copy: how many copies are taken for the image that they are of."""
+    copies = [CHANGES[how](Image.fromarray(each.permute(1, 2, 0).numpy()), generator) for each in images]
+    pixels = np.stack([np.asarray(copy.convert("RGB")).transpose(2, 0, 1) for copy in copies])
+    picture = picture_of(ArrayImages(np.concatenate([images.numpy(), pixels])))
+    found = int((picture[: len(images)] == picture[len(images) :]).sum())
+    return {"images": "photographs, seed 0", "pairs": len(images), "change": how, "taken for one picture": found}
+
+
+def compressed(image: Image.Image, generator: np.random.Generator) -> Image.Image:
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=50)
+    return Image.open(file)
+
+
+def noisy(image: Image.Image, generator: np.random.Generator) -> Image.Image:
+    pixels = np.asarray(image) + generator.normal(0, 8, (image.height, image.width, 3))
+    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+
+
+CHANGES: dict[str, Callable[[Image.Image, np.random.Generator], Image.Image]] = {
+    "JPEG 50": compressed,
+    "darker by a fifth": lambda image, _: image.point(lambda value: int(value * 0.8)),
+    "noise, deviation 8 of 255": noisy,
+    "scaled to 24 px and back": lambda image, _: image.resize((24, 24)).resize(image.size),
+}
+
+
+# --- all ------------------------------------------------------------------------------------------
+
+
 def title(pipeline: Pipeline) -> str:
     """Attack, targets, images with a trigger, defense, seed."""
     config, classes = pipeline.config, pipeline.dataset.classes
@@ -253,7 +318,11 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     measuring.add_argument("records", type=Path, nargs="+")
     measuring.add_argument("--store", type=Path, help="where the runs' stages lie")
     measuring.set_defaults(run=runs)
-    for command in (collecting, measuring):
+    pairing = commands.add_parser("twins", help="which images are taken for near-duplicates, as CSV")
+    pairing.add_argument("archive", type=Path, metavar="ZIP")
+    pairing.add_argument("--images", type=int, default=1000)
+    pairing.set_defaults(run=twins)
+    for command in (collecting, measuring, pairing):
         command.add_argument("-o", "--output", type=Path, required=True)
     return parser.parse_args(words)
 

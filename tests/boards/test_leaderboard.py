@@ -353,6 +353,13 @@ def test_other_settings_make_another_row_named_after_them():
     assert all(name.startswith("poisoncam (a=") and len(name) < 60 for name in names)
 
 
+def test_versions_of_a_plugin_are_told_apart_by_hashes_short_enough_to_type():
+    versions = [make(options={"code_sha256": digit * 64}) for digit in "ab"]
+    assert [name for name in only(versions) if name != "none"] == [
+        f"poisoncam (code_sha256={digit * 12})" for digit in "ab"
+    ]
+
+
 def test_an_attack_with_other_options_has_a_table_of_its_own_whose_title_says_which():
     """The hash of a trigger is said only where nothing else differs."""
     records = [
@@ -493,7 +500,7 @@ def test_an_imported_threat_model_is_never_averaged_with_a_trained_one():
     assert seeds(table) == {
         f"{defense} (threat.checkpoint={name}, threat.sha256={sha})": "1"
         for defense in ("none", "poisoncam")
-        for name, sha in ((UNDEFINED, UNDEFINED), ("a.pth", "d" * 64))
+        for name, sha in ((UNDEFINED, UNDEFINED), ("a.pth", "d" * 12))
     }
     assert sorted(cells["ASR triggered"] for cells in table.values()) == ["3.0", "5.0", "80.0", "90.0"]
 

@@ -142,7 +142,7 @@ def test_verdicts_in_words():
     assert found == {
         "AP": "a is better",
         "recall": "equal in every seed",
-        "removed": "a is higher",
+        "removed": "a has more, which is neither better nor worse",
         "points lost": "b is better",
         "F1": "not told apart",
         "ACC": "not compared: fewer than two common seeds",
@@ -155,6 +155,16 @@ def test_the_table_and_the_lines_that_names_choose():
     assert chosen([first, second], ["a", "b"], attack="ctrl") == (second, [a, b])
     assert chosen([first, board(a, c)], ["c"])[1] == [c]
     assert chosen([board(a, c)], ["c (x=1)"])[1] == [c]
+    one, two = (line("mine", AP=POOR, settings=f"code_sha256={start}") for start in ("0123456789ab", "01ff456789ab"))
+    both = board(a, one, two)
+    for name in (
+        "mine (code_sha256=012",
+        "mine (code_sha256=0123456789ab)",
+        f"mine (code_sha256=0123456789ab{'c' * 52})",
+    ):
+        assert chosen([both], [name])[1] == [one], name
+    with pytest.raises(BenchError, match="is the name of several lines"):
+        chosen([both], ["mine (code_sha256=01"])
     twice = line("c", AP=POOR, settings="x=2")
     for tables, names, options, said in (
         (

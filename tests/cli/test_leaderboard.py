@@ -90,6 +90,7 @@ def test_compare(bench, refused, tmp_path):
         "A: mine, B: none",
     ]
     assert "-38.5 to +88.5" in out
+    assert out.endswith("\nWhat the metrics mean: bench list metrics\n")
     assert "no line is called 'mien', and no file or folder. Did you mean 'mine'?" in refused(
         "compare", "mien", tmp_path
     )

@@ -34,6 +34,9 @@ def test_alone_it_shows_a_line_for_every_plugin_and_preset(bench):
         ("defense poisoncam --preset smoke", "      clusters = 10  k-means", "2,000"),
         ("defense poisoncam --preset smoke", "(160 training images of 32 px)", "2,000"),
         ("preset smoke", 'purpose = "Seconds', "laptop"),
+        ("metrics", "  P@P  ", "poisoncam"),
+        ("metrics", "  told apart  the paired t interval", "poisoncam"),
+        ("metric AP", "Higher is better.", "P@P"),
     ],
 )
 def test_of_one_kind_or_one_plugin_it_shows_the_options(bench, words, shown, not_shown):
@@ -58,6 +61,7 @@ def test_one_plugin_is_shown_with_the_values_of_the_presets_run(bench):
     [
         ("defence", "unknown kind 'defence'. Did you mean 'defense'?"),
         ("defense poisoncan", "unknown defense 'poisoncan'. Did you mean 'poisoncam'?"),
+        ("metrics AQ", "no metric is called 'AQ'. Did you mean 'AP'?"),
         ("presets smok", "unknown preset 'smok'. Did you mean 'smoke'?"),
         ("attack htba --preset smok", "unknown preset 'smok'. Did you mean 'smoke'?"),
     ],

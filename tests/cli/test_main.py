@@ -99,6 +99,17 @@ def test_bad_input_ends_with_2_and_one_clear_message(refused, copied, arguments,
     assert message.count("\n") == 1
 
 
+def test_a_class_that_is_not_there_is_refused_before_anything_is_made(refused, tmp_path):
+    for command in ("run", "plan"):
+        for target, said in (
+            ("99", "there is no class 99: 4 classes, so 0 to 3."),
+            ("pink", "there is no class 'pink'"),
+        ):
+            found = refused(command, "--preset", "smoke", "--store", tmp_path, "--set", f"attack.target={target}")
+            assert said in found
+    assert not list(tmp_path.rglob("*.json*"))
+
+
 def test_plan_and_report_say_which_file_is_missing(refused, tmp_path):
     found = refused("plan", "--preset", "smoke", "--store", tmp_path, "--threat-checkpoint", "no/such.pth")
     assert found.startswith("bench: --threat-checkpoint no/such.pth: No such file or directory")

@@ -125,7 +125,7 @@ def test_a_windows_file_reads_the_same_and_what_is_no_text_is_refused(tmp_path):
         (f"{GOOSE}\nrottweiler\n", r"line 2 is 'rottweiler', expected a synset"),
         (f"{GOOSE}\nn0185567\n", r"line 2 is 'n0185567'"),
         (f"{GOOSE}\n{OTHER}\n{GOOSE} again\n", rf"line 3: {GOOSE} stands there twice"),
-        (f"{GOOSE}\n", r"names 1 classes, expected two or more"),
+        (f"{GOOSE}\n", r"names 1 class, expected two or more"),
         ("", r"names 0 classes"),
     ],
 )

@@ -102,7 +102,7 @@ def test_nothing_poisoned_nothing_at_all_and_a_name_that_is_no_unicode():
     [
         (["a", "b", "a"], [], "images 0 and 2 have the same id 'a'"),
         ([1], [], "id of image 0 is 1; expected a string"),
-        (["a"], [poison(index=1)], r"poisoned image 1 is not among the 1 images \(0 to 0\)"),
+        (["a"], [poison(index=1)], r"poisoned image 1 is not among the 1 image \(0 to 0\)"),
         (["a"], [poison(index=-1)], "index of poisoned image -1 is -1; expected an int from 0"),
         (["a"], [poison(), poison()], "image 0 is poisoned twice"),
         (["a"], [poison(target=-1)], "target of poisoned image 0 is -1"),

@@ -39,7 +39,7 @@ def test_the_papers_search_scores_about_8000_images():
     ("options", "said"),
     [
         ({"window": 32}, "window=32 .* from 1 to 31"),
-        ({"clusters": 2001}, "2000 images cannot fill 2001 clusters"),
+        ({"clusters": 2001}, "2,000 images cannot fill 2,001 clusters"),
         ({"clusters": 1}, "clusters=1"),
         ({"flip_set": 2001}, "flip_set=2001 .* from 1 to 2000"),
         ({"top_k": 1001}, "top_k=1001"),

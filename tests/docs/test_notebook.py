@@ -22,6 +22,7 @@ def test_it_is_small_and_holds_no_path(notebook):
     assert all(cell.outputs for cell in notebook.cells[2:] if cell.cell_type == "code" and "class " not in cell.source)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # of other people's packages
 def test_it_runs(notebook, tmp_path, monkeypatch):
     client = pytest.importorskip("nbclient")

@@ -66,6 +66,7 @@ def test_some_pages_have_commands():
     assert sum(bool(list(commands(page))) for page in PAGES) >= 10
 
 
+@pytest.mark.slow
 def test_the_site_can_be_built(tmp_path):
     """Every link of every page leads somewhere, and every name of the reference exists."""
     pytest.importorskip("mkdocs")

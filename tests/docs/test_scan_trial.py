@@ -76,6 +76,23 @@ def test_what_cannot_be(trial, archive, tmp_path):
         trial("make", archive, tmp_path / "out")
 
 
+def test_which_images_are_taken_for_one_picture(trial, archive, tmp_path):
+    """Noise is like nothing else; what is changed is still the same picture, and `scenes` are drawn anew each."""
+    trial("twins", archive, "--images", 30, "-o", tmp_path / "twins.csv")
+    with (tmp_path / "twins.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["images"], row["pairs"]) for row in rows[:2]] == [
+        ("photographs, seed 0", "435"),
+        ("scenes, seed 0", "435"),
+    ]
+    assert [
+        row["taken for one picture"] for row in rows if row["images"].startswith("photo") and not row["change"]
+    ] == [*"000"]
+    found = {row["change"]: int(row["taken for one picture"]) for row in rows if row["change"]}
+    assert found.keys() == {"JPEG 50", "darker by a fifth", "noise, deviation 8 of 255", "scaled to 24 px and back"}
+    assert found["darker by a fifth"] == found["noise, deviation 8 of 255"] == 30
+
+
 def report(folder, verdict, measures, seed=0):
     folder.mkdir(parents=True)
     (folder / "kept.txt").write_text("# To keep\nx/c.png\t0.1\t\nx/d.png\t0.1\t\n")

@@ -35,6 +35,7 @@ def played(session, tmp_path):
     return play
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page in TUTORIALS if page.stem != "defense"], ids=lambda page: page.stem)
 def test_a_tutorial_does_what_it_says(page, played):
     said = played(page)
@@ -42,6 +43,7 @@ def test_a_tutorial_does_what_it_says(page, played):
     assert any(line.startswith("bench run") and "Record:" in text for line, text in said.items())
 
 
+@pytest.mark.slow
 def test_the_defense_tutorial_shows_what_is_printed(played):
     (page,) = (page for page in TUTORIALS if page.stem == "defense")
     said = played(page)

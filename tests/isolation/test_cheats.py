@@ -79,6 +79,7 @@ def cheat(smoke, server, tmp_path, monkeypatch):
     return run
 
 
+@pytest.mark.slow
 def test_in_a_process_of_its_own_no_cheat_finds_anything(cheat, tmp_path, fenced):
     verdict, found = cheat(in_place=False)
     assert found <= {"seed"}
@@ -86,6 +87,7 @@ def test_in_a_process_of_its_own_no_cheat_finds_anything(cheat, tmp_path, fenced
     assert not (tmp_path / "log").exists(), "an object of the defense ran in the harness, or wrote where it must not"
 
 
+@pytest.mark.slow
 def test_without_it_they_work(cheat, tmp_path, monkeypatch):
     module = load_file(FILE)
     monkeypatch.setattr(np, "argsort", module._spying_argsort)

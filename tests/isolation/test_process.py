@@ -227,6 +227,33 @@ def test_packages_that_are_links_are_found_where_they_lie(tmp_path):
     (site / "files" / "__init__.py").symlink_to(cache / "files" / "__init__.py")
     assert sorted(_linked(site)) == [cache / "files", cache / "whole"]
     assert list(_linked(tmp_path / "missing")) == []
+    (tmp_path / "file.zip").write_bytes(b"")
+    assert list(_linked(tmp_path / "file.zip")) == []
+
+
+def test_a_folder_of_the_path_that_is_closed_to_the_user_is_left_out(tmp_path, monkeypatch):
+    """As below the home folder of another user: its owner alone may look into it."""
+    from bench.isolation.process import _environment, _linked
+
+    def refuse(path, *_, **__):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("sys.path", [str(tmp_path / "closed"), *sys.path])
+    for name in ("listdir", "scandir", "stat"):
+        monkeypatch.setattr(os, name, refuse)
+    found = [*_linked(tmp_path)], _environment(tmp_path, ())["PYTHONPATH"]
+    monkeypatch.undo()
+    assert found == ([], "")
+
+
+def test_an_interpreter_that_this_user_may_not_start_is_named(tmp_path, monkeypatch):
+    from bench.isolation.process import _started
+
+    (tmp_path / "python").write_text("")
+    monkeypatch.setattr("sys.executable", str(tmp_path / "python"))  # without the permission to execute it
+    said = r"no process can be started for the defense, by .*python in .*: Permission denied"
+    with pytest.raises(BenchError, match=said), _started(tmp_path, (), 1):
+        pass
 
 
 def test_a_system_without_a_fence_is_warned_of_once(isolated, caplog):

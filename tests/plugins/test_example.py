@@ -4,9 +4,12 @@ import re
 import shutil
 from pathlib import Path
 
+import pytest
+
 EXAMPLE = Path(__file__).parents[2] / "plugins" / "example"
 
 
+@pytest.mark.slow
 def test_the_example_is_installed_and_run(session, tmp_path):
     folder = shutil.copytree(EXAMPLE, tmp_path / "example", ignore=shutil.ignore_patterns("*.egg-info", "__pycache__"))
     lines = [

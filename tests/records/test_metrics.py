@@ -84,7 +84,7 @@ def test_a_share_of_nothing_is_none_and_the_mean_passes_over_it():
         (classification, (CLEAN[:9], POISONED, LABELS, 0), r"pred_clean has the shape \(9,\); expected \(10,\)"),
         (classification, (CLEAN, POISONED, LABELS, [0, 1]), r"pred_poisoned .* \(1, 10\); expected \(2, 10\)"),
         (classification, (CLEAN, POISONED[:9], LABELS, 0), r"pred_poisoned .* \(1, 9\); expected \(1, 10\)"),
-        (detection, (bools(1, 0), bools(1, 0), np.array([NAN, 1])), "score of 1 images is NaN"),
+        (detection, (bools(1, 0), bools(1, 0), np.array([NAN, 1])), "score of 1 image is NaN"),
         (detection, (bools(1, 0), bools(1, 0), np.ones(1)), r"score has the shape \(1,\)"),
         (detection, (bools(1, 0), bools(1), None), r"keep has the shape \(1,\)"),
         (clean_removed, (np.zeros(1, int), "ab", bools(1, 0), bools(1, 0)), "labels"),

@@ -171,17 +171,31 @@ def test_a_record_comes_back_from_its_file_and_a_bad_one_is_not_written(tmp_path
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ('{"typo": 1}', r"r\.json: the record: "),
+        (
+            '{"typo": 1}',
+            r"r\.json is JSON, but no record: an object with 'typo'; expected a record, the JSON file that",
+        ),
+        ("[]", r"r\.json is JSON, but no record: a list; expected a record"),
+        ("", r"r\.json is empty; expected a record"),
+        ('{"run": {}, "metrics": {}}', r"r\.json: the record: "),
         ("NaN", r"cannot read .*r\.json as JSON"),
         (None, r"cannot read .*r\.json as JSON: .*No such file"),
     ],
 )
 def test_a_bad_record_is_not_read(tmp_path, text, said):
     path = tmp_path / "r.json"
-    if text:
+    if text is not None:
         path.write_text(text)
     with pytest.raises(BenchError, match=said):
         load(path)
+
+
+def test_a_folder_is_no_record_and_one_in_it_is_named(tmp_path):
+    with pytest.raises(BenchError, match=r"is a folder; expected a record, the JSON file that `bench run` writes$"):
+        load(tmp_path)
+    (tmp_path / "r.json").write_text("{}")
+    with pytest.raises(BenchError, match=r"writes, as .*r\.json$"):
+        load(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ def test_an_archive_is_read_under_its_members_names(tmp_path, files, noise, kind
         links |= {"hard.png": "a link", "pipe.png": "no regular file"}
     assert listing.gone == {**ODD, **links}
     assert [listing.given(name) for name in NAMES] == NAMES
-    assert (listing.source, listing.title) == (str(path), "x")
+    assert (listing.source, listing.title) == (str(path), kind)
     gathered = read(listing, tmp_path)
     pixels = gathered.images.batch(gathered.owner).numpy()
     assert (pixels == [noise(0), noise(1)]).all()
@@ -139,7 +139,16 @@ def page(path, files):
         ("x.bin", lambda path, files: path.write_bytes(b"\0\1\2"), "no folder, no archive and no text"),
         ("x.txt", lambda path, files: path.write_bytes(b"# nothing\n\n"), "names no file; expected one path a line"),
         ("x.txt", lambda path, files: path.write_bytes(b'a.png\n"b.png\n'), 'line 2: "b.png begins with a quote'),
-        ("x.txt", lambda path, files: path.write_bytes(b"nope.png\n"), "none of the 1 files that .* can be opened"),
+        (
+            "x.txt",
+            lambda path, files: path.write_bytes(b"nope.png\n"),
+            "is no list of paths of images: none of its 1 diff",
+        ),
+        (
+            "x.txt",
+            lambda path, files: path.write_bytes(b"<!doctype html>\n<p>\n"),
+            "none of its 2 different lines names",
+        ),
     ],
 )
 def test_what_cannot_be_read_is_said_in_one_sentence(tmp_path, files, name, make, message):
@@ -181,10 +190,22 @@ def test_a_list_names_files_by_its_first_column(tmp_path, picture, monkeypatch):
     data = b'# kept\n"a\\tb.png"\t0.5\t\r\n\n%s\n%s\t1\nb.png\nb.png\n' % (os.fsencode(odd), absolute)
     (tmp_path / "list.txt").write_bytes(data)
     listing = find("list.txt")
-    assert (listing.kind, listing.title, listing.source) == ("list", "list", "list.txt")
+    assert (listing.kind, listing.title, listing.source) == ("list", "list.txt", "list.txt")
     assert sorted(listing.names) == sorted([str(tmp_path / "b.png"), "a\tb.png", "b.png", odd])
     assert [listing.given(name) for name in listing.names] == list(listing.names)
     assert len(read(listing, tmp_path).images) == 3, "b.png is there twice"
+
+
+def test_a_list_whose_paths_begin_elsewhere_or_end_at_commas(tmp_path, picture, monkeypatch):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "1.png").write_bytes(picture(0))
+    (tmp_path / "in" / "list.txt").write_bytes(b"1.png\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BenchError, match="Paths are relative to where you are, and this is one of in: start from th"):
+        find("in/list.txt")
+    (tmp_path / "list.csv").write_bytes(b"in/1.png,cat\n")
+    with pytest.raises(BenchError, match=r"in/1\.png is there: columns are separated by tabs, not by commas"):
+        find("list.csv")
 
 
 def test_a_list_on_standard_input(tmp_path, picture, monkeypatch):

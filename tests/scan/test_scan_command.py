@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import zipfile
 
 import pytest
 
 from bench.scan import result
 from bench.scan.decide import Decision, Finding
+from bench.scan.listing import find
 from bench.scan.lists import read_path
+from bench.scan.report import usual_output
 
 CHEAP = ("--set", "defense.masks=4", "--set", "defense.members=1")
 SMALL = ("--train", "smoke", *CHEAP)
@@ -62,10 +65,13 @@ def test_a_scan_writes_its_page_and_lists(scan, messy, tmp_path):
     code, said = scan(messy, out)
     assert code == 0, said
     found = json.loads((out / "report.json").read_text())
+    counts = found["counts"]
     quick, full = said.index("Quick look: "), said.index(f"Verdict: {found['verdict']}. ")
+    assert said.startswith("122 files; a quick look, then poisoncam, encoder trained on these images")
+    assert f"unreadable: {messy / 'broken.jpg'}: not an image" in said
+    assert f"122 files, 1 unreadable, 120 different images; {counts['kept']} files kept, " in said
     assert quick < said.index("train an encoder on the images ...") < full
     assert found["verdict"] in list(Finding)
-    counts = found["counts"]
     assert (counts["files"], counts["images"], counts["unreadable"]) == (122, 120, 1)
     assert (counts["duplicate_groups"], counts["duplicate_files"], counts["passed_over"]) == (1, 2, 1)
     both = rows(out / "kept.txt") + rows(out / "removed.txt")
@@ -113,6 +119,7 @@ def test_each_verdict_and_its_exit_code(scan, messy, tmp_path, monkeypatch, find
     assert f"--{colour})" in (out / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_with_an_encoder_from_a_file(scan, messy, tmp_path, store):
     assert scan(messy, tmp_path / "first")[0] == 0
     (trained,) = store.glob("pretrain/*/encoder.safetensors")
@@ -128,13 +135,15 @@ def test_bad_input_ends_with_code_2_before_any_work(scan, messy, tmp_path):
     few = tmp_path / "few"
     few.mkdir()
     shutil.copy(messy / "copy.png", few / "1.png")
+    shutil.copy(messy / "broken.jpg", few / "2.jpg")
     for folder, output, part in (
-        (few, "report", "1 different images that can be read (0 files cannot); expected 100 or more"),
+        (few, "report", "few holds 2 files, 1 unreadable, 1 different image; expected 100 images or more"),
         (tmp_path / "nope", "report", "is not there; expected a folder of images, a .zip or .tar"),
         (messy, messy, "is the folder that is scanned"),
     ):
         code, said = scan(folder, tmp_path / output)
         assert (code, part in said) == (2, True), said
+    assert f"Unreadable: {few / '2.jpg'}: not an image" in scan(few, tmp_path / "report")[1]
     assert not (tmp_path / "report").exists()
 
 
@@ -143,3 +152,20 @@ def test_the_help_says_what_the_exit_codes_are(console):
     said = " ".join(out.split())
     assert code == 0
     assert "With --fail-on-found: 0 nothing found, 1 a trigger or a planted patch found, 3 unclear." in said
+
+
+def test_without_output_no_report_of_other_images_is_written_over(tmp_path, monkeypatch):
+    """photos/ and photos.zip, and a second folder photos/ elsewhere, are three."""
+    for name in ("photos", "more/photos"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "1.png").write_bytes(b"x")
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
+        archive.writestr("1.png", b"x")
+    monkeypatch.chdir(tmp_path)
+    found = []
+    for source in ("photos", "photos.zip", "more/photos", "./photos/", str(tmp_path / "more" / "photos")):
+        folder = usual_output(find(source))
+        folder.mkdir(exist_ok=True)
+        (folder / "report.json").write_text(json.dumps({"folder": source}))
+        found.append(folder.name)
+    assert found == ["scan-photos", "scan-photos.zip", "scan-photos-2", "scan-photos", "scan-photos-2"]

@@ -41,6 +41,19 @@ def test_names_that_are_not_utf8_and_files_that_are_none(tmp_path):
     assert found.gone == {"gone.png": "No such file or directory", "pipe.png": "no regular file"}
 
 
+def test_links_to_what_is_scanned_anyway_count_once(tmp_path):
+    put(tmp_path, "a/1.png", "a/2.png", "z/deep/3.png")
+    (tmp_path / "A link").symlink_to(tmp_path / "a")  # before the folder in any order
+    (tmp_path / "a" / "z").symlink_to(tmp_path / "z")
+    (tmp_path / "0.png").symlink_to(tmp_path / "a" / "1.png")
+    (tmp_path.parent / "elsewhere.png").write_bytes(b"x")
+    for name in ("4.png", "5.png"):
+        (tmp_path / name).symlink_to(tmp_path.parent / "elsewhere.png")
+    found = find_files(tmp_path)
+    assert found.names == ("4.png", "a/1.png", "a/2.png", "z/deep/3.png")
+    assert found.again == 4
+
+
 def test_the_digest_tells_what_changed(tmp_path):
     put(tmp_path, "1.png", "2.png")
     before = find_files(tmp_path).digest
@@ -57,8 +70,8 @@ def test_what_is_no_folder_of_images(tmp_path):
     put(tmp_path, "a.txt")
     with pytest.raises(BenchError, match="no folder"):
         find_files(tmp_path / "a.txt")
-    with pytest.raises(BenchError, match=r"holds no image \(1 other files\); known are .apng, .avif"):
+    with pytest.raises(BenchError, match=r"holds no image \(1 other file\); known are .apng, .avif"):
         find_files(tmp_path)
     (tmp_path / "a.png").symlink_to(tmp_path / "nowhere")
-    with pytest.raises(BenchError, match=r"none of the 1 files .* a\.png: No such file"):
+    with pytest.raises(BenchError, match=r"none of the 1 file below .* a\.png: No such file"):
         find_files(tmp_path)

@@ -74,7 +74,9 @@ def test_a_planted_patch_is_shown_and_its_carriers_listed(quick, planted, tmp_pa
     (trigger,) = found["search"]["triggers"]
     assert trigger["images"] == 30
     assert all(abs(side - 12) <= 1 for side in trigger["size"])
-    size = "{} x {} px".format(*trigger["size"])
+    height, width = trigger["size"]
+    shares = dict.fromkeys(f"{100 * side / 32:.0f}" for side in trigger["size"])
+    size = f"{' x '.join(shares)} % of the image's width ({height} x {width} px at 32 px)"
     assert "Verdict: a planted patch recurs. " in said
     assert f"  patch 1: {size} in 30 of 120 images\n" in said
     carriers = [str(planted / f"{number:03d}.png") for number in range(0, 120, 4)]
@@ -85,7 +87,7 @@ def test_a_planted_patch_is_shown_and_its_carriers_listed(quick, planted, tmp_pa
 
     text = (out / "report.html").read_text()
     assert f'src="data:image/png;base64,{trigger["picture"]}"' in text
-    assert f"this patch, {size}, in 30 images" in text
+    assert f"this patch, {size.replace(chr(39), '&#39;')}, in 30 images" in text
     assert "Framed: where." in text
     assert all(suspect["removed"] and min(suspect["box"]) >= 0 for suspect in found["suspects"])
     assert len(re.findall(r"Suspicious image \d+, its window framed", text)) == len(found["suspects"]) == 10
@@ -100,7 +102,7 @@ def test_near_duplicates_are_no_patch_and_all_is_kept(quick, folder, alike_files
     assert code == 0, said
     assert "Verdict: no planted patch found. " in said
     assert " in 120 of " not in said
-    assert "near-duplicates: 21 images are nearly the same picture, in 1 groups; no sign of a trigger" in said
+    assert "near-duplicates: 21 images are nearly the same picture, in 1 group; no sign of a trigger" in said
     assert (len(paths(out / "kept.txt")), paths(out / "removed.txt")) == (120, [])
     found = json.loads((out / "report.json").read_text())
     assert found["search"]["triggers"] == []
@@ -130,7 +132,7 @@ def test_what_needs_an_encoder_is_refused_before_any_work(refused, planted, tmp_
 
 def test_too_few_images_are_refused(quick, folder, planted_files, tmp_path):
     code, said = quick(folder(planted_files[:9]), tmp_path / "report")
-    assert (code, "expected 100 or more" in said, "Traceback" in said) == (2, True, False)
+    assert (code, "expected 100 images or more" in said, "Traceback" in said) == (2, True, False)
 
 
 @pytest.mark.parametrize("kind", ["zip", "list"])

@@ -130,5 +130,5 @@ def test_a_killed_reading_resumes(tmp_path, folder, picture, noise, monkeypatch)
 
 def test_nothing_that_can_be_read(tmp_path, folder):
     (folder / "1.png").write_bytes(b"")
-    with pytest.raises(BenchError, match="none of the 1 files can be read; the first: not an image"):
+    with pytest.raises(BenchError, match="none of the 1 file can be read; the first: not an image"):
         len(read(folder, tmp_path).images)

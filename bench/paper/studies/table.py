@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from bench.boards import escape
 from bench.boards.rows import UNDEFINED
 from bench.config.config import preset_names
-from bench.errors import BenchError
+from bench.errors import BenchError, counted
 
 from .study import Panel, Study
 
@@ -128,7 +128,7 @@ def to_markdown(study: Study, table: pd.DataFrame, left: int = 0) -> str:
     about += [f"- Changed by --set: {escape(changed)}"] if changed else []
     about += [f"- **This is {warning}.**"] if warning else []
     drawn = panels(study, table)
-    unfinished = f"**Unfinished: {left} of {left + len(table)} runs are still to come.**" if left else ""
+    unfinished = f"**Unfinished: {left} of {counted(left + len(table), 'run')} are still to come.**" if left else ""
     parts = [f"# {study.title}", unfinished, "\n".join(about)]
     parts.append(_table(study, [panel for panel in drawn if not panel.over_k], table))
     for panel in drawn:
