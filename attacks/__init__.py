@@ -8,8 +8,11 @@ from bench import Attack, hookimpl
 @hookimpl
 def bench_attacks() -> list[type[Attack]]:
     """The attacks of this folder."""
+    from .blend import Blend
     from .ctrl import CTRL
+    from .fiba import FIBA
     from .htba import HTBA, HTBAMuted, HTBAVaried, NoAttack
-    from .multi_target import MultiTarget
+    from .multi_target import MultiTarget, MultiTargetMuted
+    from .sig import SIG
 
-    return [HTBA, HTBAMuted, HTBAVaried, MultiTarget, CTRL, NoAttack]
+    return [HTBA, HTBAMuted, HTBAVaried, MultiTarget, MultiTargetMuted, Blend, SIG, FIBA, CTRL, NoAttack]
