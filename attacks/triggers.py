@@ -113,9 +113,8 @@ def read_picture(path: Path) -> Pixels:
             image.load()
     except FileNotFoundError:
         siblings = [file.name for file in path.parent.glob("*.png")]
-        raise BenchError(
-            f"no trigger file {str(path)!r}; expected a PNG, {MOSAIC!r}, {NATURAL!r} or {NOISE!r}.{nearest(path.name, siblings)}"
-        ) from None
+        known = f"a PNG, {MOSAIC!r}, {NATURAL!r} or {NOISE!r}"
+        raise BenchError(f"no trigger file {str(path)!r}; expected {known}.{nearest(path.name, siblings)}") from None
     except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise BenchError(f"{what} cannot be read as an image: {error}.") from None
     # Refused is what cannot become 8-bit RGB without a choice that belongs to the user.

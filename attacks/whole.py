@@ -39,7 +39,7 @@ class WholeImageAttack(Attack):
         """An image uint8 (3, S, S) with the trigger: numbers of that shape, rounded and clipped to [0, 255] by the
         caller."""
 
-    def check_visible(self, strength: float, size: int) -> None:  # noqa: B027 - few triggers can vanish
+    def check_visible(self, strength: float, size: int) -> None:
         """Raises BenchError where the trigger would change no pixel of an image of width `size`."""
 
     def targets(self, classes: tuple[str, ...]) -> tuple[int, ...]:
