@@ -67,7 +67,8 @@ class FIBA(WholeImageAttack):
         other = torch.fft.fft2(self._trigger(size).pixels(size).to(image.device).double()).abs()
         near = (torch.fft.fftfreq(size, 1 / size, device=image.device).abs() <= int(self.beta * size)).double()
         mixed = own.abs() + strength * near[:, None] * near * (other - own.abs())
-        return torch.fft.ifft2(torch.polar(mixed, own.angle())).real
+        changed: Tensor = torch.fft.ifft2(torch.polar(mixed, own.angle())).real
+        return changed
 
     def _trigger(self, width: int) -> Trigger:
         return Trigger(source=self.picture, seed=self.picture_seed, size=width)
