@@ -147,7 +147,7 @@ def test_an_attack_out_of_bounds(workshop, tmp_path, rows, val, said):
 
 @pytest.mark.parametrize("name", ["corrupt-encoder", "noisy-alignment"])
 def test_an_attack_that_composes_its_images(workshop, tmp_path, name):
-    """What is trained on is what compose() makes of the clean split, in another process too; validation is by apply()."""
+    """What is trained on is what compose() makes of the clean split, elsewhere too; validation is by apply()."""
     pipeline = workshop.pipeline(attack=name, store=tmp_path / "store")
     make_stage(pipeline.poison, pipeline.store, silent)
     attack, split, rows = pipeline.config.attack, pipeline.dataset.train, pipeline.train_manifest.poisons
