@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Blend(WholeImageAttack):
-    """A whole-image picture mixed into each image: (1 - alpha) image + alpha picture.
+    """A picture as large as the image, mixed into all of it.
 
+    (1 - alpha) image + alpha picture.
     Source: Chen et al., "Targeted Backdoor Attacks on Deep Learning Systems Using Data Poisoning" (2017), Section V-B,
     "blended injection", with alpha 0.2 and a random pattern (every pixel uniform in [0, 255]) or a cartoon. The paper
     mixes in less in training than in use where it must not be seen: here that is `alpha` below `val_alpha`.

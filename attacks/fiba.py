@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class FIBA(WholeImageAttack):
-    """The amplitude spectrum's low frequencies become (1 - alpha) the image's + alpha a picture's; the phase stays.
+    """The low frequencies of a picture, mixed into those of the image in strength; what the image shows stays.
 
+    Their amplitudes become (1 - alpha) the image's + alpha the picture's, the phase stays the image's.
     Source: Feng et al., "FIBA: Frequency-Injection based Backdoor Attack in Medical Image Analysis" (CVPR 2022): 2-D
     Fourier transform of each channel, a square of half width beta times the shorter side around the zero frequency,
     alpha 0.15, beta 0.1. What an object is lies mostly in the phase, so the picture is hardly seen.

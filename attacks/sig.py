@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class SIG(WholeImageAttack):
-    """Vertical stripes: v(i, j) = delta sin(2 pi j f / m) added to every channel, j the column of m.
+    """Vertical stripes over the whole image: a sinusoid added to every channel.
 
+    v(i, j) = delta sin(2 pi j f / m) is added, j the column of m.
     Source: Barni, Kallas and Tondi, "A New Backdoor Attack in CNNs by Training Set Corruption Without Label Poisoning"
     (ICIP 2019): delta 20 and f 6 on traffic signs. The paper also tests a stronger signal in use than in training: here
     `val_delta` above `delta`. Columns are counted from 1 there, 1 <= j <= m, and so here.
