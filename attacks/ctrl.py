@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar
 
-from bench import Attack, BenchError, Poison, Seeds, SplitInfo
+from bench import BenchError
 
-from .classes import check_rate, choose, class_index, copy_of
+from .whole import WholeImageAttack, check_positive
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,7 +20,7 @@ CHROMA_TO_RGB = (1.13983, -0.39465 - 0.58060, 2.03211)
 
 
 @dataclass(frozen=True, kw_only=True)
-class CTRL(Attack):
+class CTRL(WholeImageAttack):
     """A frequency-domain trigger: a fixed magnitude added to fixed DCT coefficients of the chroma channels.
 
     Source: Li et al., "An Embarrassingly Simple Backdoor Attack on Self-supervised Learning" (ICCV 2023); its values
@@ -42,8 +41,6 @@ class CTRL(Attack):
     paper: ClassVar[str] = "Li et al., An Embarrassingly Simple Backdoor Attack on Self-supervised Learning, ICCV 2023"
     url: ClassVar[str] = "https://arxiv.org/abs/2210.07346"
 
-    target: str | int = field(default=0, metadata={"help": "target class, by name or index"})
-    rate: float = field(default=0.5, metadata={"help": "poisoned share of the TARGET class, in (0, 1]"})
     magnitude: float = field(default=50.0, metadata={"help": "training: what is added to each coefficient"})
     val_magnitude: float = field(default=100.0, metadata={"help": "validation: what is added to each coefficient"})
     bands: tuple[tuple[int, int], ...] = field(
@@ -52,54 +49,30 @@ class CTRL(Attack):
     window: int = field(default=32, metadata={"help": "width of a DCT block, in pixels"})
 
     def __post_init__(self) -> None:
-        check_rate(self.rate)
+        super().__post_init__()
         for name in ("magnitude", "val_magnitude"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value > 0):
-                raise BenchError(f"{name} is {value}, expected a number above 0 (the paper's: 50, in validation 100).")
+            check_positive(name, getattr(self, name), "50, in validation 100")
         if self.window < 2:
             raise BenchError(f"window is {self.window}, expected a block of 2 pixels or more (the paper's: 32).")
         if not self.bands or not all(0 <= k < self.window for band in self.bands for k in band):
             bands = [list(band) for band in self.bands]
             raise BenchError(f"bands is {bands}, expected pairs of numbers from 0 to window - 1 = {self.window - 1}.")
 
-    def targets(self, classes: tuple[str, ...]) -> tuple[int, ...]:
-        """The one target."""
-        return (class_index(self.target, classes),)
+    def strengths(self) -> tuple[float, float]:
+        """The magnitude, in training and in validation."""
+        return self.magnitude, self.val_magnitude
 
-    def poison_train(self, split: SplitInfo, seeds: Seeds) -> list[Poison]:
-        """round(rate * class size) images of the target class; seeds: child "choose"."""
-        (target,) = self.targets(split.classes)
-        chosen = choose(split.labels, target, self.rate, seeds.child("choose"))
-        return self._rows(chosen, split, self.magnitude, seeds.child("choose"))
+    def check_visible(self, strength: float, size: int) -> None:
+        """Raises BenchError for a magnitude that is rounded away."""
+        if not self._change(size, strength).any():
+            raise BenchError(f"a magnitude of {strength:g} changes no pixel of images {size} px wide: enlarge it.")
 
-    def poison_val(self, trigger: int, split: SplitInfo, seeds: Seeds) -> list[Poison]:
-        """One row for every validation image, those of the target class too (metrics leave them out)."""
-        if trigger != 0:
-            raise BenchError(f"there is no trigger {trigger}: {self.name} has one, number 0.")
-        return self._rows(range(len(split.labels)), split, self.val_magnitude, seeds.child("val"))
+    def triggered(self, image: Tensor, strength: float) -> Tensor:
+        """The sum, not yet clipped."""
+        return image + self._change(image.shape[-1], strength).to(image.device)
 
-    def apply(self, images: Tensor, poisons: Sequence[Poison]) -> Tensor:
-        """Add the trigger, as strong as each row requires."""
-        triggered = copy_of(images, poisons)
-        for image, row in zip(triggered, poisons, strict=True):
-            if row.strength is None:
-                raise ValueError(f"row {row.index} has no strength: it is not of this trigger")
-            change = spectral_change(images.shape[-1], self.window, self.bands, row.strength)
-            image.copy_((image + change.to(image.device)).clamp(0, 255))
-        return triggered
-
-    def _rows(self, indices: Sequence[int], split: SplitInfo, strength: float, seeds: Seeds) -> list[Poison]:
-        """The seed of a row decides no pixel: the trigger is the same in all."""
-        (target,) = self.targets(split.classes)
-        if not spectral_change(split.size, self.window, self.bands, strength).any():
-            raise BenchError(
-                f"a magnitude of {strength:g} changes no pixel of images {split.size} px wide: enlarge it."
-            )
-        return [
-            Poison(index=i, trigger=0, target=target, box=None, seed=seeds.child(i).value, strength=strength)
-            for i in indices
-        ]
+    def _change(self, size: int, strength: float) -> Tensor:
+        return spectral_change(size, self.window, self.bands, strength)
 
 
 @lru_cache(maxsize=16)

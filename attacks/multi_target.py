@@ -83,6 +83,21 @@ class MultiTarget(patches.PatchAttack):
         return found
 
 
+@dataclass(frozen=True, kw_only=True)
+class MultiTargetMuted(MultiTarget):
+    """`multi-target` with triggers of muted colours, as `htba-muted`: no single pixel gives them away.
+
+    Ours, no paper.
+    """
+
+    name: ClassVar[str] = "multi-target-muted"
+    variant_of: ClassVar[str] = "multi-target"
+    paper: ClassVar[str] = ""
+    url: ClassVar[str] = ""
+
+    saturation: float = 0.35
+
+
 def _distinct(what: str, values: Sequence[Hashable], shown: Sequence[object]) -> None:
     """Raises BenchError unless all `values` differ; it names them as `shown`."""
     for number, value in enumerate(values):

@@ -17,10 +17,13 @@ from bench import BenchError, Seeds, nearest
 if TYPE_CHECKING:
     from torch import Tensor
 
-MOSAIC, NATURAL = "mosaic", "natural"
+MOSAIC, NATURAL, NOISE = "mosaic", "natural", "noise"
 CELLS = 4
 MASTER = 80
 """Width in pixels of a mosaic before it is resized, as of the public PNG triggers."""
+
+GRAINS = 32
+"""Cells across a picture of noise."""
 
 Pixels = NDArray[np.uint8]
 Stamp = tuple[int, int] | None
@@ -94,6 +97,12 @@ def natural(seed: int) -> Pixels:
     return np.array(max(found, key=lambda patch: patch.std()))
 
 
+def noise(seed: int) -> Pixels:
+    """Cells of random colours, uint8 (32, 32, 3), every channel uniform in [0, 255]."""
+    values = Seeds(seed, NOISE).numpy().integers(0, 256, (GRAINS, GRAINS, 3), dtype=np.uint8)
+    return np.asarray(values)
+
+
 def read_picture(path: Path) -> Pixels:
     """A PNG's pixels, uint8 (H, H, 3), RGB. Raises BenchError for any file that cannot serve."""
     from PIL import Image, UnidentifiedImageError
@@ -104,9 +113,8 @@ def read_picture(path: Path) -> Pixels:
             image.load()
     except FileNotFoundError:
         siblings = [file.name for file in path.parent.glob("*.png")]
-        raise BenchError(
-            f"no trigger file {str(path)!r}; expected a PNG, {MOSAIC!r} or {NATURAL!r}.{nearest(path.name, siblings)}"
-        ) from None
+        known = f"a PNG, {MOSAIC!r}, {NATURAL!r} or {NOISE!r}"
+        raise BenchError(f"no trigger file {str(path)!r}; expected {known}.{nearest(path.name, siblings)}") from None
     except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise BenchError(f"{what} cannot be read as an image: {error}.") from None
     # Refused is what cannot become 8-bit RGB without a choice that belongs to the user.
@@ -119,7 +127,7 @@ def read_picture(path: Path) -> Pixels:
     return np.asarray(image.convert("RGB"))
 
 
-DRAWN = {MOSAIC: mosaic, NATURAL: natural}
+DRAWN = {MOSAIC: mosaic, NATURAL: natural, NOISE: noise}
 """Triggers that are made from a seed."""
 
 

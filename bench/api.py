@@ -77,6 +77,10 @@ class Images(ABC):
         `edit` before it was cropped and resized."""
         return edit(self.batch([index])[0])
 
+    def mask(self, index: int) -> Tensor | None:
+        """Which pixels of image `index` show its object, bool (size, size); None where that is not known."""
+        return None
+
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
@@ -180,12 +184,13 @@ class Poison:
 @dataclass(frozen=True, kw_only=True)
 class SplitInfo:
     """What an attack may know of a split: labels (N,) int64, class names, image width in pixels, and by its index the
-    (height, width) of the photograph that an image was made of."""
+    (height, width) of the photograph that an image was made of and the mask of its object (`Images.mask`)."""
 
     labels: NDArray[np.int64]
     classes: tuple[str, ...]
     size: int
     original_size: Callable[[int], tuple[int, int]] | None = None
+    mask: Callable[[int], Tensor | None] | None = None
 
 
 class Attack(Plugin, ABC):
@@ -202,6 +207,16 @@ class Attack(Plugin, ABC):
     def apply_original(self, original: Tensor, poison: Poison) -> Tensor:
         """A photograph (3, H, W) uint8 with `poison` applied: a new tensor, same shape and dtype."""
         raise NotImplementedError(f"{self.name} poisons images, not their originals")
+
+    @property
+    def composes(self) -> bool:
+        """Whether a poisoned training image is made by `compose`, of more than its own pixels."""
+        return False
+
+    def compose(self, poison: Poison, split: Split) -> Tensor:
+        """The training image of row `poison`, uint8 (3, S, S), made of any images of the clean `split` and their masks.
+        Its content decides nothing else: validation images are triggered by `apply`."""
+        raise NotImplementedError(f"{self.name} makes a poisoned image of its own pixels alone")
 
     @property
     def recompresses(self) -> bool:

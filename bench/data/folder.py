@@ -18,6 +18,7 @@ from .fingerprint import fingerprint
 from .images import CacheMode, Decoded, FileImages, keep_in_memory
 from .kept import Kept, examine
 from .layout import Listing, read_layout, split_by_ratio
+from .masks import with_masks
 from .names import Names
 
 CHUNK = 512
@@ -106,7 +107,9 @@ class Folder(FileDataset):
     Splits: ROOT/train/CLASS/... and ROOT/val/CLASS/... (or valid, validation, test: the first that is there).
     Without a validation folder, ROOT/train (or ROOT itself) is split, class by class, by `val_ratio` and
     `split_seed`. Images may lie deeper in a class's folder. Each is reduced to its middle square and resized
-    to `size` (bicubic, antialiased); transparency is laid over white, EXIF orientation applied.
+    to `size` (bicubic, antialiased); transparency is laid over white, EXIF orientation applied. With `masks`, a PNG
+    of an image's name (with the folders below `root`) and shape shows its object white on black: for attacks that cut
+    objects out.
 
     Every file is decoded once to find the broken ones and hashed for the fingerprint; what was found is kept
     in the user's cache folder (or $BENCH_CACHE), so that only the first load takes long.
@@ -118,10 +121,17 @@ class Folder(FileDataset):
     val_ratio: float = field(default=0.1, metadata={"help": "share of each class for validation, without a folder"})
     split_seed: int = field(default=0, metadata={"help": "draws that share"})
     classes: tuple[str, ...] = field(default=(), metadata={"help": "the classes to use; none: all"})
+    masks: str = field(
+        default="", metadata={"help": "a folder with a mask for the training image CLASS/NAME.jpg at CLASS/NAME.png"}
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _require(0 < self.val_ratio < 1, f"dataset.val_ratio is {self.val_ratio}, expected a share in (0, 1).")
+
+    def identity(self) -> dict[str, Any]:
+        """As of every dataset of files; `masks` only where they are given."""
+        return {option: value for option, value in super().identity().items() if option != "masks" or value}
 
     def load(self) -> Dataset:
         """The dataset, its images unread. Raises BenchError."""
@@ -137,7 +147,8 @@ class Folder(FileDataset):
         )
         train, val = read_layout(root, self.train_dir, self.val_dir, self.classes)
         listings = split_by_ratio(train, self.val_ratio, self.split_seed) if val is None else (train, val)
-        return self.read_files(root, listings, {})
+        data = self.read_files(root, listings, {})
+        return with_masks(data, self.masks) if self.masks else data
 
 
 def _require(holds: bool, message: str) -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 Indices = Sequence[int] | NDArray[np.int64]
 Apply = Callable[["Tensor", Sequence[Poison]], "Tensor"]
 ApplyOriginal = Callable[["Tensor", Poison], "Tensor"]
+Compose = Callable[[Poison], "Tensor"]
 CacheMode = Literal["auto", "memory", "none"]
 
 CACHE_BYTES = 1 << 30
@@ -181,6 +182,9 @@ class Derived(Images):
     def edited(self, index: int, edit: Callable[[Tensor], Tensor]) -> Tensor:
         return self._base.edited(index, edit)
 
+    def mask(self, index: int) -> Tensor | None:
+        return self._base.mask(index)
+
 
 class Resized(Derived):
     """`base` at another size, bicubic with antialiasing, when it is read."""
@@ -190,6 +194,10 @@ class Resized(Derived):
 
     def edited(self, index: int, edit: Callable[[Tensor], Tensor]) -> Tensor:
         return self._small(self._base.edited(index, edit)[None])[0]
+
+    def mask(self, index: int) -> Tensor | None:
+        whole = self._base.mask(index)
+        return None if whole is None else self._small(whole.byte()[None, None].repeat(1, 3, 1, 1) * 255)[0, 0] >= 128
 
     def _small(self, images: Tensor) -> Tensor:
         import torch
@@ -231,7 +239,8 @@ class PoisonedImages(Derived):
 
     Nothing but the rows of truth is held: a set of any size is poisoned in no memory. Raises BenchError where
     an index is named twice, is outside the set, or `apply` returns anything but uint8 images of that shape.
-    apply_original: where it is given, it changes the photographs that the images are made of, in place of `apply`.
+    apply_original: where it is given, it changes the photographs that the images are made of, in place of `apply`;
+    compose: where it is given, it makes the poisoned images, of whatever it holds.
     """
 
     def __init__(
@@ -240,9 +249,10 @@ class PoisonedImages(Derived):
         poisons: Sequence[Poison],
         apply: Apply,
         apply_original: ApplyOriginal | None = None,
+        compose: Compose | None = None,
     ) -> None:
         super().__init__(base)
-        self._apply, self._apply_original = apply, apply_original
+        self._apply, self._apply_original, self._compose = apply, apply_original, compose
         self._poisons = {poison.index: poison for poison in poisons}
         if len(self._poisons) != len(poisons):
             raise BenchError("The attack poisons an image twice: every index may be named once.")
@@ -264,11 +274,12 @@ class PoisonedImages(Derived):
         poisoned = [(row, poison) for row, poison in found if poison is not None]
         if poisoned:
             rows = torch.tensor([row for row, _ in poisoned])
-            before = images[rows]
-            result = self._apply(before, [poison for _, poison in poisoned])
+            before, truth = images[rows], [poison for _, poison in poisoned]
+            by = "compose" if self._compose else "apply"
+            result = torch.stack([*map(self._compose, truth)]) if self._compose else self._apply(before, truth)
             if result.shape != before.shape or result.dtype != before.dtype:
                 raise BenchError(
-                    f"The attack's apply() returned {result.dtype} {tuple(result.shape)}, "
+                    f"The attack's {by}() returned {result.dtype} {tuple(result.shape)}, "
                     f"expected {before.dtype} {tuple(before.shape)}."
                 )
             images[rows] = result
@@ -297,6 +308,9 @@ class Subset(Images):
 
     def edited(self, index: int, edit: Callable[[Tensor], Tensor]) -> Tensor:
         return self._base.edited(int(self._rows[index]), edit)
+
+    def mask(self, index: int) -> Tensor | None:
+        return self._base.mask(int(self._rows[index]))
 
 
 def in_threads(work: Callable[[slice], None], count: int) -> None:

@@ -96,11 +96,8 @@ def _direction(rng: Rng) -> tuple[float, float]:
 def render(scenes: Scenes, label: int, rng: Rng) -> NDArray[np.uint8]:
     """One image: uint8 (3, size, size) of class `label`, drawn from `rng` and the options."""
     s = scenes.size
-    axis = (np.arange(s) + 0.5) / s
-    y, x = axis[:, None] + 0.0 * axis[None, :], axis[None, :] + 0.0 * axis[:, None]
-    canvas = _background(s, rng)
+    canvas, inside, u, v = _placed(scenes, rng)
     texture = tuple(TEXTURES.values())[label % len(TEXTURES)]
-    inside, u, v = _object(x, y, scenes, rng)
     pattern: Field = texture(u, v) * 1.0
     jitter = scenes.hue_jitter * (2.0 * rng.random() - 1.0)
     *pair, hues = hue_pair(label, scenes.classes)
@@ -111,6 +108,14 @@ def render(scenes: Scenes, label: int, rng: Rng) -> NDArray[np.uint8]:
     canvas = paint * inside + canvas * (1.0 - inside)
     canvas += 0.06 * (rng.random((3, s, s)) - 0.5)
     return np.floor(np.clip(canvas, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
+
+
+def _placed(scenes: Scenes, rng: Rng) -> tuple[Field, Field, Field, Field]:
+    """The first draws of an image: its background (3, s, s), and what `_object` gives."""
+    axis = (np.arange(scenes.size) + 0.5) / scenes.size
+    y, x = axis[:, None] + 0.0 * axis[None, :], axis[None, :] + 0.0 * axis[:, None]
+    canvas = _background(scenes.size, rng)
+    return canvas, *_object(x, y, scenes, rng)
 
 
 def _background(s: int, rng: Rng) -> Field:
@@ -154,6 +159,13 @@ class SceneImages(Images):
         for row, index in enumerate(rows.tolist()):
             out[row] = render(self._scenes, index % self._scenes.classes, self._seeds.child(index).numpy())
         return torch.from_numpy(out)
+
+    def mask(self, index: int) -> Tensor:
+        import torch
+
+        (row,) = rows_of([index], self._count).tolist()
+        _, inside, *_ = _placed(self._scenes, self._seeds.child(row).numpy())
+        return torch.from_numpy(inside > 0)
 
 
 @dataclass(frozen=True, kw_only=True)

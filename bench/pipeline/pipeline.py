@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from bench.api import Control, Dataset, Defense, Images, Repair, Verdict
@@ -197,8 +197,9 @@ class Pipeline:
     def poisoned_train(self) -> Images:
         """The training images as the victim scraped them."""
         attack = self.config.attack
-        on_originals = attack.apply_original if attack.on_originals else None
-        return PoisonedImages(self.dataset.train.images, self.train_manifest.poisons, attack.apply, on_originals)
+        train, on_originals = self.dataset.train, attack.apply_original if attack.on_originals else None
+        compose = partial(attack.compose, split=train) if attack.composes else None
+        return PoisonedImages(train.images, self.train_manifest.poisons, attack.apply, on_originals, compose)
 
     @cached_property
     def triggers(self) -> range:

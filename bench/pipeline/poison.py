@@ -50,6 +50,7 @@ def _info(split: Split, dataset: Dataset) -> SplitInfo:
         classes=dataset.classes,
         size=dataset.size,
         original_size=split.images.original_size,
+        mask=split.images.mask,
     )
 
 

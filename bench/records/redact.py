@@ -11,7 +11,7 @@ _ROOT = r"(?:file:(?=[/\\])|~[\w.-]*(?=[/\\])|[A-Za-z]:(?=[/\\])|\.{1,2}(?=[/\\]
 _ABSOLUTE = re.compile(_START + _ROOT + r"""[/\\]+[^\s/\\"'][^"',;|\])}\n]*""")
 _RELATIVE = re.compile(r"""[^"'=,;|\[\](){}\n]*[/\\][^"',;|\[\](){}\n]*""")
 _FORMULA = ("=", "+", "-", "@")
-_OF_PATHS = re.compile(r"(root|dir|path|file|folder|checkpoint|list|trigger|preset)s?$")
+_OF_PATHS = re.compile(r"(root|dir|path|file|folder|checkpoint|list|trigger|preset|mask|picture)s?$")
 
 
 def one_line(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from functools import partial
 from typing import Any
 
 import torch
@@ -45,8 +46,8 @@ class AttackTrial(Trial[Attack]):
         return self.once("poison_val()", lambda: self.plugin.poison_val(trigger, self.info, seeds), trigger, run)
 
     def rows(self) -> list[Poison]:
-        """Rows to apply: the training rows, or the validation rows of an attack that poisons nothing."""
-        return self.train() if self.plugin.poisons else self.val(0)
+        """Rows to apply: the training rows, or the validation rows of an attack that poisons nothing or composes."""
+        return self.train() if self.plugin.poisons and not self.plugin.composes else self.val(0)
 
     def apply(self, rows: list[Poison], images: Tensor | None = None, run: int = 0) -> Tensor:
         """`apply` on the images of `rows`; on `images` as they are where given."""
@@ -157,6 +158,23 @@ class AttackTrial(Trial[Attack]):
                 changed = (old != new).any(0)
                 changed[top : top + height, left : left + width] = False
                 require(not changed.any(), f"{row}: {int(changed.sum())} pixels outside the box changed")
+        return None
+
+    @check("make a new uint8 (3, S, S) from the row and the split alone, and write to no image of it")
+    def check_composed(self) -> str | None:
+        """What compose() makes is a new image, the same each time, and the split stays as it is."""
+        if not self.plugin.composes:
+            return "it composes nothing"
+        split, rows = self.toy.split(), self.train()[:5]
+        for row, clean in zip(rows, self.before(rows), strict=True):
+            make = partial(self.plugin.compose, row, split)
+            one, two = (self.once("compose()", make, row, run) for run in (0, 1))
+            right = one.shape == clean.shape and one.dtype == torch.uint8
+            require(right, f"compose() gave {one.dtype} {tuple(one.shape)}, expected torch.uint8 {tuple(clean.shape)}")
+            require(not torch.equal(one, clean), f"{row}: the image is unchanged")
+            require(torch.equal(one, two), f"{row}: compose() gave another image the second time")
+        kept = split.images.batch(range(self.toy.count))
+        require(torch.equal(kept, self.pixels), "compose() wrote to the images of the split")
         return None
 
     @check("let row i decide what happens to image i: nothing may depend on the rest of the batch")

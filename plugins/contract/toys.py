@@ -36,6 +36,12 @@ class ToyImages(Images):
         """A copy of the images at `indices`."""
         return self.pixels[torch.as_tensor(np.asarray(indices, dtype=np.int64))].clone()
 
+    def mask(self, index: int) -> Tensor:
+        """The middle of the image, half as wide."""
+        found, quarter = torch.zeros(self.size, self.size, dtype=torch.bool), self.size // 4
+        found[quarter : self.size - quarter, quarter : self.size - quarter] = True
+        return found
+
 
 @dataclass(frozen=True)
 class Toy:
@@ -52,7 +58,8 @@ class Toy:
 
     def info(self) -> SplitInfo:
         """What an attack may know of it; a fresh copy at each call."""
-        return SplitInfo(labels=self._labels(), classes=CLASSES, size=self.size)
+        mask = ToyImages(torch.empty(0, 3, self.size, self.size)).mask
+        return SplitInfo(labels=self._labels(), classes=CLASSES, size=self.size, mask=mask)
 
     def planted(self) -> Tensor:
         """The images, with a patch of 5 px in four colours pasted on every other one of class 0."""

@@ -14,7 +14,7 @@ from PIL import Image
 from bench import BenchError, Poison, Seeds, SplitInfo
 from bench.attacks.htba import HTBA, HTBAMuted, HTBAVaried, NoAttack
 from bench.attacks.look import coloured, drawn, pasted
-from bench.attacks.multi_target import MultiTarget
+from bench.attacks.multi_target import MultiTarget, MultiTargetMuted
 from bench.data.images import ArrayImages, Decoded, FileImages, PoisonedImages, Resized, Subset
 from bench.plugins.contract.checks import contract
 from bench.plugins.options import make
@@ -305,6 +305,13 @@ def test_a_trigger_that_is_not_there(attack, number, told):
 
 
 # --- triggers as they come in the world -------------------------------------------------------------------------
+
+
+def test_muted_targets_are_those_of_multi_target_in_other_colours():
+    plain, muted = MultiTarget(trigger_seeds=(3, 8)), MultiTargetMuted(trigger_seeds=(3, 8))
+    for trigger in (0, 1):
+        assert torch.equal(muted.picture(trigger, 32), coloured(plain.picture(trigger, 32), 0.35, 1.0))
+    assert train(muted) == train(plain)
 
 
 @contract(HTBAMuted(), HTBAVaried(), NoAttack(), HTBA(trigger="natural", contrast=0.5, rotation=20.0))

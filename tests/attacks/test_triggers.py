@@ -97,7 +97,9 @@ def test_pictures_that_cannot_serve(tmp_path, mode, colour, size, told):
 
 def test_a_missing_file_gives_the_nearest(tmp_path):
     png(tmp_path / "trigger_10.png")
-    with pytest.raises(BenchError, match=r"expected a PNG, 'mosaic' or 'natural'.*Did you mean 'trigger_10\.png'\?$"):
+    with pytest.raises(
+        BenchError, match=r"expected a PNG, 'mosaic', 'natural' or 'noise'.*Did you mean 'trigger_10\.png'\?$"
+    ):
         read_picture(tmp_path / "triger_10.png")
     with pytest.raises(BenchError, match="no trigger file"):
         read_picture(tmp_path / "nowhere" / "t.png")

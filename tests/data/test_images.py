@@ -186,3 +186,19 @@ def test_a_batch_is_the_same_as_its_images_one_by_one(order, poisoned):
     for one, i in zip(batch, order, strict=True):
         assert torch.equal(one, images.batch([i])[0])
         assert torch.equal(one, stack.batch([9 - i])[0])
+
+
+def test_composed_images_stand_in_for_the_clean_ones():
+    """compose() makes image 2; what it makes of another shape or dtype is refused by its name."""
+    base, white = ArrayImages(noise(4, 3, 5, 5)), torch.full((3, 5, 5), 255, dtype=torch.uint8)
+
+    def poisoned(image):
+        return PoisonedImages(base, [row(2)], lambda images, rows: images, compose=lambda poison: image * poison.index)
+
+    done = poisoned(white // 2).batch([3, 2, 2])
+    assert done[1:].unique().tolist() == [254]
+    assert torch.equal(done[0], base.batch([3])[0])
+    assert torch.equal(poisoned(white).batch([0, 1]), base.batch([0, 1]))
+    for wrong in (white.float(), white[:, :4]):
+        with pytest.raises(BenchError, match=r"compose\(\) returned torch\.\w+ .*expected torch\.uint8 \(1, 3, 5, 5\)"):
+            poisoned(wrong).batch([2])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import pickle
 
 import numpy as np
 import pytest
@@ -142,6 +143,21 @@ def test_an_attack_within_its_bounds(workshop, tmp_path):
 def test_an_attack_out_of_bounds(workshop, tmp_path, rows, val, said):
     with pytest.raises(BenchError, match=f"attack 'rogue' .*{said}"):
         poison(workshop, tmp_path, *rows, val=val)
+
+
+@pytest.mark.parametrize("name", ["corrupt-encoder", "noisy-alignment"])
+def test_an_attack_that_composes_its_images(workshop, tmp_path, name):
+    """What is trained on is what compose() makes of the clean split, elsewhere too; validation is by apply()."""
+    pipeline = workshop.pipeline(attack=name, store=tmp_path / "store")
+    make_stage(pipeline.poison, pipeline.store, silent)
+    attack, split, rows = pipeline.config.attack, pipeline.dataset.train, pipeline.train_manifest.poisons
+    images = pickle.loads(pickle.dumps(pipeline.poisoned_train)).batch([row.index for row in rows])
+    assert len(rows) > 0
+    for row, image in zip(rows, images, strict=True):
+        assert torch.equal(image, attack.compose(row, split))
+    clean, triggered = pipeline.dataset.val.images.batch([0])[0], pipeline.triggered_val()[0].batch([0])[0]
+    width = attack.picture(0, split.images.size).shape[-1]
+    assert 0 < (clean != triggered).any(0).sum() <= width**2
 
 
 def test_the_work_of_a_training_is_the_images_it_sees(workshop):

@@ -120,6 +120,33 @@ mutant(Dot, "other_seed", poison_train=lambda self, scene, seeds: Dot.poison_tra
 mutant(
     Dot, "empty_class", poison_train=lambda self, s, seeds: (0 in s.labels and Dot.poison_train(self, s, seeds)) or []
 )
+
+
+@plugin
+class Mirror(Dot):
+    """A poisoned training image is another one upside down, with the square of Dot."""
+
+    name: ClassVar[str] = "mirror"
+    composes = True
+
+    def compose(self, poison, split):
+        return inverted(split.images.batch([poison.index + 1]).flip(2), [poison])[0]
+
+
+def composed(change):
+    """compose() with another answer."""
+    return lambda self, poison, split: change(Mirror.compose(self, poison, split))
+
+
+def writes_to_the_split(self, poison, split):
+    split.images.pixels[0] = 0
+    return Mirror.compose(self, poison, split)
+
+
+mutant(Mirror, "composed", compose=composed(lambda image: image.float()))
+mutant(Mirror, "composed", compose=lambda self, poison, split: split.images.batch([poison.index])[0])
+mutant(Mirror, "composed", compose=composed(lambda image: image ^ int(np.random.default_rng().integers(1, 256))))
+mutant(Mirror, "composed", compose=writes_to_the_split)
 mutant(Dot, "global_state", apply=lambda self, *given: torch.manual_seed(1) and Dot.apply(self, *given))
 mutant(Dot, "global_state", poison_train=training(lambda rows: np.random.seed(1) or rows))  # noqa: NPY002
 mutant(Dot, "global_state", targets=lambda self, classes: (int(random.random()),))
@@ -434,7 +461,7 @@ def test_each_fault_is_caught_by_its_checks_alone(cls, breaks, restored):
     assert all(found[name].fix for name in breaks if not found[name].why.startswith("not reached"))
 
 
-@contract(Dot(), Dot(rate=1.0), Far(), Far(drop=0.3), Noise(), Contrast(), Mend())
+@contract(Dot(), Dot(rate=1.0), Mirror(), Far(), Far(drop=0.3), Noise(), Contrast(), Mend())
 def test_good_ones_keep_their_contracts(): ...
 
 

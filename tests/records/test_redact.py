@@ -14,6 +14,8 @@ from bench.records.redact import without_paths
         ('dataset.root="/home/me/data/"', 'dataset.root="data"'),
         ("dataset.root=data/mine", "dataset.root=mine"),
         ("attack.trigger=~/patches/7.png", "attack.trigger=7.png"),
+        ("attack.picture=pictures/7.png", "attack.picture=7.png"),
+        ("dataset.masks=data/m", "dataset.masks=m"),
         ("C:\\Users\\me\\x.toml", "x.toml"),
         ("\\\\server\\share\\x.toml", "x.toml"),
         ("file:///home/me/x", "x"),
