@@ -23,6 +23,8 @@ def open_store(root: str | Path | None = None) -> Store:
     none of these."""
     from bench.store import Store, user_cache
 
+    if root == "":
+        raise BenchError("store is '': expected a folder; leave it out for the user's cache")
     root = root or os.environ.get("BENCH_STORE") or None
     if root is None:
         cache = user_cache()
