@@ -39,7 +39,7 @@ def plan(
     config, _ = configured(preset, choices, settings or (), seed, until, threat_checkpoint, plugin or ())
     fleet = read_fleet(on) if on else None
     pipeline = common.open_pipeline(config, store, Machine(accelerator=accelerator, devices=devices))
-    check_can_write(pipeline.store.root / "poison")
+    check_can_write(pipeline.store.root / ".probe")
     check_runnable(pipeline)
     estimator = Estimator(pipeline, fleet=fleet)
     rows = estimator.rows()

@@ -32,8 +32,8 @@ the fingerprint (their law is in it through the options, and image i never depen
 KEPT_BYTES = 2 << 30
 """A split of more is drawn again whenever it is requested, however few images it has."""
 DRAWN_BYTES, SAMPLE = 400 << 20, 256
-"""Of a split of more bytes only the first SAMPLE images enter the fingerprint, for the same reason: 5,000 images of 224 px
-take over a minute to draw."""
+"""Of a split of more bytes only the first SAMPLE images enter the fingerprint, for the same reason: to draw 5,000 of
+224 px takes over a minute."""
 MOST_SIZE, MOST_CLASSES, MOST_IMAGES = 4096, 10_000, 10_000_000
 """What an option may ask for at most: pixels, classes, images of a split. Already the ids of so many take 0.3 GB."""
 

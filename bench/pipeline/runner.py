@@ -33,7 +33,7 @@ def make_stages(pipeline: Pipeline, notify: Notify) -> list[Stage]:
 def make_stage(stage: Stage, store: Store, notify: Notify) -> None:
     """Make one stage, unless it is in the store; `notify` hears of its start, progress, measurements and end."""
     tell = partial(notify, stage=stage.name, key=stage.key, title=stage.title)
-    cached = store.find(stage.name, stage.key) is not None
+    cached = store.find(stage.name, stage.key, read=True) is not None
     tell("stage_started", cached=cached)
     if cached:
         return

@@ -92,6 +92,12 @@ def _look_around():
         time.sleep(0.01)
 
 
+def _look_and_set_again(number, frame):
+    """Not at fixed times: on a busy machine one look would take longer than the time between two."""
+    note(frame)
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+
+
 _argsort = np.argsort
 
 
@@ -104,8 +110,8 @@ if "bench.isolation.worker" in " ".join(sys.orig_argv):
     threading.Thread(target=_look_around, daemon=True).start()
     gc.callbacks.append(lambda phase, about: note(sys._getframe()))
     np.argsort = _spying_argsort
-    signal.signal(signal.SIGALRM, lambda number, frame: note(frame))
-    signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)
+    signal.signal(signal.SIGALRM, _look_and_set_again)
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
 
 
 @cheat
