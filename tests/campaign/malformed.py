@@ -68,15 +68,17 @@ def campaign(numbers: Sequence[int], seed: int, store: Path, limit: float = 60) 
         numbers = json.dumps(left)
         command = [sys.executable, HERE, "--serve", numbers, "--seed", seed, "--store", store, "--limit", limit]
         with tempfile.TemporaryFile("w+") as errors:
-            done = subprocess.run([str(each) for each in command], stdout=subprocess.PIPE, stderr=errors, text=True)
+            words = [str(each) for each in command]
+            with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=errors, text=True) as process:
+                assert process.stdout is not None
+                for line in process.stdout:
+                    if "mb" in (said := json.loads(line)):
+                        left.pop(0)
+                        yield said
             errors.seek(0)
             last = errors.read()[-1500:]
-        lines = [json.loads(line) for line in done.stdout.splitlines()]
-        finished = [line for line in lines if "mb" in line]
-        yield from finished
-        left = left[len(finished) :]
         if left:  # it has ended in the middle of the first of these, or before it
-            yield {"number": left.pop(0), "ended": done.returncode, "trace": last}
+            yield {"number": left.pop(0), "ended": process.returncode, "trace": last}
 
 
 def fault(said: dict[str, Any]) -> bool:
