@@ -10,6 +10,11 @@ from bench.errors import BenchError
 from .poison import check_attack
 
 if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from bench.config.config import Config
+
     from .pipeline import Pipeline
 
 COPIES = 4
@@ -29,22 +34,26 @@ def check_runnable(pipeline: Pipeline) -> None:
             chosen.in_force(len(dataset.train), dataset.size)
 
 
-def _check_memory(pipeline: Pipeline) -> None:
-    """The networks of a training are laid out, without any numbers in them, and counted."""
+def laid_out(config: Config, size: int) -> nn.Module | None:
+    """The networks of a training on images of `size` px, without any numbers in them: they take no memory. None for
+    networks that cannot be built so. Raises BenchError for what cannot be built at all."""
     import torch
 
     from bench.ssl.backbone import build_encoder
 
-    config, device = pipeline.config, pipeline.machine.device
     try:
         with torch.device("meta"):
-            module = config.ssl.learner(*build_encoder(config.encoder, pipeline.dataset.size))
-    except NotImplementedError:  # a network that needs its numbers to be built
-        return
-    except (RuntimeError, OverflowError) as error:
+            return config.ssl.learner(*build_encoder(config.encoder, size))
+    except NotImplementedError:  # one that needs its numbers to be built
+        return None
+    except (RuntimeError, OverflowError, TypeError) as error:
         raise BenchError(f"the networks of this training cannot be built: {str(error).splitlines()[0]}") from error
-    needed = COPIES * sum(each.numel() * each.element_size() for each in module.parameters())
-    there = _memory(device)
+
+
+def _check_memory(pipeline: Pipeline) -> None:
+    module, device = laid_out(pipeline.config, pipeline.dataset.size), pipeline.machine.device
+    numbers = [] if module is None else [each.numel() * each.element_size() for each in module.parameters()]
+    needed, there = COPIES * sum(numbers), _memory(device)
     if needed > there:
         raise BenchError(
             f"the networks of this training take {needed / 2**30:,.0f} GiB with their gradients and averages; "
@@ -52,11 +61,11 @@ def _check_memory(pipeline: Pipeline) -> None:
         )
 
 
-def _memory(device: object) -> int:
+def _memory(device: torch.device) -> int:
     """Bytes of memory of the device's own kind."""
     import psutil
     import torch
 
-    if getattr(device, "type", "cpu") == "cuda":
-        return int(torch.cuda.get_device_properties(device).total_memory)  # type: ignore[arg-type]
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
     return int(psutil.virtual_memory().total)
