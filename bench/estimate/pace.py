@@ -28,7 +28,7 @@ TRIAL_PIXELS = 256 * 32 * 32
 """A batch of the trial has at most so many pixels: enough to fill two cores, and within memory for any backbone. Of
 smaller batches, as many are timed as make up for it."""
 LARGE, SHARE = 20_000_000, 4
-"""For networks of more than so many weights a batch of the trial is so many times smaller: seconds instead of minutes."""
+"""For networks of more than so many weights a batch of the trial is so many times smaller, not to take minutes."""
 
 
 @dataclass(frozen=True)
