@@ -32,7 +32,11 @@ def open_store(root: str | Path | None = None) -> Store:
             raise BenchError("there is no home folder to keep the store in: name a folder with --store or BENCH_STORE")
         root = cache / "store"
     try:
-        return Store(Path(root).expanduser().absolute())
+        folder = Path(root).expanduser().absolute()
+        str(folder).encode()
+        return Store(folder)
+    except UnicodeEncodeError:
+        raise BenchError(f"the store {str(root)!a}: its path is not UTF-8, and encoders cannot be kept there") from None
     except RuntimeError as error:  # "~" of a user without a home folder
         raise BenchError(f"the store {str(root)!r} cannot be found: {error}") from error
 
