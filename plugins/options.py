@@ -59,11 +59,19 @@ def _doc(cls: type, field: dataclasses.Field[Any]) -> str:
     return next((match.group(1).strip() for match in found if match), "")
 
 
+def parse_toml(text: str) -> dict[str, Any]:
+    """A TOML document. Raises ValueError where it is none, or nested too deep."""
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+
+
 def toml_value(text: str) -> Any:
     """`text` as a TOML value; as it is where it is none."""
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        return parse_toml(f"value = {text}")["value"]
+    except ValueError:  # also of a whole number with more digits than Python reads
         return text
 
 

@@ -18,6 +18,12 @@ import numpy as np
 import pytest
 
 
+def pytest_addoption(parser):
+    """Of the standing campaign (tests/campaign)."""
+    for name, default in (("kills", 2), ("inputs", 40), ("seed", 0)):
+        parser.addoption(f"--campaign-{name}", type=int, default=default)
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _own_folders(tmp_path_factory):
     """Caches and stores of the tests are their own."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,19 @@ if TYPE_CHECKING:
 
 __all__ = ["open_store"]
 
-out, log_out = Console(), Console(stderr=True)
+
+class Output(Console):
+    """A console whose reader may leave (`| head -1`): the command goes on, and what it makes is kept."""
+
+    def on_broken_pipe(self) -> None:
+        """From here on nothing is written to the standard output."""
+        self.quiet = True
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
+out, log_out = Output(), Console(stderr=True)
 PLAIN: dict[str, Any] = {"highlight": False, "soft_wrap": True}
 """How a line is printed: no colours guessed from its text, and never folded, so that paths can be copied."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -87,14 +88,24 @@ def guarded(command: Callable[[], Any]) -> int:
         return int(error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         code = STOPPED
-    except RuntimeError as error:
-        if "home directory" not in str(error):  # pathlib's, of a path that begins with ~
+    except (OSError, RuntimeError) as error:
+        fault = _of_the_system(error)
+        if not fault:
             raise
-        typer.echo("bench: a path begins with ~, and there is no home folder: write it in full", err=True)
+        typer.echo(f"bench: {fault}", err=True)
         return 2
     if code == STOPPED:  # newer versions of typer turn Ctrl-C into this code themselves
         typer.echo("\nbench: stopped. The same command resumes here.", err=True)
     return code if isinstance(code, int) else 0
+
+
+def _of_the_system(error: OSError | RuntimeError) -> str:
+    """What an error says that no code can help; "" for any other."""
+    if isinstance(error, OSError):
+        full = error.errno in (errno.ENOSPC, errno.EIO)
+        return f"cannot write what there is to say: {error.strerror}" if full else ""
+    homeless = "home directory" in str(error)  # pathlib's, of a path that begins with ~
+    return "a path begins with ~, and there is no home folder: write it in full" if homeless else ""
 
 
 def _of_library(stop: SystemExit) -> bool:

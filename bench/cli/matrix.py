@@ -50,6 +50,7 @@ def matrix(
     from bench.matrix.cell import RunContext
     from bench.matrix.file import read_matrix
     from bench.matrix.run import run_cells
+    from bench.pipeline.check import check_runnable
     from bench.pipeline.stage import Machine
     from bench.plugins.from_file import load_plugins
 
@@ -60,6 +61,11 @@ def matrix(
     pipelines = {cell: context.pipeline(cell) for cell in cells}
     for dataset in context.datasets.values():
         common.warn_of_skipped(dataset)
+    for cell, pipeline in pipelines.items():
+        try:
+            check_runnable(pipeline)
+        except BenchError as error:
+            raise BenchError(f"{file}: {cell.title}: {error}") from error
     if dry_run:
         from bench.matrix.forecast import Forecast
         from bench.matrix.graph import Graph

@@ -98,8 +98,25 @@ Seeds = Annotated[
     str | None,
     typer.Option(metavar="0-4", help="One run after the other with each of these seeds (0-4 or 0,2,5), then means."),
 ]
+
+
+def _folder(text: str) -> Path:
+    """Raises BenchError for "", which pathlib takes for the working folder: a variable of a script that is not set."""
+    if not text:
+        raise BenchError("--store '': expected a folder; leave it out for the user's cache")
+    return Path(text)
+
+
 StoreRoot = Annotated[
-    Path | None, typer.Option("--store", envvar="BENCH_STORE", help="Where stages are kept.", show_default="user cache")
+    Path | None,
+    typer.Option(
+        "--store",
+        metavar="PATH",
+        parser=_folder,
+        envvar="BENCH_STORE",
+        help="Where stages are kept.",
+        show_default="user cache",
+    ),
 ]
 ThreatCheckpoint = Annotated[
     Path | None,

@@ -30,13 +30,17 @@ def plan(
     """List the stages of a run: which are in the store, and about how long the others take."""
     from bench.estimate.estimate import Estimator
     from bench.estimate.gpus import read_fleet
+    from bench.pipeline.check import check_runnable
     from bench.pipeline.stage import Machine
     from bench.session.opening import configured
+    from bench.store import check_can_write
 
     choices = {"attack": attack, "defense": defense, "dataset": dataset, "ssl": ssl}
     config, _ = configured(preset, choices, settings or (), seed, until, threat_checkpoint, plugin or ())
     fleet = read_fleet(on) if on else None
     pipeline = common.open_pipeline(config, store, Machine(accelerator=accelerator, devices=devices))
+    check_can_write(pipeline.store.root / ".probe")
+    check_runnable(pipeline)
     estimator = Estimator(pipeline, fleet=fleet)
     rows = estimator.rows()
     lines = [(row.title, "yes" if row.cached else "no", row.time, row.basis) for row in rows]

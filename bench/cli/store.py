@@ -1,8 +1,8 @@
-"""`bench store list` and `bench store prune`: what finished stages left on disk."""
+"""`bench store list`, `check` and `prune`: what finished stages left on disk."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,14 +16,14 @@ from . import common, options
 if TYPE_CHECKING:
     from bench.store import StoreEntry
 
-app = typer.Typer(no_args_is_help=True, help="List or delete what finished stages left on disk.")
+app = typer.Typer(no_args_is_help=True, help="List, check or delete what finished stages left on disk.")
 
 
 @app.command("list")
 def store_list(store: options.StoreRoot = None) -> None:
     """Every stage kept, the runs that use it, its size, and when it was last used."""
     kept = common.open_store(store)
-    entries, runs = kept.entries(), runs_by_stage(kept.root / "records")
+    entries, runs = kept.entries(), runs_by_stage((kept.root / "records").glob("*.json"))
     rows = []
     for e in entries:
         used = e.last_used.astimezone().strftime("%Y-%m-%d %H:%M")
@@ -35,34 +35,77 @@ def store_list(store: options.StoreRoot = None) -> None:
     common.say(f"{counted(len(entries), 'stage')}, {size(sum(e.bytes for e in entries))} in {kept.root}")
 
 
+@app.command("check")
+def store_check(
+    drop: Annotated[
+        bool, typer.Option("--drop", help="Delete the damaged ones: the next run that needs them makes them again.")
+    ] = False,
+    store: options.StoreRoot = None,
+) -> None:
+    """Read every file that is kept and compare it with its checksum: exit code 1 if a stage is damaged. Unfinished
+    stages are not looked at."""
+    from bench.store.store import UNKNOWN
+
+    kept = common.open_store(store)
+    runs, count, unknown, damaged = runs_by_stage((kept.root / "records").glob("*.json")), 0, 0, 0
+    for entry, fault in kept.check():
+        count, unknown = count + 1, unknown + (fault == UNKNOWN)
+        if fault in ("", UNKNOWN):
+            continue
+        damaged += 1
+        who = in_words(runs[entry.key]) if entry.key in runs else _own_words(entry)
+        common.say(f"{entry.stage} {entry.key[:12]} ({who}): {fault}{'; deleted' if drop and kept.drop(entry) else ''}")
+    older = f"; {unknown} without checksums (from before there were any), of which only the sizes were compared"
+    common.say(f"{count} stages, {damaged} damaged{older if unknown else ''}")
+    if damaged and not drop:
+        raise typer.Exit(1)
+
+
 @app.command("prune")
 def store_prune(
     older_than: Annotated[float | None, typer.Option(min=0, help="Only what was not used for so many days.")] = None,
     max_gib: Annotated[float | None, typer.Option(min=0, help="The least recently used, down to so many GiB.")] = None,
     stage: Annotated[str | None, typer.Option(help="Only this stage (poison, pretrain, import, probe, clean).")] = None,
+    run: Annotated[
+        Path | None,
+        typer.Option(metavar="RECORD", help="Only what no other run of the store uses, and this record in it."),
+    ] = None,
     partial: Annotated[bool, typer.Option("--partial", help="Only what unfinished stages left.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go; delete nothing.")] = False,
     store: options.StoreRoot = None,
 ) -> None:
     """Delete stages. What a running command is making is left alone."""
-    freed = common.open_store(store).prune(
+    kept = common.open_store(store)
+    freed = kept.prune(
+        keys=None if run is None else _own_stages(run, kept.root / "records"),
         older_than=None if older_than is None else older_than * 86_400,
         max_bytes=None if max_gib is None else int(max_gib * 2**30),
         stage=stage,
         partial=partial,
         dry_run=dry_run,
     )
+    if run is not None and not dry_run and run.resolve().parent == (kept.root / "records").resolve():
+        run.unlink()
     common.say(f"{'would free' if dry_run else 'freed'} {size(freed)}")
+
+
+def _own_stages(run: Path, records: Path) -> set[str]:
+    """The keys of the stages that a run uses and no other record in the folder names. Raises BenchError."""
+    from bench.records import record
+
+    own = {stage["key"] for stage in record.load(run)["stages"].values()}
+    others = [file for file in records.glob("*.json") if file.resolve() != run.resolve()]
+    return own - runs_by_stage(others).keys()
 
 
 Run = tuple[str, str, str, str]
 """Attack, defense, preset and seed of a run."""
 
 
-def runs_by_stage(records: Path) -> dict[str, list[Run]]:
-    """The runs that have a record in this folder, by the key of each of their stages."""
+def runs_by_stage(records: Iterable[Path]) -> dict[str, list[Run]]:
+    """The runs of these records, by the key of each of their stages."""
     found: dict[str, list[Run]] = {}
-    for file in sorted(records.glob("*.json")):
+    for file in sorted(records):
         try:
             record = read_json(file)
             run, stages = record["run"], record["stages"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import BenchError, nearest
 from bench.plugins.identity import identity
-from bench.plugins.options import make, toml_value, value_of
+from bench.plugins.options import make, parse_toml, toml_value, value_of
 from bench.seeds import Seeds
 from bench.ssl.import_weights import Checkpoint
 from bench.ssl.settings import EncoderSettings, ProbeSettings, TrainSettings, ViewSettings
@@ -97,6 +96,15 @@ def read_preset(name: str) -> dict[str, Any]:
     return data
 
 
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise BenchError(f"cannot read the preset file {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise BenchError(f"the preset file {path} is not UTF-8: {error}") from error
+
+
 def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """`over` on `base`: sections are merged, anything else replaced."""
     both = {k: _merged(base[k], v) for k, v in over.items() if isinstance(v, dict) and isinstance(base.get(k), dict)}
@@ -108,14 +116,14 @@ def _parse_preset(name: str) -> dict[str, Any]:
         path = Path(name)
         if not path.is_file():
             raise BenchError(f"no preset file {name!r}. Presets by name: {', '.join(preset_names())}.")
-        text = path.read_text(encoding="utf-8")
+        text = _text_of(path)
     elif name in preset_names():
         text = (files("bench.config.presets") / f"{name}.toml").read_text(encoding="utf-8")
     else:
         raise BenchError(f"unknown preset {name!r}.{nearest(name, preset_names())}")
     try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        return parse_toml(text)
+    except ValueError as error:
         raise BenchError(f"preset {name!r} is not valid TOML: {error}") from error
 
 
@@ -207,7 +215,7 @@ def _check_sections(data: Mapping[str, Any], preset: str) -> None:
         if name in sections and not isinstance(section, dict):
             raise BenchError(f"preset {preset!r}: {name} is {section!r}, expected a section [{name}]")
         for key, inner in section.items() if name in _CHOICES else ():
-            if (key == "name") == isinstance(inner, dict):
+            if not isinstance(inner, str if key == "name" else dict):
                 raise BenchError(
                     f"preset {preset!r}: cannot use {key} = {inner!r} in [{name}]. "
                     f'Expected name = "NAME", and the options of each {name} in a section [{name}.NAME]'

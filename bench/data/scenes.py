@@ -7,6 +7,7 @@ only on operations that IEEE 754 rounds exactly (+ - * / sqrt floor), so the byt
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -30,6 +31,11 @@ KEPT = 20_000
 the fingerprint (their law is in it through the options, and image i never depends on the others)."""
 KEPT_BYTES = 2 << 30
 """A split of more is drawn again whenever it is requested, however few images it has."""
+DRAWN_BYTES, SAMPLE = 400 << 20, 256
+"""Of a split of more bytes only the first SAMPLE images enter the fingerprint, for the same reason: to draw 5,000 of
+224 px takes over a minute."""
+MOST_SIZE, MOST_CLASSES, MOST_IMAGES = 4096, 10_000, 10_000_000
+"""What an option may ask for at most: pixels, classes, images of a split. Already the ids of so many take 0.3 GB."""
 
 Field = NDArray[np.floating[Any]]
 Mask = NDArray[np.bool_]
@@ -191,6 +197,12 @@ class Scenes(DatasetPlugin):
         for name, least in (("size", 8), ("classes", 2), ("train_per_class", 1), ("val_per_class", 1)):
             if getattr(self, name) < least:
                 raise BenchError(f"dataset.{name} must be {least} or more, got {getattr(self, name)}")
+        for name, most in (("size", MOST_SIZE), ("classes", MOST_CLASSES)):
+            if getattr(self, name) > most:
+                raise BenchError(f"dataset.{name} must be {most} or less, got {getattr(self, name)}")
+        for name in ("train_per_class", "val_per_class"):
+            if (count := getattr(self, name) * self.classes) > MOST_IMAGES:
+                raise BenchError(f"dataset.{name}: {count} images in all, expected {MOST_IMAGES} or fewer")
         if not 0 < self.object_size[0] <= self.object_size[1] <= 1 or not self.period > 0:
             raise BenchError("dataset.object_size must be two shares, 0 < low <= high <= 1, and dataset.period above 0")
         if len(self.names) > self.classes or len(set(self.class_names)) < self.classes:
@@ -201,13 +213,14 @@ class Scenes(DatasetPlugin):
         splits = {name: self.split(name, getattr(self, f"{name}_per_class")) for name in ("train", "val")}
 
         def compute() -> str:
-            some = {name: Subset(split.images, range(min(KEPT, len(split)))) for name, split in splits.items()}
-            digests = [
-                (name, split.ids[:KEPT], image_digests(some[name], split.labels)) for name, split in splits.items()
-            ]
+            digests = []
+            for name, split in splits.items():
+                count = min(KEPT if len(split) * 3 * self.size**2 <= DRAWN_BYTES else SAMPLE, len(split))
+                some = Subset(split.images, range(count))
+                digests.append((name, split.ids[:count], image_digests(some, split.labels)))
             return fingerprint(self.class_names, digests, counts=[len(split) for split in splits.values()])
 
-        found = remembered({**self.identity(), "kept": KEPT}, __file__, compute)
+        found = remembered({**self.identity(), "kept": KEPT, "drawn": [DRAWN_BYTES, SAMPLE]}, __file__, compute)
         return Dataset(
             name=self.name, classes=self.class_names, fingerprint=found, train=splits["train"], val=splits["val"]
         )
@@ -217,7 +230,8 @@ class Scenes(DatasetPlugin):
         """Hue and texture of each class; a number is added where they repeat. The first are called by `names`."""
         textures = tuple(TEXTURES)
         names = [f"{_HUES[k * 10 // self.classes % 10]} {textures[k % 10]}" for k in range(self.classes)]
-        drawn = tuple(name if names.count(name) == 1 else f"{name} {k}" for k, name in enumerate(names))
+        count = Counter(names)
+        drawn = tuple(name if count[name] == 1 else f"{name} {k}" for k, name in enumerate(names))
         return self.names + drawn[len(self.names) :]
 
     def split(self, name: str, per_class: int) -> Split:

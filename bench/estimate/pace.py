@@ -17,6 +17,7 @@ from bench.api import Images
 from bench.config.config import Config
 from bench.data.images import Subset
 from bench.parallel.threads import computing_with
+from bench.pipeline.check import laid_out
 from bench.pipeline.stage import Machine
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 TRIAL_PIXELS = 256 * 32 * 32
 """A batch of the trial has at most so many pixels: enough to fill two cores, and within memory for any backbone. Of
 smaller batches, as many are timed as make up for it."""
+LARGE, SHARE = 20_000_000, 4
+"""For networks of more than so many weights a batch of the trial is so many times smaller, not to take minutes."""
 
 
 @dataclass(frozen=True)
@@ -40,20 +43,23 @@ class Pace:
 def measure_pace(config: Config, images: Images, machine: Machine, *, training: bool = True) -> Pace:
     """Time a few training steps (unless `training` is False: then that pace is 0) and two passes of the encoder, at the
     full size of model and image, with the configuration's threads."""
-    batch = max(2, min(config.train.batch, len(images), TRIAL_PIXELS // images.size**2))
+    networks = laid_out(config, images.size)
+    large = networks is not None and sum(each.numel() for each in networks.parameters()) > LARGE
+    pixels = TRIAL_PIXELS // SHARE if large else TRIAL_PIXELS
+    batch = max(2, min(config.train.batch, len(images), pixels // images.size**2))
     with computing_with(config.threads):
         return Pace(
-            training=_step_seconds(config, images, machine, batch) / batch if training else 0.0,
+            training=_step_seconds(config, images, machine, batch, pixels) / batch if training else 0.0,
             encoding=_encoding_seconds(config, images, machine, batch) / batch,
             basis=f"a trial of {batch} images",
         )
 
 
-def _step_seconds(config: Config, images: Images, machine: Machine, batch: int) -> float:
+def _step_seconds(config: Config, images: Images, machine: Machine, batch: int, pixels: int) -> float:
     """Of one optimisation step: the median but for the first two, which warm up."""
     from bench.ssl.train import pretrain
 
-    steps = 2 + max(1, TRIAL_PIXELS // (batch * images.size**2))
+    steps = 2 + max(1, pixels // (batch * images.size**2))
     ticks: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
         job = trial_job(config, images, batch, steps, Path(folder))

@@ -14,6 +14,8 @@ import sysconfig
 from collections.abc import Iterable
 from pathlib import Path
 
+from .calls import refuse_calls
+
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # the same numbers on all processors that torch runs on
 _EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR, _TRUNCATE = 1 << 0, 1 << 1, 1 << 2, 1 << 3, 1 << 14
 _READ = _EXECUTE | _READ_FILE | _READ_DIR
@@ -25,7 +27,7 @@ _NO_NEW_PRIVILEGES = 38
 
 _SYSTEM = ("/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin", "/etc", "/sys", "/nix/store")
 _PROC = ("self", "cpuinfo", "meminfo", "stat", "version", "filesystems", "sys", "driver", "devices", "modules")
-_DEVICES = ("null", "zero", "full", "random", "urandom", "shm", "dri", "kfd", "nvidia*")
+_DEVICES = ("null", "zero", "full", "random", "urandom", "dri", "kfd", "nvidia*")
 
 
 class _Ruleset(ctypes.Structure):
@@ -38,9 +40,10 @@ class _Rule(ctypes.Structure):
     _fields_ = [("allowed", ctypes.c_uint64), ("parent", ctypes.c_int32)]
 
 
-def close_fence(read: Iterable[str], write: Iterable[str]) -> bool:
+def close_fence(read: Iterable[str], write: Iterable[str], *, several: bool = False) -> bool:
     """From here on this process and all that it starts touch only `read`, `write`, Python and the system's libraries
-    and devices; they reach no network, no other process. False where the kernel has no Landlock: nothing is fenced."""
+    and devices; they reach no network, no other process, and no shared memory unless they are `several` processes for
+    one job. False where the kernel has no Landlock: nothing is fenced."""
     if sys.platform != "linux":
         return False
     library = ctypes.CDLL(None, use_errno=True)
@@ -54,13 +57,15 @@ def close_fence(read: Iterable[str], write: Iterable[str]) -> bool:
     if handle < 0:
         return False
     everything = handled & ~_MAKE_DEVICE & ~_MAKE_LINK
-    proc, devices = (f"/proc/{name}" for name in _PROC), (str(path) for each in _DEVICES for path in _glob(each))
+    names = (*_DEVICES, "shm") if several else _DEVICES
+    proc, devices = (f"/proc/{name}" for name in _PROC), (str(path) for each in names for path in _glob(each))
     for paths, rights in (((*read, *_python(), *_SYSTEM, *proc), _READ), ((*write, *devices), everything)):
         for path in dict.fromkeys(paths):
             _allow(library, handle, path, rights & handled)
     library.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
     closed = bool(library.syscall(_RESTRICT_SELF, handle, 0) == 0)
     os.close(handle)
+    refuse_calls(library, several=several)
     return closed
 
 

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import cloudpickle
 import numpy as np
@@ -120,6 +120,7 @@ class IsolatedDefense:
             "read": [str(path.resolve()) for path in readable],
             "write": [str(path.resolve()) for path in work],
             "bytes": len(pickled),
+            "several": job.devices > 1,
         }
         with _started(work[1], self.closed, job.threads) as process:
             _send(process, json.dumps(given).encode() + b"\n" + pickled)
@@ -128,7 +129,7 @@ class IsolatedDefense:
     def _hear(self, process: subprocess.Popen[bytes], name: str) -> tuple[Arrays, dict[str, Any]]:
         """The answer; what else the process says until then is passed on. All of it may be hostile."""
         assert process.stdout is not None
-        for line in process.stdout:
+        while line := process.stdout.readline(_LONGEST):
             told = _message(line, name)
             if "what" in told:
                 self.report(told["what"], told["done"], told["total"])
@@ -136,7 +137,7 @@ class IsolatedDefense:
                 raise _failure(name, told)
             elif "answer" in told:
                 self.peaks.append(told["peak_memory_mb"])
-                return _arrays(process.stdout.read(told["bytes"]), name), told["answer"]
+                return _arrays(_read(process.stdout, told["bytes"], name), name), told["answer"]
             elif not told["fenced"]:
                 _warn_once()
         code = process.wait()
@@ -152,6 +153,13 @@ def _rows(verdict: Verdict, indices: NDArray[np.int64]) -> Verdict:
     return replace(verdict, **moved)
 
 
+_LONGEST, _MOST_BYTES = 1 << 26, 1 << 34
+"""Bytes of a message (the facts of a verdict are in one) and of the arrays of an answer, at most."""
+_UNREADABLE = (
+    *(OSError, ValueError, EOFError, KeyError, AttributeError, TypeError, IndexError, zipfile.BadZipFile),
+    *(MemoryError, OverflowError, NotImplementedError, RecursionError, SyntaxError),
+)
+"""What zipfile and NumPy raise for damaged data."""
 _MESSAGES: tuple[dict[str, type], ...] = (
     {"fenced": bool},
     {"what": str, "done": int, "total": int},
@@ -172,13 +180,22 @@ def _message(line: bytes, name: str) -> dict[str, Any]:
     return told
 
 
+def _read(stream: IO[bytes], count: int, name: str) -> bytes:
+    if not 0 <= count <= _MOST_BYTES:
+        raise BenchError(f"the process of defense {name!r} announced {count} bytes, expected 0 to {_MOST_BYTES}")
+    return stream.read(count)
+
+
 def _arrays(data: bytes, name: str) -> Arrays:
     if not data:
         return {}
     try:
+        with zipfile.ZipFile(io.BytesIO(data)) as zipped:
+            if any(each.compress_type != zipfile.ZIP_STORED for each in zipped.infolist()):
+                raise ValueError("they are compressed: they could be of any size")
         with np.load(io.BytesIO(data), allow_pickle=False) as archive:
             return {key: archive[key] for key in archive.files}
-    except (OSError, ValueError, EOFError, KeyError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+    except _UNREADABLE as error:
         raise BenchError(f"the process of defense {name!r} gave back arrays that cannot be read: {error}") from error
 
 

@@ -33,7 +33,7 @@ def main() -> None:
     given = json.loads(sys.stdin.buffer.readline())
     for name in given["packages"]:  # Python remembers which folder of its path holds them: not all may be listed later
         importlib.machinery.PathFinder.find_spec(name)
-    tell({"fenced": close_fence(given["read"], given["write"])})
+    tell({"fenced": close_fence(given["read"], given["write"], several=given["several"])})
     pickled = sys.stdin.buffer.read(given["bytes"])
     threading.Thread(target=_end_with_the_harness, daemon=True).start()
     _answer(pickled, tell)

@@ -15,7 +15,6 @@ defense's go to each defense that has the option ("defense.masks=64") or the par
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from bench.config.combination import reaches
 from bench.config.config import DEFAULT_PRESET, END, Config, parse_setting
 from bench.errors import BenchError
-from bench.plugins.options import make, options
+from bench.plugins.options import make, options, parse_toml
 from bench.store import canonical
 
 from .cell import Cell
@@ -43,11 +42,11 @@ def read_matrix(path: Path, plugins: Plugins, files: Sequence[Path] = ()) -> lis
     Raises BenchError naming the file and what cannot be used in it: every cell's configuration is checked.
     """
     try:
-        content = make(_Content, tomllib.loads(path.read_text(encoding="utf-8")), "the matrix file")
+        content = make(_Content, parse_toml(path.read_text(encoding="utf-8")), "the matrix file")
         return _Matrix(content, plugins, files).cells()
     except OSError as error:
         raise BenchError(f"cannot read the matrix file {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise BenchError(f"{path} is not valid TOML: {error}") from error
     except BenchError as error:
         raise BenchError(f"{path}: {error}") from error

@@ -24,12 +24,22 @@ def computing_with(count: int) -> Iterator[None]:
     """Meanwhile this thread computes with `count` threads: torch, and the BLAS and OpenMP of numpy, scikit-learn and
     faiss; also libraries that are loaded and processes that are begun meanwhile. Afterwards as before."""
     import torch
-    from threadpoolctl import threadpool_limits
 
     before = torch.get_num_threads()
-    with environment(thread_variables(count)), threadpool_limits(limits=count):
+    with environment(thread_variables(count)), _limits(count):
         torch.set_num_threads(count)
         try:
             yield
         finally:
             torch.set_num_threads(before)
+
+
+def _limits(count: int) -> contextlib.AbstractContextManager[object]:
+    """Of the libraries that are loaded. A process that a fenced one has started may not look up which these are: there
+    it is the environment, set before it began, that says how many threads they take."""
+    from threadpoolctl import threadpool_limits
+
+    try:
+        return threadpool_limits(limits=count)
+    except PermissionError:
+        return contextlib.nullcontext()

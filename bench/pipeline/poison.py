@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from bench.api import Attack, Dataset, Poison, Split, SplitInfo
 from bench.config.config import Config
+from bench.data.images import Subset
 from bench.data.manifest import Manifest
 from bench.errors import BenchError, counted
 from bench.plugins.identity import identity
@@ -37,6 +40,16 @@ def poison_stage(config: Config, dataset: Dataset) -> Stage:
         make=make,
         work=len(dataset.train),
     )
+
+
+def check_attack(config: Config, dataset: Dataset) -> None:
+    """Raises BenchError where the stage would: for classes, sizes and places that the images do not have."""
+    attack, seeds = config.attack, config.seeds.child("attack")
+    rows = attack.poison_train(_info(dataset.train, dataset), seeds.child("train"))
+    _check_rows(rows, dataset.train, attack.targets(dataset.classes), attack)
+    one = Split(images=Subset(dataset.val.images, np.arange(1)), labels=dataset.val.labels[:1], ids=dataset.val.ids[:1])
+    for trigger in range(len(attack.targets(dataset.classes))):
+        attack.poison_val(trigger, _info(one, dataset), seeds.child("val", trigger))
 
 
 def _numbers(dataset: Dataset) -> dict[str, str]:

@@ -13,6 +13,7 @@ from bench.parallel.nodes import NodeGroup, settled
 from bench.plugins.trace import of_exit
 from bench.store import ArtifactBuilder, Store
 
+from .check import check_runnable
 from .events import Notify
 from .pipeline import Pipeline
 from .stage import VERSIONS, Stage
@@ -21,6 +22,7 @@ from .stage import VERSIONS, Stage
 def make_stages(pipeline: Pipeline, notify: Notify) -> list[Stage]:
     """Every stage in order, made or found in the store; what a killed run left unfinished is resumed."""
     pipeline.store.check_writable()
+    check_runnable(pipeline)
     done = []
     for stage in pipeline.stages():
         make_stage(stage, pipeline.store, notify)
@@ -31,7 +33,7 @@ def make_stages(pipeline: Pipeline, notify: Notify) -> list[Stage]:
 def make_stage(stage: Stage, store: Store, notify: Notify) -> None:
     """Make one stage, unless it is in the store; `notify` hears of its start, progress, measurements and end."""
     tell = partial(notify, stage=stage.name, key=stage.key, title=stage.title)
-    cached = store.find(stage.name, stage.key) is not None
+    cached = store.find(stage.name, stage.key, read=True) is not None
     tell("stage_started", cached=cached)
     if cached:
         return

@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from bench.errors import BenchError
 from bench.store import ArtifactBuilder, key_of
 
 if TYPE_CHECKING:
@@ -51,7 +52,11 @@ class Machine:
         return self.group.count if self.group else self.devices
 
     def check(self, train: TrainSettings) -> None:
-        """Raises BenchError where a training with these settings cannot run on it."""
+        """Raises BenchError where a training with these settings cannot run on it. For the CPU no torch is loaded."""
+        if self.accelerator not in ("auto", "cpu"):
+            self.device  # noqa: B018 - raises where there is none
+        if train.batch % self.training_devices:
+            raise BenchError(f"train.batch {train.batch} is not a multiple of the {self.training_devices} devices")
         if train.sync_batchnorm and self.training_devices > 1:
             from bench.ssl.train import check_sync_batchnorm
 

@@ -26,6 +26,8 @@ def open_store(root: str | Path | None = None) -> Store:
     none of these."""
     from bench.store import Store, user_cache
 
+    if root == "":
+        raise BenchError("store is '': expected a folder; leave it out for the user's cache")
     root = root or os.environ.get("BENCH_STORE") or None
     if root is None:
         cache = user_cache()
@@ -33,7 +35,11 @@ def open_store(root: str | Path | None = None) -> Store:
             raise BenchError("there is no home folder to keep the store in: name a folder with --store or BENCH_STORE")
         root = cache / "store"
     try:
-        return Store(Path(root).expanduser().absolute())
+        folder = Path(root).expanduser().absolute()
+        str(folder).encode()
+        return Store(folder)
+    except UnicodeEncodeError:
+        raise BenchError(f"the store {str(root)!a}: its path is not UTF-8, and encoders cannot be kept there") from None
     except RuntimeError as error:  # "~" of a user without a home folder
         raise BenchError(f"the store {str(root)!r} cannot be found: {error}") from error
 

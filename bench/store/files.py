@@ -73,6 +73,7 @@ def replacing(path: Path) -> Iterator[Path]:
     After an error nothing is left, and what was at `path` is untouched. Raises BenchError as `writing` does.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
+    _check_replaceable(path)
     with writing(path):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -83,6 +84,12 @@ def replacing(path: Path) -> Iterator[Path]:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
             raise
+
+
+def _check_replaceable(path: Path) -> None:
+    """Raise BenchError for a device, a pipe or the like: a file would take its place, for the whole system."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise BenchError(f"cannot write {path}: it is no regular file, and must not be replaced by one")
 
 
 def sync(path: Path) -> None:
@@ -100,6 +107,7 @@ def check_can_write(path: Path) -> None:
     """Raise BenchError where no file could be written to `path`: found out before the work, not after it."""
     if path.is_dir():
         raise BenchError(f"cannot write {path}: it is a folder")
+    _check_replaceable(path)
     there = next(each for each in (path.absolute(), *path.absolute().parents) if each.exists())
     if there != path.absolute() and not there.is_dir():
         raise BenchError(f"cannot write {path}: {there} is no folder")

@@ -18,7 +18,7 @@ import stat
 import sys
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,10 +27,12 @@ from typing import Any
 from bench.errors import BenchError
 
 from .artifact import META, SCRATCH, TIME, ArtifactBuilder, earlier_time
+from .checksums import CHECKSUMS, QUICK, changed, checksums
 from .files import read_json, sync, write_bytes, write_json, writing
 
 log = logging.getLogger(__name__)
 
+UNKNOWN = "no checksums"
 _STAGE = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _KEY = re.compile(r"[0-9a-f]{64}")
 
@@ -71,14 +73,15 @@ class Store:
                 f"{need_bytes / 2**20:.0f}: free some space (`bench store prune` helps)"
             )
 
-    def find(self, stage: str, key: str, *, touch: bool = True) -> Path | None:
+    def find(self, stage: str, key: str, *, touch: bool = True, read: bool = False) -> Path | None:
         """The folder of a finished artifact, else None (a damaged one counts as not there; the log says why).
 
-        `touch` marks it as used now, which `prune` goes by.
+        `touch` marks it as used now, which `prune` goes by. Sizes are always compared; with `read` the files that are
+        quickly read (QUICK) are, and their checksums compared.
         """
         folder = self._folder(stage, key)
         with contextlib.suppress(OSError):  # what a store forbids us to see is found out when it is written
-            if folder.is_dir() and not self._damaged(folder, stage, key, "is not used"):
+            if folder.is_dir() and not self._damaged(folder, stage, key, "is not used", QUICK if read else 0):
                 if touch:
                     with contextlib.suppress(OSError):  # a read-only store can still be read
                         os.utime(folder / META)
@@ -88,7 +91,7 @@ class Store:
     def meta(self, stage: str, key: str) -> dict[str, Any] | None:
         """meta.json of a finished artifact, None where `find` finds none.
 
-        Its keys: stage, key, version, config, inputs, files, seconds, peak_memory_mb, created.
+        Its keys: stage, key, version, config, inputs, files, sha256, seconds, peak_memory_mb, created.
         """
         folder = self.find(stage, key, touch=False)
         return None if folder is None else dict(read_json(folder / META))
@@ -137,29 +140,45 @@ class Store:
                     found.append(_entry(folder, key))
         return found
 
+    def check(self) -> Iterator[tuple[StoreEntry, str]]:
+        """Every finished or damaged artifact with what is wrong with it, all of its files read: "" for nothing, UNKNOWN
+        for one whose checksums were not written."""
+        for entry in self.entries():
+            if entry.path.name != entry.key:
+                continue  # unfinished
+            fault = _fault(entry.path, entry.stage, entry.key)
+            meta = {} if fault else read_json(entry.path / META)
+            yield entry, fault or changed(entry.path, meta) or ("" if CHECKSUMS in meta else UNKNOWN)
+
+    def drop(self, entry: StoreEntry) -> bool:
+        """Remove an artifact, unless it is being made; whether it was."""
+        return self._drop(entry, dry_run=False) > 0 or not entry.path.exists()
+
     def prune(
         self,
         *,
         older_than: float | None = None,
         max_bytes: int | None = None,
         stage: str | None = None,
+        keys: Collection[str] | None = None,
         partial: bool = False,
         dry_run: bool = False,
     ) -> int:
         """Drop artifacts; the bytes freed (`dry_run`: that would be). What is being made is never dropped.
 
-        The conditions add up: not used for `older_than` seconds; of that `stage`; `partial`: only
-        unfinished ones. With `max_bytes`, the longest unused of those go until the whole store holds no
+        The conditions add up: not used for `older_than` seconds; of that `stage`; of these `keys`;
+        `partial`: only unfinished ones. With `max_bytes`, the longest unused of those go until the whole store holds no
         more than that. At least one condition must be given (`older_than=0` means everything).
         """
-        if older_than is None and max_bytes is None and stage is None and not partial:
-            raise BenchError("say what to prune: an age, a size to shrink to, a stage, or unfinished work")
+        if older_than is None and max_bytes is None and stage is None and keys is None and not partial:
+            raise BenchError("say what to prune: an age, a size to shrink to, a stage, a run, or unfinished work")
         entries = sorted(self.entries(), key=lambda entry: entry.last_used)
         excess = math.inf if max_bytes is None else sum(entry.bytes for entry in entries) - max_bytes
         freed, now = 0, time.time()
         for entry in entries:
             unused = max(0.0, now - entry.last_used.timestamp())  # a clock ahead of ours counts as now
             meant = (stage is None or entry.stage == stage) and not (partial and entry.finished)
+            meant = meant and (keys is None or entry.key in keys)
             if freed < excess and meant and (older_than is None or unused >= older_than):
                 freed += self._drop(entry, dry_run)
         return freed
@@ -184,7 +203,7 @@ class Store:
     def _finished_already(self, folder: Path, stage: str, key: str) -> bool:
         """Under the lock: is it there? Ends one killed just before its last step, drops a damaged one."""
         if folder.exists():
-            if not self._damaged(folder, stage, key, "is made again"):
+            if not self._damaged(folder, stage, key, "is made again", QUICK):
                 return True
             shutil.rmtree(folder)
         work = _partial(folder)
@@ -197,9 +216,13 @@ class Store:
         return False
 
     @staticmethod
-    def _damaged(folder: Path, stage: str, key: str, what: str) -> bool:
-        """Whether the artifact cannot be used; the log says why, and `what` becomes of it."""
+    def _damaged(folder: Path, stage: str, key: str, what: str, read: int) -> bool:
+        """Whether the artifact cannot be used; the log says why, and `what` becomes of it.
+
+        read: of files up to so many bytes the checksums are compared."""
         fault = _fault(folder, stage, key)
+        if fault is None and read:
+            fault = changed(folder, read_json(folder / META), read)
         if fault:
             log.warning("artifact %s/%s %s: %s", stage, key[:12], what, fault)
         return fault is not None
@@ -243,6 +266,7 @@ def _finish(making: ArtifactBuilder, folder: Path, about: Mapping[str, Any]) -> 
     meta = {
         **about,
         "files": {path.relative_to(making.dir).as_posix(): path.stat().st_size for path in files},
+        CHECKSUMS: checksums(making.dir, files),
         "seconds": round(making.seconds, 3),
         "peak_memory_mb": round(making.peak_memory_mb, 1),
         "threads": torch and int(torch.get_num_threads()),  # another number adds up in another order

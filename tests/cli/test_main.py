@@ -165,3 +165,39 @@ def test_ctrl_c_ends_with_130_and_says_that_nothing_is_lost_and_a_bug_is_not_hid
     else:
         code, _, err = console("list", "presets")
         assert (code, err) == (130, "\nbench: stopped. The same command resumes here.\n")
+
+
+def started(*arguments, **more):
+    """`bench` with these arguments in a process of its own."""
+    command = [sys.executable, "-m", "bench", *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes are closed otherwise there")
+def test_a_reader_that_leaves_does_not_stop_a_run(copied):
+    """As `| head -1` does."""
+    with started("run", "--preset", "smoke", "--store", copied, "--accelerator", "cpu") as running:
+        running.stdout.close()
+        assert (running.wait(), running.stderr.read()) == (0, "")
+    assert len([*(copied / "records").glob("*.json")]) == 1
+
+
+def test_a_store_that_cannot_be_named_is_refused(refused):
+    assert "--store '': expected a folder" in refused("plan", "--preset", "smoke", "--store", "")
+    for command in ("plan", "run"):
+        assert "its path is not UTF-8" in refused(command, "--preset", "smoke", "--store", "a\udcff")
+
+
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="needs /dev/full")
+def test_an_output_that_is_full_is_said():
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "bench", "list"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (2, "bench: cannot write what there is to say: No space left on device\n")
+
+
+def test_a_record_never_takes_the_place_of_a_pipe(refused, copied, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    said = refused("run", "--preset", "smoke", "--store", copied, "--record", tmp_path / "pipe")
+    assert "it is no regular file, and must not be replaced by one" in said
+    assert (tmp_path / "pipe").is_fifo()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from contextlib import suppress
 
 import pytest
 
 from bench.cli.store import size
+from bench.records.build import keep_record
 from bench.store import Store
 
 
@@ -61,3 +63,31 @@ def test_prune(bench, refused, store):
 def test_sizes():
     counts = (0, 1023, 1536, 5 * 2**20, 3 * 2**30, 2**41)
     assert [size(count) for count in counts] == ["0 B", "1023 B", "2 KiB", "5 MiB", "3.0 GiB", "2048.0 GiB"]
+
+
+def test_check(bench, console, store):
+    where = ("--store", store.root)
+    assert bench("store", "check", *where) == "1 stages, 0 damaged\n"
+    (store.root / "probe" / ("a" * 64) / "x").write_bytes(b"y" * 2000)
+    code, said, _ = console("store", "check", *where)
+    assert code == 1
+    assert said == f"probe {'a' * 12} (no record): its file x has changed since it was made\n1 stages, 1 damaged\n"
+    assert "; deleted\n" in bench("store", "check", "--drop", *where)
+    assert bench("store", "check", *where) == "0 stages, 0 damaged\n"
+
+
+def test_prune_a_run_leaves_what_others_use(bench, copied, smoke):
+    """Two runs share the poisoned images and the threat model; the defense is that of the first alone."""
+    pipeline, _ = smoke
+    keep_record(dataclasses.replace(pipeline, store=Store(copied)))
+    (kept,) = (copied / "records").glob("*.json")
+    record = json.loads(kept.read_text())
+    stages = {name: stage for name, stage in record["stages"].items() if name in ("poison", "threat_model")}
+    (copied / "records" / "other.json").write_text(json.dumps({**record, "stages": stages}))
+    before = {entry.key for entry in Store(copied).entries()}
+    bench("store", "prune", "--run", kept, "--store", copied, "--dry-run")
+    assert {entry.key for entry in Store(copied).entries()} == before
+    bench("store", "prune", "--run", kept, "--store", copied)
+    left = {entry.key for entry in Store(copied).entries()}
+    assert left == {pipeline.poison.key, pipeline.threat.key}
+    assert [each.name for each in (copied / "records").glob("*.json")] == ["other.json"]

@@ -100,6 +100,9 @@ def test_more_images_leave_the_first_ones_as_they_are_and_change_the_fingerprint
         ({"object_size": (0.6, 1.5)}, "object_size"),
         ({"period": 0.0}, "period"),
         ({"names": ("a", "b", "c", "d")}, r"dataset\.names must be up to 3 different names"),
+        ({"size": 4097}, "size must be 4096 or less, got 4097"),
+        ({"classes": 10_001}, "classes must be 10000 or less"),
+        ({"train_per_class": 10**9}, "dataset.train_per_class: 3000000000 images in all, expected 10000000 or fewer"),
         ({"names": ("a", "a")}, r"dataset\.names must be up to 3 different names"),
     ],
 )
@@ -125,3 +128,16 @@ def test_names_are_unique_and_those_of_another_dataset_can_stand_in():
     plain, named = scenes().load(), scenes(names=("bird", "car")).load()
     assert named.classes == ("bird", "car", plain.classes[2])
     assert torch.equal(named.train.images.batch(range(24)), ALL)
+
+
+def test_of_many_bytes_only_a_sample_is_drawn_for_the_fingerprint(monkeypatch):
+    """A limit that the set does not reach changes nothing: fingerprints are part of stored results."""
+    whole, size = scenes().load().fingerprint, 24 * 3 * 16 * 16
+    for limit, same in ((size, True), (size - 1, False)):
+        monkeypatch.setattr(module, "DRAWN_BYTES", limit)
+        monkeypatch.setattr(module, "SAMPLE", 5)
+        assert (scenes().load().fingerprint == whole) == same
+    drawn = []
+    monkeypatch.setattr(module, "render", lambda *about: drawn.append(about) or ALL[0].numpy())
+    assert scenes(seed=3).load().fingerprint != scenes(seed=3, train_per_class=9).load().fingerprint
+    assert len(drawn) == 2 * (5 + 12)

@@ -92,6 +92,12 @@ def _look_around():
         time.sleep(0.01)
 
 
+def _look_and_set_again(number, frame):
+    """Not at fixed times: on a busy machine one look would take longer than the time between two."""
+    note(frame)
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+
+
 _argsort = np.argsort
 
 
@@ -104,8 +110,8 @@ if "bench.isolation.worker" in " ".join(sys.orig_argv):
     threading.Thread(target=_look_around, daemon=True).start()
     gc.callbacks.append(lambda phase, about: note(sys._getframe()))
     np.argsort = _spying_argsort
-    signal.signal(signal.SIGALRM, lambda number, frame: note(frame))
-    signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)
+    signal.signal(signal.SIGALRM, _look_and_set_again)
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
 
 
 @cheat
@@ -214,6 +220,107 @@ CHEATS |= {
 }
 
 
+# --- other ways to the memory and the files of the harness, and to what outlives the process ---
+
+
+def held_by(number):
+    """The truth in an open file of this process."""
+    return truth_of(os.pread(number, 1 << 20, 0).decode())
+
+
+@cheat
+def memory_by_another_call(view, at):
+    class Span(ctypes.Structure):
+        _fields_ = [("start", ctypes.c_void_p), ("length", ctypes.c_size_t)]
+
+    found = ctypes.create_string_buffer(at["length"])
+    here, there = Span(ctypes.addressof(found), at["length"]), Span(at["address"], at["length"])
+    library = ctypes.CDLL(None)
+    count = library.process_vm_readv(at["harness"], ctypes.byref(here), 1, ctypes.byref(there), 1, 0)
+    return json.loads(found.raw.partition(b":")[2]) if count == at["length"] else None
+
+
+@cheat
+def inherited_descriptors(view, at):
+    return next(filter(None, (quietly(lambda each=each: held_by(each)) for each in range(3, 256))), None)
+
+
+@cheat
+def descriptors_by_the_kernel(view, at):
+    library = ctypes.CDLL(None)
+    process = library.syscall(434, at["harness"], 0)
+    taken = [library.syscall(438, process, each, 0) for each in range(3, 256)]
+    return next(filter(None, (quietly(lambda each=each: held_by(each)) for each in taken if each >= 0)), None)
+
+
+@cheat
+def shared_memory(view, at):
+    return json.loads(Path("/dev/shm", at["shared"]).read_text())
+
+
+@cheat
+def shared_memory_of_system_v(view, at):
+    library = ctypes.CDLL(None)
+    library.shmat.restype = ctypes.c_void_p
+    place = library.shmat(at["system_v"], None, 0o10000)
+    return json.loads(ctypes.string_at(place)) if place not in (None, 2**64 - 1) else None
+
+
+@cheat
+def the_store_by_a_symbolic_link(view, at):
+    """Read through it; or by the harness, which finds it in the work folder instead of a file."""
+    Path("symbolic").symlink_to(at["manifest"])
+    for name in ("../steps/scores.npz", "../tmp/verdict.npz", "../images/rows.npz", "../facts.json"):
+        quietly(lambda name=name: (Path(name).unlink(missing_ok=True), Path(name).symlink_to(at["manifest"])))
+    return truth_of(Path("symbolic").read_text())
+
+
+@cheat
+def a_service_by_datagrams(view, at):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as talk:
+        talk.settimeout(1)
+        talk.sendto(b"?", ("127.0.0.1", at["datagrams"]))
+        return json.loads(talk.recv(1 << 16))
+
+
+@cheat
+def a_service_by_a_file(view, at):
+    with socket.socket(socket.AF_UNIX) as talk:
+        talk.settimeout(1)
+        talk.connect(at["service"])
+        return json.loads(talk.recv(1 << 16))
+
+
+@cheat
+def a_child_that_outlives_it(view, at):
+    """What it has seen here it could tell a later run, under another attack."""
+    if os.getpid() == at["harness"]:
+        return None
+    child = os.fork()
+    if child == 0:
+        quietly(os.setsid)
+        quietly(lambda: os.setpgid(0, 0))
+        time.sleep(100)
+        os._exit(0)
+    time.sleep(0.2)
+    return [child] if os.getpgid(child) != os.getpgid(0) else None
+
+
+@cheat
+def the_keyring(view, at):
+    library = ctypes.CDLL(None, use_errno=True)
+    number = {"x86_64": 248, "aarch64": 217}[os.uname().machine]
+    return [0] if library.syscall(number, b"user", b"bench-cheat", b"kept", 4, -4) > 0 else None
+
+
+class Trap:
+    def __init__(self, log):
+        self.log = log
+
+    def __reduce__(self):
+        return Path.write_text, (Path(self.log), "was here")
+
+
 AT = []
 
 
@@ -251,3 +358,16 @@ class Cheater(Defense):
         found = {name: quietly(lambda each=each: each(view, where)) for name, each in CHEATS.items()}
         found["seed"] = next((n for n in range(100) if Seeds(n, "defense").sealed().value == view.seeds().value), None)
         return Verdict(keep=np.ones(len(view), bool).view(Array), facts=Facts(found))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forger(Defense):
+    """Replaces what writes its answer, so that the harness would unpickle an object that runs there."""
+
+    name: ClassVar[str] = "forger"
+    log: str
+
+    def clean(self, view):
+        write = np.savez
+        np.savez = lambda file, keep: write(file, keep=keep, score=np.array([Trap(self.log)] * len(keep)))
+        return Verdict(keep=np.ones(len(view), bool))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import dataclasses
 import json
 import os
 import socketserver
+import sys
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +17,7 @@ import numpy as np
 import pytest
 
 from bench.data.images import Subset
+from bench.errors import BenchError
 from bench.isolation.handover import hand_over
 from bench.pipeline.events import silent
 from bench.pipeline.runner import make_stage
@@ -24,9 +28,42 @@ IN_PLACE = {
     *("the_stack", "other_threads", "the_collector", "the_store", "the_store_by_a_thread"),
     *("the_store_by_its_exact_path", "the_store_by_a_program", "the_store_by_the_c_library", "the_store_by_a_link"),
     *("functions_of_the_harness", "files_of_the_data_set", "memory_of_the_harness", "the_network"),
-    *("what_the_harness_was_started_with", "environment", "beside_the_defense"),
+    *("what_the_harness_was_started_with", "environment", "beside_the_defense", "memory_by_another_call"),
+    *("inherited_descriptors", "descriptors_by_the_kernel", "shared_memory", "shared_memory_of_system_v"),
+    *("the_store_by_a_symbolic_link", "a_service_by_datagrams", "a_service_by_a_file"),
 }
 """What finds the truth without the process; it shows that these cheats work."""
+
+
+@contextlib.contextmanager
+def elsewhere(truth, tmp_path):
+    """Puts the truth, a list of indices, into places outside of files: {name: where that is}."""
+    text = json.dumps(truth).encode()
+    library = ctypes.CDLL(None)
+    library.shmat.restype = ctypes.c_void_p
+    segment = library.shmget(0, len(text) + 1, 0o1600)
+    place = library.shmat(segment, None, 0)
+    ctypes.memmove(place, text + b"\0", len(text) + 1)
+    library.shmdt(ctypes.c_void_p(place))
+    shared = Path("/dev/shm", f"bench-cheats-{os.getpid()}")
+    shared.write_bytes(text)
+    service = str(tmp_path / "s")
+    with (
+        socketserver.ThreadingUDPServer(("127.0.0.1", 0), TellByDatagram) as datagrams,
+        socketserver.ThreadingUnixStreamServer(service, Tell) as stream,
+    ):
+        for each in (datagrams, stream):
+            threading.Thread(target=each.serve_forever, daemon=True).start()
+        yield {
+            "shared": shared.name,
+            "system_v": segment,
+            "datagrams": datagrams.server_address[1],
+            "service": service,
+        }
+        for each in (datagrams, stream):
+            each.shutdown()
+    library.shmctl(segment, 0, None)
+    shared.unlink()
 
 
 class Tell(socketserver.BaseRequestHandler):
@@ -34,6 +71,13 @@ class Tell(socketserver.BaseRequestHandler):
 
     def handle(self):
         self.request.sendall(b"[0]")
+
+
+class TellByDatagram(socketserver.BaseRequestHandler):
+    """The same."""
+
+    def handle(self):
+        self.request[1].sendto(b"[0]", self.client_address)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +100,7 @@ def cheat(smoke, server, tmp_path, monkeypatch):
     monkeypatch.setenv("MY_DATA", str(data))
     monkeypatch.setenv("BENCH_STORE", str(pipeline.store.root))
 
-    def run(in_place):
+    def run(in_place, chosen=None):
         truth = pipeline.train_manifest  # held by this frame, and so by one above a defense in place
         where = {
             "store": str(pipeline.store.root),
@@ -66,13 +110,22 @@ def cheat(smoke, server, tmp_path, monkeypatch):
             "harness": os.getpid(),
             "port": server,
         }
-        mark = bytearray(f"bench-cheats-mark:{[row.index for row in truth.poisons]}".encode())
-        defense = load_file(FILE).Cheater(at=json.dumps(where))
+        indices = [row.index for row in truth.poisons]
+        mark = bytearray(f"bench-cheats-mark:{indices}".encode())
+        where["address"] = ctypes.addressof((ctypes.c_char * len(mark)).from_buffer(mark))
+        where["length"] = len(mark)
+        stack = contextlib.ExitStack()
+        where |= stack.enter_context(elsewhere(indices, tmp_path))
+        opened = os.open(where["manifest"], os.O_RDONLY)
+        stack.callback(os.close, opened)
+        os.set_inheritable(opened, True)
+        defense = chosen or load_file(FILE).Cheater(at=json.dumps(where))
         config = dataclasses.replace(pipeline.config, dataset=SimpleNamespace(root=data))
         machine = dataclasses.replace(pipeline.machine, in_place=in_place)
         task = dataclasses.replace(pipeline.judged_by(defense), config=config, machine=machine)
         isolated = task.isolated(tmp_path / "work", pipeline.store.root)
-        verdict = isolated.clean()
+        with stack:
+            verdict = isolated.clean()
         assert len(mark) > 40
         return verdict, {name for name, rows in verdict.facts.items() if rows not in (None, False)}
 
@@ -87,6 +140,13 @@ def test_in_a_process_of_its_own_no_cheat_finds_anything(cheat, tmp_path, fenced
     assert not (tmp_path / "log").exists(), "an object of the defense ran in the harness, or wrote where it must not"
 
 
+def test_an_answer_that_would_run_when_it_is_unpickled_is_refused(cheat, tmp_path):
+    with pytest.raises(BenchError, match=r"gave back arrays that cannot be read: .*allow_pickle=False"):
+        cheat(in_place=False, chosen=load_file(FILE).Forger(log=str(tmp_path / "log")))
+    assert not (tmp_path / "log").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="they are for Linux, where there is a fence")
 @pytest.mark.slow
 def test_without_it_they_work(cheat, tmp_path, monkeypatch):
     module = load_file(FILE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
@@ -258,9 +259,31 @@ def test_an_interpreter_that_this_user_may_not_start_is_named(tmp_path, monkeypa
 
 def test_a_system_without_a_fence_is_warned_of_once(isolated, caplog):
     process._warn_once.cache_clear()
-    said = [b'{"fenced": false}', b'{"failed": "", "trace": ""}']
+    said = b'{"fenced": false}\n{"failed": "", "trace": ""}\n'
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
             with pytest.raises(BenchError):
-                isolated()._hear(SimpleNamespace(stdout=said), "mine")
+                isolated()._hear(SimpleNamespace(stdout=io.BytesIO(said)), "mine")
     assert [record.message[:28] for record in caplog.records] == ["this system has no Landlock "]
+
+
+@pytest.mark.parametrize(
+    ("sent", "said"),
+    [
+        ({"bytes": -1}, "announced -1 bytes"),
+        ({"bytes": 1 << 60}, "announced 1152921504606846976 bytes"),
+        ({"bytes": 3}, "gave back arrays that cannot be read: File is not a zip file"),
+    ],
+)
+def test_an_answer_of_any_size_costs_no_memory(isolated, sent, said):
+    line = json.dumps({"answer": {"facts": {}}, "peak_memory_mb": 1.0, **sent}).encode() + b"\nabc"
+    with pytest.raises(BenchError, match=said):
+        isolated()._hear(SimpleNamespace(stdout=io.BytesIO(line)), "mine")
+
+
+def test_compressed_arrays_are_refused_before_they_are_unpacked():
+    """A thousand times as large as what is sent."""
+    data = io.BytesIO()
+    np.savez_compressed(data, keep=np.ones(1_000_000, bool))
+    with pytest.raises(BenchError, match="they are compressed: they could be of any size"):
+        process._arrays(data.getvalue(), "mine")

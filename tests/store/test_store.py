@@ -567,3 +567,34 @@ def test_where_nothing_can_be_created_it_is_said_before_the_work():
         Store(Path("/proc")).check_writable()
     with pytest.raises(BenchError, match=r"cannot write /proc/x\.json: no file can be created in /proc"):
         check_can_write(Path("/proc/x.json"))
+
+
+def test_bytes_that_have_changed_are_found_when_they_are_used_and_made_again(store, caplog):
+    folder = fill(store)
+    (folder / "data.bin").write_bytes(b"y" * 10)
+    assert store.find("pretrain", KEY) == folder  # sizes alone
+    assert store.find("pretrain", KEY, read=True) is None
+    assert [fault for _, fault in store.check()] == ["its file data.bin has changed since it was made"]
+    with store.open("pretrain", KEY) as making:
+        assert not making.finished
+        (making.dir / "data.bin").write_bytes(b"x" * 10)
+    assert store.find("pretrain", KEY, read=True) == folder
+    assert "is made again: its file data.bin has changed since it was made" in caplog.text
+    assert [fault for _, fault in store.check()] == [""]
+
+
+def test_large_files_are_read_by_a_check_alone(store, monkeypatch):
+    folder = fill(store)
+    monkeypatch.setattr("bench.store.store.QUICK", 9)
+    (folder / "data.bin").write_bytes(b"y" * 10)
+    assert store.find("pretrain", KEY, read=True) == folder
+    assert [fault for _, fault in store.check()] == ["its file data.bin has changed since it was made"]
+
+
+def test_an_artifact_from_before_there_were_checksums_is_used(store):
+    folder = fill(store)
+    meta = json.loads((folder / "meta.json").read_text())
+    del meta["sha256"]
+    (folder / "meta.json").write_text(json.dumps(meta))
+    assert store.find("pretrain", KEY, read=True) == folder
+    assert [fault for _, fault in store.check()] == ["no checksums"]

@@ -1,0 +1,71 @@
+"""What a run would refuse later is refused before anything is computed: `bench plan`, `run` and `matrix` share this."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bench.api import Control
+from bench.errors import BenchError
+
+from .poison import check_attack
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from bench.config.config import Config
+
+    from .pipeline import Pipeline
+
+COPIES = 4
+"""A training holds each number of a network so many times: the weight, its gradient, two averages of the optimiser."""
+
+
+def check_runnable(pipeline: Pipeline) -> None:
+    """Raises BenchError for what the stages that are not in the store could not do: an attack that does not fit the
+    images, a network that does not fit into memory, a defense whose options do not fit the number of images."""
+    config, dataset = pipeline.config, pipeline.dataset
+    if not pipeline.found(pipeline.poison):
+        check_attack(config, dataset)
+    if config.threat_checkpoint is None and not pipeline.found(pipeline.training_on_all):
+        _check_memory(pipeline)
+    for chosen in (config.defense.filter, config.defense.reference):
+        if chosen is not None and not isinstance(chosen, Control):
+            chosen.in_force(len(dataset.train), dataset.size)
+
+
+def laid_out(config: Config, size: int) -> nn.Module | None:
+    """The networks of a training on images of `size` px, without any numbers in them: they take no memory. None for
+    networks that cannot be built so. Raises BenchError for what cannot be built at all."""
+    import torch
+
+    from bench.ssl.backbone import build_encoder
+
+    try:
+        with torch.device("meta"):
+            return config.ssl.learner(*build_encoder(config.encoder, size))
+    except NotImplementedError:  # one that needs its numbers to be built
+        return None
+    except (RuntimeError, OverflowError, TypeError) as error:
+        raise BenchError(f"the networks of this training cannot be built: {str(error).splitlines()[0]}") from error
+
+
+def _check_memory(pipeline: Pipeline) -> None:
+    module, device = laid_out(pipeline.config, pipeline.dataset.size), pipeline.machine.device
+    numbers = [] if module is None else [each.numel() * each.element_size() for each in module.parameters()]
+    needed, there = COPIES * sum(numbers), _memory(device)
+    if needed > there:
+        raise BenchError(
+            f"the networks of this training take {needed / 2**30:,.0f} GiB with their gradients and averages; "
+            f"{device.type} has {there / 2**30:,.0f}. Expected a smaller encoder, or smaller heads (ssl.*)"
+        )
+
+
+def _memory(device: torch.device) -> int:
+    """Bytes of memory of the device's own kind."""
+    import psutil
+    import torch
+
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    return int(psutil.virtual_memory().total)
