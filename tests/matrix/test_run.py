@@ -128,7 +128,7 @@ def test_with_workers_killed_the_records_are_those_of_one_process(opened, cell, 
     assert "  again train on the poisoned images (its worker was lost; try 2 of 3)" in shown.getvalue()
     assert "FAILED there is no class 99: 4 classes, so 0 to 3.\n  htba (target=99), none, seed 0\n" in shown.getvalue()
     assert made.exit_code == 1
-    assert made.completed == list(made.records) == cells[:2]
+    assert set(made.completed) == set(made.records) == set(cells[:2])  # in the order in which they end
     assert len(list((tmp_path / "out").glob("*.json"))) == 2
     trained = [entry.finished for entry in context.store.entries() if entry.stage == "pretrain"]
     assert trained == [True, True], "one threat model for all, and one training without the poison"
