@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from bench import Control, Defense, TrainingDefense, hookimpl
+from bench import Control, Defense, Detector, EncoderTest, TrainingDefense, hookimpl
 
 from .baselines import BASELINES
 from .controls import CleanSet, Oracle, RandomRemoval
+from .detectors import DETECTORS
+from .encoder_tests import ENCODER_TESTS
 from .icutmix import ICutMix
 from .none import NoDefense
 from .patchsearch import PatchSearch
@@ -15,7 +17,14 @@ from .recur import Recur
 __all__ = ["CleanSet", "ICutMix", "NoDefense", "Oracle", "PatchSearch", "PoisonCAM", "RandomRemoval", "Recur"]
 
 
+Offered = type[Defense] | type[TrainingDefense] | type[Control] | type[Detector] | type[EncoderTest]
+
+
 @hookimpl
-def bench_defenses() -> list[type[Defense] | type[TrainingDefense] | type[Control]]:
-    """The built-in defenses, and the controls to compare them with."""
-    return [NoDefense, PatchSearch, PoisonCAM, Recur, ICutMix, *BASELINES, Oracle, RandomRemoval, CleanSet]
+def bench_defenses() -> list[Offered]:
+    """The built-in defenses, the controls to compare them with, test-time detectors and encoder tests."""
+    return [
+        *(NoDefense, PatchSearch, PoisonCAM, Recur, ICutMix, *BASELINES, Oracle, RandomRemoval, CleanSet),
+        *DETECTORS,
+        *ENCODER_TESTS,
+    ]

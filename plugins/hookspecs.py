@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 if TYPE_CHECKING:
-    from bench.api import Attack, Control, DatasetPlugin, Defense, SSLMethod, TrainingDefense
+    from bench.api import Attack, Control, DatasetPlugin, Defense, Detector, EncoderTest, SSLMethod, TrainingDefense
 
 hookspec = pluggy.HookspecMarker("bench")
 
@@ -22,8 +22,9 @@ def bench_attacks() -> list[type[Attack]]:  # type: ignore[empty-body]
 
 
 @hookspec
-def bench_defenses() -> list[type[Defense | TrainingDefense | Control]]:  # type: ignore[empty-body]
-    """The classes of defenses (filters, training changes) and controls that this plugin offers."""
+def bench_defenses() -> list[type[Defense | TrainingDefense | Control | Detector | EncoderTest]]:  # type: ignore[empty-body]
+    """The classes of defenses (filters, training changes), controls, test-time detectors and encoder tests that this
+    plugin offers."""
 
 
 @hookspec

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from bench.records.metrics import METRICS
+from collections.abc import Iterable
 
-from .rows import LOST, SECONDS
+from bench.records.metrics import METRICS, TEST_TIME
+
+from .judged import AREA, DETECTORS, ENCODERS, JudgedBoard
+from .lines import COUNTS
+from .rows import LOST, PACE, SECONDS
+from .tables import Leaderboard
 
 WORDS = {
-    **{metric.title.format(k="k"): metric.help for metric in METRICS if metric.board},
+    **{metric.title.format(k="k"): metric.help for metric in METRICS if metric.board and TEST_TIME not in metric.where},
     "triggered": "the same with the trigger in each image.",
     LOST: "how far the triggered ASR is above that of the oracle (which removes exactly the poisoned images), plus how "
     "far the ACC is below the oracle's, in percentage points, seed by seed on the same threat model; what is better "
@@ -31,9 +36,33 @@ WORDS = {
     "predictions and masks; paper-reported: as a paper prints it.",
 }
 """What the columns mean. Shares are percent."""
+JUDGED = {
+    DETECTORS: {
+        "test-time detector": "scores single images that the encoder is given; half of the validation images as they are, "
+        "the other half with a trigger, each image once. Bold and \u2248 are attack by attack.",
+        **{metric.title: metric.help for metric in METRICS if metric.board and TEST_TIME in metric.where},
+        PACE: "milliseconds of the stage of a detector, its process's start and what it does with the training images "
+        "included, by the number of test images.",
+    },
+    ENCODERS: {
+        "encoder verdict": "one score for each encoder, over all threat models of the table, each counted once. Encoders "
+        "of several attacks and seeds are no sample of anything, so there is no interval.",
+        AREA: "how often an encoder that was trained on poisoned images scores higher than one that was not, ties counted "
+        "half, in percent; whether the attack works is not asked. Undefined without encoders of both kinds.",
+        COUNTS[0]: "number of encoders that were trained on poisoned images.",
+        COUNTS[1]: "number of those that were not (attack no-attack).",
+    },
+}
+"""What those of detectors and of encoder tests mean."""
 RULE = (
     "Rank: 1 + the number of lines of the same kind and status that are better and told apart; lines that are not told "
     "apart share it."
 )
 """The rule in a sentence; WORDS has all of it."""
 MARKED = "Bold: the best mean of a column, controls apart. \u2248: not told apart from it. \u00b1: 95 % interval."
+
+
+def words_of(tables: Iterable[Leaderboard]) -> dict[str, str]:
+    """WORDS, and those of the other kinds of tables that there are."""
+    kinds = {table.judges for table in tables if isinstance(table, JudgedBoard)}
+    return WORDS | {word: text for kind, words in JUDGED.items() if kind in kinds for word, text in words.items()}

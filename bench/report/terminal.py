@@ -6,10 +6,10 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bench.records.record import whole
+from bench.records.record import only_judges, whole
 
 from .controls import Beside
-from .story import judged
+from .story import judged, judgement
 from .tables import PageTable, localisations, rates, removal, share, shown_k
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ def summary(record: Record) -> list[RenderableType]:
     """What to print after a run."""
     encoders = rates(record, Beside())
     headings = [encoders.caption[0].lower() + encoders.caption[1:], *encoders.headings[1:]]
+    if only_judges(record):
+        return [_heading(record), _drawn(headings, encoders), f"\n{judgement(record)}", *_scores(record)]
     removed = record["metrics"]["detection"]["removed"]
     targets = [table for table in localisations(record) if table.caption.startswith("Each target")]
     return [

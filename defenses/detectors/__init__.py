@@ -1,0 +1,12 @@
+"""Test-time detectors: each scores single images that the encoder is given."""
+
+from __future__ import annotations
+
+from .colour_test import ColourTest
+from .masking import Masking
+from .recur_templates import RecurTemplates
+from .strip import Strip
+
+__all__ = ["DETECTORS"]
+
+DETECTORS = (Strip, Masking, RecurTemplates, ColourTest)
