@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
@@ -25,7 +25,10 @@ class RecurTemplates(Detector):
 
     name: ClassVar[str] = "recur-templates"
     needs: ClassVar[frozenset[str]] = Recur.needs
-    toy_options: ClassVar[dict[str, int]] = {}
+    toy_options: ClassVar[dict[str, int]] = Recur.toy_options
+
+    queries: int | None = field(default=None, metadata={"help": "as of recur; by its rule"})
+    rank: int | None = field(default=None, metadata={"help": "as of recur; by its rule"})
 
     def score(self, view: View, known: View) -> NDArray[np.float64]:
         """See the class."""
@@ -33,14 +36,18 @@ class RecurTemplates(Detector):
         rows = np.arange(len(view))
         found = [
             (match_all(small, each.template.pixels, rows).score.astype(np.float64) - each.limit) / (1 - each.limit)
-            for each in Recur().triggers(known)
+            for each in self._recur.triggers(known)
         ]
         return np.max(found, axis=0) if found else np.zeros(len(view))
 
     def forwards(self, count: int, size: int) -> int:
         """Those of `recur`, which do not depend on the number of images."""
-        return Recur().forwards(count, size)
+        return self._recur.forwards(count, size)
 
     def seconds(self, count: int, size: int) -> float:
         """Those of `recur` on twice as many training images as test images."""
-        return Recur().seconds(2 * count, size)
+        return self._recur.seconds(2 * count, size)
+
+    @property
+    def _recur(self) -> Recur:
+        return Recur(queries=self.queries, rank=self.rank)

@@ -23,9 +23,11 @@ class PullTest(EncoderTest):
     """
 
     name: ClassVar[str] = "pull"
-    toy_options: ClassVar[dict[str, int]] = {"windows": 4}
+    toy_options: ClassVar[dict[str, int]] = {"windows": 4, **Recur.toy_options}
 
     windows: int = field(default=32, metadata={"help": "most recurrent windows that are tried, each of another image"})
+    queries: int | None = field(default=None, metadata={"help": "as of recur; by its rule"})
+    rank: int | None = field(default=None, metadata={"help": "as of recur; by its rule"})
 
     def __post_init__(self) -> None:
         if self.windows < 1:
@@ -35,7 +37,7 @@ class PullTest(EncoderTest):
         """See the class."""
         small = Copies(view)
         rng = view.seeds("recur").numpy()
-        seeds = Recurrence.of(view.step("recurrence", lambda: Recur().recurrence(small, rng).arrays()))
+        seeds = Recurrence.of(view.step("recurrence", lambda: Recur(queries=self.queries, rank=self.rank).recurrence(small, rng).arrays()))
         pull, best, limit = Pull(view, view.seeds("pull")), -1.0, 0.0
         order = np.argsort(-seeds.score, kind="stable")[: self.windows]
         for done, number in enumerate(order, 1):
