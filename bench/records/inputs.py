@@ -96,7 +96,7 @@ def _judged(evidence: Evidence) -> metrics.Metrics:
     """What the verdict gives, whatever was judged."""
     verdict, truth = evidence.verdict, evidence.manifest
     if isinstance(verdict, Scores):
-        return {metrics.TEST_TIME: metrics.test_time(verdict.triggered, verdict.score)}
+        return {metrics.TEST_TIME: metrics.of_test_images(verdict.triggered, verdict.score)}
     if isinstance(verdict, EncoderVerdict):
         return {metrics.ENCODER: metrics.encoder(verdict.score)}
     lost = metrics.clean_removed(evidence.train_labels, evidence.classes, truth.poisoned, verdict.keep)

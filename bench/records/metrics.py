@@ -448,7 +448,7 @@ def detection(poisoned: Bools, keep: Bools, score: Floats | None) -> Metrics:
     return _measured(DETECTION, Removal(poisoned=poisoned, removed=~keep, score=score))
 
 
-def test_time(triggered: Bools, score: Floats) -> Metrics:
+def of_test_images(triggered: Bools, score: Floats) -> Metrics:
     """How well a detector tells test images with a trigger from those without. triggered: (M,) bool. score: (M,)."""
     _same_shape("score", score, triggered.shape)
     return _measured(TEST_TIME, Judged(triggered=triggered, score=score))

@@ -37,8 +37,9 @@ if TYPE_CHECKING:
 Record = dict[str, Any]
 SCHEMA_VERSION = 6
 """2: a record says its status. 3: and what clean images the removal costs. 4: and in how many windows any part of the
-trigger is (hit). 5: a run may end with its verdict (run.until), and says whether its defense is a baseline. 6: what is
-judged may be test images (test_time) or the encoder (encoder) instead of the training images. Older ones up to it when they are read, without what they do not know."""
+trigger is (hit). 5: a run may end with its verdict (run.until), and says whether its defense is a baseline. 6: instead
+of the training images test images may be judged (test_time), or the encoder. Older ones are brought up to it when they
+are read, without what they do not know."""
 MEASURED, SUBMITTED = "measured", "submitted"
 _PACKAGES = (
     "numpy",

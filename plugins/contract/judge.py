@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bench.api import Arrays, Detector, EncoderTest, EncoderVerdict
 
-from .kit import check, require, require_array
+from .kit import alike, check, require, require_array
 from .toys import Toy, ToyView
 from .view import ViewTrial, require_json
 
@@ -45,8 +45,8 @@ class DetectorTrial(ViewTrial[Detector]):
                     images, needs=self.plugin.needs, encoder=self.encoder, seed=len(name), notebook=kept[name]
                 )
             found = self.plugin.score(self.views[f"{run} view"], self.views[f"{run} known"])
-            require_array("score()", found, "float", (len(given["view"]),))
-            require(np.isfinite(found).all(), "score() holds values that are not finite")
+            right = isinstance(found, np.ndarray) and found.shape == (len(given["view"]),)
+            require(right, f"score() gave {type(found).__name__}, expected a NumPy array, a score for each image")
             return found
 
         return self.once(f"score() ({run} run)", score)
@@ -54,7 +54,9 @@ class DetectorTrial(ViewTrial[Detector]):
     @check("return a NumPy array of float, one finite score for each image of `view`, in its order")
     def check_test_scores(self) -> None:
         """It returns a finite score for each test image, float (N,)."""
-        self.scores()
+        found = self.scores()
+        require_array("score()", found, "float", (len(self.tested),))
+        require(np.isfinite(found).all(), "score() holds values that are not finite")
 
     @check("score each image by itself: no mean, rank, neighbour or cluster over the images of `view`; take `known` instead")
     def check_by_itself(self) -> None:
@@ -73,7 +75,7 @@ class DetectorTrial(ViewTrial[Detector]):
     @check("draw from view.seeds(...) only; no time, no set order, no unseeded generator")
     def check_same_seed(self) -> None:
         """The same seed gives the same scores."""
-        require(np.array_equal(self.scores(), self.scores("second")), "a second run gave other scores")
+        require(alike(self.scores(), self.scores("second")), "a second run gave other scores")
 
     @check("draw random numbers inside each step from seeds of its own, and use only what step() returns")
     def check_resume(self) -> str | None:
@@ -83,7 +85,7 @@ class DetectorTrial(ViewTrial[Detector]):
         if not any(kept.values()):
             return "it saves no steps"
         resumed = self.scores("resumed", notebooks=kept)
-        require(np.array_equal(first, resumed), "with all steps saved it gave other scores")
+        require(alike(first, resumed), "with all steps saved it gave other scores")
         return None
 
 
