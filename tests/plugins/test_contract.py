@@ -439,7 +439,7 @@ class Alike(EncoderTest):
 
 
 mutant(Alike, "encoder_score", verdict=lambda self, view: EncoderVerdict(score=float("inf")))
-mutant(Alike, "facts", verdict=lambda self, view: EncoderVerdict(score=1.0, facts={"x": np.zeros(2)}))
+mutant(Alike, "facts", verdict=lambda self, view: EncoderVerdict(score=1.0, facts={"x": {1, 2}}))
 mutant(Alike, "same_seed", verdict=lambda self, view: EncoderVerdict(score=time.perf_counter()))
 mutant(Alike, "clean_data", verdict=lambda self, view: EncoderVerdict(score=found(view)))
 mutant(Alike, "resume", verdict=lambda self, view: EncoderVerdict(score=forgetful(view)))
