@@ -23,7 +23,7 @@ TEMPLATES = {**{kind: kind for kind in KINDS}, "detector": "defense", "encoder-t
 
 
 def create(kind: str, name: str, folder: Path, plugins: Plugins) -> list[Path]:
-    """Write a distribution with one plugin of `kind`, one of TEMPLATES, into the new `folder`; the files, the plugin's first.
+    """Write a distribution with a plugin of `kind` (see TEMPLATES) into the new `folder`; its files, the plugin first.
 
     Raises BenchError for an unknown kind, a name that cannot be used (with the nearest that can) or is taken by one of
     `plugins`, and a folder that is there already.

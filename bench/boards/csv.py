@@ -9,10 +9,10 @@ from collections.abc import Sequence
 
 from bench.records.redact import csv_cell
 
+from .judged import JudgedBoard
 from .lines import BoardLine
 from .ranks import DETECTION_RANK, FULL_RANK, ranks
 from .row import Group
-from .judged import JudgedBoard
 from .rows import FOUND, LOST, PLACED, RATES, SECONDS
 from .tables import Leaderboard
 

@@ -22,7 +22,7 @@ from .naming import flat_config, name_settings
 from .part import BoardPart
 from .row import Group, RunRow
 from .rows import KINDS, PACE, TESTED, measured_first, one_a_seed, row_of
-from .tables import Leaderboard, K, line_of, took
+from .tables import K, Leaderboard, line_of, took
 
 DETECTORS, ENCODERS = "Test-time detectors", "Encoder verdicts"
 AREA, SCORE = "AUROC over encoders", "encoder's score"

@@ -11,7 +11,6 @@ from .credits import Credit
 from .row import Group
 from .rows import CONTROL, DEFENSE, NONE, SECONDS, UNDEFINED
 
-
 COUNTS = ("encoders with poison", "encoders without")
 """Names of numbers that are counted."""
 
@@ -63,7 +62,7 @@ class BoardLine:
     @property
     def remarks(self) -> str:
         """What its label has in parentheses."""
-        return "; ".join([*([self.attack] if self.attack else []), *(["control"] if self.control else []), *([self.settings] if self.settings else [])])
+        return "; ".join(filter(None, [self.attack, "control" if self.control else "", self.settings]))
 
     def plugins(self) -> list[tuple[str, Credit]]:
         """The plugins that its name names, in order, and where each comes from."""

@@ -45,13 +45,13 @@ def markdown(tables: Sequence[Leaderboard]) -> str:
     links |= {target: f"p{number}" for number, target in enumerate(papers, 1)}
     targets = [f"[{links[source]}]: {url(source)}" for source in sources]
     targets += [f"[{links[target]}]: {target}{_title(credit)}" for target, credit in papers.items()]
-    addresses = anchors(tables)
+    addresses, words = anchors(tables), [f"- **{word}**: {text}" for word, text in words_of(tables).items()]
     index = [_entry(table, anchor) for table, anchor in zip(tables, addresses, strict=True)]
     parts = [
         "\n".join(index),
         f"{RULE} [More](#how-to-read-it). {MARKED}",
         *(_table(table, anchor, links) for table, anchor in zip(tables, addresses, strict=True)),
-        "\n".join([LEGEND, "", "Shares are percent.", "", *(f"- **{word}**: {text}" for word, text in words_of(tables).items())]),
+        "\n".join([LEGEND, "", "Shares are percent.", "", *words]),
     ]
     return "\n\n".join([*parts, *(["\n".join(targets)] if targets else [])]) + "\n"
 

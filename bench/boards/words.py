@@ -38,17 +38,17 @@ WORDS = {
 """What the columns mean. Shares are percent."""
 JUDGED = {
     DETECTORS: {
-        "test-time detector": "scores single images that the encoder is given; half of the validation images as they are, "
-        "the other half with a trigger, each image once. Bold and \u2248 are attack by attack.",
+        "test-time detector": "scores single images that the encoder is given; half of the validation images as they "
+        "are, the other half with a trigger, each image once. Bold and \u2248 are attack by attack.",
         **{metric.title: metric.help for metric in METRICS if metric.board and TEST_TIME in metric.where},
         PACE: "milliseconds of the stage of a detector, its process's start and what it does with the training images "
         "included, by the number of test images.",
     },
     ENCODERS: {
-        "encoder verdict": "one score for each encoder, over all threat models of the table, each counted once. Encoders "
-        "of several attacks and seeds are no sample of anything, so there is no interval.",
-        AREA: "how often an encoder that was trained on poisoned images scores higher than one that was not, ties counted "
-        "half, in percent; whether the attack works is not asked. Undefined without encoders of both kinds.",
+        "encoder verdict": "one score for each encoder, over all threat models of the table, each counted once. "
+        "Encoders of several attacks and seeds are no sample of anything, so there is no interval.",
+        AREA: "how often an encoder that was trained on poisoned images scores higher than one that was not, ties "
+        "counted half, in percent; whether the attack works is not asked. Undefined without encoders of both kinds.",
         COUNTS[0]: "number of encoders that were trained on poisoned images.",
         COUNTS[1]: "number of those that were not (attack no-attack).",
     },

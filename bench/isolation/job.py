@@ -32,9 +32,9 @@ class Job:
     """`method` of the defense, called with a view and `arguments`; it can be pickled.
 
     folder: holds the images that were handed over (IMAGES; of a detector also those that it knows, KNOWN) and the saved
-    steps (STEPS). encoder: loads the threat model onto a device, None where the defense does not declare that need. devices: how many of Lightning Fabric's
-    `accelerator` the work is shared out over. threads: of the CPU, with which each process
-    computes.
+    steps (STEPS). encoder: loads the threat model onto a device, None where the defense does not declare that need.
+    devices: how many of Lightning Fabric's `accelerator` the work is shared out over. threads: of the CPU, with which
+    each process computes.
     """
 
     defense: Judge

@@ -1,4 +1,4 @@
-"""What a detector says of test images, and an encoder test of its encoder: checked, written to a folder, read from it."""
+"""What a detector says of test images, and an encoder test of its encoder: checked, written to a folder and read."""
 
 from __future__ import annotations
 

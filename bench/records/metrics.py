@@ -44,10 +44,10 @@ class Metric:
     """A number of a record.
 
     name: its key in the record. title: its heading in tables; "{k}" stands for k. words: what it is, as a row's label
-    says it. unit: PERCENT, IMAGES, or NUMBER for one without a unit. higher_is_better: None where neither is. help: its definition in one line. where:
-    the parts of "metrics" that hold it. value: computes it from what `_measured` is given for such a part. board:
-    leaderboards show it. required: every record has it; others may lack it, as older ones do. scored: of DETECTION, it
-    says how the scores order the images, whatever is removed.
+    says it. unit: PERCENT, IMAGES, or NUMBER for one without a unit. higher_is_better: None where neither is. help: its
+    definition in one line. where: the parts of "metrics" that hold it. value: computes it from what `_measured` is
+    given for such a part. board: leaderboards show it. required: every record has it; others may lack it, as older ones
+    do. scored: of DETECTION, it says how the scores order the images, whatever is removed.
     """
 
     name: str

@@ -81,8 +81,8 @@ def refuse_judges(record: Mapping[str, Any]) -> None:
     """Raises BenchError for a record that no submission can hold."""
     if only_judges(record):
         raise BenchError(
-            f"the run is of {record['run']['defense']!r}, which chooses no training images: a submission holds a verdict "
-            "on them. Scores of test images and of encoders cannot be sent in yet"
+            f"the run is of {record['run']['defense']!r}, which chooses no training images: a submission holds a "
+            "verdict on them. Scores of test images and of encoders cannot be sent in yet"
         )
 
 

@@ -128,8 +128,8 @@ def judgement(record: Record) -> str:
     found = metrics[TEST_TIME]
     return (
         f"{name}, a test-time detector, scored {found['clean']:,} validation images as they are and "
-        f"{found['triggered']:,} others with the trigger, {1000 * pace(record):.1f} ms each: one with the trigger is more "
-        f"suspicious than one without in {share(found['auroc'])} of all pairs (50 % is guessing), and "
+        f"{found['triggered']:,} others with the trigger, {1000 * pace(record):.1f} ms each: one with the trigger is "
+        f"more suspicious than one without in {share(found['auroc'])} of all pairs (50 % is guessing), and "
         f"{share(found['tpr_at_1'])} of those with it are found where 1 % of the others are taken for such."
     )
 

@@ -21,9 +21,9 @@ class Masking(Detector):
     """Progressive masking after BackdoorIDS: once the trigger is covered, the feature jumps.
 
     A reading of the paper's abstract alone: under growing masks the feature of a triggered image stays, then moves at
-    once; that of a clean one moves smoothly; a density clustering (DBSCAN) of the features along the way finds more than
-    one cluster in the first. Ours, since the abstract does not say: cells of an eighth of the width are covered with the
-    known images' mean colour in a random order, `steps` times as many more each time, up to `most` of the image; the
+    once; that of a clean one moves smoothly; a density clustering (DBSCAN) of the features along the way finds more
+    than one cluster in the first. [?] Ours, since the abstract does not say: cells of an eighth of the width are
+    covered with the known images' mean colour in a random order, in `steps` equal steps up to `most` of the image; the
     mean over `orders` orders, which are the same for every image. DBSCAN answers yes or no for one radius; the score is
     the largest radius (cosine distance) at which it, with two images to a cluster, still finds more than one.
     """

@@ -19,7 +19,7 @@ class Strip(Detector):
 
     Gao et al. blend the image with N others and take the entropy of the classes that a classifier then gives: low where
     a trigger decides. An encoder gives no classes. Here the score is the mean cosine similarity between the image's own
-    feature and those of its blends. Blending is the authors': pixels added with the weights 1 and 1 and clipped; N = 100.
+    feature and those of its blends. Blending is the authors': pixels added, weights 1 and 1, and clipped; N = 100. [?]
     The N images are drawn once, from the training images as scraped (theirs are clean), and serve every test image.
     """
 

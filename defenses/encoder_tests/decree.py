@@ -22,13 +22,13 @@ RATES = ((0.0, 0.5), (0.6, 0.1), (0.8, 0.05))  # share of the steps from which A
 class Decree(EncoderTest):
     """DECREE: searches by gradients for the smallest trigger that makes the features of all images alike.
 
-    Feng et al.: a mask and a pattern, both free; the loss is minus the mean cosine similarity of the features of a batch
-    of triggered images, plus the mask's L1 norm with a weight that grows by 5 after more than 5 steps over a similarity
-    of 0.99, and shrinks likewise. An encoder with a backdoor needs a small mask. The score is minus PL1, the L1 norm of
-    the smallest mask that reached 0.99 as a share of that of a full one (the paper calls an encoder trojaned below 0.1);
-    where none did, minus 1. Numbers are those of the authors' code for images of 32 px: Adam, betas 0.5 and 0.9, rate
-    0.5, later 0.1 and 0.05, batches of 128, random start. Ours: `steps` steps instead of up to a thousand epochs with an
-    early stop, the three rates in the same proportion; the images are training images as scraped, theirs clean ones.
+    Feng et al.: a mask and a pattern, both free; the loss is minus the mean cosine similarity of the features of a
+    batch of triggered images, plus the mask's L1 norm with a weight that grows by 5 after more than 5 steps over a
+    similarity of 0.99, and shrinks likewise. An encoder with a backdoor needs a small mask. The score is minus PL1, the
+    L1 norm of the smallest mask that reached 0.99 as a share of that of a full one (below 0.1 the paper calls an
+    encoder trojaned); where none did, minus 1. Numbers are those of the authors' code for images of 32 px: Adam, betas
+    0.5 and 0.9, rate 0.5, later 0.1 and 0.05, batches of 128, random start. Ours: `steps` steps instead of up to a
+    thousand epochs with an early stop, the three rates in proportion; training images as scraped, theirs clean ones.
     """
 
     name: ClassVar[str] = "decree"

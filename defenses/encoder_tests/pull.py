@@ -37,7 +37,9 @@ class PullTest(EncoderTest):
         """See the class."""
         small = Copies(view)
         rng = view.seeds("recur").numpy()
-        seeds = Recurrence.of(view.step("recurrence", lambda: Recur(queries=self.queries, rank=self.rank).recurrence(small, rng).arrays()))
+        seeds = Recurrence.of(
+            view.step("recurrence", lambda: Recur(queries=self.queries, rank=self.rank).recurrence(small, rng).arrays())
+        )
         pull, best, limit = Pull(view, view.seeds("pull")), -1.0, 0.0
         order = np.argsort(-seeds.score, kind="stable")[: self.windows]
         for done, number in enumerate(order, 1):

@@ -39,7 +39,10 @@ class DetectorTrial(ViewTrial[Detector]):
         kept: Notebooks = {"view": {}, "known": {}} if notebooks is None else notebooks
 
         def score() -> NDArray[np.float64]:
-            given = {"view": self.tested if tested is None else tested, "known": self.planted if known is None else known}
+            given = {
+                "view": self.tested if tested is None else tested,
+                "known": self.planted if known is None else known,
+            }
             for name, images in given.items():
                 self.views[f"{run} {name}"] = ToyView(
                     images, needs=self.plugin.needs, encoder=self.encoder, seed=len(name), notebook=kept[name]
@@ -58,14 +61,16 @@ class DetectorTrial(ViewTrial[Detector]):
         require_array("score()", found, "float", (len(self.tested),))
         require(np.isfinite(found).all(), "score() holds values that are not finite")
 
-    @check("score each image by itself: no mean, rank, neighbour or cluster over the images of `view`; take `known` instead")
+    @check("score each image by itself: take means, ranks, neighbours and clusters from `known`, never from `view`")
     def check_by_itself(self) -> None:
-        """The scores of a part of the images are that part of the scores, whatever else is judged and in whatever order."""
+        """The scores of a part of the images are that part of the scores, in whatever order they are judged."""
         found = self.scores()
         rows = np.arange(len(found))[::-3].copy()
         part = self.scores("part", self.tested[rows])
         apart = np.abs(part - found[rows]) > CLOSE * max(float(np.ptp(found)), 1e-6)
-        require(not apart.any(), f"{int(apart.sum())} of {len(rows)} images have another score when others are left out")
+        require(
+            not apart.any(), f"{int(apart.sum())} of {len(rows)} images have another score where others are left out"
+        )
 
     @check("handle the case that nothing is suspicious")
     def check_clean_data(self) -> None:

@@ -25,8 +25,8 @@ class PluginClass(EncoderTest):
             raise BenchError(f"images is {self.images}, expected 2 or more")
 
     def verdict(self, view: View) -> EncoderVerdict:
-        """The suspicion of `view.encoder`. Random numbers come from `view.seeds("a name").numpy()` only; what takes long
-        belongs into `view.step`."""
+        """The suspicion of `view.encoder`. Random numbers come from `view.seeds("a name").numpy()` only; what takes
+        long belongs into `view.step`."""
         rows = view.seeds("images").numpy().permutation(len(view))[: self.images]
         features = view.encoder(view.batch(rows)).double().cpu().numpy()
         unit = features / np.linalg.norm(features, axis=1, keepdims=True).clip(1e-12)

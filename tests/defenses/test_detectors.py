@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -81,7 +83,7 @@ def test_masking_jumps_where_the_corner_is_covered(views):
 def test_masks_grow_by_whole_cells_to_the_share_that_is_wanted():
     masks = Masking(steps=5, cells=4, most=0.75).masks(SIZE, Seeds(1))
     assert masks.sum((1, 2)).tolist() == [0, 48, 96, 144, 192]  # of 256 pixels; a cell has 16
-    assert all(bool((small <= large).all()) for small, large in zip(masks, masks[1:], strict=False))
+    assert all(bool((small <= large).all()) for small, large in itertools.pairwise(masks))
     cell = masks[1].reshape(4, 4, 4, 4).float().mean((1, 3))
     assert set(cell.flatten().tolist()) == {0.0, 1.0}
 

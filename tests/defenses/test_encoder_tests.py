@@ -52,7 +52,8 @@ def view(backdoor):
 
 def test_decree_finds_a_smaller_mask_where_there_is_a_backdoor():
     bad, good = (Decree(steps=250, batch=32).verdict(view(backdoor)) for backdoor in (True, False))
-    assert bad.facts["found"] and bad.score == -bad.facts["pl1"]
+    assert bad.facts["found"]
+    assert bad.score == -bad.facts["pl1"]
     assert bad.facts["pl1"] < 0.25 < good.facts["pl1"], "four of 64 pixels are enough for the one"
 
 
@@ -70,7 +71,8 @@ def test_a_start_is_uniform():
     mask, pattern = start(view(False))
     assert (mask.shape, pattern.shape) == ((1, 1, SIZE, SIZE), (3, SIZE, SIZE))
     shown = torch.sigmoid(2 * pattern)
-    assert 0.4 < float(shown.mean()) < 0.6 and 0.2 < float(shown.std()) < 0.35
+    assert 0.4 < float(shown.mean()) < 0.6
+    assert 0.2 < float(shown.std()) < 0.35
 
 
 def test_windows_and_options():

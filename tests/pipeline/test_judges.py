@@ -88,12 +88,18 @@ def test_its_record_tables_and_pages(door):
     made, path = keep_record(door)
     assert set(made["metrics"]) == {"none", "test_time"}
     assert (made["metrics"]["test_time"]["clean"], made["metrics"]["test_time"]["triggered"]) == (40, 40)
-    assert (made["run"]["until"], set(made["stages"])) == ("detection", {"poison", "threat_model", "threat_probe", "defense"})
+    assert (made["run"]["until"], set(made["stages"])) == (
+        "detection",
+        {"poison", "threat_model", "threat_probe", "defense"},
+    )
     assert records.fingerprint(records.load(path)) == records.fingerprint(build_record(door))
     (table,) = boards.tables([made])
     assert "; test-time detectors" in table.title
     (line,) = table.lines
-    assert (line.label, line.cell("test AUROC")) == ("doorkeeper (htba)", f"{made['metrics']['test_time']['auroc']:.1f}")
+    assert (line.label, line.cell("test AUROC")) == (
+        "doorkeeper (htba)",
+        f"{made['metrics']['test_time']['auroc']:.1f}",
+    )
     for form in boards.FORMATS.values():
         assert "doorkeeper" in form([table])
     assert "**TPR@1%**" in boards.renderer("markdown")([table])

@@ -408,8 +408,8 @@ def test_a_detector_s_numbers_by_hand():
     """Four with a trigger, five without; scores 9 8 5 1 and 8 4 3 2 1.
 
     Pairs won: 9 beats 5, 8 beats 4 and ties 1 (4.5), 5 beats 4, 1 ties 1 (0.5): 14 of 20. Neither 1 nor 5 % of five is
-    an image, so the threshold is over 8, and one of four is over it. With 20 without (7, and nineteen times 2) one may be
-    over it at 5 %: at 1 % 9 and 8 are found, at 5 % also 5.
+    an image, so the threshold is over 8, and one of four is over it. With 20 without (7, and nineteen times 2) one may
+    be over it at 5 %: at 1 % 9 and 8 are found, at 5 % also 5.
     """
     triggered = bools(*[1] * 4, *[0] * 5)
     found = of_test_images(triggered, np.array([9.0, 8, 5, 1, 8, 4, 3, 2, 1]))

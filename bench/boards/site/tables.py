@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.boards import BoardLine, Leaderboard, titles
+from bench.boards.judged import JudgedBoard
 from bench.boards.part import BoardPart
 from bench.boards.rows import BASELINE, CONTROL
 from bench.boards.tables import REPORTED, anchors
-from bench.boards.judged import JudgedBoard
 from bench.boards.words import MARKED, RULE, words_of
 from bench.records.record import MEASURED, SUBMITTED
 from bench.records.redact import one_line
