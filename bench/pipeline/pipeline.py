@@ -167,10 +167,10 @@ class Pipeline:
     @cached_property
     def judgement(self) -> Verdict | Scores | EncoderVerdict:
         """What the defense, the detector or the encoder test said."""
-        chooser, folder = self.config.defense.filter, self.folder(self.clean)
+        chooser = self.config.defense.filter
         if isinstance(chooser, Detector):
-            return read_scores(folder)
-        return read_encoder_verdict(folder) if isinstance(chooser, EncoderTest) else self.verdict
+            return read_scores(self.folder(self.clean))
+        return read_encoder_verdict(self.folder(self.clean)) if isinstance(chooser, EncoderTest) else self.verdict
 
     @cached_property
     def poisoned_train(self) -> Images:

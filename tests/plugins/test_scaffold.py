@@ -27,6 +27,14 @@ def new(tmp_path):
     return write
 
 
+@pytest.mark.parametrize(("kind", "base"), [("detector", "Detector"), ("encoder-test", "EncoderTest")])
+def test_a_detector_and_an_encoder_test_are_chosen_as_defenses(new, kind, base):
+    texts = {path.name: path.read_text() for path in new(kind, "far-out").iterdir()}
+    assert f"class FarOut({base}):" in texts["far_out.py"]
+    assert "bench run --preset smoke --defense far-out\n" in texts["README.md"]
+    assert "class Detector" + "Detector(Detector)" in (new("detector", "detector", "b") / "detector.py").read_text()
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_its_files_name_each_other(new, kind):
     texts = {path.name: path.read_text() for path in new(kind, "far-out.2").iterdir()}
