@@ -24,7 +24,15 @@ Offered = type[Defense] | type[TrainingDefense] | type[Control] | type[Detector]
 def bench_defenses() -> list[Offered]:
     """The built-in defenses, the controls to compare them with, test-time detectors and encoder tests."""
     return [
-        *(NoDefense, PatchSearch, PoisonCAM, Recur, ICutMix, *BASELINES, Oracle, RandomRemoval, CleanSet),
+        NoDefense,
+        PatchSearch,
+        PoisonCAM,
+        Recur,
+        ICutMix,
+        *BASELINES,
+        Oracle,
+        RandomRemoval,
+        CleanSet,
         *DETECTORS,
         *ENCODER_TESTS,
     ]

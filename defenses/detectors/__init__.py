@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bench import Detector
+
 from .colour_test import ColourTest
 from .masking import Masking
 from .recur_templates import RecurTemplates
@@ -9,4 +11,4 @@ from .strip import Strip
 
 __all__ = ["DETECTORS"]
 
-DETECTORS = (Strip, Masking, RecurTemplates, ColourTest)
+DETECTORS: tuple[type[Detector], ...] = (Strip, Masking, RecurTemplates, ColourTest)
