@@ -334,15 +334,40 @@ class Grouping(NamedTuple):
     rule: str
 
 
-class Defense(Plugin, ABC):
-    """Finds poisoned images. Declares in `needs` what its view must hold besides the images: {"encoder"}.
+class Judge(Plugin, ABC):
+    """What those have in common that look at images through a view: Defense, Detector, EncoderTest. Declares in `needs`
+    what its view must hold besides the images: {"encoder"}.
 
-    An instance may need less than its class, where an option says so.
+    An instance may need less than its class, where an option says so. `count`: of the images in its view, `size`: their
+    width in px.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset()
     baseline: ClassVar[bool] = False
     """True: a simple method to compare with; tables show it below a line."""
+
+    def forwards(self, count: int, size: int) -> int:
+        """About how many images it puts through the encoder for `count` images of `size` px: what `bench plan`
+        estimates its time from."""
+        return count if "encoder" in self.needs else 0
+
+    def trained_on(self, count: int, size: int) -> int:
+        """About how many images it trains networks of its own on, each counted as often as it is used; 0 where it
+        trains none. Also for `bench plan`."""
+        return 0
+
+    def seconds(self, count: int, size: int) -> float:
+        """About how many seconds of one CPU core it takes for `count` images of `size` px besides the encoder's passes
+        and its own networks, where that is much. Also for `bench plan`."""
+        return 0.0
+
+    def in_force(self, count: int, size: int) -> Mapping[str, Any]:
+        """The value of every option for `count` training images of `size` px, those that a rule chooses included."""
+        return dataclasses.asdict(self)  # type: ignore[call-overload, no-any-return]
+
+
+class Defense(Judge):
+    """Finds poisoned images among the training images."""
 
     @abstractmethod
     def clean(self, view: View) -> Verdict:
@@ -359,24 +384,38 @@ class Defense(Plugin, ABC):
         """For pictures: the groups that led to `verdict`. None for a defense that makes none."""
         return None
 
-    def forwards(self, count: int, size: int) -> int:
-        """About how many images `clean` puts through the encoder for `count` training images of `size` px: what
-        `bench plan` estimates its time from."""
-        return count if "encoder" in self.needs else 0
 
-    def trained_on(self, count: int, size: int) -> int:
-        """About how many images `clean` trains networks of its own on, each counted as often as it is used; 0 for a
-        defense that trains none. Also for `bench plan`."""
-        return 0
+class Detector(Judge):
+    """Judges single images when the encoder is used, as a doorkeeper: does this one carry a trigger? It removes nothing
+    and trains nothing; a run with it ends with its scores."""
 
-    def seconds(self, count: int, size: int) -> float:
-        """About how many seconds of one CPU core `clean` takes for `count` training images of `size` px besides the
-        encoder's passes and its own networks, where that is much. Also for `bench plan`."""
-        return 0.0
+    @abstractmethod
+    def score(self, view: View, known: View) -> NDArray[np.float64]:
+        """The suspicion of every image of `view`, (N,) float64, finite, higher = more suspicious.
 
-    def in_force(self, count: int, size: int) -> Mapping[str, Any]:
-        """The value of every option for `count` training images of `size` px, those that a rule chooses included."""
-        return dataclasses.asdict(self)  # type: ignore[call-overload, no-any-return]
+        view: images that the encoder is given, some with a trigger. known: the unlabelled training images as they were
+        scraped, the poisoned ones among them, which whoever trained the encoder has. Each image of `view` is judged by
+        itself: its score must not depend on which others are there, nor on its place.
+        """
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class EncoderVerdict:
+    """The judgement of an encoder. score: a finite number, higher = more suspicious. facts: JSON-able, for the
+    record."""
+
+    score: float
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+class EncoderTest(Judge):
+    """Judges an encoder: does it have a backdoor? A run with it ends with its verdict."""
+
+    needs: ClassVar[frozenset[str]] = frozenset({"encoder"})
+
+    @abstractmethod
+    def verdict(self, view: View) -> EncoderVerdict:
+        """The suspicion of `view.encoder`. view: the unlabelled training images, the poisoned ones among them."""
 
 
 class TrainingDefense(Plugin, ABC):

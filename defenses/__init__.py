@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from bench import Control, Defense, Repair, TrainingDefense, hookimpl
+from bench import Control, Defense, Detector, EncoderTest, Repair, TrainingDefense, hookimpl
 
 from .baselines import BASELINES
 from .controls import CleanSet, Oracle, RandomRemoval, Trusted, Untrusted
+from .detectors import DETECTORS
+from .encoder_tests import ENCODER_TESTS
 from .icutmix import ICutMix
 from .none import NoDefense
 from .patchsearch import PatchSearch
@@ -16,8 +18,12 @@ from .repair import REPAIRS
 __all__ = ["CleanSet", "ICutMix", "NoDefense", "Oracle", "PatchSearch", "PoisonCAM", "RandomRemoval", "Recur"]
 
 
+Offered = type[Defense | TrainingDefense | Repair | Control | Detector | EncoderTest]
+
+
 @hookimpl
-def bench_defenses() -> list[type[Defense] | type[TrainingDefense] | type[Repair] | type[Control]]:
-    """The built-in defenses, and the controls to compare them with."""
+def bench_defenses() -> list[Offered]:
+    """The built-in defenses, the controls to compare them with, test-time detectors and encoder tests."""
     controls: list[type[Control]] = [Oracle, RandomRemoval, Trusted, Untrusted, CleanSet]
-    return [NoDefense, PatchSearch, PoisonCAM, Recur, ICutMix, *REPAIRS, *BASELINES, *controls]
+    filters: list[type[Defense]] = [NoDefense, PatchSearch, PoisonCAM, Recur]
+    return [*filters, ICutMix, *REPAIRS, *BASELINES, *controls, *DETECTORS, *ENCODER_TESTS]

@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 if TYPE_CHECKING:
-    from bench.api import Attack, Control, DatasetPlugin, Defense, Repair, SSLMethod, TrainingDefense
+    from bench.api import (
+        Attack,
+        Control,
+        DatasetPlugin,
+        Defense,
+        Detector,
+        EncoderTest,
+        Repair,
+        SSLMethod,
+        TrainingDefense,
+    )
 
 hookspec = pluggy.HookspecMarker("bench")
 
@@ -22,8 +32,9 @@ def bench_attacks() -> list[type[Attack]]:  # type: ignore[empty-body]
 
 
 @hookspec
-def bench_defenses() -> list[type[Defense | TrainingDefense | Repair | Control]]:  # type: ignore[empty-body]
-    """The classes of defenses (filters, training changes, repairs) and controls that this plugin offers."""
+def bench_defenses() -> list[type[Defense | TrainingDefense | Repair | Control | Detector | EncoderTest]]:  # type: ignore[empty-body]
+    """The classes of defenses (filters, training changes, repairs), controls, test-time detectors and encoder tests
+    that this plugin offers."""
 
 
 @hookspec

@@ -21,7 +21,11 @@ class Kind(NamedTuple):
 
 KINDS = {
     "attack": Kind("bench_attacks", "attack", (types.Attack,)),
-    "defense": Kind("bench_defenses", "defense", (types.Defense, types.TrainingDefense, types.Repair, types.Control)),
+    "defense": Kind(
+        "bench_defenses",
+        "defense",
+        (types.Defense, types.TrainingDefense, types.Repair, types.Control, types.Detector, types.EncoderTest),
+    ),
     "dataset": Kind("bench_datasets", "dataset", (types.DatasetPlugin,)),
     "ssl": Kind("bench_ssl_methods", "SSL method", (types.SSLMethod,)),
 }

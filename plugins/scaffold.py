@@ -17,19 +17,18 @@ from .registry import KINDS
 NAME = re.compile(r"[a-z][a-z0-9]*([._-][a-z0-9]+)*")
 """Stricter than a plugin's name: it also becomes a module, a class and a part of the distribution's name."""
 
-SPECIES = {"repair": "defense"}
-"""Templates beside those of the kinds -> the kind of what they make."""
+TEMPLATES = {**{kind: kind for kind in KINDS}, "repair": "defense", "detector": "defense", "encoder-test": "defense"}
+"""What can be written -> the kind of plugin that it is, by which commands choose it."""
 
 
 def create(kind: str, name: str, folder: Path, plugins: Plugins) -> list[Path]:
-    """Write a distribution with one plugin of `kind`, or of one of SPECIES, into the new `folder`; the files, the
-    plugin's first.
+    """Write a distribution with a plugin of `kind` (see TEMPLATES) into the new `folder`; its files, the plugin first.
 
     Raises BenchError for an unknown kind, a name that cannot be used (with the nearest that can) or is taken by one of
     `plugins`, and a folder that is there already.
     """
-    if kind not in {*KINDS, *SPECIES}:
-        raise BenchError(f"unknown kind of plugin {kind!r}.{nearest(kind, {*KINDS, *SPECIES})}")
+    if kind not in TEMPLATES:
+        raise BenchError(f"unknown kind of plugin {kind!r}.{nearest(kind, TEMPLATES)}")
     _check_name(kind, name, plugins)
     if folder.exists() or folder.is_symlink():
         raise BenchError(f"{folder} exists already; nothing was written. Give another folder: --directory DIR")
@@ -73,7 +72,7 @@ def _texts(kind: str, name: str) -> dict[str, str]:
     """File name -> content."""
     template, module = files("bench.plugins") / "template", _module(name)
     sources = {
-        f"{module}.py": f"{kind}.py",
+        f"{module}.py": f"{kind.replace('-', '_')}.py",
         f"test_{module}.py": "test_contract.py",
         "pyproject.toml": "pyproject.toml",
         "README.md": "README.md",
@@ -82,7 +81,7 @@ def _texts(kind: str, name: str) -> dict[str, str]:
     words = {
         "PluginClass": _class_name(kind, name, found[f"{module}.py"]),
         "plugin_module": module,
-        "plugin_kind": SPECIES.get(kind, kind),
+        "plugin_kind": TEMPLATES[kind],
         "plugin-name": name,
     }
     for old, new in words.items():
@@ -93,4 +92,4 @@ def _texts(kind: str, name: str) -> dict[str, str]:
 def _class_name(kind: str, name: str, text: str) -> str:
     """'far-out' -> FarOut; FarOutDefense where the template uses that word itself."""
     made = "".join(part.capitalize() for part in re.split("[._-]", name))
-    return made + kind.capitalize() if re.search(rf"\b{made}\b", text) else made
+    return made + kind.title().replace("-", "") if re.search(rf"\b{made}\b", text) else made

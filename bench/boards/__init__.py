@@ -6,23 +6,25 @@ meet in one table but never in one line: the line is named after what differs. N
 
 row.py, rows.py: records to rows; naming.py: what else than its defense a row is called; statistics.py: means,
 differences and their intervals; ranks.py, best.py: which lines are told apart; lines.py, tables.py: rows to tables, in
-numbers; titles.py: what a table is of, in words; credits.py: where plugins come from; compare.py: two lines of one
-table; reported.py: a paper's numbers as tables; one module per format (markdown.py also puts tables into a page that
-somebody writes), words.py: what the columns mean; escaping.py: how each format keeps a text a text; site/: all of it
-as pages.
+numbers; judged.py: tables of detectors and encoder tests; titles.py: what a table is of, in words; credits.py: where
+plugins come from; compare.py: two lines of one table; reported.py: a paper's numbers as tables; one module per format
+(markdown.py also puts tables into a page that somebody writes), words.py: what the columns mean; escaping.py: how each
+format keeps a text a text; site/: all of it as pages.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from bench.errors import BenchError, nearest
 from bench.records import record
+from bench.records.record import Record
 
 from .csv import flat
 from .escaping import escape
+from .judged import judged
 from .latex import latex
 from .lines import BoardLine, SeedResult
 from .markdown import markdown
@@ -30,7 +32,7 @@ from .naming import UNDEFINED, leaves
 from .reported import reported
 from .row import Group
 from .rows import NONE, group_of, rows
-from .tables import Leaderboard, tables
+from .tables import Leaderboard, of_defenses
 
 __all__ = [
     "FORMATS",
@@ -59,6 +61,12 @@ def renderer(name: str, also: Sequence[str] = ()) -> Renderer:
     if name not in FORMATS:
         raise BenchError(f"unknown format {name!r}.{nearest(name, [*FORMATS, *also])}")
     return FORMATS[name]
+
+
+def tables(records: Iterable[Record], sources: Iterable[str] = (), files: Iterable[str] = ()) -> list[Leaderboard]:
+    """Those of defenses (see of_defenses), then those of detectors and encoder tests. Raises BenchError."""
+    found, where, named = list(records), list(sources), list(files)
+    return [*of_defenses(found, where, named), *judged(found, where, named)]
 
 
 def read(files: Sequence[Path], beside: Path | None = None) -> list[Leaderboard]:

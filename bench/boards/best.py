@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from .ranks import Family
-from .rows import CONTROL, COST, FOUND, LOST, RATES, SECONDS, higher_is_better
+from .rows import CONTROL, COST, FOUND, LOST, PACE, RATES, SECONDS, TESTED, higher_is_better
 
 if TYPE_CHECKING:
     from .lines import BoardLine
@@ -25,7 +25,7 @@ def marks(every: Sequence[BoardLine], shown: Sequence[BoardLine], names: Iterabl
     """
     found: dict[tuple[BoardLine, str], str] = {}
     for name in names:
-        if name not in (COST, SECONDS) and higher_is_better(name) is not None:
+        if name not in (COST, SECONDS, PACE) and higher_is_better(name) is not None:
             family = Family(every, name)
             for status in dict.fromkeys(line.status for line in shown):
                 rivals = [line for line in shown if line.status == status and line.kind != CONTROL]
@@ -46,5 +46,5 @@ def _column(family: Family, rivals: Sequence[BoardLine], name: str) -> dict[Boar
 def _whole(line: BoardLine, name: str) -> bool:
     """Whether there is a number for every seed that was run that far."""
     defined = sum(not math.isnan(values.get(name, math.nan)) for values in line.by_seed.values())
-    kin = RATES if name in RATES or name == LOST else FOUND
+    kin = RATES if name in RATES or name == LOST else TESTED if name in TESTED else FOUND
     return not math.isnan(line.number(name)[0]) and (not line.by_seed or defined == len(line.results_for(kin)))

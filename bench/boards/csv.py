@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from bench.records.redact import csv_cell
 
+from .judged import JudgedBoard
 from .lines import BoardLine
 from .ranks import DETECTION_RANK, FULL_RANK, ranks
 from .row import Group
@@ -23,7 +24,7 @@ def flat(tables: Sequence[Leaderboard]) -> str:
     """Columns: those of Group, defense, kind, settings, status, seeds (how many), seed_list, full_seeds (those of runs
     to the end), detection_rank, full_rank, "<metric>" (mean) and "<metric> half" (half the width of its 95 %
     interval), records, note. Empty: undefined."""
-    metrics = [*RATES, LOST, *FOUND, *_placed(tables), COST, SECONDS]
+    metrics = [*RATES, LOST, *FOUND, *_placed(tables), *_judged(tables), COST, SECONDS]
     both = [column for name in metrics for column in (name, f"{name} half")]
     facts = ["defense", "kind", "settings", "status", "seeds", "seed_list", "full_seeds", *RANKED]
     file = io.StringIO()
@@ -33,7 +34,7 @@ def flat(tables: Sequence[Leaderboard]) -> str:
         places = {column: ranks(table.lines, names) for column, names in RANKED.items()}
         for line in table.lines:
             ranked = {column: str(found.get(line, "")) for column, found in places.items()}
-            writer.writerow({**_group(table), **_facts(line), **ranked, **_numbers(line, metrics)})
+            writer.writerow({**_group(table, line), **_facts(line), **ranked, **_numbers(line, metrics)})
     return file.getvalue()
 
 
@@ -43,10 +44,15 @@ def _placed(tables: Sequence[Leaderboard]) -> list[str]:
     return [f"{k}.{name}" for k in ks for name in PLACED.values()]
 
 
-def _group(table: Leaderboard) -> dict[str, str]:
+def _judged(tables: Sequence[Leaderboard]) -> list[str]:
+    """The columns of detectors and encoder tests, where there are any."""
+    return list(dict.fromkeys(name for table in tables if isinstance(table, JudgedBoard) for name in table.columns))
+
+
+def _group(table: Leaderboard, line: BoardLine) -> dict[str, str]:
     if table.group is None:
         return {NOTE: csv_cell(f"{table.title}. {table.note}")}
-    return {name: csv_cell(str(value)) for name, value in table.group._asdict().items()}
+    return {name: csv_cell(str(value)) for name, value in (line.group or table.group)._asdict().items()}
 
 
 def _facts(line: BoardLine) -> dict[str, str]:

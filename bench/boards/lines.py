@@ -8,7 +8,11 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from .credits import Credit
+from .row import Group
 from .rows import CONTROL, DEFENSE, NONE, SECONDS, UNDEFINED
+
+COUNTS = ("encoders with poison", "encoders without")
+"""Names of numbers that are counted."""
 
 
 class SeedResult(NamedTuple):
@@ -27,7 +31,8 @@ class BoardLine:
     kind: one of rows.KINDS. status: "measured" here, "submitted" and verified, or "paper-reported". by_seed: the values
     behind a mean, in the order of the seeds, and threats: what makes the threat model of each seed that model (both
     empty where a paper reports it). stages: seconds of each stage behind it, by its key. credits: where
-    the plugins that its name names come from, as far as its records say.
+    the plugins that its name names come from, as far as its records say. attack, group: of a line in a table that holds
+    several attacks, its own in words and the table that it would belong to.
     """
 
     defense: str
@@ -41,6 +46,8 @@ class BoardLine:
     threats: Mapping[int, object] = field(default_factory=dict)
     stages: Mapping[str, float] = field(default_factory=dict)
     credits: Mapping[str, Credit] = field(default_factory=dict)
+    attack: str = ""
+    group: Group | None = None
 
     @property
     def control(self) -> bool:
@@ -55,7 +62,7 @@ class BoardLine:
     @property
     def remarks(self) -> str:
         """What its label has in parentheses."""
-        return "; ".join([*(["control"] if self.control else []), *([self.settings] if self.settings else [])])
+        return "; ".join(filter(None, [self.attack, "control" if self.control else "", self.settings]))
 
     def plugins(self) -> list[tuple[str, Credit]]:
         """The plugins that its name names, in order, and where each comes from."""
@@ -81,7 +88,7 @@ class BoardLine:
         if math.isnan(mean):
             return UNDEFINED
         single = math.isnan(half)
-        digits = 0 if name == SECONDS or (name == "removed" and single) else 1
+        digits = 0 if name in (SECONDS, *COUNTS) or (name == "removed" and single) else 1
         return f"{mean:.{digits}f}" + ("" if single else f" ± {half:.{digits}f}")
 
     def number(self, name: str) -> tuple[float, float]:

@@ -10,11 +10,12 @@ from tabulate import tabulate
 from . import titles
 from .credits import Credit
 from .escaping import escape, url
+from .judged import JudgedBoard
 from .lines import BoardLine
 from .part import BoardPart
 from .rows import DEFENSE
 from .tables import Leaderboard, anchors
-from .words import MARKED, RULE, words_for
+from .words import MARKED, RULE, words_of
 
 LEGEND = "## How to read it"
 BEGIN, END = (f"<!-- leaderboard: {which} -->" for which in ("begin", "end"))
@@ -44,21 +45,13 @@ def markdown(tables: Sequence[Leaderboard]) -> str:
     links |= {target: f"p{number}" for number, target in enumerate(papers, 1)}
     targets = [f"[{links[source]}]: {url(source)}" for source in sources]
     targets += [f"[{links[target]}]: {target}{_title(credit)}" for target, credit in papers.items()]
-    addresses = anchors(tables)
+    addresses, words = anchors(tables), [f"- **{word}**: {text}" for word, text in words_of(tables).items()]
     index = [_entry(table, anchor) for table, anchor in zip(tables, addresses, strict=True)]
     parts = [
         "\n".join(index),
         f"{RULE} [More](#how-to-read-it). {MARKED}",
         *(_table(table, anchor, links) for table, anchor in zip(tables, addresses, strict=True)),
-        "\n".join(
-            [
-                LEGEND,
-                "",
-                "Shares are percent.",
-                "",
-                *(f"- **{word}**: {text}" for word, text in words_for(lines).items()),
-            ]
-        ),
+        "\n".join([LEGEND, "", "Shares are percent.", "", *words]),
     ]
     return "\n\n".join([*parts, *(["\n".join(targets)] if targets else [])]) + "\n"
 
@@ -78,13 +71,14 @@ def _table(table: Leaderboard, anchor: str, links: Links) -> str:
     """Its summary, and folded away the whole of it. A status that all lines have is said in the note."""
     statuses = {line.status for line in table.lines}
     note = f"{table.note} Every line is {min(statuses)}." if len(statuses) == 1 else table.note
-    attack = (
-        [f"Attack {_linked(table.group.attack, table.attack, links)}; {escape(table.about)}."] if table.group else []
-    )
+    attack = []
+    if table.group:
+        named = "" if isinstance(table, JudgedBoard) else f"Attack {_linked(table.group.attack, table.attack, links)}; "
+        attack = [f"{named}{escape(table.about)}."]
     found = [f'<a id="{anchor}"></a>', f"## {escape(table.title)}", "\n".join([*attack, escape(note)])]
     found += [_pipes(table.summary(), links, status=len(statuses) > 1)]
     found += ["<details><summary>All numbers, records and settings</summary>"]
-    for part in table.parts():
+    for part in () if isinstance(table, JudgedBoard) else table.parts():  # of which the summary is the only one
         found += [f"**{part.title}.**{f' {escape(part.note)}' if part.note else ''}"]
         found += [_pipes(part, links, status=len(statuses) > 1)]
     found += ["\n".join(_small_print(table, links)), "</details>"]

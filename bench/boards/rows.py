@@ -9,8 +9,8 @@ from itertools import chain, repeat
 from typing import Any
 
 from bench.errors import BenchError
-from bench.records.metrics import CLEAN, DETECTION, LOCALISATION, TRIGGERED, metrics_of
-from bench.records.record import MEASURED, Record, fingerprint, repair_cost, whole
+from bench.records.metrics import CLEAN, DETECTION, LOCALISATION, TEST_TIME, TRIGGERED, metrics_of
+from bench.records.record import MEASURED, Record, fingerprint, only_judges, repair_cost, whole
 from bench.store import canonical, digest
 
 from .naming import UNDEFINED as UNDEFINED, asked_for, flat_config, leaves, name_settings
@@ -36,9 +36,11 @@ what was removed."""
 FOUND = REMOVED | SCORED
 PLACED = {metric.title: metric.name for metric in metrics_of(LOCALISATION) if metric.board}
 """Title of a column for each k -> its key in a record's "localisation"; its name in `rows` is "<k>.<key>"."""
-LOST, COST, SECONDS = "points lost", "repair cost", "seconds"
-HIGHER: dict[str, bool | None] = {LOST: False, COST: False, SECONDS: False}
-for _part, _suffix in ((CLEAN, ""), (TRIGGERED, " triggered"), (DETECTION, ""), (LOCALISATION, "")):
+TESTED = {metric.title: metric.name for metric in metrics_of(TEST_TIME) if metric.board}
+"""Title of a column, also its name in `rows` -> its key in a record's "test_time"."""
+LOST, COST, SECONDS, PACE = "points lost", "repair cost", "seconds", "ms/image"
+HIGHER: dict[str, bool | None] = {LOST: False, COST: False, SECONDS: False, PACE: False}
+for _part, _suffix in ((CLEAN, ""), (TRIGGERED, " triggered"), (DETECTION, ""), (LOCALISATION, ""), (TEST_TIME, "")):
     HIGHER |= {f"{metric.title}{_suffix}": metric.higher_is_better for metric in metrics_of(_part)}
 """Title of a column -> whether a higher number is better, None for neither."""
 
@@ -62,17 +64,27 @@ def group_of(record: Mapping[str, Any]) -> Group:
 def rows(records: Iterable[Record], sources: Iterable[str] = (), files: Iterable[str] = ()) -> list[RunRow]:
     """One row per run of a defense, one per threat model for "none"; equal results count once, as measured where one of
     them is, and a run until detection is part of the same run to the end. sources: where each record lies, for links;
-    files: for messages. Raises BenchError for two results of one line and seed that differ."""
+    files: for messages. Runs of detectors and encoder tests have tables of their own (judged.py). Raises BenchError for
+    two results of one line and seed that differ."""
     found: dict[str, RunRow] = {}
-    more = (chain(each, repeat("")) for each in (sources, files))
-    for record, *where in sorted(zip(records, *more, strict=False), key=lambda each: _status(each[0]) != MEASURED):
+    for record, *where in measured_first(records, sources, files):
+        if only_judges(record):
+            continue
         for row in (_none_row(record, *where), _defended_row(record, *where)):
             found.setdefault(row.identity, row)
     table = list(found.values())
     name_settings(table)
-    table = _one_a_seed(table)
+    table = one_a_seed(table)
     _count_points(table)
     return table
+
+
+def measured_first(
+    records: Iterable[Record], sources: Iterable[str], files: Iterable[str]
+) -> list[tuple[Record, str, str]]:
+    """(record, source, file) of each, "" for those that are not given; what was measured here comes first."""
+    more = (chain(each, repeat("")) for each in (sources, files))
+    return sorted(zip(records, *more, strict=False), key=lambda each: _status(each[0]) != MEASURED)
 
 
 def _status(record: Record) -> str:
@@ -84,7 +96,7 @@ def _none_row(record: Record, source: str, file: str) -> RunRow:
     keys = {name: stage["key"] for name, stage in stages.items()}
     rates = record["metrics"]["none"]
     identity = digest([*group_of(record), record["run"]["seed"], keys, rates])
-    row = _row(record, stages, flat_config(record, without="defense"), identity, (source, file))
+    row = row_of(record, stages, flat_config(record, without="defense"), identity, (source, file))
     row.defense, row.kind, row.verdict, row.full = NONE, CONTROL, None, True
     row.values = _rates(rates, row.stages)
     return row
@@ -99,7 +111,7 @@ def _defended_row(record: Record, source: str, file: str) -> RunRow:
     if record["run"]["defense"] == NONE:
         return _none_row(record, source, file)
     metrics = record["metrics"]
-    row = _row(record, record["stages"], flat_config(record), fingerprint(record), (source, file))
+    row = row_of(record, record["stages"], flat_config(record), fingerprint(record), (source, file))
     if row.full:
         row.values = _rates(metrics["defended"], row.stages) | {COST: repair_cost(record)}
     row.values |= {name: metrics["detection"].get(key) for name, key in FOUND.items()}
@@ -108,7 +120,7 @@ def _defended_row(record: Record, source: str, file: str) -> RunRow:
     return row
 
 
-def _row(
+def row_of(
     record: Record, stages: Mapping[str, Any], config: dict[str, str], identity: str, where: tuple[str, str]
 ) -> RunRow:
     """The row of a record's defense, without its values."""
@@ -137,7 +149,7 @@ def _row(
 # --- one result a seed ----------------------------------------------------------------------------
 
 
-def _one_a_seed(table: Sequence[RunRow]) -> list[RunRow]:
+def one_a_seed(table: Sequence[RunRow]) -> list[RunRow]:
     """Rows of one line and seed as one, the one of a run to the end where there is one; it gets the numbers that only
     another has. Raises BenchError where they differ."""
     found: dict[tuple[Any, ...], RunRow] = {}
@@ -162,7 +174,7 @@ def _difference(one: RunRow, other: RunRow) -> str:
     if one.verdict != other.verdict:
         keys = [(row.verdict or "unknown")[:12] for row in (one, other)]
         return f"their verdicts are others (stages {keys[0]} and {keys[1]})"
-    for name in sorted(one.values.keys() & other.values.keys() - {COST, SECONDS}):
+    for name in sorted(one.values.keys() & other.values.keys() - {COST, SECONDS, PACE}):
         first, second = one.values[name], other.values[name]
         if first is None or second is None:  # an older record does not say
             continue

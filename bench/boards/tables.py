@@ -149,7 +149,7 @@ def _place(line: BoardLine, places: Mapping[BoardLine, int], by: Sequence[str]) 
     return *kind, places.get(line, math.inf), *means, line.defense, line.settings, line.status
 
 
-def tables(records: Iterable[Record], sources: Iterable[str] = (), files: Iterable[str] = ()) -> list[Leaderboard]:
+def of_defenses(records: Iterable[Record], sources: Iterable[str] = (), files: Iterable[str] = ()) -> list[Leaderboard]:
     """One table per group, the default one first. sources: where each record lies, for links; files: for messages.
 
     Defenses come first, then baselines, then controls. What was measured here is never averaged with what was sent in.
@@ -161,6 +161,11 @@ def tables(records: Iterable[Record], sources: Iterable[str] = (), files: Iterab
     titled = titles.titles(parts)
     ordered = sorted(parts, key=lambda group: titles.order_of(group, parts[group]))
     return [_table(group, titled[group], parts[group]) for group in ordered]
+
+
+def took(lines: Iterable[BoardLine]) -> str:
+    """The hours in words."""
+    return f"{hours(lines):.1f} hours of computing in all, a stage that rows share counted once"
 
 
 def hours(lines: Iterable[BoardLine]) -> float:
@@ -178,13 +183,12 @@ def _table(group: Group, title: str, part: Sequence[RunRow]) -> Leaderboard:
     alike: dict[tuple[str, str, str], list[RunRow]] = {}
     for row in part:
         alike.setdefault((row.defense, row.settings, row.status), []).append(row)
-    lines = [_line(same) for same in alike.values()]
+    lines = [line_of(same) for same in alike.values()]
     places = ranks(lines, FULL_RANK)
-    took = f"{hours(lines):.1f} hours of computing in all, a stage that rows share counted once"
     return Leaderboard(
         title=title,
         about=titles.about(part),
-        note=" ".join(filter(None, [titles.small(part), f"{took}."])),
+        note=" ".join(filter(None, [titles.small(part), f"{took(lines)}."])),
         facts=titles.facts(part),
         attack=credits_of((row.record for row in part), "attack").get(group.attack),
         group=group,
@@ -194,7 +198,7 @@ def _table(group: Group, title: str, part: Sequence[RunRow]) -> Leaderboard:
     )
 
 
-def _line(same: Sequence[RunRow]) -> BoardLine:
+def line_of(same: Sequence[RunRow]) -> BoardLine:
     """The line of rows that differ in their seeds, one a seed."""
     first, ordered = same[0], sorted(same, key=lambda row: row.seed)
     names = dict.fromkeys(name for row in ordered for name in row.values)

@@ -32,6 +32,31 @@ def titles(parts: Mapping[Group, Sequence[RunRow]]) -> dict[Group, str]:
     return {group: plain[group] + _difference(group, alike[group]) for group in parts}
 
 
+def images(rows: Sequence[RunRow]) -> str:
+    """The data that the rows are of."""
+    return _images(_first(rows))
+
+
+def attacks(rows: Sequence[RunRow]) -> dict[Group, str]:
+    """The attack of each group in a few words: its name, the number of its triggers, and what else differs."""
+    parts: dict[Group, list[RunRow]] = {}
+    for row in rows:
+        parts.setdefault(row.group, []).append(row)
+    plain = {group: _attack(_first(same)) for group, same in parts.items()}
+    alike = {group: [other for other in parts if plain[other] == plain[group]] for group in parts}
+    return {group: plain[group] + _difference(group, alike[group]) for group in parts}
+
+
+def _attack(record: Record) -> str:
+    count = len(record["poison"]["triggers"])
+    name = one_line(str(record["run"]["attack"]))
+    return f"{name}, {_counted(count)} triggers" if count > 1 else name
+
+
+def _counted(count: int) -> str:
+    return _COUNTS[count] if count < len(_COUNTS) else str(count)
+
+
 def about(rows: Sequence[RunRow]) -> str:
     """In one line: the data set, the preset with what was changed for all lines, and what was trained how long."""
     record, group = _first(rows), rows[0].group
@@ -78,9 +103,12 @@ def _triggers(rows: Sequence[RunRow]) -> int:
 
 
 def _words(record: Record) -> str:
+    return f"{_images(record)}; {record['run']['attack']}: {_poison(record['poison'])}"
+
+
+def _images(record: Record) -> str:
     data = record["dataset"]
-    images = f"{data['counts']['train']:,} images of {data['image_size']} px"
-    return f"{_data(record)}, {images}; {record['run']['attack']}: {_poison(record['poison'])}"
+    return f"{_data(record)}, {data['counts']['train']:,} images of {data['image_size']} px"
 
 
 def _data(record: Record) -> str:
@@ -99,8 +127,7 @@ def _poison(poison: Mapping[str, Any]) -> str:
     classes = [f"'{one_line(trigger['target'])}'" for trigger in poison["triggers"]]
     if len(classes) == 1:
         return f"one trigger on {rate} of {classes[0]}"
-    count = _COUNTS[len(classes)] if len(classes) < len(_COUNTS) else str(len(classes))
-    return f"{count} triggers, each on {rate} of its class: {', '.join(classes)}"
+    return f"{_counted(len(classes))} triggers, each on {rate} of its class: {', '.join(classes)}"
 
 
 def _difference(group: Group, alike: Sequence[Group]) -> str:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
-from bench.records.metrics import METRICS
+from bench.records.metrics import METRICS, TEST_TIME
 
-from .lines import BoardLine
-from .rows import COST, LOST, SECONDS, UNDEFINED
+from .judged import AREA, DETECTORS, ENCODERS, JudgedBoard
+from .lines import COUNTS
+from .rows import COST, LOST, PACE, SECONDS, UNDEFINED
+from .tables import Leaderboard
 
 WORDS = {
-    **{metric.title.format(k="k"): metric.help for metric in METRICS if metric.board},
+    **{metric.title.format(k="k"): metric.help for metric in METRICS if metric.board and TEST_TIME not in metric.where},
     "triggered": "the same with the trigger in each image.",
     LOST: "how far the triggered ASR is above that of the oracle (which removes exactly the poisoned images), plus how "
     "far the ACC is below the oracle's, in percentage points, seed by seed on the same threat model; what is better "
@@ -35,6 +37,24 @@ WORDS = {
     "predictions and masks; paper-reported: as a paper prints it.",
 }
 """What the columns mean. Shares are percent."""
+JUDGED = {
+    DETECTORS: {
+        "test-time detector": "scores single images that the encoder is given; half of the validation images as they "
+        "are, the other half with a trigger, each image once. Bold and \u2248 are attack by attack.",
+        **{metric.title: metric.help for metric in METRICS if metric.board and TEST_TIME in metric.where},
+        PACE: "milliseconds of the stage of a detector, its process's start and what it does with the training images "
+        "included, by the number of test images.",
+    },
+    ENCODERS: {
+        "encoder verdict": "one score for each encoder, over all threat models of the table, each counted once. "
+        "Encoders of several attacks and seeds are no sample of anything, so there is no interval.",
+        AREA: "how often an encoder that was trained on poisoned images scores higher than one that was not, ties "
+        "counted half, in percent; whether the attack works is not asked. Undefined without encoders of both kinds.",
+        COUNTS[0]: "number of encoders that were trained on poisoned images.",
+        COUNTS[1]: "number of those that were not (attack no-attack).",
+    },
+}
+"""What those of detectors and of encoder tests mean."""
 RULE = (
     "Rank: 1 + the number of lines of the same kind and status that are better and told apart; lines that are not told "
     "apart share it."
@@ -43,7 +63,10 @@ RULE = (
 MARKED = "Bold: the best mean of a column, controls apart. \u2248: not told apart from it. \u00b1: 95 % interval."
 
 
-def words_for(lines: Iterable[BoardLine]) -> dict[str, str]:
-    """WORDS, without that of a column that only some tables have where none of the lines has it."""
-    repaired = any(line.cell(COST) != UNDEFINED for line in lines)
-    return {word: text for word, text in WORDS.items() if repaired or word != COST}
+def words_of(tables: Sequence[Leaderboard]) -> dict[str, str]:
+    """WORDS, without that of a column that only some tables have where none of the lines has it, and those of the other
+    kinds of tables that there are."""
+    kinds = {table.judges for table in tables if isinstance(table, JudgedBoard)}
+    repaired = any(line.cell(COST) != UNDEFINED for table in tables for line in table.lines)
+    words = {word: text for word, text in WORDS.items() if repaired or word != COST}
+    return words | {word: text for kind, more in JUDGED.items() if kind in kinds for word, text in more.items()}

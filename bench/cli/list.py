@@ -124,7 +124,7 @@ def _values(plugins: Plugins, entry: Entry, preset: str) -> tuple[Mapping[str, A
     Values that a rule derives from the training set are included where the dataset can be opened; class defaults where
     the preset does not fit the plugin.
     """
-    from bench.api import Defense
+    from bench.api import Judge
     from bench.config.config import load_config, read_preset
 
     read_preset(preset)
@@ -134,7 +134,7 @@ def _values(plugins: Plugins, entry: Entry, preset: str) -> tuple[Mapping[str, A
         return {}, f"with their defaults (preset {preset} cannot be used: {' '.join(str(error).splitlines()[-1:])})"
     parts = [config.attack, config.dataset, config.ssl, config.defense.training_change, config.defense.filter]
     used = next(part for part in parts if type(part) is entry.cls)
-    if not isinstance(used, Defense):
+    if not isinstance(used, Judge):
         return vars(used), f"as a run with preset {preset} uses them"
     try:
         data = config.dataset.load()

@@ -11,7 +11,7 @@ from .common import say
 
 
 def new(
-    kind: Annotated[str, typer.Argument(help="attack, defense, repair, dataset or ssl.")],
+    kind: Annotated[str, typer.Argument(help="attack, defense, repair, detector, encoder-test, dataset or ssl.")],
     name: Annotated[str, typer.Argument(help="Its name: small letters, digits, - in between.")],
     directory: Annotated[
         Path | None, typer.Option(help="The folder to write, which must not exist.", show_default="./NAME")
@@ -19,11 +19,11 @@ def new(
 ) -> None:
     """Write a distribution with a plugin of your own: one file, its test, pyproject.toml, README."""
     from bench.plugins.manager import Plugins
-    from bench.plugins.scaffold import SPECIES, create
+    from bench.plugins.scaffold import TEMPLATES, create
 
     folder = Path(name) if directory is None else directory.expanduser()
     written = create(kind, name, folder, Plugins.load())
     say(f"Wrote {', '.join(path.name for path in written)} into {folder}. It works as it is; next:")
     say(f"  cd {folder} && pip install -e .")
     say(f"  bench check {name}")
-    say(f"  bench run --preset smoke --{SPECIES.get(kind, kind)} {name}")
+    say(f"  bench run --preset smoke --{TEMPLATES[kind]} {name}")

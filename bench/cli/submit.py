@@ -39,6 +39,7 @@ def submit(
     output = output or record.with_suffix(".zip")
     check_can_write(output)
     found = records.load(record)
+    submission.refuse_judges(found)
     evidence = _evidence(record, found, load_plugins(plugin or ()), common.open_store(store))
     data = submission.to_bytes(found, evidence)
     faults = verify.faults(found, evidence)

@@ -6,7 +6,7 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bench.api import Control, Defense, Plugin, Repair, TrainingDefense
+from bench.api import Control, Defense, Detector, EncoderTest, Judge, Plugin, Repair, TrainingDefense
 from bench.errors import BenchError, nearest
 from bench.plugins.identity import identity
 from bench.plugins.options import options, value_of
@@ -21,14 +21,15 @@ Setting = tuple[list[str], str]
 @dataclass(frozen=True, kw_only=True)
 class Combination:
     """Who chooses the images (a filter or a control), and what changes the second training or, a repair, takes its
-    place, if anything does.
+    place, if anything does. Or who only judges, test images or the encoder: then nothing is chosen, and nothing trained
+    again.
 
     Two filters, or two changes, are refused: each filter judges the whole set by the encoder trained on all of it, so
     an order would mean nothing; so is a change with a repair, which has a loss of its own. The order of the names does
     not matter.
     """
 
-    filter: Defense | Control
+    filter: Judge | Control
     training_change: TrainingDefense | Repair | None = None
     reference: Defense | None = None
     """The defense that a control is measured against."""
@@ -51,9 +52,14 @@ class Combination:
         return isinstance(self.filter, Control)
 
     @property
+    def only_judges(self) -> bool:
+        """Whether it is a detector or an encoder test: the run ends with what it says."""
+        return isinstance(self.filter, Detector | EncoderTest)
+
+    @property
     def baseline(self) -> bool:
         """Whether it is a plain score to compare defenses with; one that also changes the training is not."""
-        return self.training_change is None and isinstance(self.filter, Defense) and self.filter.baseline
+        return self.training_change is None and isinstance(self.filter, Judge) and self.filter.baseline
 
     def identity(self) -> dict[str, Any]:
         """JSON-able: a single plugin's own identity, else one under each part's name."""
@@ -71,7 +77,8 @@ def combine(plugins: Plugins, text: str, presets: Mapping[str, Any], settings: S
     """
     builder = _Builder(plugins, presets, settings)
     parts = [builder.make(name.strip()) for name in text.split("+")]
-    filters = [part for part in parts if isinstance(part, Defense | Control)]
+    _check_alone(text, parts)
+    filters = [part for part in parts if isinstance(part, Judge | Control)]
     changes = [part for part in parts if isinstance(part, TrainingDefense | Repair)]
     for found, what in ((filters, "defenses that choose images"), (changes, "training changes or repairs")):
         if len(found) > 1:
@@ -86,6 +93,17 @@ def combine(plugins: Plugins, text: str, presets: Mapping[str, Any], settings: S
             raise BenchError(f"{chosen.name}: {chosen.reference} is {name!r}, expected a defense that removes images")
     builder.check_all_used()
     return Combination(filter=chosen, training_change=changes[0] if changes else None, reference=reference)
+
+
+def _check_alone(text: str, parts: Sequence[Plugin]) -> None:
+    """Raises BenchError for a combination with a detector or an encoder test, which chooses no images."""
+    found = next((part for part in parts if isinstance(part, Detector | EncoderTest)), None)
+    if found is not None and len(parts) > 1:
+        what = "scores test images" if isinstance(found, Detector) else "judges the encoder"
+        raise BenchError(
+            f"--defense {text}: {found.name!r} {what}, and nothing is trained on what it says: it goes with no other "
+            f"defense. Run them one by one: --defense {found.name}"
+        )
 
 
 def own_keys(name: str, keys: list[str]) -> list[str]:

@@ -40,8 +40,9 @@ class Config:
     """A checked configuration. `resolved` is all of it as JSON-able data: every option, defaults included.
 
     threads: of the CPU, that every stage computes with whose numbers can depend on that.
-    threat_checkpoint: where the threat model is imported from (None: it is trained). until: one of UNTIL; it decides
-    which stages are made, and changes none of them, so `resolved` does not have it.
+    threat_checkpoint: where the threat model is imported from (None: it is trained). until: one of UNTIL, DETECTION of
+    a defense that only judges; it decides which stages are made, and changes none of them, so `resolved` does not have
+    it.
     asked: the arguments of `load_config` that made it, from which the same configuration can be made again.
     """
 
@@ -173,10 +174,11 @@ def load_config(
     asked = {"preset": preset, "choices": chosen, "settings": list(settings), "seed": values["top"]["seed"]}
     defense = combine(plugins, names["defense"], data.get("defense", {}), changes)
     _check_until(until, defense)
+    ends = DETECTION if defense.only_judges else until
     return Config(
         preset=Path(preset).stem if preset.endswith(".toml") else preset,
         asked=asked if until == END else {**asked, "until": until},
-        until=until,
+        until=ends,
         seed=_whole("seed", values["top"]["seed"], 0),
         threads=_whole("threads", values["top"]["threads"], 1, MOST_THREADS),
         defense=defense,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from bench.api import Defense
+from bench.api import Judge
 from bench.errors import counted
 from bench.pipeline.pipeline import Pipeline
 from bench.pipeline.stage import Stage
@@ -66,7 +66,7 @@ def seconds_by_kind(store: Store) -> dict[str, float]:
     return found
 
 
-def encoder_passes(defense: Defense, count: int, size: int) -> int:
+def encoder_passes(defense: Judge, count: int, size: int) -> int:
     """What the defense computes for `count` images of `size` px, in passes of the encoder."""
     return defense.forwards(count, size) + TRAINED * defense.trained_on(count, size)
 
@@ -133,7 +133,7 @@ class Estimator:
             images = stage.work * (1 + len(pipeline.triggers)) + labelled
             return images * self._pace.encoding, self._pace.basis
         defense = config.defense.reference or config.defense.filter  # of the two only one searches
-        assert isinstance(defense, Defense)
+        assert isinstance(defense, Judge)
         size = pipeline.dataset.size
         passes, own = encoder_passes(defense, stage.work, size), defense.seconds(stage.work, size)
         besides = f", {duration(own)} besides" if own else ""

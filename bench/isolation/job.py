@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from bench.api import Arrays, Defense, Encoder
+from bench.api import Arrays, Encoder, Judge
 from bench.parallel.shards import Shards
 from bench.parallel.threads import computing_with
 from bench.seeds import Seeds
@@ -23,20 +23,21 @@ if TYPE_CHECKING:
 
     from bench.api import RowMapper
 
-Method = Literal["clean", "attention", "grouping"]
+Method = Literal["clean", "attention", "grouping", "score", "verdict"]
+IMAGES, KNOWN, STEPS = "images", "known", "steps"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
     """`method` of the defense, called with a view and `arguments`; it can be pickled.
 
-    folder: holds the images that were handed over (`images`) and the saved steps (`steps`). encoder: loads the threat
-    model onto a device, None where the defense does not declare that need. devices: how many of Lightning Fabric's
-    `accelerator` the work is shared out over. threads: of the CPU, with which each process
-    computes.
+    folder: holds the images that were handed over (IMAGES; of a detector also those that it knows, KNOWN) and the saved
+    steps (STEPS). encoder: loads the threat model onto a device, None where the defense does not declare that need.
+    devices: how many of Lightning Fabric's `accelerator` the work is shared out over. threads: of the CPU, with which
+    each process computes.
     """
 
-    defense: Defense
+    defense: Judge
     method: Method
     arguments: tuple[Any, ...]
     folder: Path
@@ -51,18 +52,31 @@ class Job:
         """What the defense returns, as arrays and JSON. Raises BenchError where it is not of the promised kind."""
         import torch
 
-        images, name = handed_over(self.folder / "images"), self.defense.name
-        view = partial(DefenderView, images, name=name, encoder=self.encoder, seeds=self.seeds)
         with computing_with(self.threads), Shards(self.devices, self.accelerator, self.threads) as shards:
 
-            def share_out(make: MakePart) -> RowMapper:
-                return shards.map_rows(partial(row_function, make, view))
+            def opened(images: str, seeds: Seeds, steps: Path) -> DefenderView:
+                view = partial(
+                    DefenderView,
+                    handed_over(self.folder / images),
+                    name=self.defense.name,
+                    encoder=self.encoder,
+                    seeds=seeds,
+                )
 
-            here = view(
-                device=torch.device(self.device),
-                step=StepCache(self.folder / "steps").step,
-                report=report,
-                share_out=share_out if self.devices > 1 else None,
-            )
-            found = getattr(self.defense, self.method)(here, *self.arguments)
-        return taken_apart(self.method, found, name)
+                def share_out(make: MakePart) -> RowMapper:
+                    return shards.map_rows(partial(row_function, make, view))
+
+                return view(
+                    device=torch.device(self.device),
+                    step=StepCache(steps).step,
+                    report=report,
+                    share_out=share_out if self.devices > 1 else None,
+                )
+
+            views = [opened(IMAGES, self.seeds, self.folder / STEPS)]
+            if self.method == "score":
+                steps = self.folder / STEPS / KNOWN
+                steps.mkdir(parents=True, exist_ok=True)
+                views.append(opened(KNOWN, self.seeds.child(KNOWN), steps))
+            found = getattr(self.defense, self.method)(*views, *self.arguments)
+        return taken_apart(self.method, found, self.defense.name)

@@ -28,11 +28,12 @@ import cloudpickle
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.api import Arrays, Grouping, Verdict
+from bench.api import Arrays, EncoderVerdict, Grouping, Verdict
 from bench.errors import BenchError, UndeclaredNeed
 from bench.parallel.threads import thread_variables
 
-from .job import Job, Method
+from .job import IMAGES, KNOWN, STEPS, Job, Method
+from .scores import check_scores
 from .verdict import check_verdict, put_together
 
 log = logging.getLogger(__name__)
@@ -67,6 +68,16 @@ class IsolatedDefense:
         verdict = check_verdict(found, len(self.order), self.size, self.job.defense.name)
         facts = {**verdict.facts, "in_place": True} if self.in_place else verdict.facts
         return replace(_rows(verdict, self._places), facts=facts)
+
+    def scores(self) -> NDArray[np.float64]:
+        """A detector's scores, (N,) in the order in which the images were handed over. Raises BenchError for what is
+        not of that form."""
+        return check_scores(self._ask("score"), len(self.order), self.job.defense.name)[self._places]
+
+    def verdict(self) -> EncoderVerdict:
+        """What an encoder test says. Raises BenchError for what is not of the promised form."""
+        found: EncoderVerdict = self._ask("verdict")
+        return replace(found, facts={**found.facts, "in_place": True}) if self.in_place else found
 
     def attention(self, indices: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.int64]] | None:
         """See Defense.attention; the indices are those of the data set."""
@@ -110,11 +121,12 @@ class IsolatedDefense:
                 f"defense {name!r} cannot be handed to a process of its own ({error}): expected options, and in a "
                 "notebook global names, that can be pickled; or run it in place (--debug)"
             ) from error
-        work = [job.folder / each for each in ("steps", "tmp")]
+        work = [job.folder / each for each in (STEPS, "tmp")]
         for folder in work:
             folder.mkdir(parents=True, exist_ok=True)
         module = type(job.defense).__module__
-        readable = [job.folder / "images", *self.readable, *_importable(self.closed), *_code(module)]
+        images = [path for path in (job.folder / IMAGES, job.folder / KNOWN) if path.exists()]
+        readable = [*images, *self.readable, *_importable(self.closed), *_code(module)]
         given = {
             "packages": ["bench", module.partition(".")[0]],
             "read": [str(path.resolve()) for path in readable],

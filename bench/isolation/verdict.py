@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.api import Arrays, Grouping, Verdict
+from bench.api import Arrays, EncoderVerdict, Grouping, Verdict
 from bench.errors import BenchError
 from bench.store import check_json, digest, read_arrays, write_arrays, write_json
 
@@ -22,9 +22,18 @@ FORMS = {
     "clean": {"keep": "b", "score": "f", "trigger_score": "f", "boxes": "i"},
     "attention": {"maps": "f", "windows": "i"},
     "grouping": {"labels": "i", "score": "f"},
+    "score": {"score": "f"},
+    "verdict": {"score": "f"},
 }
 """The arrays of each method's answer and the kinds of their dtypes."""
-OBJECTS = {"clean": "a bench.Verdict", "attention": "None or (maps, windows)", "grouping": "None or a bench.Grouping"}
+OBJECTS = {
+    "clean": "a bench.Verdict",
+    "attention": "None or (maps, windows)",
+    "grouping": "None or a bench.Grouping",
+    "score": "a NumPy array of float, a score for each image",
+    "verdict": "a bench.EncoderVerdict with a number as its score",
+}
+MAY_BE_NONE = ("attention", "grouping")
 
 
 def taken_apart(method: str, found: object, defense: str) -> tuple[Arrays, dict[str, Any]]:
@@ -38,7 +47,11 @@ def taken_apart(method: str, found: object, defense: str) -> tuple[Arrays, dict[
         return _checked(method, {"labels": found.labels, "score": found.score}, said), {"rule": str(found.rule)}
     if method == "attention" and isinstance(found, tuple) and len(found) == 2:
         return _checked(method, dict(zip(FORMS[method], found, strict=True)), said), {}
-    if method == "clean" or found is not None:
+    if method == "score" and isinstance(found, np.ndarray):
+        return _checked(method, {"score": found}, said), {}
+    if method == "verdict" and isinstance(found, EncoderVerdict) and isinstance(found.score, int | float | np.floating):
+        return {"score": np.array([found.score], np.float64)}, {"facts": _facts(found.facts, said)}
+    if method not in MAY_BE_NONE or found is not None:
         raise BenchError(f"{said} {_kind(found)}, expected {OBJECTS[method]}")
     return {}, {}
 
@@ -46,7 +59,7 @@ def taken_apart(method: str, found: object, defense: str) -> tuple[Arrays, dict[
 def put_together(method: str, arrays: Arrays, words: dict[str, Any], defense: str) -> Any:
     """What `taken_apart` took apart: it may come from a hostile process. Raises BenchError for anything else."""
     said = f"defense {defense!r} returned from {method}()"
-    if method != "clean" and not arrays:
+    if method in MAY_BE_NONE and not arrays:
         return None
     needed = {"keep"} if method == "clean" else set(FORMS[method])
     if not needed <= set(arrays) <= set(FORMS[method]):
@@ -54,7 +67,17 @@ def put_together(method: str, arrays: Arrays, words: dict[str, Any], defense: st
     found: dict[str, Any] = _checked(method, arrays, said)
     if method == "clean":
         return Verdict(**found, facts=_facts(words.get("facts"), said))
+    if method == "score":
+        return found["score"]
+    if method == "verdict":
+        return _encoder_verdict(found["score"], _facts(words.get("facts"), said), said)
     return tuple(found.values()) if method == "attention" else Grouping(**found, rule=str(words.get("rule")))
+
+
+def _encoder_verdict(score: NDArray[np.float64], facts: dict[str, Any], said: str) -> EncoderVerdict:
+    if score.shape != (1,) or not np.isfinite(score[0]):
+        raise BenchError(f"{said} the score {score.tolist()}, expected a finite number")
+    return EncoderVerdict(score=float(score[0]), facts=facts)
 
 
 def _checked(method: str, arrays: Mapping[str, object], said: str) -> Arrays:

@@ -20,7 +20,7 @@ from .cell import Cell
 TRIES = 3
 """How often a stage is begun whose worker is lost each time; it resumes from its checkpoint."""
 State = Literal["waiting", "running", "done", "failed"]
-_RANK = {"poison": 0, "import": 1, "clean": 2, "control": 2, "pretrain": 3, "probe": 4}
+_RANK = {"poison": 0, "import": 1, "clean": 2, "control": 2, "detect": 2, "judge": 2, "pretrain": 3, "probe": 4}
 _THREAT = 1
 
 

@@ -1,4 +1,5 @@
-"""The stage in which a defense judges the poisoned training images, in a process of its own."""
+"""The stage in which a defense judges the training images, a detector test images, or an encoder test the encoder, in a
+process of its own."""
 
 from __future__ import annotations
 
@@ -9,13 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.api import Defense, Images
+from bench.api import Detector, EncoderTest, Images, Judge
 from bench.config.config import Config
 from bench.errors import BenchError
+from bench.isolation.job import IMAGES, KNOWN
+from bench.isolation.scores import Scores, write_encoder_verdict, write_scores
 from bench.isolation.verdict import write_verdict
 from bench.plugins.identity import identity
 from bench.store import ArtifactBuilder, digest, user_cache
 
+from .lot import Lot
 from .pretrain import EncoderSource
 from .stage import Machine, ProgressReport, Stage
 
@@ -26,31 +30,41 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True, eq=False)
 class DefenseTask:
     """A defense and the images it is to judge, `count` of them. inputs: the keys that name those and the encoder, which
-    lies in the folder that `encoder` finds."""
+    lies in the folder that `encoder` finds. Of a detector, known: the images that it may know, and lot: what was done
+    to those that it judges."""
 
     config: Config
-    defense: Defense
+    defense: Judge
     images: Callable[[], Images]
     count: int
     machine: Machine
     encoder: Callable[[], Path]
     inputs: dict[str, str]
+    known: Callable[[], Images] | None = None
+    lot: Lot | None = None
 
     def stage(self) -> Stage:
-        """Lets the defense judge the images through its view: verdict.npz and facts.json."""
+        """Lets the defense judge through its view: a verdict, scores, or a verdict on the encoder."""
 
         def make(making: ArtifactBuilder, report: ProgressReport) -> None:
             isolated = self.isolated(making.scratch, making.dir.parents[1], report)
             try:
-                write_verdict(isolated.clean(), making.dir)
+                self._keep(isolated, making.dir)
             except BenchError:  # the steps stay for the next attempt; the images are large, and quickly written again
-                shutil.rmtree(making.scratch / "images")
+                for name in (IMAGES, KNOWN):
+                    shutil.rmtree(making.scratch / name, ignore_errors=True)
                 raise
             making.add_memory(max(isolated.peaks, default=0.0))
 
+        if isinstance(self.defense, Detector):
+            name, title = "detect", "score test images"
+        elif isinstance(self.defense, EncoderTest):
+            name, title = "judge", "judge the encoder"
+        else:
+            name, title = "clean", "find the poison"
         return Stage(
-            name="clean",
-            title=f"find the poison ({self.defense.name})",
+            name=name,
+            title=f"{title} ({self.defense.name})",
             config={
                 "defense": identity(self.defense),
                 "seed": self.config.seed,
@@ -60,6 +74,16 @@ class DefenseTask:
             make=make,
             work=self.count,
         )
+
+    def _keep(self, isolated: IsolatedDefense, folder: Path) -> None:
+        """Ask, and write the answer into `folder`."""
+        if self.lot is not None:
+            facts = {"in_place": True} if self.machine.in_place else {}
+            write_scores(Scores(**vars(self.lot), score=isolated.scores(), facts=facts), folder)
+        elif isinstance(self.defense, EncoderTest):
+            write_encoder_verdict(isolated.verdict(), folder)
+        else:
+            write_verdict(isolated.clean(), folder)
 
     def isolated(self, folder: Path, store: Path, report: ProgressReport = lambda *_, **__: None) -> IsolatedDefense:
         """The defense ready to judge the images; they and its saved steps lie in `folder`.
@@ -79,6 +103,8 @@ class DefenseTask:
         source = EncoderSource(self.encoder(), config.encoder, images.size) if wanted else None
         torch.cuda.empty_cache()  # what a training has left here is for the defense's process
         closed = closed_paths(store, vars(config.dataset))
+        if self.known is not None:
+            hand_over(self.known(), seeds.child(KNOWN), folder / KNOWN, report)
         readable = [path for path in existing(options) if _may_read(path, store, closed)]
         job = Job(
             defense=self.defense,
@@ -94,7 +120,7 @@ class DefenseTask:
         )
         return IsolatedDefense(
             job=job,
-            order=hand_over(images, seeds, folder / "images", report),
+            order=hand_over(images, seeds, folder / IMAGES, report),
             size=images.size,
             readable=(*readable, *([source.file] if source else [])),
             closed=tuple(closed),

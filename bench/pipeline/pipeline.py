@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 
-from bench.api import Control, Dataset, Defense, Images, Repair, Verdict
+from bench.api import (
+    Control,
+    Dataset,
+    Detector,
+    EncoderTest,
+    EncoderVerdict,
+    Images,
+    Judge,
+    Poison,
+    Repair,
+    Verdict,
+)
 from bench.config.config import DETECTION, END, Config
 from bench.data.images import PoisonedImages, Subset
 from bench.data.manifest import Manifest
 from bench.errors import BenchError
+from bench.isolation.scores import Scores, read_encoder_verdict, read_scores
 from bench.isolation.verdict import kept_digest, read_verdict
 from bench.ssl.schedule import Schedule
 from bench.store import Store
 
 from .clean import DefenseTask
 from .control import control_stage
+from .lot import CLEAN, Lot, drawn
 from .poison import poison_stage
 from .pretrain import RepairTask, import_stage, pretrain_stage
 from .probe import probe_stage
@@ -87,7 +100,8 @@ class Pipeline:
 
     @cached_property
     def clean(self) -> Stage:
-        """What chooses the images to keep: a defense by its view, or a control by the truth."""
+        """What chooses the images to keep: a defense by its view, or a control by the truth. Or what only judges: a
+        detector test images, an encoder test the encoder."""
         chooser = self.config.defense.filter
         return self._control(chooser) if isinstance(chooser, Control) else self.judged_by(chooser).stage()
 
@@ -98,17 +112,18 @@ class Pipeline:
             raise ValueError("this run's control names no defense")
         return self.judged_by(self.config.defense.reference).stage()
 
-    def judged_by(self, defense: Defense) -> DefenseTask:
+    def judged_by(self, defense: Judge) -> DefenseTask:
         """`defense` on the images of this run, by its threat model."""
-        return DefenseTask(
-            config=self.config,
-            defense=defense,
-            images=lambda: self.poisoned_train,
-            count=len(self.dataset.train),
-            machine=self.machine,
-            encoder=lambda: self.folder(self.threat),
-            inputs=self._inputs(encoder=self.threat.key) if "encoder" in defense.needs else self._inputs(),
+        train = lambda: self.poisoned_train  # noqa: E731 - read only when the stage is made
+        inputs = self._inputs(encoder=self.threat.key) if "encoder" in defense.needs else self._inputs()
+        folder = lambda: self.folder(self.threat)  # noqa: E731 - as above
+        task = partial(
+            DefenseTask, config=self.config, defense=defense, machine=self.machine, encoder=folder, inputs=inputs
         )
+        if isinstance(defense, Detector):
+            lot = drawn(len(self.dataset.val), len(self.triggers), self.config.seeds.child("detect"))
+            return task(images=lambda: self.test_images(lot), count=len(lot.index), known=train, lot=lot)
+        return task(images=train, count=len(self.dataset.train))
 
     def _control(self, control: Control) -> Stage:
         reference, inputs = None, self._inputs()
@@ -194,6 +209,14 @@ class Pipeline:
         return read_verdict(self.folder(self.clean))
 
     @cached_property
+    def judgement(self) -> Verdict | Scores | EncoderVerdict:
+        """What the defense, the detector or the encoder test said."""
+        chooser = self.config.defense.filter
+        if isinstance(chooser, Detector):
+            return read_scores(self.folder(self.clean))
+        return read_encoder_verdict(self.folder(self.clean)) if isinstance(chooser, EncoderTest) else self.verdict
+
+    @cached_property
     def poisoned_train(self) -> Images:
         """The training images as the victim scraped them."""
         attack = self.config.attack
@@ -208,9 +231,20 @@ class Pipeline:
 
     def triggered_val(self) -> list[Images]:
         """The validation images with each trigger in turn."""
-        folder, base = self.folder(self.poison), self.dataset.val.images
-        rows = [Manifest.load(folder / f"val-{trigger}.jsonl").poisons for trigger in self.triggers]
-        return [PoisonedImages(base, poisons, self.config.attack.apply) for poisons in rows]
+        base = self.dataset.val.images
+        return [PoisonedImages(base, poisons, self.config.attack.apply) for poisons in self._val_poisons()]
+
+    def test_images(self, lot: Lot) -> Images:
+        """The validation images, each with the trigger that it drew, or as it is."""
+        poisons = self._val_poisons()
+        drew = zip(lot.index.tolist(), lot.trigger.tolist(), strict=True)
+        chosen = [poisons[trigger][index] for index, trigger in drew if trigger != CLEAN]
+        return PoisonedImages(self.dataset.val.images, chosen, self.config.attack.apply)
+
+    def _val_poisons(self) -> list[Sequence[Poison]]:
+        """By trigger the truth of every validation image with it."""
+        folder = self.folder(self.poison)
+        return [Manifest.load(folder / f"val-{trigger}.jsonl").poisons for trigger in self.triggers]
 
     def _inputs(self, **more: str) -> dict[str, str]:
         """What names the images of a stage, and what else it depends on."""

@@ -2,6 +2,7 @@
 
 poison -> pretrain -> probe                         the attack without defense
        -> clean -> pretrain -> probe                the same, after a defense
+       -> detect, or judge                          test images, or the encoder, judged: the end
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ class ProgressReport(Protocol):
 
 VERSIONS = {"poison": 1, "pretrain": 2, "import": 1, "probe": 2, "clean": 3, "control": 1}
 """Of each stage's code; raised where a change of the code changes what the stage makes."""
+VERSIONS |= {"detect": 1, "judge": 1}
 VERSIONS |= {"images": 1, "evidence": 1}  # of bench/scan
 
 

@@ -64,7 +64,7 @@ def build_record(pipeline: Pipeline) -> record.Record:
         "config": _resolved(pipeline),
         "dataset": record.dataset_facts(dataset),
         **scores(_evidence(pipeline, targets)),
-        "facts": dict(pipeline.verdict.facts),
+        "facts": dict(pipeline.judgement.facts),
         "seeds": {"root": config.seed, **{n: config.seeds.child(n).value for n in ("attack", "pretrain", "probe")}},
         "versions": record.versions(),
         "hardware": record.hardware(),
@@ -111,7 +111,7 @@ def rates(pipeline: Pipeline, probe: Stage, targets: tuple[int, ...]) -> dict[st
 def _evidence(pipeline: Pipeline, targets: tuple[int, ...]) -> Evidence:
     last = pipeline.folder(pipeline.defended_probe) if pipeline.whole else None
     probes = pipeline.folder(pipeline.threat_probe), last
-    return gather(pipeline.dataset, targets, pipeline.train_manifest, pipeline.verdict, probes)
+    return gather(pipeline.dataset, targets, pipeline.train_manifest, pipeline.judgement, probes)
 
 
 def _stages(pipeline: Pipeline) -> dict[str, Any]:

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from bench.api import Dataset, Verdict
+from bench.api import Dataset, EncoderVerdict, Verdict
 from bench.data.manifest import Manifest
+from bench.isolation.scores import Scores
 from bench.store import read_arrays
 
 from . import metrics
@@ -28,10 +29,13 @@ class Predictions:
     triggered: Ints
 
 
+Judgement = Verdict | Scores | EncoderVerdict
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Evidence:
     """Of N training and M validation images; `targets` is the target class of each of T triggers. defended: None where
-    the run ended with the verdict."""
+    the run ended with the verdict. verdict: of a defense, or what a detector or an encoder test said."""
 
     classes: tuple[str, ...]
     targets: tuple[int, ...]
@@ -40,7 +44,7 @@ class Evidence:
     val_labels: Ints
     none: Predictions
     defended: Predictions | None
-    verdict: Verdict
+    verdict: Judgement
 
 
 def predicted_of(evidence: Evidence) -> list[tuple[str, Predictions]]:
@@ -50,7 +54,7 @@ def predicted_of(evidence: Evidence) -> list[tuple[str, Predictions]]:
 
 
 def gather(
-    dataset: Dataset, targets: tuple[int, ...], manifest: Manifest, verdict: Verdict, probes: tuple[Path, Path | None]
+    dataset: Dataset, targets: tuple[int, ...], manifest: Manifest, verdict: Judgement, probes: tuple[Path, Path | None]
 ) -> Evidence:
     """The evidence of a run. probes: the folders that the two probe stages left, without and with the defense (None:
     the run ended with the verdict)."""
@@ -83,12 +87,20 @@ def scores(evidence: Evidence) -> dict[str, Any]:
         "metrics": {
             "none": _rates(evidence, evidence.none),
             **({} if after is None else {"defended": _rates(evidence, after)}),
-            **found(evidence.manifest, evidence.verdict, targets),
-            "clean_removed": metrics.clean_removed(
-                labels, evidence.classes, evidence.manifest.poisoned, evidence.verdict.keep
-            ),
+            **_judged(evidence),
         },
     }
+
+
+def _judged(evidence: Evidence) -> metrics.Metrics:
+    """What the verdict gives, whatever was judged."""
+    verdict, truth = evidence.verdict, evidence.manifest
+    if isinstance(verdict, Scores):
+        return {metrics.TEST_TIME: metrics.of_test_images(verdict.triggered, verdict.score)}
+    if isinstance(verdict, EncoderVerdict):
+        return {metrics.ENCODER: metrics.encoder(verdict.score)}
+    lost = metrics.clean_removed(evidence.train_labels, evidence.classes, truth.poisoned, verdict.keep)
+    return {**found(truth, verdict, evidence.targets), "clean_removed": lost}
 
 
 def _rates(evidence: Evidence, predicted: Predictions) -> metrics.Metrics:

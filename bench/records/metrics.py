@@ -24,11 +24,13 @@ from bench.errors import BenchError, counted
 METRIC_VERSION = 1
 KS = (5, 10, 20, 50, 100, 500)
 CLEAN, TRIGGERED, DETECTION, OF_TRIGGER, LOCALISATION = "clean", "poisoned", "detection", "per_trigger", "localisation"
+TEST_TIME, ENCODER = "test_time", "encoder"
 RATES = (CLEAN, TRIGGERED)
-PARTS = (CLEAN, TRIGGERED, DETECTION, OF_TRIGGER, LOCALISATION)
+PARTS = (CLEAN, TRIGGERED, DETECTION, OF_TRIGGER, LOCALISATION, TEST_TIME, ENCODER)
 """The parts of a record's "metrics" that hold numbers: predictions of clean and of triggered validation images (with
-and without the defense), what was removed, what was removed of one of several triggers, and the top-k images."""
-PERCENT, IMAGES = "%", "images"
+and without the defense), what was removed, what was removed of one of several triggers, the top-k images; or what a
+detector says of test images, or an encoder test of the encoder."""
+PERCENT, IMAGES, NUMBER = "%", "images", ""
 
 Metrics = dict[str, Any]
 Number = float | int | None
@@ -42,10 +44,10 @@ class Metric:
     """A number of a record.
 
     name: its key in the record. title: its heading in tables; "{k}" stands for k. words: what it is, as a row's label
-    says it. unit: PERCENT or IMAGES. higher_is_better: None where neither is. help: its definition in one line. where:
-    the parts of "metrics" that hold it. value: computes it from what `_measured` is given for such a part. board:
-    leaderboards show it. required: every record has it; others may lack it, as older ones do. scored: of DETECTION, it
-    says how the scores order the images, whatever is removed.
+    says it. unit: PERCENT, IMAGES, or NUMBER for one without a unit. higher_is_better: None where neither is. help: its
+    definition in one line. where: the parts of "metrics" that hold it. value: computes it from what `_measured` is
+    given for such a part. board: leaderboards show it. required: every record has it; others may lack it, as older ones
+    do. scored: of DETECTION, it says how the scores order the images, whatever is removed.
     """
 
     name: str
@@ -195,7 +197,12 @@ def false_removal(removal: Removal) -> Number:
 def auroc(removal: Removal) -> Number:
     """Area under the ROC curve of the score, or how often a poisoned image scores higher than a clean one, ties
     counted half; 50 % is guessing."""
-    counts = _by_score(removal)
+    return area(removal.poisoned, removal.score)
+
+
+def area(positive: Bools, score: Floats | None) -> float | None:
+    """Area under the ROC curve in percent; None without a score, or where one kind is not there."""
+    counts = _by_score(positive, score)
     if counts is None:
         return None
     hits, misses = counts
@@ -206,7 +213,7 @@ def auroc(removal: Removal) -> Number:
 @metric("AP", "average precision of the score", DETECTION, scored=True)
 def average_precision(removal: Removal) -> Number:
     """Average precision of the score, the mean of its precision at each score, weighted by the recall gained there."""
-    counts = _by_score(removal)
+    counts = _by_score(removal.poisoned, removal.score)
     if counts is None:
         return None
     hits, misses = counts
@@ -217,7 +224,7 @@ def average_precision(removal: Removal) -> Number:
 def precision_at_p(removal: Removal) -> Number:
     """Share of poisoned images among the P highest scores, where P images are poisoned; of images that tie at the last
     place, the share expected if chance chose among them."""
-    counts = _by_score(removal)
+    counts = _by_score(removal.poisoned, removal.score)
     if counts is None:
         return None
     hits, misses = counts
@@ -230,18 +237,22 @@ def precision_at_p(removal: Removal) -> Number:
 @metric("R@1%", "recall where 1 % of the clean images are lost", DETECTION, required=False, scored=True)
 def recall_at_1(removal: Removal) -> Number:
     """Largest recall of all thresholds on the score that remove at most 1 % of the clean images."""
-    counts = _by_score(removal)
+    return _hits_at(1, removal.poisoned, removal.score)
+
+
+def _hits_at(lost: int, positive: Bools, score: Floats | None) -> float | None:
+    """Largest share of the positive ones over a threshold that at most `lost` percent of the others are over."""
+    counts = _by_score(positive, score)
     if counts is None:
         return None
     hits, misses = counts
-    allowed = 100 * np.cumsum(misses) <= misses.sum()
+    allowed = 100 * np.cumsum(misses) <= lost * misses.sum()
     return percent(hits[allowed].sum(), hits.sum())  # `allowed` holds for the highest scores, then never again
 
 
-def _by_score(removal: Removal) -> tuple[Floats, Floats] | None:
-    """Per distinct score, from the highest: how many poisoned and how many clean images have it. None without a score,
+def _by_score(positive: Bools, score: Floats | None) -> tuple[Floats, Floats] | None:
+    """Per distinct score, from the highest: how many positive and how many other images have it. None without a score,
     or where only one kind of image is there."""
-    positive, score = removal.poisoned, removal.score
     if score is None:
         return None
     if np.isnan(score).any():
@@ -292,6 +303,55 @@ def cr(top: Top) -> Number:
     return percent(top.cr.sum(), len(top.cr))
 
 
+# --- test images, and the encoder -----------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Judged:
+    """M test images, (M,): which carry a trigger, and a detector's score (higher: more suspicious)."""
+
+    triggered: Bools
+    score: Floats
+
+
+@metric("images without trigger", "test images without a trigger", TEST_TIME, name="clean", unit=IMAGES, board=False)
+def judged_clean(judged: Judged) -> Number:
+    """Number of test images that the detector judged as they are."""
+    return int(np.count_nonzero(~judged.triggered))
+
+
+@metric("images with trigger", "test images with a trigger", TEST_TIME, name="triggered", unit=IMAGES, board=False)
+def judged_triggered(judged: Judged) -> Number:
+    """Number of test images that the detector judged with a trigger on them."""
+    return int(np.count_nonzero(judged.triggered))
+
+
+@metric("test AUROC", "area under the ROC curve of the scores of test images", TEST_TIME, name="auroc")
+def judged_auroc(judged: Judged) -> Number:
+    """How often a test image with a trigger scores higher than one without, ties counted half; 50 % is guessing."""
+    return area(judged.triggered, judged.score)
+
+
+@metric("TPR@1%", "test images with a trigger found where 1 % of the others are taken for such", TEST_TIME)
+def tpr_at_1(judged: Judged) -> Number:
+    """True positive rate at 1 % false positives: the largest share of the test images with a trigger over a threshold
+    that at most 1 % of those without are over."""
+    return _hits_at(1, judged.triggered, judged.score)
+
+
+@metric("TPR@5%", "test images with a trigger found where 5 % of the others are taken for such", TEST_TIME)
+def tpr_at_5(judged: Judged) -> Number:
+    """True positive rate at 5 % false positives: the largest share of the test images with a trigger over a threshold
+    that at most 5 % of those without are over."""
+    return _hits_at(5, judged.triggered, judged.score)
+
+
+@metric("encoder's score", "suspicion of the encoder", ENCODER, unit=NUMBER, higher_is_better=None, board=False)
+def score(suspicion: float) -> Number:
+    """How suspicious an encoder test finds the encoder, in its own unit; only the order of encoders counts."""
+    return float(suspicion)
+
+
 # --- what the table is for ------------------------------------------------------------------------
 
 
@@ -330,12 +390,14 @@ def schema_of(part: str) -> dict[str, Any]:
 def _kind(unit: str, part: str) -> dict[str, Any]:
     if unit == PERCENT:
         return {"type": ["number", "null"], "minimum": 0, "maximum": 100}
+    if unit == NUMBER:
+        return {"type": "number"}
     if part in RATES:  # a mean over several triggers
         return {"type": ["number", "null"], "minimum": 0}
     return {"type": "integer", "minimum": 0}
 
 
-def _measured(part: str, numbers: Answers | Removal | Top) -> Metrics:
+def _measured(part: str, numbers: Answers | Removal | Top | Judged | float) -> Metrics:
     return {each.name: each.value(numbers) for each in metrics_of(part)}
 
 
@@ -386,6 +448,17 @@ def detection(poisoned: Bools, keep: Bools, score: Floats | None) -> Metrics:
     if score is not None:
         _same_shape("score", score, poisoned.shape)
     return _measured(DETECTION, Removal(poisoned=poisoned, removed=~keep, score=score))
+
+
+def of_test_images(triggered: Bools, score: Floats) -> Metrics:
+    """How well a detector tells test images with a trigger from those without. triggered: (M,) bool. score: (M,)."""
+    _same_shape("score", score, triggered.shape)
+    return _measured(TEST_TIME, Judged(triggered=triggered, score=score))
+
+
+def encoder(suspicion: float) -> Metrics:
+    """What an encoder test says of one encoder; what that is worth shows over many."""
+    return _measured(ENCODER, suspicion)
 
 
 def clean_removed(labels: Ints, classes: Sequence[str], poisoned: Bools, keep: Bools) -> dict[str, int]:

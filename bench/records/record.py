@@ -28,17 +28,18 @@ from bench.data.manifest import Manifest
 from bench.errors import BenchError, nearest
 from bench.store import check_json, digest, read_json, write_json
 
-from .metrics import PARTS, percent, schema_of
+from .metrics import DETECTION, PARTS, percent, schema_of
 
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
     from jsonschema.exceptions import ValidationError
 
 Record = dict[str, Any]
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 """2: a record says its status. 3: and what clean images the removal costs. 4: and in how many windows any part of the
-trigger is (hit). 5: a run may end with its verdict (run.until), and says whether its defense is a baseline. Older ones
-are brought up to it when they are read, without what they do not know."""
+trigger is (hit). 5: a run may end with its verdict (run.until), and says whether its defense is a baseline. 6: instead
+of the training images test images may be judged (test_time), or the encoder. Older ones are brought up to it when they
+are read, without what they do not know."""
 MEASURED, SUBMITTED = "measured", "submitted"
 _PACKAGES = (
     "numpy",
@@ -146,6 +147,11 @@ def repair_cost(record: Mapping[str, Any]) -> float | None:
     if not record["run"].get("repair") or record["config"].get("threat") or not first or not whole(record):
         return None
     return float(100 * record["stages"]["retraining"]["seconds"] / first)
+
+
+def only_judges(record: Mapping[str, Any]) -> bool:
+    """Whether the run was of a detector or an encoder test, which choose no images: it has no "detection"."""
+    return DETECTION not in record["metrics"]
 
 
 def save(path: Path, record: Mapping[str, Any]) -> None:

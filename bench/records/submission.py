@@ -29,7 +29,7 @@ from bench.data.manifest import Manifest
 from bench.errors import BenchError
 
 from .inputs import Evidence, Predictions, predicted_of
-from .record import SUBMITTED, Record, upgraded, validate, whole
+from .record import SUBMITTED, Record, only_judges, upgraded, validate, whole
 from .redact import without_paths
 from .safe_zip import Archive, array_bytes, array_from, json_from, pack, read_file
 
@@ -66,6 +66,7 @@ def layout(record: Mapping[str, Any], triggers: int) -> dict[str, tuple[str, tup
 
 def to_bytes(record: Mapping[str, Any], evidence: Evidence) -> bytes:
     """The file of a submission. Equal input gives equal bytes."""
+    refuse_judges(record)
     sent = {**without_paths(upgraded(record)), "status": SUBMITTED}
     sent.pop("submission", None)
     arrays = _arrays_of(evidence)
@@ -76,12 +77,21 @@ def to_bytes(record: Mapping[str, Any], evidence: Evidence) -> bytes:
     return pack({**members, ABOUT: _json({"format": FORMAT, "members": digests})})
 
 
+def refuse_judges(record: Mapping[str, Any]) -> None:
+    """Raises BenchError for a record that no submission can hold."""
+    if only_judges(record):
+        raise BenchError(
+            f"the run is of {record['run']['defense']!r}, which chooses no training images: a submission holds a "
+            "verdict on them. Scores of test images and of encoders cannot be sent in yet"
+        )
+
+
 def _arrays_of(evidence: Evidence) -> Arrays:
     found: Arrays = {"train_labels": evidence.train_labels, "val_labels": evidence.val_labels}
     for which, predicted in predicted_of(evidence):
         found[f"{which}.clean"] = predicted.clean
         found |= {f"{which}.trigger{number}": row for number, row in enumerate(predicted.triggered)}
-    verdict = {name: getattr(evidence.verdict, name) for name in ("keep", *_OPTIONAL)}
+    verdict = {name: getattr(evidence.verdict, name, None) for name in ("keep", *_OPTIONAL)}
     return found | {name: array for name, array in verdict.items() if array is not None}
 
 
@@ -112,6 +122,7 @@ def from_bytes(data: bytes) -> Submission:
     record = json_from(_sealed(archive, RECORD, MAX_JSON, digests), RECORD)
     validate(record, RECORD)
     record = upgraded(record)
+    refuse_judges(record)
     targets = _targets(record)
     arrays = _read_arrays(archive, record, len(targets), digests)
     most = min(MAX_MANIFEST, 4096 + _LINE * record["dataset"]["counts"]["train"])

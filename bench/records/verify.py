@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.api import Verdict
 from bench.data.manifest import Manifest
 from bench.errors import BenchError, counted
 from bench.isolation.verdict import check_verdict
@@ -87,6 +88,7 @@ def _broken(record: Mapping[str, Any], evidence: Evidence) -> Iterator[str]:
             yield f"{name} holds a class outside 0 to {len(evidence.classes) - 1}"
     yield from _wrong_rows(evidence, record["dataset"]["image_size"])
     try:
+        assert isinstance(evidence.verdict, Verdict)  # a submission holds nothing else
         check_verdict(evidence.verdict, len(evidence.manifest), record["dataset"]["image_size"], "submitted")
     except BenchError as error:
         yield str(error)

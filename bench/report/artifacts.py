@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from bench.api import Control, Defense, Repair
+from bench.isolation.scores import Scores
 from bench.pipeline.pipeline import Pipeline
 from bench.ssl.schedule import Schedule
 
@@ -44,6 +47,8 @@ class Artifacts:
 
 def artifacts_of(pipeline: Pipeline, others: Sequence[Defense], count: int) -> Artifacts:
     """Those of a finished run: `count` suspects, with the maps of its defense and of `others`."""
+    if pipeline.config.defense.only_judges:
+        return _of_scores(pipeline)
     verdict, data, defense = pipeline.verdict, pipeline.dataset, pipeline.config.defense
     poisoned = pipeline.train_manifest.poisoned
     removed = removed_by_class(data.train.labels, data.classes, poisoned, verdict.keep)
@@ -69,6 +74,33 @@ def artifacts_of(pipeline: Pipeline, others: Sequence[Defense], count: int) -> A
     )
 
 
+def _of_scores(pipeline: Pipeline) -> Artifacts:
+    """Those of a detector or an encoder test: the scores of test images, if there are any, and the training."""
+    found, chart = pipeline.judgement, None
+    if isinstance(found, Scores):
+        keep, names = np.ones(len(found.score), bool), ("without a trigger", "with a trigger")
+        chart = score_chart(found.score, found.triggered, keep, names)
+    curves, without_curve = _curves(pipeline)
+    nobody = np.zeros(0, np.int64)
+    return Artifacts(
+        training_change=None,
+        unpoisoned=False,
+        size=pipeline.dataset.size,
+        suspects=(),
+        ranked=False,
+        by_trigger=False,
+        removed=Removed((), nobody, nobody),
+        missed=(),
+        collateral=(),
+        clusters=None,
+        scores=chart,
+        curves=curves,
+        loss=loss_chart(curves) if curves else None,
+        rate=rate_chart(curves) if curves else None,
+        without_curve=without_curve,
+    )
+
+
 def _curves(pipeline: Pipeline) -> tuple[list[Curve], list[tuple[str, str]]]:
     """The curves that there are, and (training, why there is none) for the others."""
     config, curves, without = pipeline.config, [], []
@@ -77,7 +109,8 @@ def _curves(pipeline: Pipeline) -> tuple[list[Curve], list[tuple[str, str]]]:
         name = REPAIR if isinstance(config.defense.training_change, Repair) else SECOND
         trainings.append((name, pipeline.retrain, pipeline.second_schedule))
     else:
-        without.append((SECOND, "there is none: the run ended with the verdict"))
+        ended = "scores" if config.defense.only_judges else "the verdict"
+        without.append((SECOND, f"there is none: the run ended with {ended}"))
     for name, stage, schedule in trainings:
         if name == SECOND and stage.key == pipeline.threat.key:
             without.append((name, "all images were kept, so it is the first training"))

@@ -35,7 +35,12 @@ class Look:
 
 def most_suspicious(pipeline: Pipeline, count: int) -> NDArray[np.int64]:
     """Indices of the `count` images with the highest trigger score, or score where the defense locates nothing, or
-    (no scores at all) the first poisoned ones."""
+    (no scores at all) the first poisoned ones. Raises BenchError for a run that judges no training images."""
+    if pipeline.config.defense.only_judges:
+        raise BenchError(
+            f"nothing to show: {pipeline.config.defense.name} judges no training images; `bench report` without a "
+            "picture's name makes the page of its scores"
+        )
     verdict = pipeline.verdict
     score = verdict.trigger_score if verdict.trigger_score is not None else verdict.score
     if score is None:

@@ -105,15 +105,21 @@ def _path(places: Sequence[tuple[float, float]]) -> str:
     return "M" + "L".join(f"{x} {y}" for x, y in places)
 
 
-def score_chart(score: NDArray[np.float64], poisoned: NDArray[np.bool_], keep: NDArray[np.bool_]) -> Chart:
-    """Histogram of the scores (N,): share of the clean and of the poisoned images in each of BINS bins."""
+def score_chart(
+    score: NDArray[np.float64],
+    poisoned: NDArray[np.bool_],
+    keep: NDArray[np.bool_],
+    names: tuple[str, str] = ("clean", "poisoned"),
+) -> Chart:
+    """Histogram of the scores (N,): share of the clean and of the poisoned images in each of BINS bins. names: of the
+    two, for the legend."""
     low, high = float(score.min()), float(score.max())
     low, high = (low, high) if high > low else (low - 0.5, low + 0.5)
     edges = np.linspace(low, high, BINS + 1)
     across = Axis(title="poison score (higher: more suspicious)", low=low, high=high)
     frame = _frame(across, Axis(title="share of its group, %", low=0, high=100))
     shapes = []
-    for name, look, group in zip(("clean", "poisoned"), LOOKS, (~poisoned, poisoned), strict=True):
+    for name, look, group in zip(names, LOOKS, (~poisoned, poisoned), strict=True):
         if group.any():
             shares = 100 * np.histogram(score[group], edges)[0] / group.sum()
             shapes.append(Shape(name=name, look=look, path=_bars(frame, edges, shares), filled=True))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from bench.records.record import Record, fingerprint
+from bench.records.record import Record, fingerprint, only_judges
 
 from . import tables
 from .controls import Beside
@@ -54,6 +54,7 @@ def run_page(
         run=run,
         record_file=record_file,
         images_file=images_file,
+        judges=only_judges(record),
         story=story(record, beside, artifacts),
         artifacts=artifacts,
         tables=[tables.rates(record, beside), tables.removal(record)],

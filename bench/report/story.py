@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import counted
-from bench.records.record import Record, whole
+from bench.records.metrics import TEST_TIME
+from bench.records.record import Record, only_judges, whole
 
 from .controls import Beside
-from .tables import share
+from .tables import pace, share
 
 if TYPE_CHECKING:
     from .artifacts import Artifacts
@@ -22,7 +23,7 @@ def story(record: Record, beside: Beside, artifacts: Artifacts | None = None) ->
     return [
         _planted(record),
         _threat(record),
-        _defended(record, artifacts),
+        judgement(record) if only_judges(record) else _defended(record, artifacts),
         _after(record, beside),
         _noise(record, beside),
     ]
@@ -115,6 +116,23 @@ def _defended(record: Record, artifacts: Artifacts | None) -> str:
     return f"{name} removed nothing."
 
 
+def judgement(record: Record) -> str:
+    """What a detector or an encoder test said, in a sentence."""
+    name, metrics = record["run"]["defense"], record["metrics"]
+    if TEST_TIME not in metrics:
+        return (
+            f"{name}, an encoder test, gives this encoder the score {metrics['encoder']['score']:.4g}; what that means "
+            "shows beside the scores of other encoders, poisoned and not, in a leaderboard."
+        )
+    found = metrics[TEST_TIME]
+    return (
+        f"{name}, a test-time detector, scored {found['clean']:,} validation images as they are and "
+        f"{found['triggered']:,} others with the trigger, {1000 * pace(record):.1f} ms each: one with the trigger is "
+        f"more suspicious than one without in {share(found['auroc'])} of all pairs (50 % is guessing), and "
+        f"{share(found['tpr_at_1'])} of those with it are found where 1 % of the others are taken for such."
+    )
+
+
 def judged(record: Record) -> str:
     """How many images were removed, and how many of them are poisoned and clean."""
     found, poisoned = record["metrics"]["detection"], record["poison"]["count"]
@@ -133,6 +151,8 @@ def _worst(record: Record) -> str:
 
 
 def _after(record: Record, beside: Beside) -> str:
+    if only_judges(record):
+        return "Nothing was removed and nothing trained again: the run ended with these scores."
     if not whole(record):
         return "The run ended with this verdict: no new encoder was trained on what is kept."
     none, defended = record["metrics"]["none"], record["metrics"]["defended"]
@@ -160,10 +180,14 @@ def _noise(record: Record, beside: Beside) -> str:
 
 
 def _seeds(record: Record, others: Sequence[Record]) -> str:
-    values = [(_asr if whole(record) else _recall)(each) for each in (record, *others)]
+    value = _judged_value if only_judges(record) else _asr if whole(record) else _recall
+    values = [value(each) for each in (record, *others)]
     known = [value for value in values if value is not None]
     if not others or len(known) < 2:
         return "no record of another seed was found to tell by how much"
+    if only_judges(record):
+        what = "AUROC" if TEST_TIME in record["metrics"] else "score"
+        return f"over the {len(known)} seeds found, the {what} goes from {min(known):.4g} to {max(known):.4g}"
     what = "last share" if whole(record) else "recall"
     return f"over the {len(known)} seeds found, the {what} goes from {min(known):.1f} to {max(known):.1f} %"
 
@@ -176,9 +200,16 @@ def _recall(record: Record) -> Any:
     return record["metrics"]["detection"]["recall"]
 
 
+def _judged_value(record: Record) -> Any:
+    metrics = record["metrics"]
+    return metrics[TEST_TIME]["auroc"] if TEST_TIME in metrics else metrics["encoder"]["score"]
+
+
 def _controls(record: Record, controls: Sequence[Record]) -> str:
     if record["run"].get("control"):
         return "it is itself a control, to set beside a defense"
+    if only_judges(record):
+        return "no control applies to scores"
     if not whole(record):
         return "what training on the kept images would give, a run to the end says"
     names = sorted({str(each["run"]["defense"]) for each in controls})

@@ -11,15 +11,18 @@ from typing import Any
 from bench.records.metrics import (
     CLEAN,
     DETECTION,
+    ENCODER,
     IMAGES,
     LOCALISATION,
     METRICS,
+    NUMBER,
     OF_TRIGGER,
+    TEST_TIME,
     TRIGGERED,
     Metric,
     metrics_of,
 )
-from bench.records.record import MEASURED, Record, entries, repair_cost, whole
+from bench.records.record import MEASURED, Record, entries, only_judges, repair_cost, whole
 
 from .controls import Beside
 
@@ -56,6 +59,8 @@ def share(value: float | None) -> str:
 
 def number(metric: Metric | None, value: float | None) -> str:
     """A metric's value as it is printed; `metric` is None for one of a newer version."""
+    if value is not None and metric and metric.unit == NUMBER:
+        return f"{value:.4g}"
     if value is None or (metric and metric.unit != IMAGES):
         return share(value)
     return f"{value:,.2f}".removesuffix(".00")
@@ -99,7 +104,9 @@ def _name(record: Record) -> str:
 
 
 def removal(record: Record) -> PageTable:
-    """How well the removed images are the poisoned ones."""
+    """How well the removed images are the poisoned ones; or what a detector or an encoder test is worth."""
+    if only_judges(record):
+        return _judged(record)
     found = record["metrics"]["detection"]
     columns = _columns(DETECTION, [found])
     if not record["poison"]["count"]:  # nothing is there to be found
@@ -109,9 +116,27 @@ def removal(record: Record) -> PageTable:
     return PageTable("Finding poisoned images", headings, [(record["run"]["defense"], *cells)])
 
 
+def _judged(record: Record) -> PageTable:
+    """One row: how a detector orders test images, with its time for one, or what an encoder test says."""
+    part, caption = (TEST_TIME, "Test images") if TEST_TIME in record["metrics"] else (ENCODER, "The encoder")
+    found = record["metrics"][part]
+    cells = {title: number(metric, found.get(name)) for name, (title, metric) in _columns(part, [found]).items()}
+    if part == TEST_TIME:
+        cells["time for an image"] = f"{1000 * pace(record):.1f} ms"
+    return PageTable(caption, ("", *cells), [(record["run"]["defense"], *cells.values())])
+
+
+def pace(record: Record) -> float:
+    """Seconds of a detector's stage for each test image, what it did before the first one included."""
+    found = record["metrics"][TEST_TIME]
+    return float(record["stages"]["defense"]["seconds"]) / max(1, int(found["clean"] + found["triggered"]))
+
+
 def localisations(record: Record) -> list[PageTable]:
     """Whether the most suspicious images are poisoned and their triggers found; where there are several triggers, how
     each works and is found."""
+    if only_judges(record):
+        return []
     found = [_located("Finding the trigger", record["metrics"]["localisation"]), _each_trigger(record)]
     return [table for table in found if table]
 
@@ -168,7 +193,8 @@ def details(record: Record, beside: Beside) -> list[PageTable]:
         each = [rates(one, Beside(), more) for more in (False, True)]
         rows = [row for table in each for row in table.rows]
         found.append(PageTable(f"A linear classifier on the encoder, target {name}", each[0].headings, rows))
-        found.append(_located(f"Finding the trigger of {name}", trigger["localisation"]))
+        if "localisation" in trigger:
+            found.append(_located(f"Finding the trigger of {name}", trigger["localisation"]))
     return [table for table in found if table and table.rows]
 
 
@@ -198,6 +224,8 @@ def cost(record: Record) -> PageTable:
         seen.add(stage["key"])
         total, most = total + (0.0 if again else stage["seconds"]), max(most, stage["peak_memory_mb"] or 0.0)
         label = STAGES.get(name, name)
+        if name == "defense" and only_judges(record):
+            label = "score test images" if TEST_TIME in record["metrics"] else "judge the encoder"
         if name == "threat_model" and record["config"].get("threat"):
             label = "import the encoder"
         elif name == "retraining" and record["run"].get("repair"):

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import counted
-from bench.records.record import repair_cost, whole
+from bench.records.record import only_judges, repair_cost, whole
 
 from .controls import Beside
-from .story import judged
+from .story import judged, judgement
 from .tables import PageTable, localisations, rates, removal, share, shown_k
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ def summary(record: Record) -> list[RenderableType]:
     """What to print after a run."""
     encoders = rates(record, Beside())
     headings = [encoders.caption[0].lower() + encoders.caption[1:], *encoders.headings[1:]]
+    if only_judges(record):
+        return [_heading(record), _drawn(headings, encoders), f"\n{judgement(record)}", *_scores(record)]
     removed = record["metrics"]["detection"]["removed"]
     targets = [table for table in localisations(record) if table.caption.startswith("Each target")]
     return [

@@ -166,8 +166,9 @@ def locating(plugins: Plugins) -> list[str]:
 
 
 def lookers(pipeline: Pipeline, plugins: Plugins, names: Sequence[str]) -> list[Defense]:
-    """The defenses of these names, with the options of the run of `pipeline`. Raises BenchError for a control."""
-    from bench.api import Defense
+    """The defenses of these names, with the options of the run of `pipeline`. Raises BenchError for a control, a
+    detector and an encoder test."""
+    from bench.api import Control, Defense
 
     found: list[Defense] = []
     own = pipeline.config.defense.filter
@@ -175,6 +176,7 @@ def lookers(pipeline: Pipeline, plugins: Plugins, names: Sequence[str]) -> list[
         choices = {**pipeline.config.asked["choices"], "defense": name}
         chosen = own if name == own.name else again(pipeline.config.asked, plugins, choices).defense.filter
         if not isinstance(chosen, Defense):
-            raise BenchError(f"--maps {name}: a control looks nowhere; name a defense")
+            what = "a control" if isinstance(chosen, Control) else "what only judges"
+            raise BenchError(f"--maps {name}: {what} looks nowhere; name a defense")
         found.append(chosen)
     return found

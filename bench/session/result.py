@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.errors import BenchError
+
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
@@ -40,10 +42,15 @@ class Result:
 
         id and class (texts), poisoned and kept (bool), score and trigger_score (float, NaN where there is none), and
         the window found in pixels: box_top, box_left, box_height, box_width (Int64, NA where there is none).
+
+        Of a detector one row for each test image: id, class, triggered (bool), trigger (Int64, which one, NA without),
+        score. Raises BenchError for an encoder test, which scores no image.
         """
         import numpy as np
         import pandas as pd
 
+        if self.pipeline.config.defense.only_judges:
+            return self._test_images()
         data, verdict = self.pipeline.dataset, self.pipeline.verdict
         count = len(data.train)
         nothing = np.full(count, np.nan)
@@ -61,6 +68,29 @@ class Result:
         frame = pd.DataFrame(columns)
         frame.loc[(boxes < 0).any(1), list(BOX)] = pd.NA
         return frame
+
+    def _test_images(self) -> pd.DataFrame:
+        import pandas as pd
+
+        from bench.isolation.scores import Scores
+
+        data, found = self.pipeline.dataset, self.pipeline.judgement
+        if not isinstance(found, Scores):
+            raise BenchError(
+                f"{self.pipeline.config.defense.name} judges the encoder and scores no image; its score is "
+                "result.metrics['encoder.score']"
+            )
+        trigger = pd.array(found.trigger, dtype="Int64")
+        trigger[~found.triggered] = pd.NA
+        return pd.DataFrame(
+            {
+                "id": [data.val.ids[index] for index in found.index],
+                "class": [data.classes[data.val.labels[index]] for index in found.index],
+                "triggered": found.triggered,
+                "trigger": trigger,
+                "score": found.score,
+            }
+        )
 
     def figure(self, maps: Sequence[str] | None = None, count: int = 12) -> Figure:
         """The `count` most suspicious images, and where defenses look on them: what `bench report -o x.png` draws.

@@ -14,7 +14,17 @@ from .opening import configured, open_pipeline, skipped
 from .result import Result
 
 if TYPE_CHECKING:
-    from bench.api import Attack, Control, DatasetPlugin, Defense, Repair, SSLMethod, TrainingDefense
+    from bench.api import (
+        Attack,
+        Control,
+        DatasetPlugin,
+        Defense,
+        Detector,
+        EncoderTest,
+        Repair,
+        SSLMethod,
+        TrainingDefense,
+    )
     from bench.pipeline.pipeline import Pipeline
     from bench.plugins.manager import Plugins
 
@@ -24,7 +34,7 @@ log = logging.getLogger(__name__)
 def run(
     *,
     attack: str | Attack | None = None,
-    defense: str | Defense | TrainingDefense | Repair | Control | None = None,
+    defense: str | Defense | TrainingDefense | Repair | Control | Detector | EncoderTest | None = None,
     preset: str | Path = "laptop",
     dataset: str | DatasetPlugin | None = None,
     ssl: str | SSLMethod | None = None,

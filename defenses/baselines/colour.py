@@ -26,9 +26,14 @@ class Colour(Baseline):
 
     def scores(self, view: View) -> NDArray[np.float64]:
         """See the class."""
-        found = []
-        for start in range(0, len(view), BATCH):
-            images = view.batch(range(start, min(start + BATCH, len(view)))).flatten(2)
-            spread = images.amax(1).float() - images.amin(1).float()
-            found.append(spread.topk(min(self.COUNT, spread.shape[1]), 1).values.mean(1).double().numpy())
-        return np.concatenate(found)
+        return strongest_colour(view, self.COUNT)
+
+
+def strongest_colour(view: View, pixels: int = Colour.COUNT) -> NDArray[np.float64]:
+    """Of each image the mean of its `pixels` largest spreads of the channels: (N,)."""
+    found = []
+    for start in range(0, len(view), BATCH):
+        images = view.batch(range(start, min(start + BATCH, len(view)))).flatten(2)
+        spread = images.amax(1).float() - images.amin(1).float()
+        found.append(spread.topk(min(pixels, spread.shape[1]), 1).values.mean(1).double().numpy())
+    return np.concatenate(found)

@@ -120,6 +120,10 @@ class Recur(Defense):
         """Describing and looking up dominate, and do not grow with the size beyond that of the copies."""
         return SECONDS_AN_IMAGE * count
 
+    def triggers(self, view: View) -> list[Found]:
+        """The patches that come back in the images of the view, and act."""
+        return self._search(view, Copies(view))[1]
+
     def _search(self, view: View, small: Copies) -> tuple[Recurrence, list[Found]]:
         """The windows that recur, and the triggers among them."""
         saved = view.step("recurrence", lambda: self.recurrence(small, view.seeds("recur").numpy()).arrays())

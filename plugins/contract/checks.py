@@ -19,7 +19,7 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from bench.api import Control, Plugin, Repair, TrainingDefense
+from bench.api import Control, Detector, EncoderTest, Plugin, Repair, TrainingDefense
 from bench.errors import BenchError, nearest
 from bench.plugins.options import make
 from bench.plugins.registry import KINDS, in_one_line
@@ -28,6 +28,7 @@ from .attack import AttackTrial
 from .change import ChangeTrial, ControlTrial
 from .dataset import DatasetTrial
 from .defense import DefenseTrial
+from .judge import DetectorTrial, EncoderTestTrial
 from .kit import Check, CheckResult, Trial, Violation
 from .repair import RepairTrial
 from .ssl import SSLTrial
@@ -44,6 +45,16 @@ TRIALS: dict[str, type[Trial[Any]]] = {
 }
 
 
+OF_BASE: dict[type[Plugin], type[Trial[Any]]] = {
+    TrainingDefense: ChangeTrial,
+    Repair: RepairTrial,
+    Control: ControlTrial,
+    Detector: DetectorTrial,
+    EncoderTest: EncoderTestTrial,
+}
+"""Of the kind "defense" those that are no Defense."""
+
+
 def kind_of(plugin: Plugin) -> str:
     """One of "attack", "defense", "dataset" or "ssl", by the base of its class."""
     return next(kind for kind, found in KINDS.items() if isinstance(plugin, found.bases))
@@ -57,11 +68,7 @@ def checks_of(kind: str, instance: Plugin) -> list[Check]:
 def _trial(kind: str, instance: Plugin) -> type[Trial[Any]]:
     if kind not in TRIALS:
         raise BenchError(f"unknown kind of plugin {kind!r}.{nearest(kind, TRIALS)}")
-    if isinstance(instance, TrainingDefense):
-        return ChangeTrial
-    if isinstance(instance, Repair):
-        return RepairTrial
-    return ControlTrial if isinstance(instance, Control) else TRIALS[kind]
+    return next((trial for base, trial in OF_BASE.items() if isinstance(instance, base)), TRIALS[kind])
 
 
 def toy_instance(cls: type[P]) -> P:

@@ -2,35 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
-import math
 from collections.abc import Mapping
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from bench.api import Arrays, Defense, Verdict
-from bench.errors import BenchError
-from bench.store import check_json
 
-from .kit import Trial, Violation, alike, check, require, require_array
-from .toys import Toy, ToyEncoder, ToyView
+from .kit import alike, check, require, require_array
+from .toys import ToyView
+from .view import ViewTrial, require_json
 
 PARTS = ("keep", "score", "trigger_score", "boxes")
 
 
-class DefenseTrial(Trial[Defense]):
+class DefenseTrial(ViewTrial[Defense]):
     """A defense on toy images, a twentieth of which bear a patch."""
 
-    kind = "defense"
-
-    def __init__(self, plugin: Defense) -> None:
-        super().__init__(plugin)
-        self.toy = Toy()
-        self.encoder = ToyEncoder()
-        self.planted = self.toy.planted()
-        self.views: dict[str, ToyView] = {}
+    def answer(self) -> Verdict:
+        """The verdict of its first run."""
+        return self.verdict()
 
     def verdict(
         self, run: str = "first", images: Tensor | None = None, notebook: dict[str, Arrays] | None = None
@@ -46,22 +37,6 @@ class DefenseTrial(Trial[Defense]):
             return found
 
         return self.once(f"clean() ({run} run)", clean)
-
-    @check("make clean() work with the view alone, on any number of square images")
-    def check_runs(self) -> None:
-        """It judges images of which some bear a patch."""
-        self.verdict()
-
-    @check('list "encoder" in `needs` if the encoder is used; ask the view for nothing that is not listed')
-    def check_needs(self) -> None:
-        """It asks its view for nothing that it does not declare."""
-        needs = self.plugin.needs
-        listed = isinstance(needs, frozenset)
-        require(listed, f"`needs` is {needs!r}, expected frozenset({{'encoder'}}) or frozenset()")
-        with contextlib.suppress(Violation):  # whether the run ends well or not
-            self.verdict()
-        undeclared = sorted(self.views["first"].touched - needs)
-        require(not undeclared, f"it asked for {', '.join(undeclared)}, and `needs` is {sorted(needs)}")
 
     @check("return keep as a NumPy array of bool, one for each image, and keep some")
     def check_keep(self) -> None:
@@ -99,28 +74,7 @@ class DefenseTrial(Trial[Defense]):
     @check("convert NumPy numbers in facts with int() or float(), arrays with .tolist(), and name its parts by texts")
     def check_facts(self) -> None:
         """`facts` is JSON."""
-        try:
-            check_json(dict(self.verdict().facts), "facts")
-        except (BenchError, RecursionError) as error:
-            raise Violation(f"facts is not JSON: {error}") from None
-
-    @check(
-        "return about how many images clean() encodes (forwards()) and trains on (trained_on()), 0 if none; seconds()"
-    )
-    def check_forwards(self) -> None:
-        """It says about how many images it encodes, if it declares the encoder, and trains networks on."""
-        passes = self.plugin.forwards(self.toy.count, self.toy.size)
-        trained = self.plugin.trained_on(self.toy.count, self.toy.size)
-        for name, count in (("forwards", passes), ("trained_on", trained)):
-            whole = isinstance(count, int) and count >= 0
-            require(whole, f"{name}() gave {count!r}, expected a whole number, 0 or more")
-        seconds = self.plugin.seconds(self.toy.count, self.toy.size)
-        require(
-            isinstance(seconds, int | float) and 0 <= seconds < math.inf,
-            f"seconds() gave {seconds!r}, expected 0 or more",
-        )
-        uses = "encoder" in self.plugin.needs
-        require(uses or passes == 0, f'forwards() gave {passes} without the need "encoder"')
+        require_json(self.verdict().facts)
 
     @check("handle the case that nothing is suspicious")
     def check_clean_data(self) -> None:
@@ -146,25 +100,6 @@ class DefenseTrial(Trial[Defense]):
         _require_same(first, resumed[0], f"resumed after {len(steps) // 2} of its steps it gave another")
         _require_same(first, resumed[1], "with all steps saved it gave another")
         return None
-
-    @check("copy the encoder before changing anything of it, and take your hooks off again")
-    def check_encoder_kept(self) -> None:
-        """The encoder is as it was: weights, mode, gradients, hooks."""
-        self.verdict()
-        require(_facts_of(self.encoder) == _facts_of(ToyEncoder()), "the encoder that it was lent has changed")
-
-    @check("write to copies only")
-    def check_images_kept(self) -> None:
-        """The images are as they were."""
-        self.verdict()
-        require(torch.equal(self.planted, self.toy.planted()), "the images of the view have changed")
-
-
-def _facts_of(encoder: ToyEncoder) -> list[object]:
-    weights = [(p.detach().numpy().tobytes(), p.requires_grad, p.grad is None) for p in encoder.module.parameters()]
-    parts = list(encoder.module.modules())
-    hooks = [len(m._forward_hooks) + len(m._forward_pre_hooks) + len(m._backward_hooks) for m in parts]
-    return [weights, [m.training for m in parts], hooks, [type(m) for m in parts]]
 
 
 def _require_same(one: Verdict, other: Verdict, what: str) -> None:

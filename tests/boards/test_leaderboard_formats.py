@@ -160,6 +160,10 @@ def test_records_of_every_version_are_read_and_shown(path):
     assert (found["schema_version"], found["status"]) == (record.SCHEMA_VERSION, "measured")
     assert record.fingerprint(found) == record.fingerprint(raw), "it stays the same result"
     (table,) = read([path])
+    if record.only_judges(found):
+        (line,) = table.lines
+        assert (line.label, line.cell("test AUROC")) == ("colour-test (htba)", "100.0")
+        return
     label = found["run"]["defense"] + (" (control)" if found["run"].get("control") else "")
     assert {line.label for line in table.lines} == {"none", label}
     (line,) = [line for line in table.lines if line.label == label]

@@ -45,6 +45,8 @@ def test_an_option_goes_to_the_part_that_has_it_or_that_is_named():
 @pytest.mark.parametrize(
     ("name", "settings", "said"),
     [
+        ("strip+icutmix", [], "'strip' scores test images, and nothing is trained .*--defense strip"),
+        ("recur+decree", [], "'decree' judges the encoder, .*--defense decree"),
         ("poisoncam+oracle", [], "'poisoncam' and 'oracle' are both defenses that choose images"),
         ("poisoncam+poisoncam", [], "'poisoncam' and 'poisoncam' are both"),
         ("icutmix+icutmix", [], "'icutmix' and 'icutmix' are both training changes"),
@@ -71,3 +73,12 @@ def test_a_rival_gets_the_presets_options_and_those_that_are_its_own():
     assert found.control
     assert (found.reference.name, found.reference.masks, found.reference.window) == ("poisoncam", 16, 11)
     assert found.identity() == {"name": "random", "like": "poisoncam", "rival": found.reference.identity()}
+
+
+def test_a_run_of_a_detector_or_an_encoder_test_ends_with_what_it_says():
+    for name in ("strip", "decree"):
+        config = load_config(PLUGINS, "smoke", choices={"defense": name})
+        assert (config.defense.only_judges, config.until, "until" in config.asked) == (True, "detection", False)
+    assert (combined("colour-test").baseline, combined("strip").baseline) == (True, False)
+    with pytest.raises(BenchError, match="like is 'strip', expected a defense that removes images"):
+        combined("random", "defense.like=strip")

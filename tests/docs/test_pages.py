@@ -34,7 +34,7 @@ def own_names(page):
     """Names that the page defines itself: plugins in its blocks, what `bench new` writes, and the presets' `my`."""
     text = page.read_text(encoding="utf-8")
     named = re.findall(r'^    name(?:: ClassVar\[str\])? = "([\w-]+)"', text, re.M)
-    return {*named, *re.findall(r"bench new \w+ ([\w-]+)", text)}
+    return {*named, *re.findall(r"bench new [\w-]+ ([\w-]+)", text)}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

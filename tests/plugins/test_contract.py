@@ -1,5 +1,6 @@
 """The kit must catch each kind of bad plugin, by the checks of that name and by no other."""
 
+import contextlib
 import copy
 import random
 import time
@@ -18,6 +19,9 @@ from bench import (
     Dataset,
     DatasetPlugin,
     Defense,
+    Detector,
+    EncoderTest,
+    EncoderVerdict,
     Images,
     Learner,
     Poison,
@@ -26,7 +30,7 @@ from bench import (
     SSLMethod,
     Verdict,
 )
-from bench.plugins.contract.checks import TRIALS, assert_contract, contract, kind_of, run_checks
+from bench.plugins.contract.checks import OF_BASE, TRIALS, assert_contract, contract, kind_of, run_checks
 from bench.plugins.contract.toys import ToyView
 
 plugin = dataclass(frozen=True, kw_only=True)
@@ -449,6 +453,87 @@ def restored():
     torch.set_grad_enabled(True)
 
 
+# Detectors and encoder tests
+
+
+@plugin
+class Bright(Detector):
+    """Scores an image by its brightest channel beside that of the known images."""
+
+    name: ClassVar[str] = "bright"
+
+    def score(self, view, known):
+        usual = known.step("usual", lambda: {"mean": np.array(brightness(known).mean())})["mean"]
+        return brightness(view) - float(usual)
+
+
+def brightness(view):
+    return view.batch(range(len(view))).double().mean((2, 3)).amax(1).numpy()
+
+
+mutant(Bright, "test_scores", score=lambda self, view, known: brightness(view).astype(np.int64))
+mutant(Bright, "test_scores", score=lambda self, view, known: np.full(len(view), np.nan))
+mutant(Bright, "by_itself", score=lambda self, view, known: brightness(view) - brightness(view).mean())
+mutant(Bright, "by_itself", score=lambda self, view, known: np.arange(len(view), dtype=float))
+mutant(Bright, "needs", score=lambda self, view, known: hushed(view) * brightness(view))
+mutant(Bright, "forwards", forwards=lambda self, count, size: 5)
+mutant(Bright, "images_kept", score=lambda self, view, known: spoilt(known) * brightness(view))
+mutant(Bright, "same_seed by_itself", score=lambda self, view, known: np.random.default_rng().random(len(view)))
+mutant(Bright, "clean_data", score=lambda self, view, known: brightness(view) / found(known))
+mutant(Bright, "resume", score=lambda self, view, known: forgetful(known) + brightness(view))
+
+
+def spoilt(view):
+    view._images.pixels[0] = 0
+    return 1.0
+
+
+def found(view):
+    """Fails where no image has the corner of the toy patch: a white pixel."""
+    if not (view.batch(range(len(view))) == 255).all(1).any():
+        raise ValueError("nothing found")
+    return 1.0
+
+
+def hushed(view):
+    with contextlib.suppress(BenchError):
+        view.encoder  # noqa: B018
+    return 1.0
+
+
+def forgetful(view):
+    done = "a" in view.notebook
+    view.step("a", lambda: {"x": np.zeros(1)})
+    return float(done)
+
+
+@plugin
+class Alike(EncoderTest):
+    """Scores an encoder by the spread of its features."""
+
+    name: ClassVar[str] = "alike"
+
+    def verdict(self, view):
+        spread = view.step("spread", lambda: {"x": view.encoder(view.batch(range(40))).double().std(0).numpy()})["x"]
+        return EncoderVerdict(score=-float(spread.mean()), facts={"features": len(spread)})
+
+
+mutant(Alike, "encoder_score", verdict=lambda self, view: EncoderVerdict(score=float("inf")))
+mutant(Alike, "facts", verdict=lambda self, view: EncoderVerdict(score=1.0, facts={"x": {1, 2}}))
+mutant(Alike, "same_seed", verdict=lambda self, view: EncoderVerdict(score=time.perf_counter()))
+mutant(Alike, "clean_data", verdict=lambda self, view: EncoderVerdict(score=found(view)))
+mutant(Alike, "resume", verdict=lambda self, view: EncoderVerdict(score=forgetful(view)))
+mutant(Alike, "needs", needs=frozenset(), verdict=lambda self, view: EncoderVerdict(score=hushed(view)))
+mutant(Alike, "forwards", forwards=lambda self, count, size: -1)
+mutant(Alike, "images_kept", verdict=lambda self, view: EncoderVerdict(score=spoilt(view)))
+mutant(Alike, "encoder_kept", verdict=lambda self, view: EncoderVerdict(score=trained(view)))
+
+
+def trained(view):
+    view.encoder.module.train()
+    return 1.0
+
+
 def results(instance, **more):
     return {result.name: result for result in run_checks(kind_of(instance), instance, **more)}
 
@@ -461,7 +546,7 @@ def test_each_fault_is_caught_by_its_checks_alone(cls, breaks, restored):
     assert all(found[name].fix for name in breaks if not found[name].why.startswith("not reached"))
 
 
-@contract(Dot(), Dot(rate=1.0), Mirror(), Far(), Far(drop=0.3), Noise(), Contrast(), Mend())
+@contract(Dot(), Dot(rate=1.0), Mirror(), Far(), Far(drop=0.3), Noise(), Contrast(), Mend(), Bright(), Alike())
 def test_good_ones_keep_their_contracts(): ...
 
 
@@ -470,6 +555,8 @@ def test_every_check_catches_something():
     common = {"docstring", "options", "identity"}  # by the attacks
     for cls, breaks in (each.values for each in MUTANTS):
         caught[kind_of(cls())] |= breaks | common
+    for base, trial in ((Detector, OF_BASE[Detector]), (EncoderTest, OF_BASE[EncoderTest])):
+        assert {check.name for check in trial.checks()} <= caught["defense"], base
     for kind, trial in TRIALS.items():
         assert {check.name for check in trial.checks()} <= caught[kind]
 

@@ -14,7 +14,7 @@ from bench.plugins.scaffold import create
 PLUGINS = Plugins.load()
 ROOT = Path(__file__).parents[2]
 KINDS = ("attack", "defense", "dataset", "ssl")
-TEMPLATES = {**{kind: kind for kind in KINDS}, "repair": "defense"}
+TEMPLATES = {**{kind: kind for kind in KINDS}, "repair": "defense", "detector": "defense", "encoder-test": "defense"}
 """What `bench new` writes -> its kind."""
 
 
@@ -27,6 +27,14 @@ def new(tmp_path):
         return tmp_path / folder
 
     return write
+
+
+@pytest.mark.parametrize(("kind", "base"), [("detector", "Detector"), ("encoder-test", "EncoderTest")])
+def test_a_detector_and_an_encoder_test_are_chosen_as_defenses(new, kind, base):
+    texts = {path.name: path.read_text() for path in new(kind, "far-out").iterdir()}
+    assert f"class FarOut({base}):" in texts["far_out.py"]
+    assert "bench run --preset smoke --defense far-out\n" in texts["README.md"]
+    assert "class Detector" + "Detector(Detector)" in (new("detector", "detector", "b") / "detector.py").read_text()
 
 
 @pytest.mark.parametrize(("template", "kind"), TEMPLATES.items())

@@ -12,9 +12,11 @@ from bench.records.metrics import (
     classification,
     clean_removed,
     detection,
+    encoder,
     glossary,
     localisation,
     of_each_trigger,
+    of_test_images,
     overlap,
 )
 from bench.store import canonical
@@ -400,3 +402,38 @@ def test_every_metric_is_described_once():
     assert all(each["title"] and each["help"].endswith(".") for each in listed)
     (hit,) = [each for each in listed if each["title"] == "hit@k"]
     assert (hit["keys"], hit["unit"], hit["better"]) == ("localisation.hit", "%", "higher")
+
+
+def test_a_detector_s_numbers_by_hand():
+    """Four with a trigger, five without; scores 9 8 5 1 and 8 4 3 2 1.
+
+    Pairs won: 9 beats 5, 8 beats 4 and ties 1 (4.5), 5 beats 4, 1 ties 1 (0.5): 14 of 20. Neither 1 nor 5 % of five is
+    an image, so the threshold is over 8, and one of four is over it. With 20 without (7, and nineteen times 2) one may
+    be over it at 5 %: at 1 % 9 and 8 are found, at 5 % also 5.
+    """
+    triggered = bools(*[1] * 4, *[0] * 5)
+    found = of_test_images(triggered, np.array([9.0, 8, 5, 1, 8, 4, 3, 2, 1]))
+    assert found == {"clean": 5, "triggered": 4, "auroc": pytest.approx(70), "tpr_at_1": 25.0, "tpr_at_5": 25.0}
+    many = bools(*[1] * 4, *[0] * 20)
+    found = of_test_images(many, np.array([9.0, 8, 5, 1, 7, *[2] * 19]))
+    assert (found["tpr_at_1"], found["tpr_at_5"]) == (50.0, 75.0)
+    nothing = of_test_images(bools(0, 0), np.array([1.0, 2]))
+    assert nothing == {"clean": 2, "triggered": 0, "auroc": None, "tpr_at_1": None, "tpr_at_5": None}
+    with pytest.raises(BenchError, match=r"score has the shape \(3,\)"):
+        of_test_images(bools(0, 1), np.zeros(3))
+    assert encoder(np.float64(-0.5)) == {"score": -0.5}
+
+
+@quick
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 12)), min_size=2, max_size=200))
+def test_a_detector_s_numbers_are_those_of_scikit_learn(rows):
+    from sklearn.metrics import roc_auc_score, roc_curve
+
+    triggered, score = (np.array(column) for column in zip(*rows, strict=True))
+    assume(triggered.any() and not triggered.all())
+    found = of_test_images(triggered, score.astype(float))
+    assert found["auroc"] == pytest.approx(100 * roc_auc_score(triggered, score))
+    lost, hits, _ = roc_curve(triggered, score, drop_intermediate=False)
+    for name, share in (("tpr_at_1", 0.01), ("tpr_at_5", 0.05)):
+        assert found[name] == pytest.approx(100 * hits[lost <= share + 1e-12].max())
+    shares(found, "clean", "triggered")

@@ -18,7 +18,17 @@ from bench.api import Poison
 from bench.data.manifest import Manifest
 from bench.errors import BenchError
 from bench.records import metrics, record as module
-from bench.records.record import dataset_facts, fingerprint, git_state, load, poison_facts, save, schema, validate
+from bench.records.record import (
+    dataset_facts,
+    fingerprint,
+    git_state,
+    load,
+    only_judges,
+    poison_facts,
+    save,
+    schema,
+    validate,
+)
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "records" / "v4-hit.json"
 
@@ -117,7 +127,7 @@ ACC = "metrics/none/clean/acc"
         ("dataset/fingerprint", "xyz", r"fingerprint: 'xyz' does not match .* \(SHA-256 in hex\)"),
         ("run/seed", -1, r"run\.seed: -1 is less than the minimum of 0"),
         ("run/attack", "", r"run\.attack: '' should be non-empty"),
-        ("schema_version", 6, r"schema_version: 6 is not one of \[1, 2, 3, 4, 5\] \(2: with a status; 3:"),
+        ("schema_version", 7, r"schema_version: 7 is not one of \[1, 2, 3, 4, 5, 6\] \(2: with a status; 3:"),
         ("run/until", "detection", r"metrics: 'defended' is not one of .* \(of a run until detection\)"),
         ("run/until", "now", r"run\.until: 'now' is not one of \['detection', 'end'\]"),
         ("created", "yesterday", "created: 'yesterday' does not match .*ISO 8601"),
@@ -306,3 +316,28 @@ def test_without_git_there_is_no_git_state(tmp_path, monkeypatch):
     assert git_state(tmp_path) is None
     monkeypatch.setenv("PATH", str(tmp_path))
     assert git_state(Path(module.__file__).parent) is None
+
+
+def judged(record, **part):
+    """The record as of a run of a detector or an encoder test."""
+    record["metrics"] = {"none": record["metrics"]["none"], **part}
+    record["run"]["until"] = "detection"
+    record["stages"] = {n: s for n, s in record["stages"].items() if n not in ("retraining", "defended_probe")}
+    return record
+
+
+def test_a_record_of_a_detector_or_an_encoder_test_has_its_part_and_no_detection(record):
+    found = {"clean": 5, "triggered": 5, "auroc": 90.0, "tpr_at_1": None, "tpr_at_5": 20.0}
+    validate(judged(record, test_time=found))
+    assert only_judges(record)
+    validate(judged(record, encoder={"score": -0.1}))
+    for wrong, complaint in (
+        ({"test_time": {**found, "auroc": 101}}, r"test_time\.auroc: 101 is greater than"),
+        ({"test_time": {"clean": 5}}, "'triggered' is a required property"),
+        ({"encoder": {"score": None}}, r"encoder\.score: None is not of type 'number'"),
+        ({"encoder": {"score": 1}, "test_time": found}, r"record: metrics: \{'none'"),
+        ({"encoder": {"score": 1}, "detection": {}}, r"'detection' is not one of"),
+        ({}, "'detection' is a required property"),
+    ):
+        with pytest.raises(BenchError, match=complaint):
+            validate(judged(record, **wrong))

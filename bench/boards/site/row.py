@@ -40,7 +40,8 @@ class SiteRow:
 
     @property
     def settings(self) -> str:
-        return one_line(self.line.settings)
+        """What its table says behind the name: the attack where there are several, and the settings."""
+        return one_line("; ".join(filter(None, [self.line.attack, self.line.settings])))
 
     @property
     def plugins(self) -> list[tuple[str, Credit]]:

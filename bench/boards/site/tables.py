@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.boards import BoardLine, Leaderboard, titles
+from bench.boards.judged import JudgedBoard
 from bench.boards.part import BoardPart
 from bench.boards.rows import BASELINE, CONTROL
 from bench.boards.tables import REPORTED, anchors
-from bench.boards.words import MARKED, RULE, words_for
+from bench.boards.words import MARKED, RULE, words_of
 from bench.records.record import MEASURED, SUBMITTED
 from bench.records.redact import one_line
 
@@ -37,7 +38,7 @@ def board_values(tables: Sequence[Leaderboard]) -> dict[str, Any]:
         "sections": sections,
         "menu": _menu(sections),
         "kinds": {kind: words for kind, words in KINDS.items() if kind in kinds},
-        "words": words_for(line for table in tables for line in table.lines),
+        "words": words_of(tables),
         "rule": RULE,
         "marked": MARKED,
         "lines": sum(len(section["rows"]) for section in sections),
@@ -71,6 +72,7 @@ def _section(anchor: str, table: Leaderboard) -> dict[str, Any]:
         "anchor": anchor,
         "title": one_line(table.title),
         "attack": one_line(table.group.attack) if table.group else "",
+        "judges": table.judges if isinstance(table, JudgedBoard) else "",
         "credit": table.attack,
         "about": one_line(table.about),
         "options": one_line(titles.options(table.group)) if table.group else "",

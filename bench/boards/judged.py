@@ -1,0 +1,144 @@
+"""The tables of runs that choose no images: test-time detectors, attack by attack, and encoder tests, over encoders.
+
+One table of each for a data set, a preset and a version of the metrics. Their lines are in no other table.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from bench.records.metrics import ENCODER, TEST_TIME, area
+from bench.records.record import Record, fingerprint, only_judges
+
+from . import titles
+from .best import Marks, marks
+from .lines import COUNTS, BoardLine, SeedResult
+from .naming import flat_config, name_settings
+from .part import BoardPart
+from .row import Group, RunRow
+from .rows import KINDS, PACE, TESTED, measured_first, one_a_seed, row_of
+from .tables import K, Leaderboard, line_of, took
+
+DETECTORS, ENCODERS = "Test-time detectors", "Encoder verdicts"
+AREA, SCORE = "AUROC over encoders", "encoder's score"
+COLUMNS = {DETECTORS: (*TESTED, PACE), ENCODERS: (AREA, *COUNTS)}
+_WHAT = {
+    DETECTORS: "test images with a trigger told from those without",
+    ENCODERS: "encoders trained on poison told from those that were not",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgedBoard(Leaderboard):
+    """A table whose lines are of several attacks. judges: DETECTORS or ENCODERS."""
+
+    judges: str
+
+    @property
+    def columns(self) -> dict[str, str]:
+        return {name: name for name in COLUMNS[self.judges]}
+
+    def parts(self) -> list[BoardPart]:
+        """One, without ranks; the best numbers are marked attack by attack."""
+        found: Marks = {}
+        if self.judges == DETECTORS:
+            for attack in dict.fromkeys(line.attack for line in self.lines):
+                same = [line for line in self.lines if line.attack == attack]
+                found = {**found, **marks(same, same, self.columns.values())}
+        return [BoardPart(self.judges, _WHAT[self.judges], self.columns, self.lines, {}, "", found)]
+
+    def summary(self) -> BoardPart:
+        return self.parts()[0]
+
+    def by_detection(self) -> list[BoardLine]:
+        return list(self.lines)
+
+
+def judged(records: Iterable[Record], sources: Iterable[str] = (), files: Iterable[str] = ()) -> list[JudgedBoard]:
+    """The tables. Arguments and errors: as of `tables`."""
+    rows: dict[str, RunRow] = {}
+    for record, source, file in measured_first(records, sources, files):
+        if only_judges(record):
+            row = _row(record, source, file)
+            rows.setdefault(row.identity, row)
+    table = list(rows.values())
+    name_settings(table)
+    parts: dict[tuple[Any, ...], list[RunRow]] = {}
+    for row in one_a_seed(table):
+        judges = ENCODERS if SCORE in row.values else DETECTORS
+        group = row.group._replace(attack=judges, options="{}")
+        parts.setdefault((group, judges), []).append(row)
+    return [_board(group, judges, part) for (group, judges), part in sorted(parts.items(), key=lambda each: each[0])]
+
+
+def _row(record: Record, source: str, file: str) -> RunRow:
+    row = row_of(record, record["stages"], flat_config(record), fingerprint(record), (source, file))
+    metrics = record["metrics"]
+    if ENCODER in metrics:
+        row.values = {SCORE: metrics[ENCODER]["score"]}
+        return row
+    found = metrics[TEST_TIME]
+    row.values = {title: found.get(name) for title, name in TESTED.items()}
+    images = found["clean"] + found["triggered"]
+    row.values[PACE] = 1000 * float(record["stages"]["defense"]["seconds"]) / images if images else None
+    return row
+
+
+def _board(group: Group, judges: str, part: Sequence[RunRow]) -> JudgedBoard:
+    lines = _detector_lines(part) if judges == DETECTORS else _encoder_lines(part)
+    return JudgedBoard(
+        title=f"{titles.images(part)}; {judges.lower()}",
+        about=titles.about(part),
+        note=" ".join(filter(None, [titles.small(part), f"{took(lines)}."])),
+        facts={name: text for name, text in titles.facts(part).items() if not name.startswith("attack")},
+        group=group,
+        k=K,
+        lines=tuple(lines),
+        poisoned=any(row.poisoned for row in part),
+        judges=judges,
+    )
+
+
+def _alike(part: Sequence[RunRow], by_attack: bool) -> list[list[RunRow]]:
+    found: dict[tuple[Any, ...], list[RunRow]] = {}
+    for row in part:
+        attack = (row.group.attack, row.group.options) if by_attack else ()
+        found.setdefault((*attack, row.defense, row.settings, row.status), []).append(row)
+    return list(found.values())
+
+
+def _detector_lines(part: Sequence[RunRow]) -> list[BoardLine]:
+    """A line for each attack, detector and status; detectors before baselines, attack by attack, the best first."""
+    words = titles.attacks(part)
+    made = []
+    for same in _alike(part, by_attack=True):
+        group = same[0].group
+        made.append(replace(line_of(same), attack=words[group], group=group))
+
+    def place(line: BoardLine) -> tuple[Any, ...]:
+        mean = line.number(next(iter(TESTED)))[0]
+        return KINDS.index(line.kind), line.attack, math.isnan(mean), -mean if not math.isnan(mean) else 0, line.label
+
+    return sorted(made, key=place)
+
+
+def _encoder_lines(part: Sequence[RunRow]) -> list[BoardLine]:
+    """A line for each encoder test and status: the AUROC over its encoders, each counted once, whatever attack and seed
+    they are of. It has no interval: encoders of several attacks are no sample of anything."""
+    made = []
+    for same in _alike(part, by_attack=False):
+        once: Mapping[Any, RunRow] = {row.threat[0] or row.identity: row for row in reversed(same)}
+        score = np.array([float(row.values[SCORE] or 0.0) for row in once.values()])
+        poisoned = np.array([row.poisoned > 0 for row in once.values()])
+        found = area(poisoned, score)
+        counts = (float(poisoned.sum()), float((~poisoned).sum()))
+        mean = {AREA: math.nan if found is None else found, **dict(zip(COUNTS, counts, strict=True))}
+        line = line_of(same)
+        results = tuple(SeedResult(row.seed, row.source) for row in same)
+        made.append(replace(line, mean=mean, half={}, by_seed={}, threats={}, results=results))
+    return sorted(made, key=lambda line: (KINDS.index(line.kind), line.label))
