@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from .locator import Locator
 
 GROUP = 32  # images located and flip-tested with one seed; part of the outcome, hence no option
+MORE = 3  # times top_k candidates see all of the flip set with search="fast": the ranking's top is decided among them
 
 
 class Scoring(NamedTuple):
@@ -157,7 +158,7 @@ class TriggerSearch(ScaledOptions, Defense):
 
         if self.search != "fast":
             return settings.flip_set
-        return seen_on_average(self.first_flips, settings.flip_set, scored, 2 * settings.top_k)
+        return seen_on_average(self.first_flips, settings.flip_set, scored, MORE * settings.top_k)
 
     def encoded(self, size: int, window: int) -> float:
         """How many of the locator's passes are left to make: `passes`, less those expected to repeat another."""
@@ -213,7 +214,7 @@ class TriggerSearch(ScaledOptions, Defense):
 
         seeds = view.seeds("flip set")
         whole = len(flip_set(clustering.labels, clustering.distances, settings.flip_set, seeds))
-        scores = halved(scored.scores, self.first_flips, whole, 2 * settings.top_k, count)
+        scores = halved(scored.scores, self.first_flips, whole, MORE * settings.top_k, count)
         return replace(scored, scores=scores)
 
     def scoring(self, facts: Arrays, settings: Scale, view: View) -> RowFunction:
