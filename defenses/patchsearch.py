@@ -41,13 +41,13 @@ class PatchSearch(TriggerSearch):
     url = "https://arxiv.org/abs/2304.01482"
     locates = "Grad-CAM"
     flip_kind = "own"
+    first_flips = 4  # a benign patch draws hardly any image into its own cluster
     cluster_score = "max"
     toy_options: ClassVar[dict[str, Any]] = {"clusters": 8, "members": 1, "iterations": 10, "layer": "0"}
 
     layer: str = option("auto", "where Grad-CAM looks: a module, or auto (ViT: last norm1; CNN: last stage from 7 x 7)")
 
-    @property
-    def passes(self) -> int:
+    def passes(self, size: int, window: int) -> int:
         """Forward and backward."""
         return 2
 

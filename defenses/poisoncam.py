@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isqrt
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from bench import BenchError
@@ -39,6 +38,7 @@ class PoisonCAM(TriggerSearch):
     url = "https://arxiv.org/abs/2312.07955"
     locates = "masking"
     flip_kind = "any"
+    first_flips = 14  # a benign patch changes the cluster of many images, too: fewer would not tell it from a trigger
     cluster_score = "sum"
     toy_options: ClassVar[dict[str, int]] = {"clusters": 8, "masks": 8, "members": 1, "iterations": 10}
 
@@ -54,18 +54,21 @@ class PoisonCAM(TriggerSearch):
         in_range("blocks", self.blocks, 2)
         one_of(self, "strategy")
         one_of(self, "fill")
-        if self.search == "coarse" and self.strategy != "full":
-            raise BenchError(f"search='coarse' masks whole windows: it cannot be combined with {self.strategy!r}")
+        if self.search == "fast" and self.strategy != "full":
+            raise BenchError(f"search='fast' masks whole windows: it cannot be combined with {self.strategy!r}")
 
-    @property
-    def passes(self) -> int:
-        """One per mask; with search="coarse" those of its two steps."""
-        return isqrt(self.masks // 8) ** 2 + isqrt(self.masks // 16) ** 2 if self.search == "coarse" else self.masks
+    def passes(self, size: int, window: int) -> int:
+        """One per mask; with search="fast" those of its two steps."""
+        if self.search != "fast":
+            return self.masks
+        from .search.masking import passes
 
-    def encoded(self, size: int) -> float:
+        return passes(size, window, self.masks)
+
+    def encoded(self, size: int, window: int) -> float:
         """Of masks drawn with replacement from size x size places those that differ (see masking.repeats)."""
-        if self.search == "coarse" or self.strategy != "full":
-            return self.passes
+        if self.search == "fast" or self.strategy != "full":
+            return self.passes(size, window)
         places = size**2
         return places * (1 - (1 - 1 / places) ** self.masks)
 
@@ -74,5 +77,5 @@ class PoisonCAM(TriggerSearch):
         from .search.masking import ActivationMasking
 
         own = {name: getattr(self, name) for name in ("masks", "strategy", "blocks", "fill", "normalise")}
-        coarse = self.search == "coarse"
-        return ActivationMasking(clusters=clustering.clusters, window=settings.window, coarse=coarse, **own)
+        fast = self.search == "fast"
+        return ActivationMasking(clusters=clustering.clusters, window=settings.window, fast=fast, **own)

@@ -13,7 +13,7 @@ from bench import Arrays
 
 from .effect import Effect
 from .recurrence import Copies, floats
-from .trigger import Matches, Template, align, crops, match_all
+from .trigger import Matches, Template, align, crops
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from .effect import Pull
     from .recurrence import Recurrence
+    from .shared import Shared
 
 HOLE = 0.1
 """Between the NCC of the carriers of a planted patch and of all other images. A texture that comes back by nature
@@ -92,8 +93,8 @@ def hole(scores: NDArray[np.float32], least: int = LEAST) -> tuple[float, float]
 class Peeling:
     """The search over all seeds of a view, on its small copies."""
 
-    def __init__(self, view: View, small: Copies, pull: Pull | None, rng: np.random.Generator) -> None:
-        self._step, self._view, self._pull = view.step, small, pull
+    def __init__(self, view: View, shared: Shared, pull: Pull | None, rng: np.random.Generator) -> None:
+        self._step, self._match, self._view, self._pull = view.step, shared.match, shared.small, pull
         self._sample = np.sort(rng.permutation(len(view))[:SAMPLE])
 
     def __call__(self, seeds: Recurrence) -> Iterator[Found]:
@@ -133,12 +134,12 @@ class Peeling:
         if template is None or template.deviation > STEADY:
             return None
         few = np.union1d(self._sample, image)
-        if hole(match_all(self._view, template.pixels, few).score)[0] < HOLE:
+        if hole(self._match(template.pixels, few).score)[0] < HOLE:
             return None
         effect = self._pull(enlarged(template.pixels, self._view.scale)) if self._pull else None
         if not acts(effect):
             return None
-        matches = match_all(self._view, template.pixels, np.arange(len(self._view)))
+        matches = self._match(template.pixels, np.arange(len(self._view)))
         width, limit = hole(matches.score)
         found = Found(template, matches, limit, width, effect)
         return found if width >= HOLE and pictures(self._view, found) >= LEAST else None

@@ -15,7 +15,8 @@ from bench import BenchError, Defense, Grouping, Verdict, View
 
 from .effect import IMAGES, RANDOM, Pull
 from .peel import LEAST, Found, Peeling
-from .recurrence import NARROWEST, Copies, Index, Recurrence, Whitening, Windows, described, floats, sample_rows, widths
+from .recurrence import NARROWEST, Copies, Index, Recurrence, Whitening, Windows, floats, sample_rows, widths
+from .shared import Shared
 from .trigger import heat
 
 if TYPE_CHECKING:
@@ -71,8 +72,8 @@ class Recur(Defense):
 
     def clean(self, view: View) -> Verdict:
         """Remove every image that carries a patch that recurs and acts."""
-        small = Copies(view)
-        seeds, found = self._search(view, small)
+        shared = Shared(view)
+        small, (seeds, found) = shared.small, self._search(view, shared)
         keep, score, boxes = np.ones(len(view), bool), np.full(len(view), -1.0), np.full((len(view), 4), -1)
         for each in found:
             margin = (each.matches.score.astype(np.float64) - each.limit) / max(1e-6, 1 - each.limit)
@@ -91,8 +92,8 @@ class Recur(Defense):
         import torch
         import torch.nn.functional as F
 
-        small = Copies(view)
-        _, found = self._search(view, small)
+        shared = Shared(view)
+        small, (_, found) = shared.small, self._search(view, shared)
         if not found:
             return None
         rows = np.asarray(indices, np.int64)
@@ -105,7 +106,7 @@ class Recur(Defense):
 
     def grouping(self, view: View, verdict: Verdict) -> Grouping | None:
         """The images that carry each trigger, and the rest."""
-        _, found = self._search(view, Copies(view))
+        _, found = self._search(view, Shared(view))
         labels = np.zeros(len(view), np.int64)
         for number, each in reversed(list(enumerate(found, 1))):
             labels[each.carriers] = number
@@ -122,24 +123,25 @@ class Recur(Defense):
 
     def triggers(self, view: View) -> list[Found]:
         """The patches that come back in the images of the view, and act."""
-        return self._search(view, Copies(view))[1]
+        return self._search(view, Shared(view))[1]
 
-    def _search(self, view: View, small: Copies) -> tuple[Recurrence, list[Found]]:
+    def _search(self, view: View, shared: Shared) -> tuple[Recurrence, list[Found]]:
         """The windows that recur, and the triggers among them."""
-        saved = view.step("recurrence", lambda: self.recurrence(small, view.seeds("recur").numpy()).arrays())
+        saved = view.step("recurrence", lambda: self.recurrence(shared, view.seeds("recur").numpy()).arrays())
         seeds = Recurrence.of(saved)
         pull = Pull(view, view.seeds("pull")) if self.effect else None
-        return seeds, list(Peeling(view, small, pull, view.seeds("sample").numpy())(seeds))
+        return seeds, list(Peeling(view, shared, pull, view.seeds("sample").numpy())(seeds))
 
-    def recurrence(self, view: Copies, rng: np.random.Generator) -> Recurrence:
+    def recurrence(self, shared: Shared, rng: np.random.Generator) -> Recurrence:
         """The best window of each query image, and its twins."""
+        view = shared.small
         sizes = widths(max(NARROWEST, self.smallest * view.size), max(NARROWEST, self.largest * view.size))
         whiten = Whitening.of(sample_rows(view, sizes, rng), whiten=self.whiten, peaks=self.peaks)
-        index = Index(view, sizes, whiten, rng)
+        index = Index(shared, sizes, whiten, rng)
         count = self.queries or int(np.clip(len(view) // 10, 400, 5000))
         asked = np.sort(rng.permutation(len(view))[:count])
         rank = self.rank or int(np.clip(len(view) // 100, LEAST, 20))
-        found = [index.recurrence(rows, windows, rank) for rows, windows in described(view, asked, sizes, whiten)]
+        found = [index.recurrence(rows, windows, rank) for rows, windows in shared.described(asked, sizes, whiten)]
         return best_of_each(found)
 
 

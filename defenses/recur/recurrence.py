@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from bench import View
 
+    from .shared import Shared
+
 NARROWEST = 6.0  # px: smaller windows hold too little to be told from noise
 GRID = 6  # a window is averaged to GRID x GRID colours, whatever its width
 STEP = 1.25  # from one window width to the next
@@ -92,6 +94,19 @@ class Whitening:
         basis = vectors[:, -keep:] * (scale if whiten else 1.0)
         return cls(mean, basis, float((centred @ basis).norm(dim=1).quantile(FLAT)), peaks)
 
+    def arrays(self) -> Arrays:
+        """All of it, for other processes."""
+        numbers = {"flat": np.array(self.flat), "peaks": np.array(self.peaks)}
+        return {"mean": self.mean.numpy(), "basis": self.basis.numpy(), **numbers}
+
+    @classmethod
+    def restored(cls, arrays: Arrays) -> Whitening:
+        """What `arrays` made."""
+        import torch
+
+        mean, basis = (torch.from_numpy(arrays[name]) for name in ("mean", "basis"))
+        return cls(mean, basis, float(arrays["flat"]), bool(arrays["peaks"]))
+
     def __call__(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Descriptors (n, 48) of length 1, and how much structure each window has, (n,): its length before that."""
         found = (_levelled(rows) - self.mean) @ self.basis
@@ -116,7 +131,7 @@ class Copies:
     """
 
     def __init__(self, view: View) -> None:
-        self.size, self.progress, self._view = min(view.size, WORKING), view.progress, view
+        self.size, self._view = min(view.size, WORKING), view
         self.scale = view.size / self.size
         few = self.scale > 1 and len(view) * 3 * self.size**2 <= KEPT_BYTES
         self._kept = np.empty((len(view), 3, self.size, self.size), np.uint8) if few else None
@@ -219,12 +234,13 @@ class Index:
     are kept in half precision, more than MANY as product codes of 24 bytes.
     """
 
-    def __init__(self, view: Copies, sizes: list[float], whiten: Whitening, rng: np.random.Generator) -> None:
+    def __init__(self, shared: Shared, sizes: list[float], whiten: Whitening, rng: np.random.Generator) -> None:
         import faiss
 
-        sample = np.sort(rng.permutation(len(view))[:TRAINING_IMAGES])
-        training = np.concatenate([found for found, _ in described(view, sample, sizes, whiten)])
-        count = len(training) * len(view) // len(sample)
+        everything = np.arange(len(shared.small))
+        sample = np.sort(rng.permutation(len(everything))[:TRAINING_IMAGES])
+        training = np.concatenate([found for found, _ in shared.described(sample, sizes, whiten)])
+        count = len(training) * len(everything) // len(sample)
         lists = int(np.clip(2 ** round(np.log2(np.sqrt(max(1, count)))), 16, 4096))
         lists = min(lists, max(1, len(training) // 40))
         code = "SQfp16" if count <= MANY else f"PQ{COMPONENTS // 2}"
@@ -234,11 +250,10 @@ class Index:
         index.nprobe = PROBES
         self._index = index
         images, boxes = [], []
-        for found, windows in described(view, np.arange(len(view)), sizes, whiten):
+        for found, windows in shared.described(everything, sizes, whiten, "images described"):
             self._index.add(found)
             images.append(windows.image.astype(np.int32))
             boxes.append(windows.box.astype(np.float16))
-            view.progress("images described", int(windows.image[-1]) + 1 if len(windows.image) else 0, len(view))
         self._image, self._box = np.concatenate(images), np.concatenate(boxes)
 
     def recurrence(self, rows: NDArray[np.float32], windows: Windows, rank: int) -> Recurrence:

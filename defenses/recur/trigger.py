@@ -20,7 +20,6 @@ MARGIN = 0.4  # px around the seed's window that are looked at too, as a share o
 STACK = 24  # windows of as many images are aligned
 ROUNDS = 4
 GROWTH = 2.2  # a template this many times wider than its seed's window has run away
-BATCH = 256
 
 
 class Matches(NamedTuple):
@@ -115,16 +114,6 @@ def heat(images: Tensor, template: Tensor) -> Tensor:
     height, width = template.shape[1:]
     score = F.pad(ncc(images, template)[:, None].clamp_min(0), (width - 1, width - 1, height - 1, height - 1))
     return F.max_pool2d(score, (height, width), 1)[:, 0]
-
-
-def match_all(view: Copies, template: Tensor, indices: NDArray[np.int64], sizes: Sequence[float] = SIZES) -> Matches:
-    """`match` on the images at `indices`, a batch at a time."""
-    scores, boxes = [], []
-    for start in range(0, len(indices), BATCH):
-        found = match(floats(view, indices[start : start + BATCH]), template, sizes)
-        scores.append(found.score)
-        boxes.append(found.box)
-    return Matches(np.concatenate(scores), np.concatenate(boxes))
 
 
 def crops(images: Tensor, boxes: NDArray[np.float64], size: tuple[int, int], margin: int) -> Tensor:

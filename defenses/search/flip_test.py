@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from math import ceil
 
 import numpy as np
 import torch
@@ -14,12 +13,6 @@ from bench import Seeds
 
 from .clusters import Clusters
 
-RUNGS = ((1 / 16, 1.0), (1 / 4, 1 / 4), (1.0, 1 / 16))
-"""Halving: up to this share of the flip set is seen by this share of the candidates."""
-LEAST = 8  # images of the flip set that every candidate sees
-DOUBT = 4
-FEW = 4  # candidates that always go on: of the last clusters, which are the most suspicious, all
-
 
 @dataclass(frozen=True, eq=False)
 class FlipTest:
@@ -27,57 +20,25 @@ class FlipTest:
 
     kind "any": the number of images whose cluster changes, to whichever (PoisonCAM). kind "own": the number
     of images in the candidate's own cluster afterwards, less the number there before (PatchSearch; can be
-    negative). halving: candidates that act on few of the first images see no more of them (see `_halved`).
+    negative).
     """
 
     clusters: Clusters
     images: Tensor
     kind: str = "any"
-    halving: bool = False
     before: Tensor = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "before", self.clusters.assign(self.images)[0])
 
-    def __call__(self, patches: Tensor, own: Tensor, seeds: Seeds) -> Tensor:
-        """Candidates (B, 3, w, w) uint8, their clusters (B,), on the device -> poison scores (B,) int64."""
+    def __call__(self, patches: Tensor, own: Tensor, seeds: Seeds, start: int = 0, stop: int | None = None) -> Tensor:
+        """Candidates (B, 3, w, w) uint8, their clusters (B,), on the device -> poison scores (B,) int64, on the images
+        start to stop alone."""
         spots = self._spots(len(patches), patches.shape[-1], seeds).to(self.images.device)
-        if self.halving:
-            return self._halved(patches, own, spots)
-        return self._count(patches, own, spots, slice(0, len(self.images)))
-
-    def _count(self, patches: Tensor, own: Tensor, spots: Tensor, part: slice) -> Tensor:
-        """Poison scores (B,) on the images of `part` alone; spots (2, B, F)."""
+        part = slice(start, len(self.images) if stop is None else min(stop, len(self.images)))
         step = max(1, self.clusters.batch // (part.stop - part.start))
         spans = [slice(start, start + step) for start in range(0, len(patches), step)]
         return torch.cat([self._score(patches[span], own[span], spots[:, span, part], part) for span in spans])
-
-    def _halved(self, patches: Tensor, own: Tensor, spots: Tensor) -> Tensor:
-        """Successive halving, approximate: all candidates see the first images, the best of them more (RUNGS).
-
-        The flip set lies in an order that says nothing, so its first images are a random part of it. A candidate
-        given up has its rate on the images it saw for a score, as if DOUBT more had not changed, and at most the least
-        score of those that went on: chance must not lift it above those that were tested on all.
-        """
-        whole, seen = len(self.images), 0
-        counts = torch.zeros(len(patches), dtype=torch.int64, device=patches.device)
-        going = torch.arange(len(patches), device=patches.device)
-        given_up: list[tuple[Tensor, int]] = []
-        for share, stay in RUNGS:
-            stop = min(whole, max(LEAST, ceil(share * whole)))
-            if stop > seen:
-                order = going[counts[going].argsort(descending=True, stable=True)]
-                kept = max(FEW, ceil(stay * len(patches)))
-                given_up.append((order[kept:], seen))
-                going = order[:kept].sort().values
-                counts[going] += self._count(patches[going], own[going], spots[:, going], slice(seen, stop))
-                seen = stop
-        least = counts[going].min()
-        for rows, saw in reversed(given_up):
-            if len(rows):
-                counts[rows] = (counts[rows] * whole / (saw + DOUBT)).round().long().clamp(max=least)
-                least = counts[rows].min()
-        return counts
 
     def _spots(self, count: int, window: int, seeds: Seeds) -> Tensor:
         """Rows and columns (2, count, F), uniform over all places that fit ([?] no margin)."""

@@ -18,7 +18,7 @@ from .locator import Locator, best_window
 class ActivationMasking(Locator):
     """Finds each image's candidate trigger from `masks` random masks; see PoisonCAM for the options.
 
-    coarse: from about a fifth as many, in two steps (see `_coarse`); for strategy "full".
+    fast: from about a twentieth as many, in two steps (see `_coarse_to_fine`); for strategy "full".
     """
 
     clusters: Clusters
@@ -28,14 +28,15 @@ class ActivationMasking(Locator):
     blocks: int = 4
     fill: str = "grey"
     normalise: bool = False
-    coarse: bool = False
+    fast: bool = False
 
     def maps(self, images: Tensor, own: Tensor, seeds: Seeds) -> Tensor:
         """Equation 3's A under masks drawn from `seeds`, see Locator.maps; `own`, the clusters, is unused."""
-        step = max(1, self.clusters.batch // (self.masks // 8 + 1 if self.coarse else self.masks))
+        most = passes(images.shape[-1], self.window, self.masks) if self.fast else self.masks
+        step = max(1, self.clusters.batch // most)
         spans = [slice(start, start + step) for start in range(0, len(images), step)]
-        if self.coarse:
-            return torch.cat([self._coarse(images[span]) for span in spans])
+        if self.fast:
+            return torch.cat([self._coarse_to_fine(images[span]) for span in spans])
         size = images.shape[-1]
         draws = draw(len(images), self.masks, size, seeds, strategy=self.strategy, blocks=self.blocks)
         return torch.cat([self._map(images[span], draws.of(span, images.device)) for span in spans])
@@ -59,8 +60,8 @@ class ActivationMasking(Locator):
         labels, distances = self.clusters.assign(hidden[first])
         return labels[which].view(masks.shape[:2]), distances[which].view(masks.shape[:2])
 
-    def _coarse(self, images: Tensor) -> Tensor:
-        """Approximate maps: a regular grid of masks first, then as many again, closer, around the hottest window.
+    def _coarse_to_fine(self, images: Tensor) -> Tensor:
+        """Approximate maps: a regular grid of masks first, then a few more, closer, around the hottest window.
 
         Always divided by each pixel's mask count, which here depends on the place by design. Draws nothing.
         """
@@ -126,19 +127,24 @@ def repeats(draws: Draws, size: int) -> tuple[Tensor, Tensor] | None:
 
 
 def grid(size: int, window: int, masks: int) -> Draws:
-    """Corners (1, n) on a regular grid over the image, about an eighth of `masks`, enough that all is covered."""
-    side = max(isqrt(masks // 8), ceil(size / window))
+    """Corners (1, n) on a regular grid over the image: of 256 `masks` 9, or as many as cover all of it."""
+    side = max(isqrt(masks // 28), ceil(size / window))
     line = torch.arange(side) * size // side
     tops, lefts = torch.cartesian_prod(line, line).T
     return Draws(tops[None], lefts[None])
 
 
 def around(boxes: Tensor, size: int, masks: int) -> Draws:
-    """Corners (B, n) on a grid up to half a window off each box (B, 4), about a sixteenth of `masks`."""
-    window, side = int(boxes[0, 2]), max(2, isqrt(masks // 16))
+    """Corners (B, n) on a grid up to half a window off each box (B, 4): of 256 `masks` 4."""
+    window, side = int(boxes[0, 2]), max(2, isqrt(masks // 64))
     line = ((torch.arange(side, device=boxes.device) + 0.5) / side * window - window / 2).round().long()
     off = torch.cartesian_prod(line, line)
     return Draws((boxes[:, :1] + off[:, 0]) % size, (boxes[:, 1:2] + off[:, 1]) % size)
+
+
+def passes(size: int, window: int, masks: int) -> int:
+    """How many masks an image is looked at under from coarse to fine."""
+    return int(grid(size, window, masks).tops.numel()) + max(2, isqrt(masks // 64)) ** 2
 
 
 def cyclic_masks(draws: Draws, size: int, window: int) -> Tensor:

@@ -1,17 +1,14 @@
-"""Quicker ways to search, each named: what changes, and what that was measured to be worth.
+"""Quicker ways to search, each named: what changes.
 
-| search   | forward passes                  | masks, flip set                     | answer                         |
-|----------|---------------------------------|-------------------------------------|--------------------------------|
-| "exact"  | as the encoder makes them       | all                                 | the search as it is defined    |
-| "folded" | batch norms inside convolutions | all                                 | the same but for rounding      |
-| "bf16"   | folded, in bfloat16             | all                                 | close (bfloat16: 8 bits)       |
-| "coarse" | folded, in bfloat16             | few masks, then more where it is    | close; poison scores of images |
-|          |                                 | hot; part of the flip set first     | soon given up are estimates    |
+| search   | forward passes                  | masks, flip set                                  | answer              |
+|----------|---------------------------------|--------------------------------------------------|---------------------|
+| "exact"  | as the encoder makes them       | all                                              | as it is defined    |
+| "folded" | batch norms inside convolutions | all                                              | same but rounding   |
+| "bf16"   | folded, in bfloat16             | all                                              | close (8 bits)      |
+| "fast"   | folded                          | 9 masks, 4 more where it is hot; a tenth of the  | close: scores of    |
+|          |                                 | flip set, the rest for the best (halving.py)     | others are rates    |
 
-Measured on the laptop preset's threat model (CNN, 32 px, 272 images scored, one thread). "folded" gave every image the
-same score and box as "exact". Two draws of the search, top-10 and top-20 accuracy: "exact" 1.0 and 0.9 (one draw),
-"bf16" 1.0 and 0.9, 1.0 and 0.85; "coarse" 0.9 and 0.8, 0.9 and 0.95; with masks=512 1.0 and 0.95, 1.0 and 1.0.
-"bf16" shared all of the top 20 with "exact", "coarse" 15.
+docs/dev/fast-search.md has what "fast" was measured to be worth.
 """
 
 from __future__ import annotations
@@ -25,14 +22,14 @@ from bench import Encoder
 
 from .clusters import Clusters
 
-SEARCHES = ("exact", "folded", "bf16", "coarse")
+SEARCHES = ("exact", "folded", "bf16", "fast")
 
 
 def quickened(clusters: Clusters, search: str) -> Clusters:
     """The same centres behind the forward passes that `search` names; `clusters` themselves for "exact"."""
     if search == "exact":
         return clusters
-    dtype = torch.float32 if search == "folded" else torch.bfloat16
+    dtype = torch.bfloat16 if search == "bf16" else torch.float32
     return Clusters(QuickEncoder(clusters.encoder, dtype), clusters.centres, clusters.batch)
 
 

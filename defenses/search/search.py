@@ -5,8 +5,8 @@ from __future__ import annotations
 from abc import abstractmethod
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
-from math import ceil, sqrt
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args, get_type_hints
+from math import sqrt
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, get_args, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,8 +33,18 @@ if TYPE_CHECKING:
     from .iterate import Scored
     from .locator import Locator
 
-HALVED_SHARE = 0.25  # about how much of the flip set an image sees with search="coarse" (see flip.RUNGS)
 GROUP = 32  # images located and flip-tested with one seed; part of the outcome, hence no option
+MORE = 3  # times top_k candidates see all of the flip set with search="fast": the ranking's top is decided among them
+
+
+class Scoring(NamedTuple):
+    """A request: the poison scores of the images at `indices` (n,) and where their candidates are, or of the candidates
+    in `boxes` (n, 4), on a part (start, stop) of the flip set."""
+
+    indices: NDArray[np.int64]
+    seeds: Seeds
+    boxes: NDArray[np.int64] | None
+    part: tuple[int, int | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,12 +55,14 @@ class TriggerSearch(ScaledOptions, Defense):
     locates: ClassVar[str]
     flip_kind: ClassVar[str]
     cluster_score: ClassVar[str]
+    first_flips: ClassVar[int]
+    """How many images of the flip set every candidate sees with search="fast"."""
 
     samples: int = option(2, "images scored per live cluster and round")
     drop: float = option(0.25, "share of live clusters dropped per round, in (0, 1]")
     leave_out: float = option(0.1, "share of scored images, the highest, kept out of training, in [0, 1)")
     members: int = option(5, "networks in the poison classifier")
-    search: Literal["exact", "folded", "bf16", "coarse"] = option("exact", "exact, or quicker: see search/quick.py")
+    search: Literal["exact", "folded", "bf16", "fast"] = option("exact", "exact, or quicker: see search/quick.py")
 
     def __post_init__(self) -> None:
         one_of(self, "search")
@@ -66,9 +78,8 @@ class TriggerSearch(ScaledOptions, Defense):
         found = super().identity()
         return {name: value for name, value in found.items() if (name, value) != ("search", "exact")}
 
-    @property
     @abstractmethod
-    def passes(self) -> int:
+    def passes(self, size: int, window: int) -> int:
         """How many images the locator encodes for each image that it looks at."""
 
     @abstractmethod
@@ -81,7 +92,10 @@ class TriggerSearch(ScaledOptions, Defense):
 
         clustering, settings = self._clustered(view)
         search = Search(samples=self.samples, drop=self.drop, cluster_score=self.cluster_score)
-        scored = search(view, clustering.labels, self._scorer(view, clustering, settings))
+        score = self._scorer(view, clustering, settings)
+        scored = search(view, clustering.labels, score)
+        if self.search == "fast":
+            scored = self._tested_on(view, clustering, scored, score, settings)
         return self._verdict(view, clustering, scored, settings)
 
     def attention(
@@ -123,7 +137,7 @@ class TriggerSearch(ScaledOptions, Defense):
     def forwards(self, count: int, size: int) -> int:
         """All images once, and for every image scored the locator's passes and the flip set."""
         settings = self.settings(size, count)
-        each = self.encoded(size) + self.flips(settings)
+        each = self.encoded(size, settings.window) + self.flips(settings, self.scored(size, count))
         return count + settings.flip_set + round(self.scored(size, count) * each)
 
     def trained_on(self, count: int, size: int) -> int:
@@ -138,13 +152,17 @@ class TriggerSearch(ScaledOptions, Defense):
         """How many of `count` images the search scores, if no cluster runs out."""
         return min(count, planned(self.settings(size, count).clusters, self.samples, self.drop))
 
-    def flips(self, settings: Scale) -> int:
-        """About how many images of the flip set a candidate is pasted on."""
-        return ceil(settings.flip_set * HALVED_SHARE) if self.search == "coarse" else settings.flip_set
+    def flips(self, settings: Scale, scored: int) -> float:
+        """How many images of the flip set each of `scored` candidates is pasted on, on average."""
+        from .halving import seen_on_average
 
-    def encoded(self, size: int) -> float:
+        if self.search != "fast":
+            return settings.flip_set
+        return seen_on_average(self.first_flips, settings.flip_set, scored, MORE * settings.top_k)
+
+    def encoded(self, size: int, window: int) -> float:
         """How many of the locator's passes are left to make: `passes`, less those expected to repeat another."""
-        return self.passes
+        return self.passes(size, window)
 
     def _clustered(self, view: View) -> tuple[Clustering, Scale]:
         from .clusters import learn
@@ -162,19 +180,45 @@ class TriggerSearch(ScaledOptions, Defense):
         return scale(size, count, **{name: getattr(self, name) for name in names})
 
     def _scorer(self, view: View, clustering: Clustering, settings: Scale) -> Callable[..., Any]:
-        """Indices -> poison scores and boxes, GROUP images at a time (see iterate.ScoreImages)."""
+        """Indices -> poison scores and boxes, GROUP images at a time (see iterate.ScoreImages); with search="fast" on
+        the first images of the flip set, or on those and in the boxes that are given."""
         rows = view.map_rows(partial(self.scoring, clustering.facts, settings))
+        first = (0, self.first_flips if self.search == "fast" else None)
 
         def score(
-            indices: NDArray[np.int64], seeds: Seeds, tell: Callable[[int], None]
+            indices: NDArray[np.int64],
+            seeds: Seeds,
+            tell: Callable[[int], None],
+            boxes: NDArray[np.int64] | None = None,
+            part: tuple[int, int | None] = first,
         ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-            found = rows((indices, seeds), len(indices), GROUP, tell)
+            found = rows(Scoring(indices, seeds, boxes, part), len(indices), GROUP, tell)
             return found["scores"], found["boxes"]
 
         return score
 
+    def _tested_on(
+        self, view: View, clustering: Clustering, scored: Scored, score: Callable[..., Any], settings: Scale
+    ) -> Scored:
+        """The same images, their scores those of all of the flip set: see halving.py. One saved step a rung."""
+        from .flip_test import flip_set
+        from .halving import halved
+
+        def count(rows: NDArray[np.int64], start: int, stop: int) -> NDArray[np.int64]:
+            def compute() -> Arrays:
+                tell = lambda done: view.progress(f"flip test, {stop} images", done, len(rows))  # noqa: E731
+                which, seeds = scored.indices[rows], view.seeds("flips", stop)
+                return {"scores": score(which, seeds, tell, scored.boxes[rows], (start, stop))[0]}
+
+            return view.step(f"flips-{stop}", compute)["scores"]
+
+        seeds = view.seeds("flip set")
+        whole = len(flip_set(clustering.labels, clustering.distances, settings.flip_set, seeds))
+        scores = halved(scored.scores, self.first_flips, whole, MORE * settings.top_k, count)
+        return replace(scored, scores=scores)
+
     def scoring(self, facts: Arrays, settings: Scale, view: View) -> RowFunction:
-        """What makes scores (n,) and boxes (n, 4), both int64, of (indices, seeds), GROUP images with one seed."""
+        """What makes scores (n,) and boxes (n, 4), both int64, of a Scoring, GROUP images with one seed."""
         import torch
 
         from .clusters import restored
@@ -186,19 +230,22 @@ class TriggerSearch(ScaledOptions, Defense):
         locate = self.locator(quick, settings)
         chosen = flip_set(clustering.labels, clustering.distances, settings.flip_set, view.seeds("flip set"))
         test_images = view.batch(chosen).to(view.device)
-        flip = FlipTest(quick.clusters, test_images, self.flip_kind, halving=self.search == "coarse")
+        flip = FlipTest(quick.clusters, test_images, self.flip_kind)
 
-        def score(what: tuple[NDArray[np.int64], Seeds], start: int, stop: int, done: ProgressCallback) -> Arrays:
-            indices, seeds = what
+        def score(what: Scoring, start: int, stop: int, done: ProgressCallback) -> Arrays:
+            indices, seeds, given, seen = what
             scores = np.empty(stop - start, dtype=np.int64)
             boxes = np.empty((stop - start, 4), dtype=np.int64)
             for first in range(start, stop, GROUP):
-                group = indices[first : min(first + GROUP, stop)]
-                part = slice(first - start, first - start + len(group))
+                rows = slice(first, min(first + GROUP, stop))
+                group, part = indices[rows], slice(rows.start - start, rows.stop - start)
                 images = view.batch(group).to(view.device)
                 own = torch.tensor(clustering.labels[group], device=view.device)
-                found = locate(images, own, seeds.child("locate", first))
-                scores[part] = flip(cut(images, found), own, seeds.child("flip", first)).cpu().numpy()
+                if given is None:
+                    found = locate(images, own, seeds.child("locate", first))
+                else:
+                    found = torch.tensor(given[rows], device=view.device)
+                scores[part] = flip(cut(images, found), own, seeds.child("flip", first), *seen).cpu().numpy()
                 boxes[part] = found.cpu().numpy()
                 done(len(group))
             return {"scores": scores, "boxes": boxes}
@@ -224,7 +271,7 @@ class TriggerSearch(ScaledOptions, Defense):
         facts = {
             **asdict(settings),
             "clusters_filled": len(np.unique(clustering.labels)),
-            "passes_per_image": self.passes,
+            "passes_per_image": self.passes(view.size, settings.window),
             "images_scored": len(scored.indices),
             "rounds": scored.rounds,
             "classifier_images": len(parts.pool),

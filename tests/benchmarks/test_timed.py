@@ -103,14 +103,14 @@ def test_k_means(benchmark, amount):
 @each_network
 def test_masking(benchmark, clusters, amount, name, search):
     behind, masks = clusters(name, search), amount(64, 16)
-    finder = ActivationMasking(clusters=behind, window=9, masks=masks, coarse=search == "coarse")
+    finder = ActivationMasking(clusters=behind, window=9, masks=masks, fast=search == "fast")
     assert benchmark(finder, noise(1), torch.zeros(1, dtype=torch.long), Seeds(0)).shape == (1, 4)
 
 
 @each_search
 @each_network
 def test_flip_test(benchmark, clusters, amount, name, search):
-    flip = FlipTest(clusters(name, search), noise(amount(32, 10)), halving=search == "coarse")
+    flip = FlipTest(clusters(name, search), noise(amount(32, 10)))
     patches = noise(amount(4, 2))[:, :, :9, :9]
     own = torch.zeros(len(patches), dtype=torch.long)
     assert benchmark(flip, patches, own, Seeds(0)).max() <= len(flip.images)

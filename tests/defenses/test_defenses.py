@@ -150,7 +150,7 @@ def test_forwards_says_how_many_images_are_encoded(view, plugin):
         ({"strategy": "ful"}, "strategy='ful' is not known. Did you mean 'full'"),
         ({"fill": "white"}, "fill='white' is not known. Known: black, grey, mean"),
         ({"search": "bf61"}, r"'bf61'.*bf16"),
-        ({"search": "coarse", "strategy": "random"}, r"search='coarse' masks whole windows.*'random'"),
+        ({"search": "fast", "strategy": "random"}, r"search='fast' masks whole windows.*'random'"),
         ({"masks": 1}, "masks=1: expected 2 or more"),
         ({"blocks": 1}, "blocks=1"),
         ({"samples": 0}, "samples=0"),

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image, ImageDraw
 
+from bench import Seeds
+from bench.data.images import ArrayImages
 from bench.defenses.recur import Recur
 from bench.defenses.recur.effect import Effect
 from bench.defenses.recur.peel import acts, hole
 from bench.defenses.recur.recur import at_full_size
 from bench.defenses.recur.trigger import match, ncc, steadiest
+from bench.isolation.view import DefenderView, row_function
+from bench.parallel.shards import Shards
+from bench.parallel.threads import computing_with
 
 SIZE, COUNT = 32, 150
 
@@ -60,6 +67,26 @@ def test_a_planted_patch_is_found_in_every_image_and_to_the_pixel(clouds, judged
     off = np.abs(verdict.boxes[carriers] - boxes[carriers])
     assert off.max() <= (1 if len(widths) == 1 else 3)
     assert verdict.score[carriers].min() > verdict.score[verdict.keep].max()
+
+
+@pytest.mark.parametrize("enlarged", [1, 3], ids=["as they are", "as copies"])
+def test_two_processes_find_what_one_finds_bit_for_bit(clouds, enlarged):
+    """150 images: a batch of 128 for one process, the rest for the other; 96 px are searched as copies of 64."""
+    carriers = np.arange(0, COUNT, 6)
+    images = planted(clouds, carriers, (9, 10, 11, 12))[0].repeat_interleave(enlarged, 2).repeat_interleave(enlarged, 3)
+    here = partial(DefenderView, ArrayImages(images.numpy()), name="recur", encoder=None, seeds=Seeds(3))
+    told, facts = [], {"device": torch.device("cpu"), "step": lambda name, compute: compute()}
+    defense = Recur(effect=False, queries=50, rank=8)
+    with Shards(2, "cpu", threads=1) as shards, computing_with(1):
+        share_out = lambda make: shards.map_rows(partial(row_function, make, here))  # noqa: E731
+        report = lambda what, done, total: told.append((what, done, total))  # noqa: E731
+        one, two = (defense.clean(here(**facts, **more)) for more in ({}, {"share_out": share_out, "report": report}))
+    assert np.flatnonzero(~one.keep).tolist() == carriers.tolist()
+    assert one.facts == two.facts
+    for mine, other in zip(one.arrays().items(), two.arrays().items(), strict=True):
+        assert mine[0] == other[0]
+        np.testing.assert_array_equal(mine[1], other[1])
+    assert told[-1] == ("images described", COUNT, COUNT)
 
 
 def test_large_images_are_searched_as_small_copies(clouds, judged):

@@ -11,11 +11,12 @@ from torch import nn
 from bench import Seeds
 from bench.defenses import PatchSearch, PoisonCAM
 from bench.defenses.search.clusters import Clusters
-from bench.defenses.search.flip_test import FEW, LEAST, RUNGS, FlipTest, flip_set
+from bench.defenses.search.defaults import scale
+from bench.defenses.search.flip_test import FlipTest, flip_set
+from bench.defenses.search.halving import halved, rungs, seen_on_average
 from bench.defenses.search.iterate import Search
 from bench.defenses.search.masking import ActivationMasking, Draws, around, cyclic_masks, draw, grid, repeats
 from bench.defenses.search.quick import SEARCHES, QuickEncoder, folded, quickened
-from bench.defenses.search.search import HALVED_SHARE
 
 QUICK = {"window": 5, "clusters": 8, "masks": 32, "flip_set": 24, "top_k": 10, "members": 1, "batch": 64}
 
@@ -136,15 +137,16 @@ class TestCoarseMasks:
 
     def test_around_by_hand(self):
         made = grid(32, 12, 256).tops.numel() + around(torch.tensor([[4, 4, 12, 12]]), 32, 256).tops.numel()
-        assert PoisonCAM(search="coarse").passes == made == 25 + 16
-        draws = around(torch.tensor([[0, 10, 8, 8]]), 12, 32)  # two by two, a quarter of the window off each side
+        assert PoisonCAM(search="fast").passes(32, 12) == made == 9 + 4
+        assert PoisonCAM(search="fast").passes(224, 60) == 16 + 4  # three windows would leave 44 px out
+        draws = around(torch.tensor([[0, 10, 8, 8]]), 12, 256)  # two by two, a quarter of the window off each side
         places = {*zip(draws.tops[0].tolist(), draws.lefts[0].tolist(), strict=True)}
         assert places == {(10, 8), (10, 0), (2, 8), (2, 0)}
 
     def test_it_finds_the_planted_triggers(self, toy_view, planted):
         """Of 24 poisoned images; the search with all 256 masks divided finds all but a few to the pixel."""
         view = toy_view(planted.images, planted.features, 4)
-        defense = PoisonCAM(window=6, clusters=10, search="coarse", top_k=8)
+        defense = PoisonCAM(window=6, clusters=10, search="fast", top_k=8)
         clustering, settings = defense._clustered(view)
         poisoned = planted.images[torch.tensor(planted.poisoned)]
         found = defense.locator(clustering, settings)(poisoned, torch.zeros(24), Seeds(0))
@@ -152,51 +154,81 @@ class TestCoarseMasks:
 
 
 class TestHalving:
-    def _test(self, toy_view, **more):
+    """32 candidates, of which the i-th changes the first 4 i of 128 images in a random order."""
+
+    whole, truth = 128, 4 * np.arange(32)
+
+    @pytest.fixture
+    def changes(self):
+        order = np.random.default_rng(0).permuted(np.tile(np.arange(self.whole), (32, 1)), axis=1)
+        return order < self.truth[:, None]
+
+    def test_the_best_are_tested_on_all_and_none_is_above_them_by_chance(self, changes):
+        count = lambda rows, start, stop: changes[rows, start:stop].sum(1)  # noqa: E731
+        found = halved(changes[:, :14].sum(1), 14, self.whole, 4, count)
+        best = np.argsort(-found, kind="stable")[:4]
+        assert found[best].tolist() == self.truth[best].tolist()
+        assert self.truth[best].min() >= self.truth[-7]
+        assert np.delete(found, best).max() <= found[best].min()
+        assert float(np.corrcoef(found, self.truth)[0, 1]) > 0.9
+
+    def test_few_candidates_are_all_tested_on_all(self, changes):
+        count = lambda rows, start, stop: changes[rows, start:stop].sum(1)  # noqa: E731
+        assert halved(changes[:, :14].sum(1), 14, self.whole, 40, count).tolist() == self.truth.tolist()
+
+    def test_what_it_costs_by_hand(self):
+        """272 candidates: 14 images each, 68 of them 28 more, 30 of them the last 86."""
+        assert list(rungs(14, 128, 272, 30)) == [(42, 68), (126, 30), (128, 30)]
+        assert seen_on_average(14, 128, 272, 30) == pytest.approx(14 + 28 * 68 / 272 + 86 * 30 / 272)
+        assert list(rungs(14, 10, 272, 30)) == []
+        assert seen_on_average(14, 10, 272, 30) == 10
+        assert PoisonCAM(search="fast", window=12).flips(scale(32, 2000), 272) == seen_on_average(14, 128, 272, 30)
+
+    def test_a_part_of_the_flip_set_counts_what_is_left_of_the_whole(self, toy_view):
         """64 images, red 0 to 63 in some order: a patch with green p changes the cluster of those under p."""
         images = torch.zeros(64, 3, 4, 4, dtype=torch.uint8)
         images[:, 0] = torch.randperm(64, generator=Seeds(8).torch())[:, None, None]
         encoder = toy_view(images, lambda x: x[:, :2].amax((2, 3)) * 255 + torch.tensor([0.5, 0.0]), 2).encoder
-        return FlipTest(Clusters(encoder, torch.eye(2), 16), images, **more)
-
-    def _patches(self, greens):
-        patches = torch.zeros(len(greens), 3, 2, 2, dtype=torch.uint8)
-        patches[:, 1] = torch.tensor(greens)[:, None, None]
-        return patches, torch.zeros(len(greens), dtype=torch.long)
-
-    def test_the_best_are_tested_on_all_and_none_is_above_them_by_chance(self, toy_view):
-        patches, own = self._patches(list(range(0, 64, 2)))
-        whole = self._test(toy_view)(patches, own, Seeds(0))
-        assert whole.tolist() == list(range(0, 64, 2))
-        halved = self._test(toy_view, halving=True)(patches, own, Seeds(0))
-        kept = max(FEW, round(RUNGS[-1][1] * 32))
-        best = halved.argsort(descending=True, stable=True)[:kept]
-        assert torch.equal(halved[best], whole[best])
-        assert whole[best].min() >= 48  # of the true first eight
-        assert float(np.corrcoef(halved, whole)[0, 1]) > 0.9
-
-    @pytest.mark.parametrize("kind", ["any", "own"])
-    def test_few_candidates_are_all_tested_on_all(self, toy_view, kind):
-        patches, own = self._patches([0, 17, 40, 63])
-        scores = [self._test(toy_view, kind=kind, halving=on)(patches, own, Seeds(1)) for on in (False, True)]
-        assert torch.equal(*scores)
+        flip, own = FlipTest(Clusters(encoder, torch.eye(2), 16), images), torch.zeros(4, dtype=torch.long)
+        patches = torch.zeros(4, 3, 2, 2, dtype=torch.uint8)
+        patches[:, 1] = torch.tensor([0, 17, 40, 63])[:, None, None]
+        parts = [flip(patches, own, Seeds(1), start, stop) for start, stop in ((0, 14), (14, 42), (42, 64))]
+        assert torch.equal(sum(parts), flip(patches, own, Seeds(1)))
+        assert sum(parts).tolist() == [0, 17, 40, 63]
 
 
 class TestTheOption:
     def test_the_exact_search_keeps_the_name_it_had(self):
         assert "search" not in PoisonCAM().identity()
-        for search in ("bf16", "coarse"):
+        for search in ("bf16", "fast"):
             assert PoisonCAM(search=search).identity() == {**PoisonCAM().identity(), "search": search}
 
-    def test_a_plan_counts_every_mask_once_and_the_share_that_halving_sees(self):
-        """By hand: 3 masks on 2 x 2 places, each place drawn with 1 - (3/4)^3; at 224 px next to none twice.
-        128 images, 32 candidates: 8 each, 8 of them 24 more, 4 of them the other 96."""
-        seen = 32 * LEAST + 8 * (32 - LEAST) + 4 * (128 - 32)
-        assert seen / (32 * 128) == pytest.approx(HALVED_SHARE, abs=0.05)
-        assert PoisonCAM(masks=3).encoded(2) == pytest.approx(4 * 37 / 64)
-        assert PoisonCAM().encoded(224) == pytest.approx(255.4, abs=0.1)
-        assert PoisonCAM(strategy="random").encoded(2) == 256
-        assert PoisonCAM().forwards(2000, 32) > 4 * PoisonCAM(search="coarse").forwards(2000, 32)
+    def test_a_plan_counts_every_mask_once_and_what_the_halving_sees(self):
+        """By hand: 3 masks on 2 x 2 places, each place drawn with 1 - (3/4)^3; at 224 px next to none twice."""
+        assert PoisonCAM(masks=3).encoded(2, 1) == pytest.approx(4 * 37 / 64)
+        assert PoisonCAM().encoded(224, 60) == pytest.approx(255.4, abs=0.1)
+        assert PoisonCAM(strategy="random").encoded(2, 1) == 256
+        each = PoisonCAM(window=12).encoded(32, 12) + 128
+        fast = PoisonCAM(window=12, search="fast")
+        assert each / (fast.encoded(32, 12) + fast.flips(scale(32, 2000), 272)) > 8
+        assert PoisonCAM().forwards(2000, 32) > 6 * PoisonCAM(search="fast").forwards(2000, 32)  # with the clustering
+
+    def test_the_plan_is_what_is_encoded(self, toy_view, planted):
+        passed = []
+
+        class Counted(nn.Module):
+            def forward(self, images):
+                passed.append(len(images))
+                return planted.features(images)
+
+        defense = PoisonCAM(window=6, clusters=10, top_k=8, search="fast")
+        view = toy_view(planted.images, Counted(), 4)
+        clustering, settings = defense._clustered(view)
+        score = defense._scorer(view, clustering, settings)
+        before = sum(passed)
+        assert before == len(planted.images) + settings.flip_set  # the clusters, and those of the flip set
+        score(np.arange(40), Seeds(1), lambda done: None)
+        assert sum(passed) - before == 40 * (defense.passes(16, 6) + 14)
 
     @pytest.mark.parametrize("plugin", [PoisonCAM, PatchSearch])
     @pytest.mark.parametrize("search", SEARCHES)
