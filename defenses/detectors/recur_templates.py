@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from bench import Detector, View
 from bench.defenses.recur import Recur
-from bench.defenses.recur.recurrence import Copies
-from bench.defenses.recur.trigger import match_all
+from bench.defenses.recur.shared import Shared
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,10 +31,10 @@ class RecurTemplates(Detector):
 
     def score(self, view: View, known: View) -> NDArray[np.float64]:
         """See the class."""
-        small = Copies(view)
+        images = Shared(view)
         rows = np.arange(len(view))
         found = [
-            (match_all(small, each.template.pixels, rows).score.astype(np.float64) - each.limit) / (1 - each.limit)
+            (images.match(each.template.pixels, rows).score.astype(np.float64) - each.limit) / (1 - each.limit)
             for each in self._recur.triggers(known)
         ]
         return np.max(found, axis=0) if found else np.zeros(len(view))
