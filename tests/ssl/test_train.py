@@ -28,6 +28,7 @@ from bench.parallel.nodes import environment, joined
 from bench.seeds import Seeds
 from bench.ssl import train as module
 from bench.ssl.byol import BYOL
+from bench.ssl.dino import DINO
 from bench.ssl.learner import MomentumLearner
 from bench.ssl.moco_v2 import MoCoV2
 from bench.ssl.moco_v3 import MoCoV3
@@ -53,6 +54,7 @@ HEADS = (
     SimCLR(hidden=8, output=4),
     BYOL(hidden=8, output=4),
     SimSiam(hidden=8, bottleneck=2, output=4),
+    DINO(hidden=8, output=4, prototypes=20),
 )
 
 
