@@ -337,3 +337,21 @@ def test_a_preset_may_train_an_ssl_method_in_a_way_of_its_own(preset, method, ep
 def test_what_a_preset_cannot_say_for_one_method(preset, text, said):
     with pytest.raises(BenchError, match=said):
         load(preset(text))
+
+
+DINO_AS_PUBLISHED = {
+    "ssl": {"projector": 3, "hidden": 2048, "output": 256, "prototypes": 65536, "temperature": 0.1}
+    | {"start_temperature": 0.04, "teacher_temperature": 0.07, "momentum": 0.996, "centre_momentum": 0.9},
+    "views": {"scale": (0.4, 1.0), "local_count": 8, "local_scale": (0.05, 0.4)},
+    "train": {"lr": 5e-4, "weight_decay": 0.04, "warmup": 10},
+}
+
+
+@pytest.mark.parametrize("name", ["paper-imagenet100", "paper-stl10", "cifar10"])
+def test_dino_as_published(name):
+    """30 epochs of a milder teacher; and nothing of it reaches another method."""
+    config, usual = load(name, choices={"ssl": "dino"}), load(name)
+    for section, expected in DINO_AS_PUBLISHED.items():
+        assert {option: getattr(getattr(config, section), option) for option in expected} == expected
+    assert config.ssl.warmup * config.train.epochs == pytest.approx(30)
+    assert (usual.views.local_count, usual.train.epochs) == (0, config.train.epochs)
