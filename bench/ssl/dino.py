@@ -23,10 +23,10 @@ class DINO(PairMethod):
     The teacher sees the global views, the student all of them. No negatives and no predictor: centring keeps one
     prototype from taking all images, the teacher's low temperature keeps all from sharing them equally (section 3.1).
     Departures: optimiser, schedule and views are the loop's, so weight decay stays the same, gradients are not
-    clipped, and the last layer learns from the first epoch on; the heads start with torch's own weights;
-    `warmup` is a share of the training (30 of the authors' 300 epochs); batch normalisation sees each global view
-    and process by itself; `projector = 0` compares the encoder's features themselves with the prototypes, which lets a
-    backdoor reach the encoder sooner. [?] A mixed view's two aims are blended by their shares of it.
+    clipped, and the last layer learns from the first epoch on; heads start with torch's own weights; `warmup` is a
+    share of the training (30 of 300 epochs); batch normalisation sees each global view and process by itself; the
+    student is kept, not the teacher; `projector = 0` compares the encoder's features themselves with the prototypes,
+    which lets a backdoor reach the encoder sooner. [?] A mixed view's two aims are blended by their shares of it.
     """
 
     name: ClassVar[str] = "dino"
