@@ -63,7 +63,13 @@ def comparisons(table: Leaderboard, one: BoardLine, other: BoardLine) -> list[Co
 
 
 def chosen(
-    tables: Sequence[Leaderboard], names: Sequence[str], *, attack: str = "", dataset: str = "", preset: str = "", ssl: str = ""
+    tables: Sequence[Leaderboard],
+    names: Sequence[str],
+    *,
+    attack: str = "",
+    dataset: str = "",
+    preset: str = "",
+    ssl: str = "",
 ) -> tuple[Leaderboard, list[BoardLine]]:
     """The only table that has lines of all the names, and these lines.
 

@@ -9,8 +9,8 @@ name = "htba"
 settings = ["attack.target=7"]
 
 `preset`, `dataset`, `ssl` (an SSL method, or a list of them), `seeds` (default [0]), `until` ("detection": no second
-training) and every `settings` may be left out. Of the settings of all cells, a defense's go to each defense that has the
-option ("defense.masks=64") or the part ("defense.poisoncam.masks=64").
+training) and every `settings` may be left out. Of the settings of all cells, a defense's go to each defense that has
+the option ("defense.masks=64") or the part ("defense.poisoncam.masks=64").
 """
 
 from __future__ import annotations
@@ -119,9 +119,7 @@ class _Matrix:
                     raise BenchError(f"two cells are the same run: {same.title!r} and {cell.title!r}")
         return list(found.values())
 
-    def _cell(
-        self, method: str | None, attack: _Chosen, defense: _Chosen, seed: int, settings: Sequence[str]
-    ) -> Cell:
+    def _cell(self, method: str | None, attack: _Chosen, defense: _Chosen, seed: int, settings: Sequence[str]) -> Cell:
         base = {key: getattr(self._content, key) for key in ("preset", "dataset", "until")}
         base |= {"ssl": method, "attack": attack.name, "defense": defense.name, "settings": tuple(settings)}
         return Cell(**base, seed=seed, plugins=self._files)

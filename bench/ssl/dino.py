@@ -55,7 +55,7 @@ class DINO(PairMethod):
         from .losses import Prototypes, mlp
 
         out = self.output if self.projector else dim
-        head = mlp(self.projector, dim, self.hidden, out, last_norm=False, norm=False, activation=torch.nn.GELU)
+        head = mlp(self.projector, dim, self.hidden, out, last_norm=False, norm=False, gelu=True)
         learner = MomentumLearner(self, backbone, torch.nn.Sequential(head, Prototypes(self.prototypes, out)))
         # Buffers, so that a checkpoint holds them: the centre (K,), and the teacher's temperature at the next step.
         learner.register_buffer("centre", torch.zeros(self.prototypes))

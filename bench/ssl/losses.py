@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -17,9 +14,9 @@ def mlp(
     width_out: int,
     last_norm: bool,
     norm: bool = True,
-    activation: Callable[[], nn.Module] = partial(nn.ReLU, inplace=True),
+    gelu: bool = False,
 ) -> nn.Module:
-    """Linear + BatchNorm + activation layers (without BatchNorm if not `norm`); 0 layers is the identity.
+    """Linear + BatchNorm + ReLU layers (without BatchNorm if not `norm`, GELU if `gelu`); 0 layers is the identity.
 
     `last_norm` ends in a BatchNorm without affine. A linear layer has a bias where no BatchNorm follows it.
     """
@@ -32,7 +29,7 @@ def mlp(
         if normed:
             parts.append(nn.BatchNorm1d(out, affine=not last))
         if not last:
-            parts.append(activation())
+            parts.append(nn.GELU() if gelu else nn.ReLU(inplace=True))
     return nn.Sequential(*parts)
 
 
