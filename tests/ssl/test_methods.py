@@ -214,6 +214,8 @@ def test_heads():
     assert [type(part).__name__ for part in plain] == ["Linear", "ReLU", "Linear"]
     assert (shapes(head), shapes(plain)) == ([(4, 8, False), (8, 2, True)], [(4, 8, True), (8, 2, True)])
     assert shapes(mlp(1, 4, 8, 2, last_norm=False)) == [(4, 2, True)]
+    smooth = mlp(2, 4, 8, 2, last_norm=False, norm=False, gelu=True)
+    assert [type(part).__name__ for part in smooth] == ["Linear", "GELU", "Linear"]
 
 
 @pytest.mark.parametrize(
