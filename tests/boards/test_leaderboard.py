@@ -16,6 +16,7 @@ from scipy import stats
 from bench.boards import Group, escape, rows, tables
 from bench.boards.markdown import markdown
 from bench.boards.rows import UNDEFINED
+from bench.boards.tables import anchors
 from bench.boards.titles import FIRST
 from bench.config.config import DEFAULT_PRESET, load_config
 from bench.errors import BenchError
@@ -396,6 +397,7 @@ def test_tables_of_several_ssl_methods_are_called_by_them():
     assert [table.title for table in found] == [f"{words} (SSL method {name})" for name in ("moco_v3", "byol", "dino")]
     assert {line.label for table in found for line in table.lines} == {"poisoncam", "none"}
     assert [table.title for table in tables([make(ssl="dino")])] == [words]
+    assert anchors(found) == ["htba-scenes-laptop", "htba-scenes-laptop-byol", "htba-scenes-laptop-dino"]
 
 
 def test_the_table_that_comes_first_is_what_bench_run_makes():
