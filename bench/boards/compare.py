@@ -65,11 +65,17 @@ def comparisons(table: Leaderboard, one: BoardLine, other: BoardLine) -> list[Co
 
 
 def chosen(
-    tables: Sequence[Leaderboard], names: Sequence[str], *, attack: str = "", dataset: str = "", preset: str = ""
+    tables: Sequence[Leaderboard],
+    names: Sequence[str],
+    *,
+    attack: str = "",
+    dataset: str = "",
+    preset: str = "",
+    ssl: str = "",
 ) -> tuple[Leaderboard, list[BoardLine]]:
     """The only table that has lines of all the names, and these lines.
 
-    attack, dataset, preset: what the table is of, "" for any; an attack is named as in the table's title, with the
+    attack, dataset, preset, ssl: what the table is of, "" for any; an attack is named as in the table's title, with the
     options that stand there or without. Raises BenchError where there is no such table, or more than one.
     """
     own = [table for table in tables if table.group is not None]
@@ -77,6 +83,7 @@ def chosen(
         ("attack", attack, lambda table: [_of(table).attack, table.title.partition(" on ")[0]]),
         ("dataset", dataset, lambda table: [_of(table).dataset]),
         ("preset", preset, lambda table: [_of(table).preset]),
+        ("ssl", ssl, lambda table: [_of(table).ssl]),
     ]
     for option, wanted, of in named:
         known = sorted({name for table in own for name in of(table)})
@@ -89,7 +96,7 @@ def chosen(
     if len(fitting) > 1:
         titles = "".join(f"\n  {table.title}" for table in fitting)
         both = " and ".join(names)
-        raise BenchError(f"several tables have {both}; choose by --attack, --dataset or --preset:{titles}")
+        raise BenchError(f"several tables have {both}; choose by --attack, --dataset, --preset or --ssl:{titles}")
     return fitting[0], [_line(fitting[0], name) for name in names]
 
 

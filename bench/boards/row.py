@@ -18,6 +18,7 @@ class Group(NamedTuple):
     options: str
     preset: str
     metric_version: int
+    ssl: str = ""
 
     @property
     def attack_options(self) -> dict[str, str]:

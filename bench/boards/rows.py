@@ -53,9 +53,10 @@ def higher_is_better(name: str) -> bool | None:
 
 def group_of(record: Mapping[str, Any]) -> Group:
     """The table that a record belongs to."""
-    data, run = record["dataset"], record["run"]
-    options = canonical({name: text for name, text in leaves(record["config"]["attack"]) if name != "name"})
-    return Group(data["name"], data["fingerprint"], run["attack"], options, run["preset"], record["metric_version"])
+    data, run, config = record["dataset"], record["run"], record["config"]
+    options = canonical({name: text for name, text in leaves(config["attack"]) if name != "name"})
+    of_run = run["preset"], record["metric_version"], str(config.get("ssl", {}).get("name", ""))
+    return Group(data["name"], data["fingerprint"], run["attack"], options, *of_run)
 
 
 # --- rows -----------------------------------------------------------------------------------------

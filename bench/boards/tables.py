@@ -240,7 +240,8 @@ def anchors(tables: Iterable[Leaderboard]) -> list[str]:
     found: list[str] = []
     for table in tables:
         group = table.group
-        text = f"{group.attack} {group.dataset} {group.preset}" if group else table.title
+        method = group.ssl if group and group.ssl != titles.FIRST["ssl"] else ""
+        text = f"{group.attack} {group.dataset} {group.preset} {method}" if group else table.title
         slug = re.sub("[^a-z0-9]+", "-", text.lower())[:80].strip("-") or "table"
         same = sum(re.fullmatch(rf"{slug}(--\d+)?", each) is not None for each in found)
         found.append(f"{slug}--{same + 1}" if same else slug)

@@ -12,7 +12,7 @@ from bench.records.redact import one_line
 from .naming import shared_settings
 from .row import Group, RunRow
 
-FIRST = {"preset": "laptop", "dataset": "scenes", "attack": "htba"}
+FIRST = {"preset": "laptop", "dataset": "scenes", "attack": "htba", "ssl": "moco_v3"}
 """What `bench run` does without options; its table comes first, then those that differ least from it."""
 SMALL = {"images": 50_000, "pixels": 64}
 """Below either a table says that it is small. The papers train on some 100,000 images of 224 px."""
@@ -140,7 +140,8 @@ def _difference(group: Group, alike: Sequence[Group]) -> str:
 
 
 def _named(group: Group) -> dict[str, str]:
-    kept = {"preset": group.preset, "data set": group.dataset, "metric version": str(group.metric_version)}
+    kept = {"SSL method": group.ssl, "preset": group.preset, "data set": group.dataset}
+    kept["metric version"] = str(group.metric_version)
     return kept | group.attack_options | {"fingerprint": group.fingerprint[:12]}
 
 

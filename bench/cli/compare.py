@@ -30,6 +30,7 @@ def compare(
     attack: Annotated[str, typer.Option(help="Of several tables that with this attack.", show_default="any")] = "",
     dataset: Annotated[str, typer.Option(help="... with this dataset.", show_default="any")] = "",
     preset: Annotated[str, typer.Option(help="... with this preset.", show_default="any")] = "",
+    ssl: Annotated[str, typer.Option(help="... with this SSL method.", show_default="any")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print all of it as JSON.")] = False,
     store: options.StoreRoot = None,
 ) -> None:
@@ -51,7 +52,7 @@ def compare(
     if not files:
         raise BenchError("there is no record yet. `bench run` makes one; or name record files or folders.")
     names = [one, *([other] if other else [])]
-    table, lines = chosen(boards.read(files), names, attack=attack, dataset=dataset, preset=preset)
+    table, lines = chosen(boards.read(files), names, attack=attack, dataset=dataset, preset=preset, ssl=ssl)
     others = lines[1:] or [line for line in table.lines if line is not lines[0]]
     found = [comparisons(table, lines[0], each) for each in others]
     if as_json:

@@ -32,6 +32,8 @@ _TOP = ("seed", "threads")
 MOST_THREADS = 1024
 """Above it torch can crash instead of refusing."""
 """Options outside of the sections."""
+_BY_METHOD = ("views", "train")
+"""Sections in which a preset may say something for one SSL method alone, as in [train.byol]."""
 _SETTINGS = {"encoder": EncoderSettings, "views": ViewSettings, "train": TrainSettings, "probe": ProbeSettings}
 
 
@@ -160,6 +162,7 @@ def load_config(
             raise BenchError(f"no {kind} was chosen: give --{kind} NAME")
     values = {kind: _preset_options(plugins, data, kind, name) for kind, name in names.items() if kind != "defense"}
     values |= {section: data.get(section, {}) for section in _SETTINGS}
+    values |= {section: _for_method(plugins, values[section], names["ssl"]) for section in _BY_METHOD}
     values["top"] = {"seed": data.get("seed", 0) if seed is None else seed, "threads": data.get("threads", 1)}
     classes = {kind: plugins.get(kind, names[kind]) for kind in _CHOICES if kind != "defense"} | _SETTINGS
     changes = []
@@ -191,6 +194,13 @@ def _preset_options(plugins: Plugins, data: Mapping[str, Any], kind: str, name: 
     """What a preset says for a plugin: what it says for the one that it is a variant of, then for itself."""
     given, base = data.get(kind, {}), plugins.get(kind, name).variant_of
     return {**given.get(base, {}), **given.get(name, {})}
+
+
+def _for_method(plugins: Plugins, section: Mapping[str, Any], method: str) -> dict[str, Any]:
+    """A preset's section as it is for an SSL method: [train], then [train.byol] where the method is `byol`."""
+    known = plugins.names("ssl")
+    tables = {name: value for name, value in section.items() if name in known and isinstance(value, dict)}
+    return {name: value for name, value in section.items() if name not in tables} | tables.get(method, {})
 
 
 def _checked_setting(text: str) -> tuple[str, list[str], str]:

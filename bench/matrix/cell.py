@@ -54,10 +54,10 @@ class Cell:
 
     @property
     def title(self) -> str:
-        """Short, for people: 'htba (target=7), poisoncam, seed 0'."""
+        """Short, for people: 'byol, htba (target=7), poisoncam, seed 0', the first where it is not the preset's."""
         own = [text.removeprefix("attack.") for text in self.settings if text.startswith("attack.")]
         attack = " ".join([self.attack or self.preset, *([f"({', '.join(own)})"] if own else [])])
-        return ", ".join([attack, *([self.defense] if self.defense else []), f"seed {self.seed}"])
+        return ", ".join(filter(None, [self.ssl, attack, self.defense, f"seed {self.seed}"]))
 
 
 class RunContext:

@@ -8,15 +8,16 @@ defenses = ["none", "poisoncam+icutmix", { name = "patchsearch", settings = ["de
 name = "htba"
 settings = ["attack.target=7"]
 
-`preset`, `dataset`, `ssl`, `seeds` (default [0]), `until` ("detection": no second training) and every `settings` may be
-left out. Of the settings of all cells, a
-defense's go to each defense that has the option ("defense.masks=64") or the part ("defense.poisoncam.masks=64").
+`preset`, `dataset`, `ssl` (an SSL method, or a list of them), `seeds` (default [0]), `until` ("detection": no second
+training) and every `settings` may be left out. Of the settings of all cells, a defense's go to each defense that has
+the option ("defense.masks=64") or the part ("defense.poisoncam.masks=64").
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,7 @@ _EXAMPLES = {"attacks": '[[attacks]] name = "htba"', "defenses": '["none", "pois
 
 
 def read_matrix(path: Path, plugins: Plugins, files: Sequence[Path] = ()) -> list[Cell]:
-    """The cells of a matrix file, attack by attack, seed by seed, in the order of its defenses.
+    """The cells of a matrix file: SSL method by method, attack by attack, seed by seed, in the order of its defenses.
 
     files: those of `plugins` that are not installed, which every process that makes a cell loads.
 
@@ -66,7 +67,7 @@ class _Content:
 
     preset: str = DEFAULT_PRESET
     dataset: str | None = None
-    ssl: str | None = None
+    ssl: str | list[str] | None = None
     seeds: Any = (0,)
     until: str = END
     settings: tuple[str, ...] = ()
@@ -78,6 +79,13 @@ class _Content:
         whole = all(type(seed) is int and seed >= 0 for seed in seeds)
         if not seeds or not whole or len(set(seeds)) < len(seeds):
             raise ValueError(f"seeds is {self.seeds}, expected a list of different whole numbers, like [0, 1, 2]")
+        if self.ssl == []:
+            raise ValueError('ssl is [], expected one or more SSL methods, like ["moco_v3", "byol"]')
+
+    @property
+    def methods(self) -> list[str | None]:
+        """The SSL methods; None: the preset's."""
+        return [*self.ssl] if isinstance(self.ssl, list) else [self.ssl]
 
     def chosen(self, key: str) -> list[_Chosen]:
         """The attacks or the defenses. Raises BenchError."""
@@ -102,18 +110,17 @@ class _Matrix:
         """All cells, each checked; a cell that stands there twice is an error."""
         chosen = self._settings_by_defense()
         found: dict[str, Cell] = {}
-        for attack in self._attacks:
-            for seed in self._content.seeds:
-                for defense, settings in zip(self._defenses, chosen, strict=True):
-                    cell = self._cell(attack, defense, seed, (*self._settings, *attack.settings, *settings))
-                    same = found.setdefault(canonical(cell.config(self._plugins).resolved), cell)
-                    if same is not cell:
-                        raise BenchError(f"two cells are the same run: {same.title!r} and {cell.title!r}")
+        for method, attack, seed in product(self._content.methods, self._attacks, self._content.seeds):
+            for defense, settings in zip(self._defenses, chosen, strict=True):
+                cell = self._cell(method, attack, defense, seed, (*self._settings, *attack.settings, *settings))
+                same = found.setdefault(canonical(cell.config(self._plugins).resolved), cell)
+                if same is not cell:
+                    raise BenchError(f"two cells are the same run: {same.title!r} and {cell.title!r}")
         return list(found.values())
 
-    def _cell(self, attack: _Chosen, defense: _Chosen, seed: int, settings: Sequence[str]) -> Cell:
-        base = {key: getattr(self._content, key) for key in ("preset", "dataset", "ssl", "until")}
-        base |= {"attack": attack.name, "defense": defense.name, "settings": tuple(settings)}
+    def _cell(self, method: str | None, attack: _Chosen, defense: _Chosen, seed: int, settings: Sequence[str]) -> Cell:
+        base = {key: getattr(self._content, key) for key in ("preset", "dataset", "until")}
+        base |= {"ssl": method, "attack": attack.name, "defense": defense.name, "settings": tuple(settings)}
         return Cell(**base, seed=seed, plugins=self._files)
 
     def _settings_by_defense(self) -> list[tuple[str, ...]]:
@@ -123,7 +130,8 @@ class _Matrix:
         for defense in self._defenses:
             taken: list[str] = []
             for _ in range(2 if self._defense_settings else 0):  # twice: one of them may name another reference
-                config = self._cell(self._attacks[0], defense, 0, (*taken, *defense.settings)).config(self._plugins)
+                cell = self._cell(self._content.methods[0], self._attacks[0], defense, 0, (*taken, *defense.settings))
+                config = cell.config(self._plugins)
                 taken = [text for text in self._defense_settings if _reaches(text, config)]
             reached.update(taken)
             chosen.append((*taken, *defense.settings))

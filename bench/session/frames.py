@@ -53,11 +53,12 @@ def compare(
     attack: str = "",
     dataset: str = "",
     preset: str = "",
+    ssl: str = "",
 ) -> pd.DataFrame:
     """What `bench compare` prints: a row for each metric and pair of lines, with means, difference, interval, verdict.
 
     one, other: lines by their names, as "poisoncam"; other: None for each of the others. records: as for `leaderboard`.
-    attack, dataset, preset: of several tables, which. Raises BenchError.
+    attack, dataset, preset, ssl: of several tables, which. Raises BenchError.
     """
     import pandas as pd
 
@@ -66,7 +67,7 @@ def compare(
     names = [one, *([other] if other else [])]
     if one == other:
         raise BenchError(f"{one} is compared with itself: name another line, or none for all the others")
-    table, lines = chosen(_tables(records), names, attack=attack, dataset=dataset, preset=preset)
+    table, lines = chosen(_tables(records), names, attack=attack, dataset=dataset, preset=preset, ssl=ssl)
     others = lines[1:] or [line for line in table.lines if line is not lines[0]]
     return pd.DataFrame([facts(table.title, each) for line in others for each in comparisons(table, lines[0], line)])
 

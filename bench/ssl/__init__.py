@@ -13,9 +13,10 @@ from bench.plugins import hookimpl
 def bench_ssl_methods() -> list[type[SSLMethod]]:
     """The built-in methods."""
     from .byol import BYOL
+    from .dino import DINO
     from .moco_v2 import MoCoV2
     from .moco_v3 import MoCoV3
     from .simclr import SimCLR
     from .simsiam import SimSiam
 
-    return [MoCoV3, MoCoV2, SimCLR, BYOL, SimSiam]
+    return [MoCoV3, MoCoV2, SimCLR, BYOL, SimSiam, DINO]

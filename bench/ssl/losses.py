@@ -7,8 +7,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-def mlp(layers: int, width_in: int, hidden: int, width_out: int, last_norm: bool, norm: bool = True) -> nn.Module:
-    """Linear + BatchNorm + ReLU layers (without BatchNorm if not `norm`); 0 layers is the identity.
+def mlp(
+    layers: int,
+    width_in: int,
+    hidden: int,
+    width_out: int,
+    last_norm: bool,
+    norm: bool = True,
+    gelu: bool = False,
+) -> nn.Module:
+    """Linear + BatchNorm + ReLU layers (without BatchNorm if not `norm`, GELU if `gelu`); 0 layers is the identity.
 
     `last_norm` ends in a BatchNorm without affine. A linear layer has a bias where no BatchNorm follows it.
     """
@@ -21,8 +29,19 @@ def mlp(layers: int, width_in: int, hidden: int, width_out: int, last_norm: bool
         if normed:
             parts.append(nn.BatchNorm1d(out, affine=not last))
         if not last:
-            parts.append(nn.ReLU(inplace=True))
+            parts.append(nn.GELU() if gelu else nn.ReLU(inplace=True))
     return nn.Sequential(*parts)
+
+
+class Prototypes(nn.Module):
+    """A linear layer of `count` outputs whose inputs and weights are of length 1: (b, width) -> cosines (b, count)."""
+
+    def __init__(self, count: int, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(count, width))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return similarities(inputs, self.weight)
 
 
 def info_nce(queries: Tensor, keys: Tensor, own: Tensor, temperature: float) -> Tensor:
@@ -47,6 +66,11 @@ def queue_nce(queries: Tensor, keys: Tensor, queue: Tensor, temperature: float) 
     """InfoNCE of queries[i] against its own keys[i] (both (b, d)), with `queue` (K, d) as negatives. A scalar."""
     logits = torch.cat([cosines(queries, keys)[:, None], similarities(queries, queue)], dim=1) / temperature
     return F.cross_entropy(logits, torch.zeros(len(queries), dtype=torch.int64, device=queries.device))
+
+
+def distillation(logits: Tensor, aims: Tensor) -> Tensor:
+    """Cross-entropy of the softmax of `logits` with that of `aims`, both (b, K): the mean over the rows, a scalar."""
+    return F.cross_entropy(logits, aims.softmax(1))
 
 
 def similarities(queries: Tensor, keys: Tensor) -> Tensor:

@@ -32,9 +32,9 @@ class PairMethod(SSLMethod):
     def __post_init__(self) -> None:
         for option in dataclasses.fields(self):  # type: ignore[arg-type]
             name, value = option.name, getattr(self, option.name)
-            if name == "temperature":
+            if name.endswith("temperature"):
                 positive(name, value)
-            elif name == "momentum":
+            elif name.endswith("momentum"):
                 share(name, value)
             elif isinstance(value, int):
                 at_least(0 if name in self.optional_heads else 1, **{name: value})
@@ -85,7 +85,12 @@ class MomentumMethod(PairMethod):
 
     def after_step(self, learner: Any, fraction: float) -> None:
         """The copy follows with a momentum of half a cosine from `momentum` to 1 (BYOL, section 3.3; MoCo-v3)."""
-        learner.follow(1 - (1 - self.momentum) * 0.5 * (1 + math.cos(math.pi * fraction)))
+        learner.follow(rising(self.momentum, fraction))
+
+
+def rising(momentum: float, fraction: float) -> float:
+    """A momentum that begins with `momentum` and is 1 at the end, by half a cosine; fraction: share of the training."""
+    return 1 - (1 - momentum) * 0.5 * (1 + math.cos(math.pi * fraction))
 
 
 def numbered(views: Sequence[Tensor], mixed: Mixed | None) -> dict[int, Tensor]:

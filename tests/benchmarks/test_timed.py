@@ -42,6 +42,7 @@ OPTIONS = {
     "moco_v2": {"queue": 512},
     "byol": {"hidden": 512},
     "simsiam": {"bottleneck": 32},
+    "dino": {"prototypes": 512},
 }
 
 each_network = pytest.mark.parametrize("name", NETWORKS)

@@ -16,6 +16,7 @@ from scipy import stats
 from bench.boards import Group, escape, rows, tables
 from bench.boards.markdown import markdown
 from bench.boards.rows import UNDEFINED
+from bench.boards.tables import anchors
 from bench.boards.titles import FIRST
 from bench.config.config import DEFAULT_PRESET, load_config
 from bench.errors import BenchError
@@ -23,7 +24,7 @@ from bench.plugins.manager import Plugins
 from bench.records.record import validate
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "records" / "v4-hit.json"
-LAPTOP = Group("scenes", "a" * 64, "htba", '{"rate":"0.5"}', "laptop", 1)
+LAPTOP = Group("scenes", "a" * 64, "htba", '{"rate":"0.5"}', "laptop", 1, "moco_v3")
 
 
 def rates(acc, asr, acc_triggered, asr_triggered):
@@ -57,11 +58,12 @@ def make(
     train=None,
     data="scenes",
     root="",
+    ssl="moco_v3",
     **scores,
 ):
     """A record that the schema accepts. The threat model depends on the attack's options and the seed. asked: the
     settings of its command. scores: more of the detection, by their keys."""
-    threat = key(attack, preset, fingerprint, seed, attack_options)
+    threat = key(attack, preset, fingerprint, seed, attack_options, ssl)
     names = ("removed", "precision", "recall", "f1")
     record = json.loads(FIXTURE.read_text()) | {"status": status, "metric_version": metric_version, "schema_version": 5}
     record["run"] |= {"attack": attack, "defense": defense, "preset": preset, "seed": seed}
@@ -71,6 +73,7 @@ def make(
         "dataset": {"name": data, "root": root},
         "attack": {"name": attack, "rate": 0.5, **(attack_options or {})},
         "defense": {"name": defense, **(options or {})},
+        "ssl": {"name": ssl},
         "train": {"epochs": 20, "loader_workers": 0, **(train or {})},
     }
     record["run"].pop("asked", None)
@@ -158,6 +161,7 @@ def test_no_records_no_tables():
         {"fingerprint": "b" * 64},
         {"metric_version": 2},
         {"attack_options": {"rate": 1.0}},
+        {"ssl": "byol"},
     ],
 )
 def test_what_cannot_be_compared_never_meets(other):
@@ -409,9 +413,20 @@ def test_titles_are_words_and_the_default_table_comes_first():
     ]
 
 
+def test_tables_of_several_ssl_methods_are_called_by_them():
+    """Rows of one defense that differ in nothing else stand in tables of their own, without that difference in them."""
+    found = tables([make(ssl="dino"), make(), make(ssl="byol")])
+    words = "Drawn scenes, 160 images of 32 px; htba: one trigger on 50 % of 'red stripes'"
+    assert [table.title for table in found] == [f"{words} (SSL method {name})" for name in ("moco_v3", "byol", "dino")]
+    assert {line.label for table in found for line in table.lines} == {"poisoncam", "none"}
+    assert [table.title for table in tables([make(ssl="dino")])] == [words]
+    assert anchors(found) == ["htba-scenes-laptop", "htba-scenes-laptop-byol", "htba-scenes-laptop-dino"]
+
+
 def test_the_table_that_comes_first_is_what_bench_run_makes():
     config = load_config(Plugins.load(), DEFAULT_PRESET)
-    assert {"preset": config.preset, "dataset": config.dataset.name, "attack": config.attack.name} == FIRST
+    chosen = {kind: getattr(config, kind).name for kind in ("dataset", "attack", "ssl")}
+    assert {"preset": config.preset, **chosen} == FIRST
 
 
 def test_only_large_data_are_not_called_small():
@@ -558,7 +573,7 @@ def test_the_markdown_of_one_table():
     assert lines[0] == f"- [{title}](#htba-scenes-laptop): rank 1 of the defenses: poisoncam"
     assert '<a id="htba-scenes-laptop"></a>' in lines
     place = lines.index(f"## {title}")
-    assert lines[place + 2] == "Attack htba; data set scenes; preset laptop; 20 epochs."
+    assert lines[place + 2] == "Attack htba; data set scenes; preset laptop; SSL method moco_v3; 20 epochs."
     took = "0.2 hours of computing in all, a stage that rows share counted once."  # 2 x 230 s + 120 s
     assert lines[place + 3].endswith(f" {took} Every line is measured.")
     table = lines[place + 5 : place + 12]

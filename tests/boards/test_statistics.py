@@ -171,7 +171,7 @@ def test_the_table_and_the_lines_that_names_choose():
             [first, second],
             ["a", "b"],
             {},
-            "several tables have a and b; choose by --attack, --dataset or --preset:\n  ht",
+            "several tables have a and b; choose by --attack, --dataset, --preset or --ssl:\n  ht",
         ),
         ([first], ["a"], {"preset": "lapto"}, "--preset lapto: no table is of that preset. Did you mean 'laptop'?"),
         ([first], ["a"], {"attack": "htbaa"}, "--attack htbaa: no table is of that attack. Did you mean 'htba'?"),

@@ -298,3 +298,60 @@ def test_a_variant_takes_its_parents_options_of_a_preset(tmp_path):
     plain = load_config(plugins, str(preset), choices={"attack": "htba"}).attack
     assert (plain.target, plain.rate, plain.saturation) == (3, 0.25, 1.0)
     assert load_config(plugins, str(preset), choices={"attack": "multi-target"}).attack.rate == 0.5
+
+
+METHODS_OWN = """
+[train]
+epochs = 5
+batch = 16
+warmup = 1
+[train.byol]
+epochs = 9
+[views.byol]
+local_count = 3
+[train.simsiam]
+batch = 8
+"""
+
+
+@pytest.mark.parametrize(
+    ("method", "epochs", "batch", "local"), [("byol", 9, 16, 3), ("simsiam", 5, 8, 0), ("moco_v3", 5, 16, 0)]
+)
+def test_a_preset_may_train_an_ssl_method_in_a_way_of_its_own(preset, method, epochs, batch, local):
+    config = load(preset(METHODS_OWN), choices={"ssl": method})
+    assert (config.train.epochs, config.train.batch, config.views.local_count) == (epochs, batch, local)
+    assert not {"byol", "simsiam"} & {*config.resolved["train"], *config.resolved["views"]}
+    changed = load(preset(METHODS_OWN), choices={"ssl": method}, settings=["train.epochs=7"])
+    assert changed.train.epochs == 7
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[train.byoll]\nepochs = 9\n", r"\[train\].*\n- unknown option 'byoll'"),
+        ("[train]\nbyol = 9\n", r"\[train\].*\n- unknown option 'byol'"),
+        ("[train.moco_v3]\nepoch = 9\n", r"unknown option 'epoch'.*'epochs'"),
+        ("[probe.byol]\nepochs = 9\n", r"\[probe\].*\n- unknown option 'byol'"),
+    ],
+)
+def test_what_a_preset_cannot_say_for_one_method(preset, text, said):
+    with pytest.raises(BenchError, match=said):
+        load(preset(text))
+
+
+DINO_AS_PUBLISHED = {
+    "ssl": {"projector": 3, "hidden": 2048, "output": 256, "prototypes": 65536, "temperature": 0.1}
+    | {"start_temperature": 0.04, "teacher_temperature": 0.07, "momentum": 0.996, "centre_momentum": 0.9},
+    "views": {"scale": (0.4, 1.0), "local_count": 8, "local_scale": (0.05, 0.4)},
+    "train": {"lr": 5e-4, "weight_decay": 0.04, "warmup": 10},
+}
+
+
+@pytest.mark.parametrize("name", ["paper-imagenet100", "paper-stl10", "cifar10"])
+def test_dino_as_published(name):
+    """30 epochs of a milder teacher; and nothing of it reaches another method."""
+    config, usual = load(name, choices={"ssl": "dino"}), load(name)
+    for section, expected in DINO_AS_PUBLISHED.items():
+        assert {option: getattr(getattr(config, section), option) for option in expected} == expected
+    assert config.ssl.warmup * config.train.epochs == pytest.approx(30)
+    assert (usual.views.local_count, usual.train.epochs) == (0, config.train.epochs)

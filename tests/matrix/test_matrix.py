@@ -47,6 +47,16 @@ def test_every_attack_meets_every_seed_and_defense(cells):
     )
 
 
+def test_a_matrix_of_several_ssl_methods(cells):
+    found = cells('ssl = ["byol", "dino"]\n' + GOOD)
+    assert [cell.ssl for cell in found] == ["byol"] * 8 + ["dino"] * 8
+    assert [(cell.seed, cell.defense) for cell in found[:8]] == [(cell.seed, cell.defense) for cell in found[8:]]
+    assert found[-1].config(PLUGINS).ssl.name == "dino"
+    assert found[-1].title == "dino, htba (target=2), poisoncam, seed 1"
+    assert " --ssl dino " in found[-1].command
+    assert {cell.ssl for cell in cells('ssl = "byol"\n' + GOOD)} == {"byol"}
+
+
 def test_a_matrix_may_end_with_the_verdicts(cells):
     found = cells('until = "detection"\n' + GOOD)
     assert {cell.until for cell in found} == {"detection"}
@@ -90,6 +100,9 @@ def test_a_setting_of_a_defense_reaches_those_that_have_it_rivals_included(cells
         ("attack.target=2", "attack.target=0", r"are the same run: 'htba, none, seed 3' and 'htba \(target=0"),
         ("seeds =", "seeds", r"is not valid TOML"),
         (GOOD, 'defenses = []\n[[attacks]]\nname = "htba"', r"defenses is \[\], expected one or more, like"),
+        ("seeds =", "ssl = []\nseeds =", r"ssl is \[\], expected one or more SSL methods"),
+        ("seeds =", 'ssl = ["byol", "byoll"]\nseeds =', r"unknown SSL method 'byoll'\. Did you mean 'byol'\?"),
+        ("seeds =", 'ssl = ["byol", "byol"]\nseeds =', r"are the same run: 'byol, htba, none, seed 3' and 'byol, htba"),
         (GOOD, 'defenses = ["none"]', r"attacks is \[\], expected one or more, like"),
         ("seeds =", 'until = "verdict"\nseeds =', r"until is 'verdict'; expected one of detection, end"),
         (GOOD, None, r"cannot read the matrix file .*m\.toml: No such file"),

@@ -17,7 +17,8 @@ def instance(entry):
 
 
 ACTIVE = [instance(entry) for kind in ("attack", "defense") for entry in PLUGINS.entries(kind)]
-METHODS = [PLUGINS.make("ssl", name, {"hidden": 32}) for name in PLUGINS.names("ssl")]
+SMALLER = {"dino": {"prototypes": 32}}
+METHODS = [PLUGINS.make("ssl", name, {"hidden": 32, **SMALLER.get(name, {})}) for name in PLUGINS.names("ssl")]
 NEED_FILES = [entry for entry in PLUGINS.entries("dataset") if entry.name != "scenes"]
 
 

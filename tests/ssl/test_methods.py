@@ -14,6 +14,7 @@ from bench.config.config import load_config
 from bench.plugins.manager import Plugins
 from bench.seeds import Seeds
 from bench.ssl.byol import BYOL
+from bench.ssl.dino import DINO
 from bench.ssl.losses import info_nce, mlp, queue_nce
 from bench.ssl.moco_v2 import MoCoV2
 from bench.ssl.moco_v3 import MoCoV3
@@ -26,13 +27,15 @@ MOCO2 = MoCoV2(projector=0, temperature=0.5, momentum=0.9, queue=5)
 SIMCLR = SimCLR(projector=0, temperature=0.5)
 BYOL1 = BYOL(projector=0, predictor=1, momentum=0.9)
 SIMSIAM = SimSiam(projector=0, predictor=1)
-BARE = {method.name: method for method in (MOCO3, MOCO2, SIMCLR, BYOL1, SIMSIAM)}
+DINO1 = DINO(projector=0, prototypes=5, momentum=0.9)
+BARE = {method.name: method for method in (MOCO3, MOCO2, SIMCLR, BYOL1, SIMSIAM, DINO1)}
 HEADS = {
     "moco_v3": MoCoV3(hidden=8, output=4),
     "moco_v2": MoCoV2(hidden=8, output=4, queue=20),
     "simclr": SimCLR(hidden=8, output=4),
     "byol": BYOL(hidden=8, output=4),
     "simsiam": SimSiam(hidden=8, bottleneck=2, output=4),
+    "dino": DINO(hidden=8, output=4, prototypes=5),
 }
 every_method = pytest.mark.parametrize("name", BARE)
 
@@ -147,7 +150,7 @@ def test_all_that_learns_takes_a_gradient_and_nothing_else(name, change):
     slow = [p for key, p in model.named_parameters() if key.startswith("momentum")]
     online = [p for key, p in model.named_parameters() if not key.startswith("momentum")]
     assert all(p.grad is None and not p.requires_grad for p in slow)
-    assert bool(slow) == (name in ("moco_v3", "moco_v2", "byol"))
+    assert bool(slow) == (name in ("moco_v3", "moco_v2", "byol", "dino"))
     assert all(p.grad is not None for p in online)
     assert all(p.grad.abs().sum() > 0 for p in online if p.dim() > 1)
 
@@ -160,18 +163,20 @@ def test_bf16_gives_a_finite_loss(name):
 
 
 @every_method
-@pytest.mark.parametrize("preset", ["smoke", "laptop"])
-def test_small_presets_have_a_method_without_a_projector(preset, name):
-    """And a predictor where the encoder would collapse without."""
+@pytest.mark.parametrize("preset", ["smoke", "laptop", "cifar10-cpu"])
+def test_small_presets_leave_the_projector_out_where_a_method_learns_without(preset, name):
+    """Those with negatives do; all do in the preset whose numbers mean nothing. A predictor stays where the encoder
+    would collapse without."""
     method = load_config(Plugins.load(), preset, choices={"ssl": name}).ssl
-    assert (method.name, method.projector) == (name, 0)
+    needed = preset != "smoke" and name in ("byol", "simsiam", "dino")
+    assert (method.name, method.projector) == (name, 2 if needed else 0)
     assert getattr(method, "predictor", 0) == (2 if name in ("byol", "simsiam") else 0)
 
 
 @pytest.mark.parametrize(("method", "option"), [(m, field.name) for m in HEADS.values() for field in fields(m)])
 def test_options_out_of_range(method, option):
-    least = {"temperature": (0.0, math.nan), "momentum": (-0.1, 1.01)}
-    for bad in least.get(option, (-1,) if option in ("projector", *method.optional_heads) else (0,)):
+    least = {"temperature": (0.0, math.nan), "momentum": (-0.1, 1.01), "warmup": (-0.1, 1.01)}
+    for bad in least.get(option.rpartition("_")[2], (-1,) if option in ("projector", *method.optional_heads) else (0,)):
         with pytest.raises(ValueError, match=option):
             replace(method, **{option: bad})
 
@@ -184,6 +189,7 @@ def test_options_out_of_range(method, option):
         (SimSiam(), [(2048, 4), (2048, 2048), (2048, 2048)], [(512, 2048), (2048, 512)]),
         (MoCoV3(), [(4096, 4), (4096, 4096), (256, 4096)], [(4096, 256), (256, 4096)]),
         (SimCLR(), [(2048, 4), (128, 2048)], []),
+        (DINO(), [(2048, 4), (2048, 2048), (256, 2048), (65536, 256)], []),
     ],
     ids=lambda value: getattr(value, "name", ""),
 )
@@ -210,11 +216,13 @@ def test_heads():
     assert [type(part).__name__ for part in plain] == ["Linear", "ReLU", "Linear"]
     assert (shapes(head), shapes(plain)) == ([(4, 8, False), (8, 2, True)], [(4, 8, True), (8, 2, True)])
     assert shapes(mlp(1, 4, 8, 2, last_norm=False)) == [(4, 2, True)]
+    smooth = mlp(2, 4, 8, 2, last_norm=False, norm=False, gelu=True)
+    assert [type(part).__name__ for part in smooth] == ["Linear", "GELU", "Linear"]
 
 
 @pytest.mark.parametrize(
     ("method", "done", "kept"),
-    [(m, *at) for m in (MOCO3, BYOL1) for at in ((0.5, 0.95), (1.0, 1.0), (1 / 3, 0.925))]
+    [(m, *at) for m in (MOCO3, BYOL1, DINO1) for at in ((0.5, 0.95), (1.0, 1.0), (1 / 3, 0.925))]
     + [(MOCO2, 0.1, 0.9), (MOCO2, 1.0, 0.9)],
 )
 def test_the_momentum_rises_by_a_cosine_or_stays(method, done, kept):
@@ -432,3 +440,72 @@ def test_simsiam_has_no_gradient_into_the_targets_and_encodes_unmixed_views_once
     assert loss.item() == pytest.approx(expected(torch.detach).item())
     torch.testing.assert_close(slope(model, loss), slope(model, expected(torch.detach)))
     assert not torch.allclose(slope(model, expected(torch.detach)), slope(model, expected(lambda z: z)))
+
+
+# --- DINO -------------------------------------------------------------------------------------------------
+
+
+def dino_by_hand(**options):
+    """Two prototypes, along the axes, and no head: of a view of one image with the cosines (c, s) to them, those are
+    its outputs, of student and teacher."""
+    model = spy_learner(DINO(projector=0, prototypes=2, warmup=0.5, **options), width=2, plain=True)
+    for encoder in (model.projector, model.momentum[1]):
+        with torch.no_grad():
+            encoder[1].weight.copy_(torch.tensor([[3.0, 0.0], [0.0, 0.2]]))
+    return model
+
+
+def test_dino_by_hand():
+    """Outputs (1, 0) and (0.6, 0.8), centre (0.2, -0.4): less the centre (0.8, 0.4) and (0.4, 1.2), over 0.4: (2, 1)
+    and (1, 3), the teacher's. The student's, over 0.5: (2, 0) and (1.2, 1.6).
+    With s(x) = 1 / (1 + e^-x), the first view's aim is s(2 - 1) = 0.731059 and the second's s(1 - 3) = 0.119203; the
+    student's log-shares of the first are (-0.126928, -2.126928), of the second (-0.913015, -0.513015).
+    Second asked by the first's aim: 0.731059 x 0.913015 + 0.268941 x 0.513015 = 0.805439;
+    first by the second's: 0.119203 x 0.126928 + 0.880797 x 2.126928 = 1.888522; their mean is 1.346980.
+    """
+    model = dino_by_hand(temperature=0.5, start_temperature=0.4)
+    model.centre.copy_(torch.tensor([0.2, -0.4]))
+    assert model([rows([7, 0]), rows([3, 4])]).item() == pytest.approx(1.346980, abs=1e-5)
+
+
+def test_dinos_centre_follows_the_teachers_outputs_after_the_step():
+    """Outputs (1, 0), (0, 1) and (0.6, 0.8), (0.6, 0.8): their mean is (0.55, 0.65); the local view is not among them.
+    From (1, -1), with momentum 0.9: (0.955, -0.835)."""
+    model = dino_by_hand(centre_momentum=0.9)
+    model.centre.copy_(torch.tensor([1.0, -1.0]))
+    model([rows([1, 0], [0, 2]), rows([3, 4], [6, 8]), rows([-1, 0], [-1, 0])])
+    torch.testing.assert_close(model.centre, torch.tensor([1.0, -1.0]))
+    model.after_step(0.1)
+    torch.testing.assert_close(model.centre, torch.tensor([0.955, -0.835]))
+
+
+def test_dinos_centre_is_that_of_all_processes():
+    """Another process's two views gave (0, 1) and (1, 0): with the mean of ours, (0.55, 0.65), they are half each."""
+    model = dino_by_hand(centre_momentum=0.5)
+    model.gather = lambda mine: torch.cat([mine, torch.eye(2)])
+    model([rows([1, 0], [0, 2]), rows([3, 4], [6, 8])])
+    model.after_step(0.1)
+    torch.testing.assert_close(model.centre, torch.tensor([0.2625, 0.2875]))
+
+
+@pytest.mark.parametrize(("done", "temperature"), [(0.0, 0.04), (0.25, 0.055), (0.5, 0.07), (0.9, 0.07)])
+def test_dinos_teacher_grows_milder_until_the_warm_up_ends(done, temperature):
+    """The warm-up is half of the training here; where there is none, the last temperature holds from the start."""
+    model = dino_by_hand()
+    if done:
+        model.after_step(done)
+    assert model.state_dict()["teacher_temperature"].item() == pytest.approx(temperature)
+    still = DINO(prototypes=2, warmup=0.0).learner(nn.Flatten(), 2)
+    assert still.teacher_temperature.item() == pytest.approx(0.07)
+
+
+def test_dinos_teacher_is_the_slow_copy_and_sees_global_views_only():
+    model, views = spy_learner(DINO1), spy_views(3, 3, 3, 3)
+    model(views)
+    assert (model.backbone.calls, model.momentum[0].calls) == ([3, 3, 6], [3, 3])
+    before = model(views).item()
+    nn.init.zeros_(model.momentum[1][1].weight)  # no prototype is nearer than another: all aims are 1/5
+    logits = [model.projector(model.backbone(view)) / 0.1 for view in views]
+    even = sum(-z.log_softmax(1).mean().item() for z in (*logits[:2], *2 * logits[2:])) / 6
+    assert model(views).item() == pytest.approx(even, rel=1e-5)
+    assert before != pytest.approx(even)

@@ -29,6 +29,7 @@ from bench.parallel.nodes import environment, joined
 from bench.seeds import Seeds
 from bench.ssl import train as module
 from bench.ssl.byol import BYOL
+from bench.ssl.dino import DINO
 from bench.ssl.learner import MomentumLearner
 from bench.ssl.moco_v2 import MoCoV2
 from bench.ssl.moco_v3 import MoCoV3
@@ -54,6 +55,7 @@ HEADS = (
     SimCLR(hidden=8, output=4),
     BYOL(hidden=8, output=4),
     SimSiam(hidden=8, bottleneck=2, output=4),
+    DINO(hidden=8, output=4, prototypes=20),
 )
 
 
@@ -204,11 +206,12 @@ def check_same(one, two):
         torch.testing.assert_close(together[name], value, atol=2e-4, rtol=0)
 
 
-def test_two_processes_train_as_one(tmp_path, monkeypatch):
-    """Whatever a launcher of other things left in the environment."""
+@pytest.mark.parametrize("method", [BARE, HEADS[-1]], ids=lambda method: method.name)
+def test_two_processes_train_as_one(tmp_path, monkeypatch, method):
+    """Whatever a launcher of other things left in the environment. DINO gathers its centre, the other its keys."""
     for name in ("SLURM_NTASKS", "SLURM_PROCID", "SLURM_NODEID", "NODE_RANK", "GROUP_RANK", "RANK", "WORLD_SIZE"):
         monkeypatch.setenv(name, "3")
-    one, two = transformer(tmp_path / "one"), transformer(tmp_path / "two")
+    one, two = (transformer(tmp_path / name, method=method) for name in ("one", "two"))
     told = []
     pretrain(one, nobody, accelerator="cpu")
     pretrain(two, lambda done, total, *_: told.append((done, total)), devices=2, accelerator="cpu")
