@@ -67,7 +67,7 @@ class Untrusted(Control):
 
 @dataclass(frozen=True, kw_only=True)
 class Trusted(Untrusted):
-    """Keeps a share of the images, all of them clean: somebody has looked through so many and vouches for them.
+    """Keeps a share of the images, all of them clean: a person has looked through so many and vouches for them.
 
     Saha et al. (CVPR 2022) distil on 5, 10 and 25 % of the training set, without poison. Where fewer are clean than the
     share says, all of these are kept.

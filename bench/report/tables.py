@@ -37,7 +37,7 @@ _WORDS = {
     "clean-set": "control: training on the same images without any trigger.",
     "oracle": "control: removes exactly the poisoned images.",
     "random": "control: removes as many images as the defense it is measured against, at random.",
-    "trusted": "control: keeps a share of the images, all of them clean, as if somebody had looked through so many.",
+    "trusted": "control: keeps a share of the images, all of them clean, as if a person had looked through so many.",
     "untrusted": "control: keeps as many images as trusted, at random.",
     "repair": "a new encoder made out of the old one, instead of a second training.",
 }

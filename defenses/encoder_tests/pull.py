@@ -10,7 +10,8 @@ import numpy as np
 from bench import BenchError, EncoderTest, EncoderVerdict, View
 from bench.defenses.recur import Recur
 from bench.defenses.recur.effect import IMAGES, RANDOM, Pull
-from bench.defenses.recur.recurrence import Copies, Recurrence, floats
+from bench.defenses.recur.recurrence import Recurrence, floats
+from bench.defenses.recur.shared import Shared
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,10 +36,11 @@ class PullTest(EncoderTest):
 
     def verdict(self, view: View) -> EncoderVerdict:
         """See the class."""
-        small = Copies(view)
+        shared = Shared(view)
+        small = shared.small
         rng = view.seeds("recur").numpy()
         seeds = Recurrence.of(
-            view.step("recurrence", lambda: Recur(queries=self.queries, rank=self.rank).recurrence(small, rng).arrays())
+            view.step("recurrence", lambda: Recur(queries=self.queries, rank=self.rank).recurrence(shared, rng).arrays())
         )
         pull, best, limit = Pull(view, view.seeds("pull")), -1.0, 0.0
         order = np.argsort(-seeds.score, kind="stable")[: self.windows]

@@ -47,9 +47,11 @@ def _same(one, two):
 def test_the_plugin_offers_all():
     baselines = ["colour", "spectral", "compactness", "knn-density", "isolation-forest", "activation-clustering"]
     baselines.append("cognitive-distillation")
-    names = ["none", "patchsearch", "poisoncam", "recur", "icutmix", *baselines, "oracle", "random", "clean-set"]
+    names = ["none", "patchsearch", "poisoncam", "recur", "icutmix", "finetune", "distill", *baselines]
+    names += ["oracle", "random", "trusted", "untrusted", "clean-set"]
+    names += ["strip", "masking", "recur-templates", "colour-test", "decree", "pull"]
     assert [cls.name for cls in bench_defenses()] == names
-    assert [cls.name for cls in bench_defenses() if getattr(cls, "baseline", False)] == baselines
+    assert [cls.name for cls in bench_defenses() if getattr(cls, "baseline", False)] == [*baselines, "colour-test"]
     assert (PoisonCAM.needs, NoDefense.needs) == ({"encoder"}, frozenset())
 
 

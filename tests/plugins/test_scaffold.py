@@ -110,4 +110,4 @@ def test_the_wheel_holds_every_template():
     (pattern,) = setuptools["package-data"]["bench.plugins"]
     files = {path for path in (ROOT / "plugins" / "template").rglob("*") if "__pycache__" not in path.parts}
     assert files == {path for path in (ROOT / "plugins").glob(pattern) if path.is_file()}
-    assert {f"{template}.py" for template in TEMPLATES} < {path.name for path in files}
+    assert {f"{template.replace('-', '_')}.py" for template in TEMPLATES} < {path.name for path in files}
