@@ -17,5 +17,5 @@ def bench_attacks() -> list[type[Attack]]:
     from .noisy_alignment import NoisyAlignment
     from .sig import SIG
 
-    patches = [HTBA, HTBAMuted, HTBAVaried, MultiTarget, MultiTargetMuted]
+    patches: list[type[Attack]] = [HTBA, HTBAMuted, HTBAVaried, MultiTarget, MultiTargetMuted]
     return [*patches, Blend, SIG, FIBA, CTRL, CorruptEncoder, NoisyAlignment, NoAttack]

@@ -40,6 +40,7 @@ def _limits(count: int) -> contextlib.AbstractContextManager[object]:
     from threadpoolctl import threadpool_limits
 
     try:
-        return threadpool_limits(limits=count)
+        limited: contextlib.AbstractContextManager[object] = threadpool_limits(limits=count)
     except PermissionError:
         return contextlib.nullcontext()
+    return limited

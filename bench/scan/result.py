@@ -54,7 +54,7 @@ class ScanResult:
         found = [
             {
                 "picture": each["picture"],
-                "size": of_width(*each["size"], self.scan.images.size),
+                "size": of_width(each["size"][0], each["size"][1], self.scan.images.size),
                 "images": each["images"],
                 "pull": evidence.pulls[place] if asked else None,
                 "usual_pull": evidence.usual_pulls[place] if asked else None,

@@ -40,7 +40,9 @@ class PullTest(EncoderTest):
         small = shared.small
         rng = view.seeds("recur").numpy()
         seeds = Recurrence.of(
-            view.step("recurrence", lambda: Recur(queries=self.queries, rank=self.rank).recurrence(shared, rng).arrays())
+            view.step(
+                "recurrence", lambda: Recur(queries=self.queries, rank=self.rank).recurrence(shared, rng).arrays()
+            )
         )
         pull, best, limit = Pull(view, view.seeds("pull")), -1.0, 0.0
         order = np.argsort(-seeds.score, kind="stable")[: self.windows]
