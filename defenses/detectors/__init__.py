@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bench import Detector
 
-from .colour_test import ColourTest
+from .colour import ColourTest
 from .masking import Masking
 from .recur_templates import RecurTemplates
 from .strip import Strip

@@ -10,8 +10,9 @@ import numpy as np
 from bench import BenchError, EncoderTest, EncoderVerdict, View
 from bench.defenses.recur import Recur
 from bench.defenses.recur.effect import IMAGES, RANDOM, Pull
-from bench.defenses.recur.recurrence import Recurrence, floats
+from bench.defenses.recur.recurrence import Recurrence
 from bench.defenses.recur.shared import Shared
+from bench.defenses.recur.windows import floats
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .recurrence import floats
+from .windows import floats
 
 if TYPE_CHECKING:
     from torch import Tensor

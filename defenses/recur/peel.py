@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from bench import Arrays
 
 from .effect import Effect
-from .recurrence import Copies, floats
 from .trigger import Matches, Template, align, crops
+from .windows import Copies, floats
 
 if TYPE_CHECKING:
     from torch import Tensor

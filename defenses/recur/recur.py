@@ -15,9 +15,10 @@ from bench import BenchError, Defense, Grouping, Verdict, View
 
 from .effect import IMAGES, RANDOM, Pull
 from .peel import LEAST, Found, Peeling
-from .recurrence import NARROWEST, Copies, Index, Recurrence, Whitening, Windows, floats, sample_rows, widths
+from .recurrence import Index, Recurrence
 from .shared import Shared
 from .trigger import heat
+from .windows import NARROWEST, Copies, Whitening, Windows, floats, sample_rows, widths
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -1,4 +1,4 @@
-"""Which windows come back? Whitened descriptors of all windows, and how near each one's twins in other images are.
+"""Which windows come back? How near each one's twins in other images are.
 
 A planted patch is a patch that comes back: photographs hardly ever repeat a patch with structure, a trigger does in
 every poisoned image. No label, no cluster and no encoder is needed to see it.
@@ -6,206 +6,20 @@ every poisoned image. No label, no cluster and no encoder is needed to see it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench import Arrays
 
-if TYPE_CHECKING:
-    from torch import Tensor
+from .shared import Shared
+from .windows import COMPONENTS, Whitening, Windows
 
-    from bench import View
-
-    from .shared import Shared
-
-NARROWEST = 6.0  # px: smaller windows hold too little to be told from noise
-GRID = 6  # a window is averaged to GRID x GRID colours, whatever its width
-STEP = 1.25  # from one window width to the next
-FLAT = 0.3  # share of windows, those with the least structure, that are left out: skies and borders recur by nature
-COMPONENTS = 48
-SHRINK = 1e-3  # times the largest eigenvalue, added to each: components that hold only noise are not blown up
-BATCH = 128
 NEIGHBOURS = 200
 PROBES = 8  # inverted lists looked into for a query
-TRAINING_ROWS = 60_000
 TRAINING_IMAGES = 2000
 MANY = 8_000_000  # windows
-WORKING = 64  # px: larger images are searched as copies of this width
-KEPT_BYTES = 2 << 30  # of copies kept in memory; of more each is made anew whenever it is needed
-
-
-class Windows(NamedTuple):
-    """n windows: the image of each (n,) int64, and its box (n, 4) float32: top, left, height, width in px."""
-
-    image: NDArray[np.int64]
-    box: NDArray[np.float32]
-
-
-def widths(smallest: float, largest: float) -> list[float]:
-    """Window widths in px from `smallest` to about `largest`, each STEP times the one before."""
-    count = 1 + round(np.log(largest / smallest) / np.log(STEP))
-    return [smallest * STEP**number for number in range(count)]
-
-
-def patches(images: Tensor, width: float) -> tuple[Tensor, NDArray[np.float32]]:
-    """All windows about `width` px wide of `images` (B, 3, S, S) float: their colours (B, L, 3 * GRID**2), and boxes
-    (L, 4). The image is shrunk until the window is GRID px wide, so neighbours are a sixth of a window apart."""
-    import torch.nn.functional as F
-
-    size = images.shape[-1]
-    small = max(GRID, round(size * GRID / width))
-    shrunk = F.interpolate(images, size=(small, small), mode="bilinear", antialias=True)
-    found = F.unfold(shrunk, GRID).transpose(1, 2)
-    scale, side = size / small, small - GRID + 1
-    top, left = np.divmod(np.arange(side * side), side)
-    box = np.stack([top, left, np.full_like(top, GRID), np.full_like(top, GRID)], 1) * scale
-    return found, box.astype(np.float32)
-
-
-@dataclass(frozen=True)
-class Whitening:
-    """Makes a window's colours a descriptor of length 1 in which common structure counts little and rare much.
-
-    Principal components of many windows, each divided by the square root of its eigenvalue. Without this, edges and
-    gradients, which photographs are full of, look alike everywhere.
-    """
-
-    mean: Tensor
-    basis: Tensor
-    flat: float
-    peaks: bool = True
-    """Whether only the peaks of structure count."""
-
-    @classmethod
-    def of(cls, rows: Tensor, *, whiten: bool = True, peaks: bool = True) -> Whitening:
-        """From a sample of windows' colours (n, 108); without `whiten` the components as they are."""
-        import torch
-
-        rows = _levelled(rows)
-        mean = rows.mean(0)
-        centred = rows - mean
-        values, vectors = torch.linalg.eigh(centred.T @ centred / len(rows))
-        keep = min(COMPONENTS, len(values))
-        scale = (values[-keep:] + SHRINK * values[-1]).rsqrt()
-        basis = vectors[:, -keep:] * (scale if whiten else 1.0)
-        return cls(mean, basis, float((centred @ basis).norm(dim=1).quantile(FLAT)), peaks)
-
-    def arrays(self) -> Arrays:
-        """All of it, for other processes."""
-        numbers = {"flat": np.array(self.flat), "peaks": np.array(self.peaks)}
-        return {"mean": self.mean.numpy(), "basis": self.basis.numpy(), **numbers}
-
-    @classmethod
-    def restored(cls, arrays: Arrays) -> Whitening:
-        """What `arrays` made."""
-        import torch
-
-        mean, basis = (torch.from_numpy(arrays[name]) for name in ("mean", "basis"))
-        return cls(mean, basis, float(arrays["flat"]), bool(arrays["peaks"]))
-
-    def __call__(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Descriptors (n, 48) of length 1, and how much structure each window has, (n,): its length before that."""
-        found = (_levelled(rows) - self.mean) @ self.basis
-        length = found.norm(dim=1)
-        return found / length.clamp_min(1e-6)[:, None], length
-
-
-def _levelled(rows: Tensor) -> Tensor:
-    """Without the window's mean brightness, which a planted patch may vary."""
-    return rows - rows.mean(1, keepdim=True)
-
-
-def floats(view: View | Copies, indices: NDArray[np.int64]) -> Tensor:
-    """Images (B, 3, S, S) as float32 in [0, 1]."""
-    return view.batch(indices).float() / 255
-
-
-class Copies:
-    """The images of a view at no more than WORKING px: a trigger of 22 % of the width still has 14 px there.
-
-    scale: how many px of the view's images one px here is.
-    """
-
-    def __init__(self, view: View) -> None:
-        self.size, self._view = min(view.size, WORKING), view
-        self.scale = view.size / self.size
-        few = self.scale > 1 and len(view) * 3 * self.size**2 <= KEPT_BYTES
-        self._kept = np.empty((len(view), 3, self.size, self.size), np.uint8) if few else None
-        self._known = np.zeros(len(view), bool)
-
-    def __len__(self) -> int:
-        return len(self._view)
-
-    def batch(self, indices: NDArray[np.int64]) -> Tensor:
-        """uint8 (B, 3, size, size)."""
-        import torch
-
-        if self._kept is None:
-            return self._made(indices)
-        missing = np.unique(indices[~self._known[indices]])
-        for start in range(0, len(missing), BATCH):
-            rows = missing[start : start + BATCH]
-            self._kept[rows] = self._made(rows).numpy()
-        self._known[missing] = True
-        return torch.from_numpy(self._kept[indices])
-
-    def _made(self, indices: NDArray[np.int64]) -> Tensor:
-        import torch.nn.functional as F
-
-        images = self._view.batch(indices)
-        if self.scale == 1:
-            return images
-        small = F.interpolate(images.float(), size=(self.size, self.size), mode="bilinear", antialias=True)
-        return small.round().clamp(0, 255).to(images.dtype)
-
-
-def sample_rows(view: Copies, sizes: list[float], rng: np.random.Generator) -> Tensor:
-    """Colours (n, 108) of random windows of random images, of all sizes alike."""
-    import torch
-
-    chosen = np.sort(rng.permutation(len(view))[:400])
-    images, found = floats(view, chosen), []
-    for width in sizes:
-        rows = patches(images, width)[0].flatten(0, 1)
-        pick = torch.from_numpy(rng.permutation(len(rows))[: TRAINING_ROWS // len(sizes)])
-        found.append(rows[pick])
-    return torch.cat(found)
-
-
-def described(
-    view: Copies, indices: NDArray[np.int64], sizes: list[float], whiten: Whitening
-) -> Iterator[tuple[NDArray[np.float32], Windows]]:
-    """Descriptors (n, 48) and windows of a batch of images at a time: of the windows that are not flat, the peaks."""
-    for start in range(0, len(indices), BATCH):
-        part = indices[start : start + BATCH]
-        images = floats(view, part)
-        for width in sizes:
-            rows, box = patches(images, width)
-            found, length = whiten(rows.flatten(0, 1))
-            chosen = length > whiten.flat
-            if whiten.peaks:
-                chosen &= peaks(length.view(len(part), -1)).flatten()
-            keep = chosen.numpy()
-            image = np.repeat(part, len(box))[keep]
-            yield found[chosen].numpy(), Windows(image, np.tile(box, (len(part), 1))[keep])
-
-
-def peaks(structure: Tensor) -> Tensor:
-    """Which windows have at least the structure of their eight neighbours: (B, L) -> (B, L) bool, one window in nine.
-
-    The same patch has the same peaks in every image, as far as its surroundings let it, so its windows still meet, and
-    an index of the peaks alone is searched nine times as fast.
-    """
-    import torch.nn.functional as F
-
-    count, windows = structure.shape
-    side = round(windows**0.5)
-    square = structure.view(count, 1, side, side)
-    return (square >= F.max_pool2d(square, 3, 1, 1)).view(count, windows)
 
 
 class Recurrence(NamedTuple):

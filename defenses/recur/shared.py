@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from bench import Arrays, ProgressCallback, RowFunction, RowMapper
 
-from .recurrence import BATCH, Copies, Whitening, Windows, described, floats
 from .trigger import SIZES, Matches, match
+from .windows import BATCH, Copies, Whitening, Windows, described, floats
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .recurrence import Copies, floats
+from .windows import Copies, floats
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -11,7 +11,7 @@ from torch import nn
 
 from bench.api import Verdict
 from bench.defenses.baselines.colour import Colour
-from bench.defenses.detectors.colour_test import ColourTest
+from bench.defenses.detectors.colour import ColourTest
 from bench.defenses.detectors.encode import unit_features
 from bench.defenses.detectors.masking import Masking, mean_colour, widest_radius
 from bench.defenses.detectors.recur_templates import RecurTemplates
