@@ -26,6 +26,6 @@ def test_the_example_is_installed_and_run(session, tmp_path):
     assert "cannot be used" not in said["bench list"]
     assert "  gaudy  Removes the images with the most colourful windows" in said["bench list defense"]
     assert "(bench-gaudy 1.0.0)" in said["bench list defense"]
-    assert "all 16 properties hold" in said["bench check confetti"]
+    assert "all 17 properties hold" in said["bench check confetti"]
     assert "all 17 properties hold" in said["bench check gaudy"]
     assert re.search(r"\ngaudy removed \d+ images", said[lines[-1]])
