@@ -31,7 +31,8 @@ def run(
     seeds: options.Seeds = None,
     until: options.Until = "end",
     record: Annotated[
-        Path | None, typer.Option(help="Write the record to this file as well; with --seeds into this folder.")
+        Path | None,
+        typer.Option(help="Write the record to this .json file as well, or into this folder."),
     ] = None,
     plugin: options.PluginFiles = None,
     threat_checkpoint: options.ThreatCheckpoint = None,
@@ -96,7 +97,7 @@ def _check(seeds: Sequence[int], seed: int | None, record: Path | None) -> None:
 def _run(
     config: Config, plugins: Plugins, store: Path | None, record: Path | None, machine: Machine, short: bool = False
 ) -> Record:
-    """The record of one run, printed: whole, or (`short`) only where it is, `record` being a folder."""
+    """The record of one run, printed: whole, or (`short`) only where it is."""
     from bench.pipeline.events import Terminal
     from bench.records import record as records
     from bench.report.terminal import summary
@@ -104,8 +105,9 @@ def _run(
     from bench.store import check_can_write
 
     common.show_log()
+    folder = record is not None and record.suffix != ".json" and (record.is_dir() or not record.exists())
     if record is not None:
-        check_can_write(record / "record.json" if short else record)
+        check_can_write(record / "record.json" if folder else record)
     pipeline = common.open_pipeline(config, store, machine)
     with Terminal(common.out, live=not machine.in_place) as terminal, _own_lines(config, machine.in_place):
         plugins.add(terminal)
@@ -114,7 +116,7 @@ def _run(
         common.show(part)
     kept = result.path
     if record is not None:
-        kept = record / kept.name if short else record
+        kept = record / kept.name if folder else record
         records.save(kept, result.record)
     common.say(f"{'  ' if short else chr(10)}Record: {kept}")
     return result.record

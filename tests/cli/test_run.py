@@ -135,6 +135,9 @@ def test_several_seeds_end_in_their_means(workshop, bench, refused, rows, copied
     half = 12.706 * abs(one - other) / 2  # t(0.975) of one degree of freedom, times the standard error of two values
     mean, interval = map(float, printed["AP"][0].split(" ± "))
     assert (mean, interval) == (pytest.approx((one + other) / 2, abs=0.051), pytest.approx(half, abs=0.06))
+    bench(*where, "--seed", "0", "--record", tmp_path / "new")  # without .json it is a folder, in which nothing is lost
+    bench(*where, "--seed", "1", "--record", tmp_path / "new")
+    assert [file.name for file in sorted((tmp_path / "new").iterdir())] == [file.name for file in files]
     assert "--seed 1 and --seeds: give one of them" in refused(*where, "--seeds", "0-1", "--seed", "1")
     assert "name a folder for them" in refused(*where, "--seeds", "0-1", "--record", tmp_path / "r.json")
     for text in ("1-0", "0-1-2", "a", "-1", "0-5000", "0,0-1"):
