@@ -271,7 +271,8 @@ def _environment(folder: Path, closed: Iterable[Path]) -> dict[str, str]:
         if not name.startswith(("BENCH_", "PWD", "OLDPWD")) and not any(secret in value for secret in secrets)
     }
     paths = os.pathsep.join(str(path) for path in _python_path() if os.path.exists(path))  # noqa: PTH110
-    return {**kept, "PYTHONPATH": paths, "TMPDIR": str(folder), "TMP": str(folder)}
+    alone = {"JOBLIB_MULTIPROCESSING": "0"}  # it would try semaphores, which the fence refuses, and warn of that
+    return {**kept, **alone, "PYTHONPATH": paths, "TMPDIR": str(folder), "TMP": str(folder)}
 
 
 def _python_path() -> list[Path]:

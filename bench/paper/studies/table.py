@@ -123,7 +123,8 @@ def to_markdown(study: Study, table: pd.DataFrame, left: int = 0) -> str:
     left: how many runs are still to come.
     """
     changed, warning, count = table["changed"].iloc[0], caveat(table), len(seeds_of(table))
-    about = [f"{study.about} After {study.figure} of the PoisonCAM paper.", ""]
+    source = f" After {study.figure} of the PoisonCAM paper." if study.figure else ""
+    about = [f"{study.about}{source}", ""]
     about += [f"- Here: {escape(setting_words(table))}"]
     about += [f"- Changed by --set: {escape(changed)}"] if changed else []
     about += [f"- **This is {warning}.**"] if warning else []
