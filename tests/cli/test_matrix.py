@@ -9,7 +9,7 @@ from bench.matrix.graph import Graph
 from bench.store import Store
 
 HEAD = 'preset = "smoke"\ndefenses = ["none", "poisoncam"]\n[[attacks]]\nname = "htba"\n'
-FAILING = '[[attacks]]\nname = "htba"\nsettings = ["attack.target=99"]\n'
+FAILING = '[[attacks]]\nname = "htba"\nsettings = ["train.lr=1e30"]\n'
 
 
 @pytest.fixture
@@ -26,9 +26,9 @@ def matrix(console, tmp_path, copied):
 def test_a_failing_cell_is_named_and_the_others_finish(matrix, tmp_path, copied):
     code, out = matrix(HEAD + FAILING, "--output", tmp_path / "out")
     assert code == 1
-    assert "FAILED poison the images for htba (target=99), none, seed 0 and 1 more (2 cells cannot be finished" in out
-    assert "FAILED there is no class 99: 4 classes, so 0 to 3.\n  htba (target=99), none, seed 0\n" in out
-    assert "one of them alone: bench run --preset smoke --attack htba --defense none --set attack.target=99" in out
+    assert "FAILED train on the poisoned images for htba, none, seed 0 and 1 more (2 cells cannot be finished" in out
+    assert "FAILED the training loss became nan; a lower train.lr" in out
+    assert "one of them alone: bench run --preset smoke --attack htba --defense none --set train.lr=1e30" in out
     assert f"2 of 4 cells done: {tmp_path / 'out'}" in out
     names = sorted(path.name for path in (tmp_path / "out").glob("*.json"))
     assert [name.rsplit("-", 1)[0] for name in names] == ["scenes-htba-none-seed0", "scenes-htba-poisoncam-seed0"]

@@ -145,7 +145,7 @@ def test_the_first_of_each_class_keep_their_ids(fake, tmp_path):
     assert np.array_equal(three.train.images.batch([7]).numpy(), held.pixels[[8]])
     assert len({whole.fingerprint, two.fingerprint, three.fingerprint}) == 3
     for option, most, has in (("per_class", 4, 3), ("val_per_class", 2, 1)):
-        with pytest.raises(BenchError, match=rf"dataset\.{option} is {most}, but 'airplane' has {has} images"):
+        with pytest.raises(BenchError, match=rf"dataset\.{option} is {most}, but 'airplane' has {has} image"):
             load(CIFAR10, tmp_path, **{option: most})
 
 

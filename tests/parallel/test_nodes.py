@@ -183,7 +183,7 @@ class Ordered(NodeGroup):
 
 
 def test_a_process_takes_its_part_in_the_stage_that_the_first_one_names(workshop, tmp_path, ear, monkeypatch):
-    pipeline = workshop.pipeline(store=tmp_path)
+    pipeline = workshop.pipeline("train.batch=30", store=tmp_path)
     make_stage(pipeline.poison, pipeline.store, ear)
     seen = []
     monkeypatch.setattr("bench.ssl.train.pretrain", lambda job, report, devices, kind, group: seen.append((job, group)))
@@ -198,7 +198,7 @@ def test_a_process_takes_its_part_in_the_stage_that_the_first_one_names(workshop
     folder.mkdir(parents=True)
     follow(group, lambda: on(group=group))
     ((job, found),) = seen
-    assert (job.work, job.train.batch, found) == (folder, 32, group)
+    assert (job.work, job.train.batch, found) == (folder, 30, group)
     monkeypatch.setattr(nodes, "_SETTLE", 0.0)
     with pytest.raises(BenchError, match=r"process 1 would not train in .* what process 0 trains: start the same"):
         follow(Ordered(key="0" * 64), lambda: pipeline)
