@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from bench import BenchError
 
-from .triggers import Trigger
-from .whole import WholeImageAttack, check_share
+from .picture import PictureAttack
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
-class FIBA(WholeImageAttack):
+class FIBA(PictureAttack):
     """The low frequencies of a picture, mixed into those of the image in strength; what the image shows stays.
 
     Their amplitudes become (1 - alpha) the image's + alpha the picture's, the phase stays the image's.
@@ -41,23 +40,11 @@ class FIBA(WholeImageAttack):
     picture: str = field(
         default="natural", metadata={"help": '"natural", "mosaic", "noise" (all by picture_seed) or a PNG file'}
     )
-    picture_seed: int = field(default=0, metadata={"help": "seed of a picture that is drawn"})
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_share("alpha", self.alpha, "0.15")
-        check_share("val_alpha", self.val_alpha, "0.15")
         if not 0 <= self.beta <= 0.5:
             raise BenchError(f"beta is {self.beta}, expected a share of the width from 0 to 0.5 (the paper's: 0.1).")
-
-    def identity(self) -> dict[str, Any]:
-        """The options, with the picture's file name and the SHA-256 of its pixels instead of its path."""
-        found = self._trigger(1).identity()
-        return {**super().identity(), "picture": found["trigger"], "picture_sha256": found["trigger_sha256"]}
-
-    def strengths(self) -> tuple[float, float]:
-        """Alpha, in training and in validation."""
-        return self.alpha, self.val_alpha
 
     def triggered(self, image: Tensor, strength: float) -> Tensor:
         """The image of the mixed amplitudes and its own phase, not yet rounded."""
@@ -65,11 +52,8 @@ class FIBA(WholeImageAttack):
 
         size = image.shape[-1]
         own = torch.fft.fft2(image.double())
-        other = torch.fft.fft2(self._trigger(size).pixels(size).to(image.device).double()).abs()
+        other = torch.fft.fft2(self.drawn(size).to(image.device).double()).abs()
         near = (torch.fft.fftfreq(size, 1 / size, device=image.device).abs() <= int(self.beta * size)).double()
         mixed = own.abs() + strength * near[:, None] * near * (other - own.abs())
         changed: Tensor = torch.fft.ifft2(torch.polar(mixed, own.angle())).real
         return changed
-
-    def _trigger(self, width: int) -> Trigger:
-        return Trigger(source=self.picture, seed=self.picture_seed, size=width)

@@ -76,12 +76,6 @@ class WholeImageAttack(Attack):
         ]
 
 
-def check_share(name: str, value: float, usual: str) -> None:
-    """Raises BenchError unless `value` is in (0, 1]. usual: the paper's value, in words."""
-    if not 0 < value <= 1:
-        raise BenchError(f"{name} is {value}, expected a share above 0 and up to 1 (the paper's: {usual}).")
-
-
 def check_positive(name: str, value: float, usual: str) -> None:
     """Raises BenchError unless `value` is a number above 0. usual: the paper's value, in words."""
     if not (math.isfinite(value) and value > 0):
