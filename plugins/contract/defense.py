@@ -7,11 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 from torch import Tensor
 
-from bench.api import Arrays, Defense, Verdict
+from bench.api import Defense, Verdict
 
 from .kit import alike, check, require, require_array
-from .toys import ToyView
-from .view import ViewTrial, require_json
+from .view import Notebook, ViewTrial, require_json
 
 PARTS = ("keep", "score", "trigger_score", "boxes")
 
@@ -23,15 +22,11 @@ class DefenseTrial(ViewTrial[Defense]):
         """The verdict of its first run."""
         return self.verdict()
 
-    def verdict(
-        self, run: str = "first", images: Tensor | None = None, notebook: dict[str, Arrays] | None = None
-    ) -> Verdict:
+    def verdict(self, run: str = "first", images: Tensor | None = None, notebook: Notebook | None = None) -> Verdict:
         """The verdict of the run of that name, on the toy images with patches unless others are given; made once."""
 
         def clean() -> Verdict:
-            given, needs = self.planted if images is None else images, self.plugin.needs
-            self.views[run] = ToyView(given, needs=needs, encoder=self.encoder, notebook=notebook)
-            found = self.plugin.clean(self.views[run])
+            found = self.judged(self.plugin.clean, run, images, notebook)
             require(isinstance(found, Verdict), f"clean() gave {type(found).__name__}, expected bench.Verdict")
             require(isinstance(found.facts, Mapping), f"facts is {type(found.facts).__name__}, expected a dict")
             return found

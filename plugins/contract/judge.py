@@ -9,16 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bench.api import Arrays, Detector, EncoderTest, EncoderVerdict
+from bench.api import Detector, EncoderTest, EncoderVerdict
 
 from .kit import alike, check, require, require_array
 from .toys import Toy, ToyView
-from .view import ViewTrial, require_json
+from .view import Notebook, ViewTrial, require_json
 
 CLOSE = 1e-5
 """How far the scores of one image may differ between two calls, as a share of the spread of all scores: floating-point
 sums depend on what a batch holds."""
-Notebooks = dict[str, dict[str, Arrays]]
 
 
 class DetectorTrial(ViewTrial[Detector]):
@@ -36,7 +35,7 @@ class DetectorTrial(ViewTrial[Detector]):
         self, run: str = "first", tested: Tensor | None = None, known: Tensor | None = None, notebooks: Any = None
     ) -> NDArray[np.float64]:
         """The scores of the run of that name, of the test images unless others are given; made once."""
-        kept: Notebooks = {"view": {}, "known": {}} if notebooks is None else notebooks
+        kept: dict[str, Notebook] = {"view": {}, "known": {}} if notebooks is None else notebooks
 
         def score() -> NDArray[np.float64]:
             given = {
@@ -102,14 +101,12 @@ class EncoderTestTrial(ViewTrial[EncoderTest]):
         return self.verdict()
 
     def verdict(
-        self, run: str = "first", images: Tensor | None = None, notebook: dict[str, Arrays] | None = None
+        self, run: str = "first", images: Tensor | None = None, notebook: Notebook | None = None
     ) -> EncoderVerdict:
         """The verdict of the run of that name; made once."""
 
         def judge() -> EncoderVerdict:
-            given, needs = self.planted if images is None else images, self.plugin.needs
-            self.views[run] = ToyView(given, needs=needs, encoder=self.encoder, notebook=notebook)
-            found = self.plugin.verdict(self.views[run])
+            found = self.judged(self.plugin.verdict, run, images, notebook)
             require(isinstance(found, EncoderVerdict), f"verdict() gave {type(found).__name__}")
             return found
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import torch
+from torch import Tensor
 
-from bench.api import Judge
+from bench.api import Arrays, Judge
 from bench.errors import BenchError
 from bench.store import check_json
 
@@ -17,6 +18,9 @@ from .kit import Trial, Violation, check, require
 from .toys import Toy, ToyEncoder, ToyView
 
 J = TypeVar("J", bound=Judge)
+R = TypeVar("R")
+Notebook = dict[str, Arrays]
+"""The steps that a view has kept, by their names."""
 
 
 class ViewTrial(Trial[J]):
@@ -36,6 +40,12 @@ class ViewTrial(Trial[J]):
     def answer(self) -> Any:
         """What it says in its first run."""
         raise NotImplementedError
+
+    def judged(self, call: Callable[[ToyView], R], run: str, images: Tensor | None, notebook: Notebook | None) -> R:
+        """`call` of the view of this run: of the toy images with patches, unless others are given."""
+        given = self.planted if images is None else images
+        self.views[run] = ToyView(given, needs=self.plugin.needs, encoder=self.encoder, notebook=notebook)
+        return call(self.views[run])
 
     @check("make it work with what it is given alone, on any number of square images")
     def check_runs(self) -> None:
