@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "AnyDefense",
     "Arrays",
     "Attack",
     "BenchError",

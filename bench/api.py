@@ -479,3 +479,7 @@ class Control(Plugin, ABC):
     @abstractmethod
     def keep(self, truth: Truth, seeds: Seeds) -> NDArray[np.bool_]:
         """Which images the new encoder is trained on: (N,) bool."""
+
+
+AnyDefense = Defense | TrainingDefense | Repair | Control | Detector | EncoderTest
+"""What `--defense` may name, alone or as a part."""

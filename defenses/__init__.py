@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench import Control, Defense, Detector, EncoderTest, Repair, TrainingDefense, hookimpl
+from bench import AnyDefense, Control, Defense, hookimpl
 
 from .baselines import BASELINES
 from .controls import CleanSet, Oracle, RandomRemoval, Trusted, Untrusted
@@ -18,11 +18,8 @@ from .repair import REPAIRS
 __all__ = ["CleanSet", "ICutMix", "NoDefense", "Oracle", "PatchSearch", "PoisonCAM", "RandomRemoval", "Recur"]
 
 
-Offered = type[Defense | TrainingDefense | Repair | Control | Detector | EncoderTest]
-
-
 @hookimpl
-def bench_defenses() -> list[Offered]:
+def bench_defenses() -> list[type[AnyDefense]]:
     """The built-in defenses, the controls to compare them with, test-time detectors and encoder tests."""
     controls: list[type[Control]] = [Oracle, RandomRemoval, Trusted, Untrusted, CleanSet]
     filters: list[type[Defense]] = [NoDefense, PatchSearch, PoisonCAM, Recur]

@@ -11,17 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 if TYPE_CHECKING:
-    from bench.api import (
-        Attack,
-        Control,
-        DatasetPlugin,
-        Defense,
-        Detector,
-        EncoderTest,
-        Repair,
-        SSLMethod,
-        TrainingDefense,
-    )
+    from bench.api import AnyDefense, Attack, DatasetPlugin, SSLMethod
 
 hookspec = pluggy.HookspecMarker("bench")
 
@@ -32,7 +22,7 @@ def bench_attacks() -> list[type[Attack]]:  # type: ignore[empty-body]
 
 
 @hookspec
-def bench_defenses() -> list[type[Defense | TrainingDefense | Repair | Control | Detector | EncoderTest]]:  # type: ignore[empty-body]
+def bench_defenses() -> list[type[AnyDefense]]:  # type: ignore[empty-body]
     """The classes of defenses (filters, training changes, repairs), controls, test-time detectors and encoder tests
     that this plugin offers."""
 

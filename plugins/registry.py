@@ -6,7 +6,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from bench import api as types
 
@@ -21,11 +21,7 @@ class Kind(NamedTuple):
 
 KINDS = {
     "attack": Kind("bench_attacks", "attack", (types.Attack,)),
-    "defense": Kind(
-        "bench_defenses",
-        "defense",
-        (types.Defense, types.TrainingDefense, types.Repair, types.Control, types.Detector, types.EncoderTest),
-    ),
+    "defense": Kind("bench_defenses", "defense", get_args(types.AnyDefense)),
     "dataset": Kind("bench_datasets", "dataset", (types.DatasetPlugin,)),
     "ssl": Kind("bench_ssl_methods", "SSL method", (types.SSLMethod,)),
 }

@@ -14,17 +14,7 @@ from .opening import configured, open_pipeline, skipped
 from .result import Result
 
 if TYPE_CHECKING:
-    from bench.api import (
-        Attack,
-        Control,
-        DatasetPlugin,
-        Defense,
-        Detector,
-        EncoderTest,
-        Repair,
-        SSLMethod,
-        TrainingDefense,
-    )
+    from bench.api import AnyDefense, Attack, DatasetPlugin, SSLMethod
     from bench.pipeline.pipeline import Pipeline
     from bench.plugins.manager import Plugins
 
@@ -34,7 +24,7 @@ log = logging.getLogger(__name__)
 def run(
     *,
     attack: str | Attack | None = None,
-    defense: str | Defense | TrainingDefense | Repair | Control | Detector | EncoderTest | None = None,
+    defense: str | AnyDefense | None = None,
     preset: str | Path = "laptop",
     dataset: str | DatasetPlugin | None = None,
     ssl: str | SSLMethod | None = None,
