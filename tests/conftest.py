@@ -20,7 +20,7 @@ import pytest
 
 def pytest_addoption(parser):
     """Of the standing campaign (tests/campaign)."""
-    for name, default in (("kills", 0), ("inputs", 0), ("seed", 0)):
+    for name, default in (("kills", 2), ("inputs", 40), ("seed", 0)):
         parser.addoption(f"--campaign-{name}", type=int, default=default)
 
 
