@@ -61,9 +61,10 @@ def matrix(
     pipelines = {cell: context.pipeline(cell) for cell in cells}
     for dataset in context.datasets.values():
         common.warn_of_skipped(dataset)
+    known: set[str] = set()
     for cell, pipeline in pipelines.items():
         try:
-            check_runnable(pipeline)
+            check_runnable(pipeline, known)
         except BenchError as error:
             raise BenchError(f"{file}: {cell.title}: {error}") from error
     if dry_run:

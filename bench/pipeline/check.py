@@ -16,22 +16,34 @@ if TYPE_CHECKING:
     from bench.config.config import Config
 
     from .pipeline import Pipeline
+    from .stage import Stage
 
 COPIES = 4
 """A training holds each number of a network so many times: the weight, its gradient, two averages of the optimiser."""
 
 
-def check_runnable(pipeline: Pipeline) -> None:
+def check_runnable(pipeline: Pipeline, known: set[str] | None = None) -> None:
     """Raises BenchError for what the stages that are not in the store could not do: an attack that does not fit the
-    images, a network that does not fit into memory, a defense whose options do not fit the number of images."""
+    images, a network that does not fit into memory, a defense whose options do not fit the number of images.
+
+    known: the keys of stages that were checked for other runs, to which those of this one are added.
+    """
+    known = set() if known is None else known
     config, dataset = pipeline.config, pipeline.dataset
-    if not pipeline.found(pipeline.poison):
+    if _is_new(pipeline.poison, pipeline, known):
         check_attack(config, dataset)
-    if config.threat_checkpoint is None and not pipeline.found(pipeline.training_on_all):
+    if config.threat_checkpoint is None and _is_new(pipeline.training_on_all, pipeline, known):
         _check_memory(pipeline)
     for chosen in (config.defense.filter, config.defense.reference):
         if chosen is not None and not isinstance(chosen, Control):
             chosen.in_force(len(dataset.train), dataset.size)
+
+
+def _is_new(stage: Stage, pipeline: Pipeline, known: set[str]) -> bool:
+    """Whether a stage is neither in the store nor `known`; it is from here on."""
+    new = stage.key not in known and not pipeline.found(stage)
+    known.add(stage.key)
+    return new
 
 
 def laid_out(config: Config, size: int) -> nn.Module | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,6 +16,8 @@ from bench.plugins.identity import identity
 from bench.store import ArtifactBuilder
 
 from .stage import ProgressReport, Stage
+
+log = logging.getLogger(__name__)
 
 
 def poison_stage(config: Config, dataset: Dataset) -> Stage:
@@ -45,11 +48,16 @@ def poison_stage(config: Config, dataset: Dataset) -> Stage:
 def check_attack(config: Config, dataset: Dataset) -> None:
     """Raises BenchError where the stage would: for classes, sizes and places that the images do not have."""
     attack, seeds = config.attack, config.seeds.child("attack")
-    rows = attack.poison_train(_info(dataset.train, dataset), seeds.child("train"))
-    _check_rows(rows, dataset.train, attack.targets(dataset.classes), attack)
     one = Split(images=Subset(dataset.val.images, np.arange(1)), labels=dataset.val.labels[:1], ids=dataset.val.ids[:1])
-    for trigger in range(len(attack.targets(dataset.classes))):
-        attack.poison_val(trigger, _info(one, dataset), seeds.child("val", trigger))
+    try:
+        rows = attack.poison_train(_info(dataset.train, dataset), seeds.child("train"))
+        _check_rows(rows, dataset.train, attack.targets(dataset.classes), attack)
+        for trigger in range(len(attack.targets(dataset.classes))):
+            attack.poison_val(trigger, _info(one, dataset), seeds.child("val", trigger))
+    except BenchError as error:
+        raise BenchError(f"attack {attack.name!r} on {dataset.name!r}: {error}") from error
+    except Exception:  # a plugin's own error: its stage shows the lines, and of a matrix the other cells go on
+        log.debug("attack %r cannot be checked", attack.name, exc_info=True)
 
 
 def _numbers(dataset: Dataset) -> dict[str, str]:

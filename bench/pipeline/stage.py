@@ -14,7 +14,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from bench.errors import BenchError
 from bench.store import ArtifactBuilder, key_of
 
 if TYPE_CHECKING:
@@ -57,8 +56,7 @@ class Machine:
         """Raises BenchError where a training with these settings cannot run on it. For the CPU no torch is loaded."""
         if self.accelerator not in ("auto", "cpu"):
             self.device  # noqa: B018 - raises where there is none
-        if train.batch % self.training_devices:
-            raise BenchError(f"train.batch {train.batch} is not a multiple of the {self.training_devices} devices")
+        train.per_device(self.training_devices)
         if train.sync_batchnorm and self.training_devices > 1:
             from bench.ssl.train import check_sync_batchnorm
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
     from bench.pipeline.stage import Machine
     from bench.plugins.manager import Plugins
     from bench.store import Store
-
-log = logging.getLogger(__name__)
 
 
 def open_store(root: str | Path | None = None) -> Store:
@@ -84,19 +81,12 @@ def configured(
 
 
 def open_pipeline(config: Config, store: str | Path | None, machine: Machine | None = None) -> Pipeline:
-    """The stages of a run, its dataset loaded. machine: None for one device, whichever there is. Raises BenchError,
-    also for an attack on a class that is not there."""
+    """The stages of a run, its dataset loaded. machine: None for one device, whichever there is."""
     from bench.pipeline.pipeline import Pipeline
     from bench.pipeline.stage import Machine
 
-    kept, dataset = open_store(store), config.dataset.load()
-    try:
-        config.attack.targets(dataset.classes)
-    except BenchError as error:
-        raise BenchError(f"attack {config.attack.name!r} on {dataset.name!r}: {error}") from error
-    except Exception:  # a plugin's own error: its stage shows the lines
-        log.debug("targets() of attack %r failed", config.attack.name, exc_info=True)
-    return Pipeline(config, dataset, kept, machine or Machine(accelerator="auto"))
+    kept = open_store(store)
+    return Pipeline(config, config.dataset.load(), kept, machine or Machine(accelerator="auto"))
 
 
 def skipped(dataset: Dataset) -> str:

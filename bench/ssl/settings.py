@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from bench.errors import BenchError
+
 from .pairs import at_least, share
 
 
@@ -112,6 +114,12 @@ class TrainSettings:
             raise ValueError("train.lr must be above 0 and train.weight_decay 0 or more")
         if not 0 <= self.warmup <= self.epochs:
             raise ValueError(f"train.warmup must lie in [0, {self.epochs}] epochs, got {self.warmup}")
+
+    def per_device(self, devices: int) -> int:
+        """How many images of a step each of so many devices takes. Raises BenchError where they cannot share evenly."""
+        if self.batch % devices:
+            raise BenchError(f"train.batch {self.batch} is not a multiple of the {devices} devices")
+        return self.batch // devices
 
 
 @dataclass(frozen=True, kw_only=True)

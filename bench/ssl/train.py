@@ -108,8 +108,7 @@ def pretrain(
     called. Raises BenchError for settings that cannot run and for a loss that is not finite.
     """
     world = group.count if group else devices
-    if job.train.batch % world:
-        raise BenchError(f"train.batch {job.train.batch} is not a multiple of the {world} devices")
+    job.train.per_device(world)
     fabric = make_fabric(job.train, devices, accelerator, group)
     check_sync_batchnorm(job.train, world, fabric.device)
     if group is None and devices > 1:
@@ -248,7 +247,7 @@ def _train(fabric: Fabric, job: Job, report: StepCallback) -> None:
     losses = checkpoint.load(saved, learner, optimiser)
     model, optimiser = fabric.setup(learner, optimiser)
     _check_same_start(fabric, len(losses))
-    share = job.train.batch // fabric.world_size
+    share = job.train.per_device(fabric.world_size)
     rows = slice(fabric.global_rank * share, (fabric.global_rank + 1) * share)
     batches = (plan.indices(step)[rows] for step in range(len(losses), plan.steps))
     kept = time.monotonic()

@@ -51,3 +51,19 @@ def test_the_networks_are_counted_without_their_numbers(smoke):
 def test_a_machine_that_cannot_be_is_refused_even_where_everything_is_stored(smoke, machine, said):
     with pytest.raises(BenchError, match=said):
         dataclasses.replace(smoke[0], machine=Machine(**machine))
+
+
+def test_an_error_of_an_attack_itself_is_left_to_its_stage(workshop, tmp_path, monkeypatch):
+    pipeline = workshop.pipeline(store=tmp_path)
+    monkeypatch.setattr(type(pipeline.config.attack), "poison_train", lambda *_: {}["nothing"])
+    check_runnable(pipeline)
+    with pytest.raises(KeyError):
+        pipeline.config.attack.poison_train(None, None)
+
+
+def test_what_was_checked_for_one_run_is_not_checked_again_for_another(workshop, tmp_path):
+    pipeline, known = workshop.pipeline("attack.target=99", store=tmp_path), set()
+    with pytest.raises(BenchError, match="there is no class 99"):
+        check_runnable(pipeline, known)
+    assert known == {pipeline.poison.key}
+    check_runnable(dataclasses.replace(pipeline), known)
