@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from .ranks import Family
-from .rows import CONTROL, COST, FOUND, LOST, PACE, RATES, SECONDS, TESTED, higher_is_better
+from .rows import CONTROL, FOUND, LOST, RATES, TESTED, TIMES, higher_is_better
 
 if TYPE_CHECKING:
     from .lines import BoardLine
@@ -25,7 +25,7 @@ def marks(every: Sequence[BoardLine], shown: Sequence[BoardLine], names: Iterabl
     """
     found: dict[tuple[BoardLine, str], str] = {}
     for name in names:
-        if name not in (COST, SECONDS, PACE) and higher_is_better(name) is not None:
+        if name not in TIMES and higher_is_better(name) is not None:
             family = Family(every, name)
             for status in dict.fromkeys(line.status for line in shown):
                 rivals = [line for line in shown if line.status == status and line.kind != CONTROL]

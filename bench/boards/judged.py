@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from bench.records.metrics import ENCODER, TEST_TIME, area
-from bench.records.record import Record, fingerprint, only_judges
+from bench.records.record import Record, fingerprint, only_judges, pace
 
 from . import titles
 from .best import Marks, marks
@@ -84,8 +84,7 @@ def _row(record: Record, source: str, file: str) -> RunRow:
         return row
     found = metrics[TEST_TIME]
     row.values = {title: found.get(name) for title, name in TESTED.items()}
-    images = found["clean"] + found["triggered"]
-    row.values[PACE] = 1000 * float(record["stages"]["defense"]["seconds"]) / images if images else None
+    row.values[PACE] = 1000 * pace(record)
     return row
 
 

@@ -39,7 +39,10 @@ PLACED = {metric.title: metric.name for metric in metrics_of(LOCALISATION) if me
 TESTED = {metric.title: metric.name for metric in metrics_of(TEST_TIME) if metric.board}
 """Title of a column, also its name in `rows` -> its key in a record's "test_time"."""
 LOST, COST, SECONDS, PACE = "points lost", "repair cost", "seconds", "ms/image"
-HIGHER: dict[str, bool | None] = {LOST: False, COST: False, SECONDS: False, PACE: False}
+TIMES = {COST, SECONDS, PACE}
+"""Columns that the machine decides as much as the line does: none is marked the best, and they may differ between two
+results of one line and seed."""
+HIGHER: dict[str, bool | None] = {LOST: False, **dict.fromkeys(TIMES, False)}
 for _part, _suffix in ((CLEAN, ""), (TRIGGERED, " triggered"), (DETECTION, ""), (LOCALISATION, ""), (TEST_TIME, "")):
     HIGHER |= {f"{metric.title}{_suffix}": metric.higher_is_better for metric in metrics_of(_part)}
 """Title of a column -> whether a higher number is better, None for neither."""
@@ -175,7 +178,7 @@ def _difference(one: RunRow, other: RunRow) -> str:
     if one.verdict != other.verdict:
         keys = [(row.verdict or "unknown")[:12] for row in (one, other)]
         return f"their verdicts are others (stages {keys[0]} and {keys[1]})"
-    for name in sorted(one.values.keys() & other.values.keys() - {COST, SECONDS, PACE}):
+    for name in sorted(one.values.keys() & other.values.keys() - TIMES):
         first, second = one.values[name], other.values[name]
         if first is None or second is None:  # an older record does not say
             continue

@@ -28,7 +28,7 @@ from bench.data.manifest import Manifest
 from bench.errors import BenchError, nearest
 from bench.store import check_json, digest, read_json, write_json
 
-from .metrics import DETECTION, PARTS, percent, schema_of
+from .metrics import DETECTION, PARTS, TEST_TIME, percent, schema_of
 
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
@@ -147,6 +147,12 @@ def repair_cost(record: Mapping[str, Any]) -> float | None:
     if not record["run"].get("repair") or record["config"].get("threat") or not first or not whole(record):
         return None
     return float(100 * record["stages"]["retraining"]["seconds"] / first)
+
+
+def pace(record: Mapping[str, Any]) -> float:
+    """Seconds of a detector's stage for each test image, what it did before the first one included."""
+    found = record["metrics"][TEST_TIME]
+    return float(record["stages"]["defense"]["seconds"]) / max(1, int(found["clean"] + found["triggered"]))
 
 
 def only_judges(record: Mapping[str, Any]) -> bool:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import counted
 from bench.records.metrics import TEST_TIME
-from bench.records.record import Record, only_judges, whole
+from bench.records.record import Record, only_judges, pace, whole
 
 from .controls import Beside
-from .tables import pace, share
+from .tables import share
 
 if TYPE_CHECKING:
     from .artifacts import Artifacts

@@ -22,7 +22,7 @@ from bench.records.metrics import (
     Metric,
     metrics_of,
 )
-from bench.records.record import MEASURED, Record, entries, only_judges, repair_cost, whole
+from bench.records.record import MEASURED, Record, entries, only_judges, pace, repair_cost, whole
 
 from .controls import Beside
 
@@ -124,12 +124,6 @@ def _judged(record: Record) -> PageTable:
     if part == TEST_TIME:
         cells["time for an image"] = f"{1000 * pace(record):.1f} ms"
     return PageTable(caption, ("", *cells), [(record["run"]["defense"], *cells.values())])
-
-
-def pace(record: Record) -> float:
-    """Seconds of a detector's stage for each test image, what it did before the first one included."""
-    found = record["metrics"][TEST_TIME]
-    return float(record["stages"]["defense"]["seconds"]) / max(1, int(found["clean"] + found["triggered"]))
 
 
 def localisations(record: Record) -> list[PageTable]:
