@@ -64,7 +64,7 @@ def _shape(panels: int, bars: bool) -> tuple[int, int]:
 def _heading(study: Study, handles: dict[str, Any], figure: Figure) -> None:
     """The title; with a legend it is the legend's, since the two would lie on each other."""
     title = f"{study.title} (after the PoisonCAM paper's {study.figure})" if study.figure else study.title
-    if len(handles) < 2 and study.across == "steps":
+    if not any(handles) or (len(handles) < 2 and study.across == "steps"):  # nothing to tell apart by name
         figure.suptitle(title, fontsize=10)
         return
     figure.legend(
@@ -146,14 +146,17 @@ def _bars(study: Study, panel: Panel, found: Mapping[str, pd.DataFrame], ax: Axe
             edgecolor="white",
         )
         for place, end, mean in zip(at, _ends(points), points["mean"], strict=True):
-            ax.text(end + 2, place, f"{mean:.1f}", va="center", fontsize=7)
+            ax.annotate(f"{mean:.1f}", (end, place), (3, 0), textcoords="offset points", va="center", fontsize=7)
     for place, label in enumerate(labels):
         if not any(label in points.index for points in found.values()):
             ax.text(2, place, "not run", va="center", fontsize=7, style="italic", color="#555555")
     ax.set_yticks(range(len(labels)), labels)
     ax.set_ylim(len(labels) - 0.5, -0.5)
-    ax.set_xlim(0, 115)
-    ax.set_xticks(range(0, 101, 20))
+    if panel.unit == "%":
+        ax.set_xlim(0, 115)
+        ax.set_xticks(range(0, 101, 20))
+    elif found:
+        ax.set_xlim(0, 1.3 * max(_ends(points).max() for points in found.values()) or 1)
     ax.set_xlabel(panel.axis)
     ax.grid(visible=False, axis="y")
     return handles

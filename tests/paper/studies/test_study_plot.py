@@ -114,3 +114,15 @@ def test_title_and_legend_lie_apart_and_inside(name, table):
 def test_a_panel_without_values_says_so(table):
     rows = [("PoisonCAM", "8", 8, 0, {"localisation.5.iou": None, "detection.f1": 3.0})]
     assert texts(plot._figure(find("masks"), table("masks", rows))).count("no values") == 3
+
+
+def test_bars_of_seconds_fit_into_their_panel_and_one_unnamed_curve_needs_no_legend(table):
+    study = find("recur")
+    values = {path: 50.0 for panel in study.panels for path in panel.curves.values()} | {"seconds.search": 300.0}
+    rows = [(line.label, "", 10, 0, values) for line in study.lines]
+    figure = plot._figure(study, table("recur", rows))
+    ends = {ax.get_xlabel(): ax.get_xlim()[1] for ax in figure.axes}
+    assert ends["Search (s)"] == pytest.approx(390)
+    assert ends["Recall of the removal (%)"] == 115
+    assert figure.legends == []
+    assert figure.get_suptitle() == study.title
