@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from .ranks import Family
-from .rows import CONTROL, FOUND, LOST, RATES, TESTED, TIMES, higher_is_better
+from .ranks import Comparisons
+from .rows import CONTROL, FOUND, LOST, OVER, RATES, TESTED, TIMES, higher_is_better
 
 if TYPE_CHECKING:
     from .lines import BoardLine
@@ -26,14 +26,14 @@ def marks(every: Sequence[BoardLine], shown: Sequence[BoardLine], names: Iterabl
     found: dict[tuple[BoardLine, str], str] = {}
     for name in names:
         if name not in TIMES and higher_is_better(name) is not None:
-            family = Family(every, name)
+            family = Comparisons(every, name)
             for status in dict.fromkeys(line.status for line in shown):
                 rivals = [line for line in shown if line.status == status and line.kind != CONTROL]
                 found |= {(line, name): mark for line, mark in _column(family, rivals, name).items()}
     return found
 
 
-def _column(family: Family, rivals: Sequence[BoardLine], name: str) -> dict[BoardLine, str]:
+def _column(family: Comparisons, rivals: Sequence[BoardLine], name: str) -> dict[BoardLine, str]:
     means = {line: line.number(name)[0] for line in rivals if _whole(line, name)}
     if len({f"{mean:.1f}" for mean in means.values()}) < 2:
         return {}
@@ -46,5 +46,6 @@ def _column(family: Family, rivals: Sequence[BoardLine], name: str) -> dict[Boar
 def _whole(line: BoardLine, name: str) -> bool:
     """Whether there is a number for every seed that was run that far."""
     defined = sum(not math.isnan(values.get(name, math.nan)) for values in line.by_seed.values())
-    kin = RATES if name in RATES or name == LOST else TESTED if name in TESTED else FOUND
+    kin: Iterable[str] = RATES if name in RATES or name == LOST else TESTED if name in TESTED else FOUND
+    kin = [name] if OVER in name else kin
     return not math.isnan(line.number(name)[0]) and (not line.by_seed or defined == len(line.results_for(kin)))

@@ -10,7 +10,7 @@ from bench.errors import BenchError, nearest
 
 from .lines import BoardLine
 from .naming import short_digests
-from .ranks import Family
+from .ranks import Comparisons
 from .row import Group
 from .rows import higher_is_better
 from .statistics import Difference
@@ -57,7 +57,7 @@ def comparisons(table: Leaderboard, one: BoardLine, other: BoardLine) -> list[Co
                 one=one,
                 other=other,
                 means=means,
-                difference=Family(table.lines, name).difference(one, other),
+                difference=Comparisons(table.lines, name).difference(one, other),
                 higher_is_better=higher_is_better(name),
             )
             found.append(made)
@@ -80,7 +80,7 @@ def chosen(
     """
     own = [table for table in tables if table.group is not None]
     named: list[tuple[str, str, Callable[[Leaderboard], list[str]]]] = [
-        ("attack", attack, lambda table: [_of(table).attack, table.title.partition(" on ")[0]]),
+        ("attack", attack, lambda table: [_of(table).attack, table.short]),
         ("dataset", dataset, lambda table: [_of(table).dataset]),
         ("preset", preset, lambda table: [_of(table).preset]),
         ("ssl", ssl, lambda table: [_of(table).ssl]),

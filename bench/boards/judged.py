@@ -40,6 +40,10 @@ class JudgedBoard(Leaderboard):
     judges: str
 
     @property
+    def several(self) -> bool:
+        return True
+
+    @property
     def columns(self) -> dict[str, str]:
         return {name: name for name in COLUMNS[self.judges]}
 

@@ -1,4 +1,5 @@
-"""Tables as GitHub-flavoured markdown: for each a summary that fits a page, and folded away all of its numbers."""
+"""Tables as GitHub-flavoured markdown: all attacks of a setting in one, then for each attack a summary that fits a
+page, and folded away all of its numbers."""
 
 from __future__ import annotations
 
@@ -10,10 +11,10 @@ from tabulate import tabulate
 from . import titles
 from .credits import Credit
 from .escaping import escape, url
-from .judged import JudgedBoard
 from .lines import BoardLine
+from .overview import Overview, overviews
 from .part import BoardPart
-from .rows import DEFENSE
+from .rows import DEFENSE, OVER
 from .tables import Leaderboard, anchors
 from .words import MARKED, RULE, words_of
 
@@ -35,25 +36,40 @@ def markdown(tables: Sequence[Leaderboard]) -> str:
     """A list of the tables, each under its heading, then what the columns mean, then the targets of the links."""
     if not tables:
         return "No records.\n"
+    return _page([*overviews(tables), *tables])
+
+
+def short(tables: Sequence[Leaderboard], details: str) -> str:
+    """Of each setting only the table of all attacks, or the summary of its only one, with links to `details`: the
+    address of the page that `markdown` makes of the same tables."""
+    if not tables:
+        return "No records.\n"
+    found = overviews(tables)
+    settings = {table.group for table in found}
+    alone = [table for table in tables if not (table.group and table.group.setting in settings and not table.several)]
+    return _page([*found, *alone], details)
+
+
+def _page(tables: Sequence[Leaderboard], details: str = "") -> str:
     lines = [line for table in tables for line in table.lines]
-    sources = sorted({result.source for line in lines for result in line.results} - {""})
-    found = [credit for line in lines for _, credit in line.plugins()] + [
-        table.attack for table in tables if table.attack
-    ]
+    sources = [] if details else sorted({result.source for line in lines for result in line.results} - {""})
+    found = [credit for line in lines for _, credit in line.plugins()]
+    found += [table.attack for table in tables if table.attack]
     papers = {credit.url: credit for credit in sorted(found, key=lambda each: each.name) if credit.url}
     links = {source: f"r{number}" for number, source in enumerate(sources, 1)}
     links |= {target: f"p{number}" for number, target in enumerate(papers, 1)}
     targets = [f"[{links[source]}]: {url(source)}" for source in sources]
     targets += [f"[{links[target]}]: {target}{_title(credit)}" for target, credit in papers.items()]
-    addresses, words = anchors(tables), [f"- **{word}**: {text}" for word, text in words_of(tables).items()]
-    index = [_entry(table, anchor) for table, anchor in zip(tables, addresses, strict=True)]
+    words = [f"- **{word}**: {text}" for word, text in words_of(tables).items()]
+    addressed = list(zip(tables, anchors(tables), strict=True))
     parts = [
-        "\n".join(index),
+        "\n".join(_entry(table, anchor) for table, anchor in addressed),
         f"{RULE} [More](#how-to-read-it). {MARKED}",
-        *(_table(table, anchor, links) for table, anchor in zip(tables, addresses, strict=True)),
+        *(_table(table, anchor, links, details) for table, anchor in addressed),
         "\n".join([LEGEND, "", "Shares are percent.", "", *words]),
+        *(["\n".join(targets)] if targets else []),
     ]
-    return "\n\n".join([*parts, *(["\n".join(targets)] if targets else [])]) + "\n"
+    return "\n\n".join(parts) + "\n"
 
 
 def _title(credit: Credit) -> str:
@@ -67,28 +83,40 @@ def _entry(table: Leaderboard, anchor: str) -> str:
     return f"- [{escape(table.title)}](#{anchor}){best}"
 
 
-def _table(table: Leaderboard, anchor: str, links: Links) -> str:
-    """Its summary, and folded away the whole of it. A status that all lines have is said in the note."""
-    statuses = {line.status for line in table.lines}
-    note = f"{table.note} Every line is {min(statuses)}." if len(statuses) == 1 else table.note
+def _table(table: Leaderboard, anchor: str, links: Links, details: str) -> str:
+    """Its summary, and all the rest of it: folded away, or where a link leads. A status that all lines have is said in
+    the note."""
+    several = len({line.status for line in table.lines}) > 1
+    note = table.note if several else f"{table.note} Every line is {table.lines[0].status}."
     attack = []
     if table.group:
-        named = "" if isinstance(table, JudgedBoard) else f"Attack {_linked(table.group.attack, table.attack, links)}; "
-        attack = [f"{named}{escape(table.about)}."]
+        named = f"attack {_linked(table.group.attack, table.attack, links)}; {escape(table.about)}."
+        named = f"{escape(table.about)}." if table.several else named
+        attack = [named[:1].upper() + named[1:]]
+    summary, parts = table.summary(), table.parts()
+    more = [part for part in parts if part != summary]
     found = [f'<a id="{anchor}"></a>', f"## {escape(table.title)}", "\n".join([*attack, escape(note)])]
-    found += [_pipes(table.summary(), links, status=len(statuses) > 1)]
+    if isinstance(table, Overview):
+        found += _shown(summary, links, status=several)
+    else:
+        found += [_pipes(summary, links, status=several)]
+    if details:
+        return "\n\n".join([*found, f"[All numbers, records and settings]({url(details)}#{anchor})"])
     found += ["<details><summary>All numbers, records and settings</summary>"]
-    for part in () if isinstance(table, JudgedBoard) else table.parts():  # of which the summary is the only one
-        found += [f"**{part.title}.**{f' {escape(part.note)}' if part.note else ''}"]
-        found += [_pipes(part, links, status=len(statuses) > 1)]
-    found += ["\n".join(_small_print(table, links)), "</details>"]
-    return "\n\n".join(found)
+    found += [text for part in more for text in _shown(part, links, status=several)]
+    return "\n\n".join([*found, "\n".join(_small_print(table, links)), "</details>"])
+
+
+def _shown(part: BoardPart, links: Links, *, status: bool) -> list[str]:
+    """Its title and note, then its lines."""
+    return [f"**{part.title}.**{f' {escape(part.note)}' if part.note else ''}", _pipes(part, links, status=status)]
 
 
 def _pipes(part: BoardPart, links: Links, *, status: bool) -> str:
     """Its lines; a row with nothing but a name stands before the baselines and before the controls."""
     first = ["rank"] if part.ranks else []
-    headings = [*first, "defense", *(["status"] if status else []), "seeds", *part.headings]
+    columns = [escape(title) if OVER in name else title for title, name in part.headings.items()]
+    headings = [*first, "defense", *(["status"] if status else []), "seeds", *columns]
     body: list[list[str]] = []
     for lines in part.kinds():
         if body:

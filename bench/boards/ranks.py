@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING
@@ -17,22 +18,33 @@ DETECTION_RANK, FULL_RANK = ("AP", "R@1%"), (LOST,)
 """What ranks the lines of a table's two halves; where the first does not tell two apart, the second may."""
 
 
-class Family:
-    """All comparisons of the lines of one table by one number; their intervals hold together."""
+class Comparisons:
+    """The comparisons of the lines of one table by one number.
+
+    Those of two kinds of lines are a family, whose intervals hold together: defenses with each other, defenses with
+    baselines, and so on. So a table tells two defenses apart as well as it did before baselines were added to it."""
 
     def __init__(self, lines: Sequence[BoardLine], name: str) -> None:
         self._higher, self._values = higher_is_better(name), {line: _values(line, name) for line in lines}
-        pairs = combinations((values.keys() for values in self._values.values()), 2)
-        self._comparisons = max(1, sum(len(one & other) >= 2 for one, other in pairs))
+        comparable = (
+            _kinds(one, other)
+            for one, other in combinations(self._values, 2)
+            if len(self._values[one].keys() & self._values[other].keys()) >= 2
+        )
+        self._sizes = Counter(comparable)
 
     def difference(self, one: BoardLine, other: BoardLine) -> Difference | None:
         """`one` less `other`; None where fewer than two seeds have the number in both, by one threat model."""
-        return paired(self._values[one], self._values[other], self._comparisons)
+        return paired(self._values[one], self._values[other], max(1, self._sizes[_kinds(one, other)]))
 
     def better(self, one: BoardLine, other: BoardLine) -> bool | None:
         """Whether `one` is better, None where they are not told apart."""
         found = self.difference(one, other)
         return None if found is None or not found.apart else (found.mean > 0) is self._higher
+
+
+def _kinds(one: BoardLine, other: BoardLine) -> frozenset[str]:
+    return frozenset((one.kind, other.kind))
 
 
 def _values(line: BoardLine, name: str) -> dict[tuple[int, object], float]:
@@ -44,7 +56,7 @@ def _values(line: BoardLine, name: str) -> dict[tuple[int, object], float]:
 def ranks(lines: Sequence[BoardLine], names: Sequence[str]) -> dict[BoardLine, int]:
     """Of each line with the first number: 1 + how many lines of its kind and status are told apart from it and better.
     Controls have none: they see the truth."""
-    families = [Family(lines, name) for name in names]
+    families = [Comparisons(lines, name) for name in names]
     ranked = [line for line in lines if line.kind != CONTROL and not math.isnan(line.number(names[0])[0])]
 
     def better(one: BoardLine, other: BoardLine) -> bool:

@@ -21,6 +21,11 @@ class Group(NamedTuple):
     ssl: str = ""
 
     @property
+    def setting(self) -> Group:
+        """The same for all attacks."""
+        return self._replace(attack="", options="{}")
+
+    @property
     def attack_options(self) -> dict[str, str]:
         """Those of the attack, as texts: of another rate, target or trigger it is another attack."""
         found: dict[str, str] = json.loads(self.options)

@@ -48,9 +48,13 @@ for _part, _suffix in ((CLEAN, ""), (TRIGGERED, " triggered"), (DETECTION, ""), 
 """Title of a column -> whether a higher number is better, None for neither."""
 
 
+OVER = " | "
+"""Stands between the name of a number and what it is over, in the names of overview.py: "AP | worst"."""
+
+
 def higher_is_better(name: str) -> bool | None:
     """Of a number of a row, by its name; None for neither."""
-    located = {key: title for title, key in PLACED.items()}
+    located, name = {key: title for title, key in PLACED.items()}, name.partition(OVER)[0]
     return HIGHER.get(located.get(name.partition(".")[2], name))
 
 

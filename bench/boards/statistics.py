@@ -1,7 +1,8 @@
 """Means over seeds and differences of two lines, with intervals by Student's t distribution.
 
-A mean's interval is its own: 95 %. The intervals of the differences in one table and metric hold together with 95 %:
-each of m comparisons is made at a level of 1 - 0.05 / m (Bonferroni). Differences are of pairs: the same seed, and so
+A mean's interval is its own: 95 %. The intervals of the differences of lines of two kinds (defenses with
+defenses, with baselines ...) in one table and metric hold together with 95 %: each of m comparisons is made at a level
+of 1 - 0.05 / m (Bonferroni). Differences are of pairs: the same seed, and so
 the same threat model. Equal values in every seed have an interval of no width.
 """
 

@@ -48,7 +48,8 @@ class Leaderboard:
 
     title: data and attack in words. about: the names and settings behind these words, in one line, "" where a paper
     reports them. note: what a reader must know of the numbers. facts: what identifies data and code. attack: where it
-    comes from, None where its records do not say.
+    comes from, None where its records do not say. short: the attack in a few words; small: a warning that the setting
+    is, or "".
     """
 
     title: str
@@ -60,6 +61,13 @@ class Leaderboard:
     about: str = ""
     facts: Mapping[str, str] = field(default_factory=dict)
     attack: Credit | None = None
+    short: str = ""
+    small: str = ""
+
+    @property
+    def several(self) -> bool:
+        """Whether it is of several attacks."""
+        return False
 
     @property
     def rates(self) -> dict[str, str]:
@@ -158,9 +166,12 @@ def of_defenses(records: Iterable[Record], sources: Iterable[str] = (), files: I
     parts: dict[Group, list[RunRow]] = {}
     for row in rows(records, sources, files):
         parts.setdefault(row.group, []).append(row)
-    titled = titles.titles(parts)
+    titled, settings = titles.titles(parts), dict[Group, list[RunRow]]()
+    for group, part in parts.items():
+        settings.setdefault(group.setting, []).extend(part)
+    short = {group: words for part in settings.values() for group, words in titles.attacks(part).items()}
     ordered = sorted(parts, key=lambda group: titles.order_of(group, parts[group]))
-    return [_table(group, titled[group], parts[group]) for group in ordered]
+    return [_table(group, titled[group], short[group], parts[group]) for group in ordered]
 
 
 def took(lines: Iterable[BoardLine]) -> str:
@@ -178,7 +189,7 @@ def _merged(every: Iterable[Mapping[str, float]]) -> dict[str, float]:
     return {key: seconds for stages in every for key, seconds in stages.items()}
 
 
-def _table(group: Group, title: str, part: Sequence[RunRow]) -> Leaderboard:
+def _table(group: Group, title: str, short: str, part: Sequence[RunRow]) -> Leaderboard:
     own = [row for row in part if row.status == MEASURED]
     alike: dict[tuple[str, str, str], list[RunRow]] = {}
     for row in part:
@@ -192,6 +203,8 @@ def _table(group: Group, title: str, part: Sequence[RunRow]) -> Leaderboard:
         facts=titles.facts(part),
         attack=credits_of((row.record for row in part), "attack").get(group.attack),
         group=group,
+        short=short,
+        small=titles.small(part),
         k=_common_k(own or part),
         lines=tuple(sorted(lines, key=lambda line: _place(line, places, FULL_RANK))),
         poisoned=any(row.poisoned for row in part),

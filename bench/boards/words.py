@@ -8,6 +8,7 @@ from bench.records.metrics import METRICS, TEST_TIME
 
 from .judged import AREA, DETECTORS, ENCODERS, JudgedBoard
 from .lines import COUNTS
+from .overview import MEAN, WORST, Overview
 from .rows import COST, LOST, PACE, SECONDS, UNDEFINED
 from .tables import Leaderboard
 
@@ -27,8 +28,9 @@ WORDS = {
     "told apart share a rank. Detection is ranked by AP and, where that does not tell two lines apart, by R@1%; full "
     "runs by points lost.",
     "told apart": "the paired t interval of the difference, over the seeds that both lines have on the same threat "
-    "models, leaves out zero. The intervals of all pairs of lines of one table and metric hold together with 95 % "
-    "(Bonferroni). Fewer than two common seeds are not compared. `bench compare` prints them.",
+    "models, leaves out zero. The intervals of all pairs of defenses of one table and metric hold together with 95 % "
+    "(Bonferroni), and so do those of defenses with baselines, and of every other two kinds. Fewer "
+    "than two common seeds are not compared. `bench compare` prints them.",
     "detection": "of every run with a verdict, also those that end there; lines that neither score nor remove an image "
     "are left out. Full runs have a second training.",
     "baseline": "a plain score with one rule for its threshold, to compare defenses with.",
@@ -55,6 +57,12 @@ JUDGED = {
     },
 }
 """What those of detectors and of encoder tests mean."""
+OVERALL = {
+    "all attacks": f"average precision, and points lost, against each attack. {MEAN}: over the attacks, seed by seed, "
+    f"which ranks these lines; {WORST}: the least favourable attack of each seed. Only lines with a number for every "
+    "attack have either. removed: the share of the clean images that is removed where nothing is poisoned.",
+}
+"""What the tables of all attacks show."""
 RULE = (
     "Rank: 1 + the number of lines of the same kind and status that are better and told apart; lines that are not told "
     "apart share it."
@@ -66,7 +74,9 @@ MARKED = "Bold: the best mean of a column, controls apart. \u2248: not told apar
 def words_of(tables: Sequence[Leaderboard]) -> dict[str, str]:
     """WORDS, without that of a column that only some tables have where none of the lines has it, and those of the other
     kinds of tables that there are."""
+    overall = any(isinstance(table, Overview) for table in tables)
     kinds = {table.judges for table in tables if isinstance(table, JudgedBoard)}
     repaired = any(line.cell(COST) != UNDEFINED for table in tables for line in table.lines)
     words = {word: text for word, text in WORDS.items() if repaired or word != COST}
+    words |= OVERALL if overall else {}
     return words | {word: text for kind, more in JUDGED.items() if kind in kinds for word, text in more.items()}

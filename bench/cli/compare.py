@@ -36,8 +36,9 @@ def compare(
 ) -> None:
     """Compare two lines of one table, metric by metric: means, difference, interval, and whether they are told apart.
 
-    Differences are of pairs: equal seeds on equal threat models. The intervals of all pairs of lines of the table hold
-    together with 95 % for each metric (Bonferroni). What stands in B's place and is a file or a folder is a record.
+    Differences are of pairs: equal seeds on equal threat models. The intervals of all pairs of defenses of the
+    table hold together with 95 % for each metric (Bonferroni), and so do those of every other two kinds of
+    lines. What stands in B's place and is a file or a folder is a record.
     """
     from bench import boards
     from bench.boards.compare import chosen, comparisons

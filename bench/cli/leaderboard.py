@@ -32,6 +32,10 @@ def leaderboard(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write to this file (html: folder), with links.")
     ] = None,
+    details: Annotated[
+        Path | None,
+        typer.Option(help="Markdown: write the tables of single attacks here, to --output only those of all attacks."),
+    ] = None,
     form: Annotated[str, typer.Option("--format", help="markdown, csv, latex, or html: a site of pages.")] = "markdown",
     check: Annotated[bool, typer.Option("--check", help="Write nothing; exit code 1 where --output is stale.")] = False,
     reports: Annotated[
@@ -51,6 +55,7 @@ def leaderboard(
 
     if form != SITE and (reports or repository):
         raise BenchError("--reports and --repository are of a site: add --format html --output FOLDER")
+    _check_details(details, output, form)
     render = None if form == SITE else boards.renderer(form, also=[SITE])
     if check and output is None:
         raise BenchError("--check compares a file with its records: name it with --output FILE")
@@ -75,8 +80,20 @@ def leaderboard(
     text = render(wanted)
     if output is None:
         sys.stdout.write(text)
-    else:
-        _file(output, _in_page(output, text, check) if form == "markdown" else text, len(files), check)
+        return
+    if details:
+        _file(details, _in_page(details, text, check), len(files), check)
+        text = boards.short(wanted, details.name)
+    _file(output, _in_page(output, text, check) if form == "markdown" else text, len(files), check)
+
+
+def _check_details(details: Path | None, output: Path | None, form: str) -> None:
+    """Raises BenchError where `details` cannot be linked to by its name from a markdown page at `output`."""
+    if details is None:
+        return
+    beside = output is not None and details.resolve().parent == output.resolve().parent
+    if form != "markdown" or not beside or details.resolve() == (output or details).resolve():
+        raise BenchError("--details is a second markdown file beside that of --output FILE, in the same folder")
 
 
 def _in_page(output: Path, text: str, check: bool) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[2]
-ADDED = ("leaderboards/README.md", "CONTRIBUTING.md", "CHANGELOG.md")
+ADDED = ("leaderboards/README.md", "leaderboards/tables.md", "CONTRIBUTING.md", "CHANGELOG.md")
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\((?!https?:|mailto:|#)([^)\s#]+)(#[^)\s]*)?\)")
 """An inline link to a file: image mark, text, path, anchor."""
 

@@ -12,7 +12,7 @@ from scipy import stats
 
 from bench.boards import BoardLine, Group, Leaderboard, SeedResult
 from bench.boards.compare import chosen, comparisons
-from bench.boards.ranks import Family, ranks
+from bench.boards.ranks import Comparisons, ranks
 from bench.boards.statistics import mean_interval, paired
 from bench.errors import BenchError
 
@@ -96,7 +96,7 @@ def board(*lines, attack="htba", preset="laptop", title="htba on scenes, preset 
 GOOD, FAIR, ALIKE, POOR = ([95, 96, 97, 95], [80, 81, 82, 81], [81, 80, 81, 82], [20, 21, 20, 22])
 
 
-def test_all_pairs_of_a_table_that_can_be_compared_count_as_one_family():
+def test_all_pairs_of_two_kinds_that_can_be_compared_count_as_one_family():
     lines = [
         line("a", AP=GOOD),
         line("b", AP=FAIR),
@@ -104,11 +104,14 @@ def test_all_pairs_of_a_table_that_can_be_compared_count_as_one_family():
         line("d", AP=[50]),
         line("e", "zzzzz", AP=POOR),
     ]
-    found = Family(lines, "AP").difference(lines[0], lines[1])
+    lines += [line(name, AP=POOR, kind="baseline") for name in "xyzw"]
+    found = Comparisons(lines, "AP")
     pairs = sum(1 for _ in combinations("abc", 2))  # d has one seed, and e other threat models
-    assert found.comparisons == pairs
-    assert Family(lines, "AP").difference(lines[0], lines[3]) is None
-    assert Family(lines, "AP").difference(lines[0], lines[4]) is None
+    assert found.difference(lines[0], lines[1]).comparisons == pairs, "however many baselines there are"
+    assert found.difference(lines[0], lines[5]).comparisons == found.difference(lines[6], lines[0]).comparisons == 12
+    assert found.difference(lines[5], lines[6]).comparisons == 6
+    assert found.difference(lines[0], lines[3]) is None
+    assert found.difference(lines[0], lines[4]) is None
 
 
 def test_lines_that_are_not_told_apart_share_a_rank_and_kinds_are_ranked_apart():

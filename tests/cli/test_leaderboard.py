@@ -42,6 +42,26 @@ def test_tables_and_whether_their_file_is_stale(smoke_run, bench, console, refus
     assert "name it with --output FILE" in refused("leaderboard", copied / "records", "--check")
 
 
+def test_the_tables_of_single_attacks_in_a_file_of_their_own(bench, console, refused, tmp_path):
+    page, details = tmp_path / "board.md", tmp_path / "tables.md"
+    whole = ("leaderboard", RECORDS / "v4-hit.json", "--output", page, "--details", details)
+    bench(*whole)
+    assert "](tables.md#" in page.read_text()
+    assert "<details>" in details.read_text()
+    assert "<details>" not in page.read_text()
+    bench(*whole, "--check")
+    details.write_text(details.read_text() + "x")
+    assert console(*whole, "--check")[0] == 1
+    for more in (
+        (),
+        ("--output", tmp_path / "other" / "board.md"),
+        ("--output", details),
+        ("--output", page, "--format", "csv"),
+    ):
+        said = refused("leaderboard", RECORDS / "v4-hit.json", "--details", details, *more)
+        assert "--details is a second markdown file beside that of --output FILE" in said
+
+
 def test_a_page_that_is_no_text_is_never_written_over(refused, tmp_path):
     page, records = tmp_path / "page.md", Path(__file__).parents[1] / "fixtures" / "records" / "v4-hit.json"
     page.write_bytes("gr\xf6\xdfe\n".encode("latin-1"))

@@ -7,6 +7,7 @@ from typing import Any
 
 from bench.boards import BoardLine, Leaderboard, titles
 from bench.boards.judged import JudgedBoard
+from bench.boards.overview import Overview, overviews
 from bench.boards.part import BoardPart
 from bench.boards.rows import BASELINE, CONTROL
 from bench.boards.tables import REPORTED, anchors
@@ -30,6 +31,7 @@ PAPERS = "As papers print them"
 
 def board_values(tables: Sequence[Leaderboard]) -> dict[str, Any]:
     """What templates/board.html is rendered with."""
+    tables = [*overviews(tables), *tables]
     addresses = anchors(tables)
     sections = [_section(anchor, table) for anchor, table in zip(addresses, tables, strict=True)]
     kinds = {row.kind for section in sections for row in section["rows"]}
@@ -41,7 +43,7 @@ def board_values(tables: Sequence[Leaderboard]) -> dict[str, Any]:
         "words": words_of(tables),
         "rule": RULE,
         "marked": MARKED,
-        "lines": sum(len(section["rows"]) for section in sections),
+        "lines": sum(len(section["rows"]) for section in sections if not section["overview"]),
         "papers": sorted({(credit.paper, credit.url) for credit in credits if credit.paper}),
     }
 
@@ -50,7 +52,9 @@ def _menu(sections: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[tuple[s
     """The tables by the data that they are of: (words of the data, [(address, the rest of the title) ...])."""
     found: dict[str, list[tuple[str, str]]] = {}
     for section in sections:
-        data, _, attack = section["title"].partition("; ") if section["attack"] else (PAPERS, "", section["title"])
+        data, _, attack = section["title"].partition("; ")
+        if not section["measured"]:
+            data, attack = PAPERS, section["title"]
         found.setdefault(data, []).append((section["anchor"], attack or data))
     return list(found.items())
 
@@ -72,7 +76,10 @@ def _section(anchor: str, table: Leaderboard) -> dict[str, Any]:
         "anchor": anchor,
         "title": one_line(table.title),
         "attack": one_line(table.group.attack) if table.group else "",
+        "measured": table.group is not None,
+        "several": table.several,
         "judges": table.judges if isinstance(table, JudgedBoard) else "",
+        "overview": isinstance(table, Overview),
         "credit": table.attack,
         "about": one_line(table.about),
         "options": one_line(titles.options(table.group)) if table.group else "",

@@ -1,0 +1,158 @@
+"""All attacks of one setting in one table: a line for each defense, a column for each attack.
+
+What a defense is worth is what it does against all of them, so lines are ranked by their means over the attacks, seed
+by seed. Made of the tables of the single attacks; nothing is computed anew.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
+from typing import Any
+
+from .best import marks
+from .lines import BoardLine, SeedResult
+from .part import BoardPart
+from .ranks import ranks
+from .row import Group
+from .rows import KINDS, LOST, NONE, OVER, UNDEFINED, higher_is_better
+from .statistics import mean_interval
+from .tables import CLEAN_REMOVED, COLOUR, Leaderboard, took
+
+SOLVED = 95.0
+"""An average precision, in percent, from which on a score is said to solve an attack."""
+MEAN, WORST = "mean", "worst"
+PARTS = {"AP": ("Detection", "average precision by attack"), LOST: ("Full runs", "points lost by attack")}
+"""The number that a part shows -> its section, and what it is in words."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overview(Leaderboard):
+    """A table whose columns are attacks. made: its parts; lines: those of all parts."""
+
+    made: tuple[BoardPart, ...]
+
+    @property
+    def several(self) -> bool:
+        return True
+
+    @property
+    def columns(self) -> dict[str, str]:
+        return {title: name for part in self.made for title, name in part.columns.items()}
+
+    def parts(self) -> list[BoardPart]:
+        """Detection and full runs, as far as there are any."""
+        return list(self.made)
+
+    def summary(self) -> BoardPart:
+        return self.made[0]
+
+    def by_detection(self) -> list[BoardLine]:
+        return list(self.lines)
+
+
+def overviews(tables: Iterable[Leaderboard]) -> list[Overview]:
+    """One for each setting in which some number of PARTS is there for two or more attacks."""
+    settings: dict[Group, list[Leaderboard]] = {}
+    for table in tables:
+        if table.group is not None and not table.several:
+            settings.setdefault(table.group.setting, []).append(table)
+    made = [_overview(group, part) for group, part in settings.items()]
+    return [each for each in made if each.made]
+
+
+def _overview(group: Group, tables: Sequence[Leaderboard]) -> Overview:
+    first = tables[0]
+    parts = tuple(part for number in PARTS for part in _part(number, tables))
+    return Overview(
+        title=f"{first.title.partition('; ')[0]}; all attacks",
+        about=first.about,
+        note=" ".join(filter(None, [first.small, f"{took(line for table in tables for line in table.lines)}."])),
+        group=group,
+        k=first.k,
+        lines=tuple(line for part in parts for line in part.lines),
+        made=parts,
+    )
+
+
+def _part(number: str, tables: Sequence[Leaderboard]) -> Iterator[BoardPart]:
+    """That of one number, where two attacks have it: their columns, mean and worst, and in detection how much is
+    removed where nothing is poisoned."""
+    measured = [table for table in tables if table.poisoned and any(map(_having(number), table.lines))]
+    if len(measured) < 2:
+        return
+    clean = [table for table in tables if not table.poisoned] if number == "AP" else []
+    columns = {over: f"{number}{OVER}{over}" for over in (MEAN, WORST)}
+    columns |= {table.short: f"{number}{OVER}{table.short}" for table in measured}
+    columns |= {f"{table.short}: removed": f"{CLEAN_REMOVED}{OVER}{table.short}" for table in clean}
+    alike: dict[tuple[str, str, str], dict[str, BoardLine]] = {}
+    for table in (*measured, *clean):
+        for line in filter(_having(number if table.poisoned else CLEAN_REMOVED), table.lines):
+            alike.setdefault((line.defense, line.settings, line.status), {})[table.short] = line
+    lines = [_line(found, number, [table.short for table in measured]) for found in alike.values()]
+    lines = [line for line in lines if any(not math.isnan(line.number(name)[0]) for name in columns.values())]
+    places = ranks(lines, [f"{number}{OVER}{MEAN}"])
+    lines.sort(key=lambda line: _place(line, places, number))
+    section, what = PARTS[number]
+    note = " ".join(filter(None, [_solved(measured) if number == "AP" else "", _strength(measured)]))
+    yield BoardPart(section, what, columns, lines, places, note, marks(lines, lines, columns.values()))
+
+
+def _having(number: str) -> Any:
+    return lambda line: line.cell(number) != UNDEFINED
+
+
+def _line(found: Mapping[str, BoardLine], number: str, attacks: Sequence[str]) -> BoardLine:
+    """One defense over the attacks; mean and worst only of seeds that have the number for each of `attacks`."""
+    first = next(iter(found.values()))
+    by_seed: dict[int, dict[str, float]] = {}
+    for attack, line in found.items():
+        name = number if attack in attacks else CLEAN_REMOVED
+        for seed, values in line.by_seed.items():
+            if not math.isnan(values.get(name, math.nan)):
+                by_seed.setdefault(seed, {})[f"{name}{OVER}{attack}"] = values[name]
+    worst: Any = min if higher_is_better(number) else max
+    for values in by_seed.values():
+        own = [values[name] for attack in attacks if (name := f"{number}{OVER}{attack}") in values]
+        if len(own) == len(attacks):
+            values |= {f"{number}{OVER}{MEAN}": fmean(own), f"{number}{OVER}{WORST}": worst(own)}
+    names = dict.fromkeys(name for values in by_seed.values() for name in values)
+    intervals = {name: mean_interval([each[name] for each in by_seed.values() if name in each]) for name in names}
+    return replace(
+        first,
+        kind=max((line.kind for line in found.values()), key=KINDS.index),
+        results=tuple(SeedResult(seed, "") for seed in sorted(by_seed)),
+        mean={name: mean for name, (mean, _) in intervals.items()},
+        half={name: half for name, (_, half) in intervals.items()},
+        by_seed={seed: by_seed[seed] for seed in sorted(by_seed)},
+        threats={seed: tuple(line.threats.get(seed) for line in found.values()) for seed in by_seed},
+        stages={key: seconds for line in found.values() for key, seconds in line.stages.items()},
+    )
+
+
+def _place(line: BoardLine, places: Mapping[BoardLine, int], number: str) -> tuple[object, ...]:
+    mean = line.number(f"{number}{OVER}{MEAN}")[0]
+    order = math.inf if math.isnan(mean) else -mean if higher_is_better(number) else mean
+    return KINDS.index(line.kind), line.defense != NONE, places.get(line, math.inf), order, line.label
+
+
+def _solved(tables: Iterable[Leaderboard]) -> str:
+    """On how many attacks a colour statistic alone does well, in a sentence; "" where it was not run."""
+    areas = [line.number("AP")[0] for table in tables for line in table.lines if line.defense == COLOUR]
+    solved = sum(area >= SOLVED for area in areas)
+    words = f"A colour statistic alone ({COLOUR}) reaches AP {SOLVED:.0f} on {solved} of {len(areas)} attacks."
+    return words if areas else ""
+
+
+def _strength(tables: Iterable[Leaderboard]) -> str:
+    """How strong each attack is without a defense, in a sentence."""
+    asr = "ASR triggered"
+    found = [
+        f"{line.cell(asr)} ({table.short})"
+        for table in tables
+        for line in table.lines
+        if line.defense == NONE and line.cell(asr) != UNDEFINED
+    ]
+    return f"Without a defense the ASR is {', '.join(found)}." if found else ""

@@ -1,0 +1,148 @@
+"""All attacks of a setting in one table: means and worst cases by hand, who is ranked, what is never mixed."""
+
+from __future__ import annotations
+
+import math
+import re
+
+import pytest
+
+from bench.boards import short
+from bench.boards.best import BEST
+from bench.boards.lines import BoardLine, SeedResult
+from bench.boards.markdown import markdown
+from bench.boards.overview import overviews
+from bench.boards.row import Group
+from bench.boards.rows import UNDEFINED
+from bench.boards.statistics import mean_interval
+from bench.boards.tables import Leaderboard
+
+
+def line(defense, kind="defense", threat="t", **numbers):
+    """A line of a table of one attack. numbers: a value for each seed, by name ("_" for a space)."""
+    columns = {name.replace("_", " "): values for name, values in numbers.items()}
+    by_seed = {
+        seed: {name: float(values[seed]) for name, values in columns.items()}
+        for seed in range(len(next(iter(columns.values()))))
+    }
+    intervals = {name: mean_interval([v for v in values if v == v]) for name, values in columns.items()}
+    return BoardLine(
+        defense=defense,
+        status="measured",
+        kind=kind,
+        results=tuple(SeedResult(seed, f"{defense}-{seed}.json") for seed in by_seed),
+        mean={name: mean for name, (mean, _) in intervals.items()},
+        half={name: half for name, (_, half) in intervals.items()},
+        by_seed=by_seed,
+        threats={seed: f"{threat}{seed}" for seed in by_seed},
+        stages={f"{threat}{defense}": 60.0},
+    )
+
+
+def board(attack, *lines, poisoned=True, preset="laptop"):
+    group = Group("scenes", "a" * 64, attack, "{}", preset, 1, "moco_v3")
+    return Leaderboard(
+        title=f"Scenes, {preset}; {attack}: one trigger",
+        note="",
+        group=group,
+        k=10,
+        lines=lines,
+        poisoned=poisoned,
+        short=attack,
+    )
+
+
+PLAIN = board(
+    "plain",
+    line("none", "control", ASR_triggered=[80, 90], ACC=[70, 70]),
+    line("a", AP=[100, 90], points_lost=[10, 20]),
+    line("b", AP=[60, 70]),
+    line("only", AP=[100, 100]),
+    line("colour", "baseline", AP=[96, 95]),
+)
+HARD = board(
+    "hard",
+    line("none", "control", threat="h", ASR_triggered=[50, 60], ACC=[70, 70]),
+    line("a", threat="h", AP=[80, 100], points_lost=[30, 0]),
+    line("b", threat="h", AP=[20, math.nan]),
+    line("colour", "baseline", threat="h", AP=[10, 20]),
+)
+CLEAN = board(
+    "nothing", line("a", threat="n", clean_removed=[1, 2]), line("b", threat="n", clean_removed=[0, 0]), poisoned=False
+)
+
+
+def test_means_and_worst_of_each_seed_by_hand():
+    (found,) = overviews([PLAIN, HARD, CLEAN])
+    detection, full = found.parts()
+    assert (found.title, full.title) == ("Scenes, laptop; all attacks", "Full runs: points lost by attack")
+    assert list(detection.columns) == ["mean", "worst", "plain", "hard", "nothing: removed"]
+    assert list(full.columns) == ["mean", "worst", "plain", "hard"], "what nobody poisoned has no points to lose"
+    lines = {each.defense: each for each in detection.lines}
+    a = lines["a"].by_seed
+    assert [a[seed]["AP | mean"] for seed in (0, 1)] == [90, 95]
+    assert [a[seed]["AP | worst"] for seed in (0, 1)] == [80, 90]
+    assert lines["a"].number("AP | mean") == mean_interval([90, 95])
+    assert lines["a"].cell("clean removed | nothing").startswith("1.5 ± ")
+    (lost,) = full.lines
+    assert [lost.by_seed[seed]["points lost | worst"] for seed in (0, 1)] == [30, 20], "the most"
+    assert [lost.by_seed[seed]["points lost | mean"] for seed in (0, 1)] == [20, 10]
+
+
+def test_a_seed_without_a_number_for_each_attack_is_in_no_mean_and_a_line_without_any_has_no_rank():
+    (found,) = overviews([PLAIN, HARD])
+    (detection, _) = found.parts()
+    lines = {each.defense: each for each in detection.lines}
+    assert lines["b"].number("AP | mean")[0] == 40, "of seed 0 alone"
+    assert lines["only"].cell("AP | mean") == UNDEFINED
+    assert lines["only"].cell("AP | plain") == "100.0 ± 0.0"
+    assert lines["only"] not in detection.ranks
+    assert {each.defense for each in detection.ranks} == {"a", "b", "colour"}
+    assert "none" not in lines, "it scores nothing"
+    assert detection.marks[lines["a"], "AP | mean"] == BEST
+    assert "hard ↑" in detection.headings
+    assert [each.defense for each in detection.lines] == ["a", "b", "only", "colour"], "baselines below"
+
+
+def test_the_note_says_what_colour_solves_and_how_strong_the_attacks_are():
+    (detection, full) = overviews([PLAIN, HARD])[0].parts()
+    assert detection.note.startswith("A colour statistic alone (colour) reaches AP 95 on 1 of 2 attacks. Without a ")
+    assert full.note.startswith("Without a defense the ASR is 85.0 ± ")
+    assert full.note.endswith(" (hard).")
+
+
+@pytest.mark.parametrize(
+    "tables", [[PLAIN], [PLAIN, CLEAN], [PLAIN, board("hard", line("a", AP=[1, 2]), preset="desk")], []]
+)
+def test_one_attack_or_other_settings_have_no_overview(tables):
+    assert overviews(tables) == []
+
+
+def test_in_markdown_it_stands_first_and_the_short_page_leaves_the_single_attacks_to_the_other():
+    alone = board("plain", line("a", AP=[100, 90]), preset="desk")
+    whole, brief = markdown([PLAIN, HARD, alone]), short([PLAIN, HARD, alone], "tables.md")
+    headings = [text for text in whole.splitlines() if text.startswith("## ")][:4]
+    assert headings == [
+        "## Scenes, laptop; all attacks",
+        "## Scenes, laptop; plain: one trigger",
+        "## Scenes, laptop; hard: one trigger",
+        "## Scenes, desk; plain: one trigger",
+    ]
+    assert re.search(r"\|\s+mean ↑ \|", whole)
+    assert "**Full runs: points lost by attack.**" in whole
+    headings = [text for text in brief.splitlines() if text.startswith("## ")][:-1]
+    assert headings == ["## Scenes, laptop; all attacks", "## Scenes, desk; plain: one trigger"]
+    for address in ("scenes-laptop-moco-v3", "plain-scenes-desk-moco-v3"):
+        address = address.removesuffix("-moco-v3")  # the default method is not named
+        assert f"(tables.md#{address})" in brief
+        assert f'<a id="{address}"></a>' in whole
+    assert "[r1]" not in brief
+    assert "<details>" not in brief
+    assert short([], "tables.md") == "No records.\n"
+
+
+def test_the_name_of_an_attack_cannot_break_the_table():
+    evil = board("a|b`*", line("a", AP=[1, 2]))
+    text = markdown([evil, HARD])
+    (head,) = [row for row in text.splitlines() if "| mean ↑" in row or "mean ↑ |" in row]
+    assert "a\\|b" in head or "a&#124;b" in head
