@@ -16,6 +16,7 @@ import kills
 import malformed
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(0)
 def test_malformed_inputs(request, smoke, tmp_path):
     count, seed = request.config.getoption("--campaign-inputs"), request.config.getoption("--campaign-seed")
@@ -27,6 +28,7 @@ def test_malformed_inputs(request, smoke, tmp_path):
     assert count < 50 or {0, 2} <= {each["code"] for each in made}
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(0)
 def test_kills(request, tmp_path):
     wanted, seed = request.config.getoption("--campaign-kills"), request.config.getoption("--campaign-seed")

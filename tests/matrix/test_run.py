@@ -106,13 +106,11 @@ def kill_tasks():
                 process.kill()
 
 
+@pytest.mark.slow
 @needs_kill
 @pytest.mark.parametrize(
     ("engine", "kill"),
-    [
-        ({"jobs": 2}, kill_processes),
-        pytest.param({"ray": RayOptions(jobs=2)}, kill_tasks, marks=pytest.mark.slow),
-    ],
+    [({"jobs": 2}, kill_processes), ({"ray": RayOptions(jobs=2)}, kill_tasks)],
     ids=["processes", "ray"],
 )
 def test_with_workers_killed_the_records_are_those_of_one_process(opened, cell, monkeypatch, tmp_path, engine, kill):

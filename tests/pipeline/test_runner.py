@@ -100,6 +100,7 @@ def test_a_stage_is_made_with_the_threads_of_its_key_and_says_so(tmp_path, confi
     assert store.meta("probe", stage.key)["threads"] == (count or before)
 
 
+@pytest.mark.slow
 def test_a_process_with_more_threads_gives_the_same_record(smoke, tmp_path):
     """All of `smoke` again, by the command, where OMP_NUM_THREADS would give it three threads."""
     file = tmp_path / "record.json"
@@ -177,6 +178,7 @@ MOMENTS = (
 QUICK = ("defense.members=1", "defense.iterations=20", "defense.masks=4")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork and no SIGKILL")
 def test_killed_at_any_moment_it_ends_as_the_unbroken_run(tmp_path):
     """With the same record, and the same bytes: two files of each of the six stages. The clock is in meta.json and in
