@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .api import *
     from .data import augment
     from .errors import BenchError, UndeclaredNeed, counted, nearest
+    from .parallel.at_once import at_once
     from .plugins import hookimpl
     from .seeds import Seeds
     from .session import Result, compare, leaderboard, run
@@ -55,6 +56,7 @@ __all__ = [
     "UndeclaredNeed",
     "Verdict",
     "View",
+    "at_once",
     "augment",
     "compare",
     "counted",
@@ -66,6 +68,7 @@ __all__ = [
 ]
 _HOMES = {  # of names that are not in api
     "BenchError": "errors",
+    "at_once": "parallel.at_once",
     "UndeclaredNeed": "errors",
     "counted": "errors",
     "nearest": "errors",

@@ -66,7 +66,7 @@ class DINO(PairMethod):
         """The mean over (student's view, teacher's global view) pairs of different views (DINO, equation 3)."""
         import torch
 
-        queries, keys = learner.predict(numbered(views, mixed)), learner.targets(key_views(views))
+        queries, keys = learner.queries_and_keys(numbered(views, mixed), key_views(views))
         learner.new_keys = learner.gather(torch.stack([key.mean(0) for key in keys.values()]))
         return learner.over_pairs(queries, keys, mixed)
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.api import Learner, Mixed
+from bench.parallel.at_once import at_once
 
 Views = Mapping[int, Tensor]
 
@@ -101,6 +102,13 @@ class MomentumLearner(PairLearner):
         encoder, projector = self.momentum
         return {number: projector(x).float() for number, x in encode(encoder, views).items()}
 
+    def queries_and_keys(self, queries: Views, keys: Views) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
+        """`predict(queries)` and `targets(keys)`; on a CPU at once where a core is idle."""
+        device = next(iter(keys.values())).device
+        calls = [lambda: self.predict(queries), lambda: self.targets(keys)]
+        predicted, targets = [call() for call in calls] if _draws(self) else at_once(calls, device)
+        return predicted, targets
+
     @torch.no_grad()
     def follow(self, momentum: float) -> None:
         """The slow copy becomes momentum * itself + (1 - momentum) * the learning one."""
@@ -108,3 +116,9 @@ class MomentumLearner(PairLearner):
         online = [*self.backbone.parameters(), *self.projector.parameters()]
         slow = [p.data for p in self.momentum.parameters()]
         torch._foreach_lerp_(slow, [p.data for p in online], 1 - momentum)
+
+
+def _draws(learner: nn.Module) -> bool:
+    """Whether it draws random numbers in a pass (dropout, stochastic depth): then the order of passes counts."""
+    chances = (getattr(module, name, 0.0) for module in learner.modules() for name in ("p", "drop_prob"))
+    return any(isinstance(chance, float) and chance > 0 for chance in chances)

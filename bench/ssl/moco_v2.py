@@ -57,7 +57,7 @@ class MoCoV2(PairMethod):
         """View 1 is the only key and no query (MoCo, algorithm 1)."""
         asking = numbered(views, mixed)
         del asking[1]
-        queries, keys = learner.predict(asking), learner.targets({1: views[1]})
+        queries, keys = learner.queries_and_keys(asking, {1: views[1]})
         learner.new_keys = learner.gather(keys[1])
         return learner.over_pairs(queries, keys, mixed)
 

@@ -78,8 +78,8 @@ class MomentumMethod(PairMethod):
     def loss(self, learner: Any, views: Sequence[Tensor], mixed: Mixed | None) -> Tensor:
         """Two global views alone: the symmetric sum; keys are those of all processes. Local views add no weight, only
         more pairs."""
-        queries = learner.predict(numbered(views, mixed))
-        keys = {number: learner.gather(key) for number, key in learner.targets(key_views(views)).items()}
+        queries, targets = learner.queries_and_keys(numbered(views, mixed), key_views(views))
+        keys = {number: learner.gather(key) for number, key in targets.items()}
         loss: Tensor = learner.over_pairs(queries, keys, mixed) * 2
         return loss
 

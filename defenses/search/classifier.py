@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from bench import Arrays, BenchError, Seeds, View, augment
+from bench import Arrays, BenchError, Seeds, View, at_once, augment
 
 from .defaults import SMALL, Scale
 from .flip_test import cut
@@ -85,26 +86,29 @@ def split(count: int, indices: NDArray[np.int64], scores: NDArray[np.int64], top
 
 def ensemble(view: View, lesson: TrainingData, settings: Scale, members: int) -> EnsembleScores:
     """Train `members` networks, each a saved step, and let them judge every image of the view."""
-    kept = [_member(view, lesson, settings, i, members) for i in range(members)]
+    drawn = [build(view.size, view.seeds("classifier", i, "weights").value) for i in range(members)]
+    calls = [partial(_member, view, lesson, settings, i, drawn) for i in range(members)]
+    kept = at_once(calls, view.device)
     histories = [arrays["f1"].tolist() for arrays in kept]
     networks = [_restore(arrays, view) for arrays in kept]
     judged = view.step("classifier-judgement", lambda: {"margin": judge(view, networks, settings.batch)})
     return EnsembleScores(judged["margin"], histories)
 
 
-def _member(view: View, lesson: TrainingData, settings: Scale, number: int, members: int) -> Arrays:
-    name, seeds = f"poison classifier {number + 1} of {members}", view.seeds("classifier", number)
-    return view.step(f"classifier-{number}", lambda: train(view, lesson, settings, seeds, name))
+def _member(view: View, lesson: TrainingData, settings: Scale, number: int, drawn: Sequence[nn.Module]) -> Arrays:
+    name, seeds = f"poison classifier {number + 1} of {len(drawn)}", view.seeds("classifier", number)
+    return view.step(f"classifier-{number}", lambda: train(view, lesson, settings, seeds, drawn[number], name))
 
 
-def train(view: View, lesson: TrainingData, settings: Scale, seeds: Seeds, name: str) -> Arrays:
-    """One member: its weights by name, and "f1", the held-out F1 at every check (every 20 batches).
+def train(view: View, lesson: TrainingData, settings: Scale, seeds: Seeds, network: nn.Module, name: str) -> Arrays:
+    """One member, which begins as `network`: its weights by name, and "f1", the held-out F1 at every check (every 20
+    batches).
 
     SGD (0.01), momentum 0.9, weight decay 1e-4, cosine to 0 [PS]. Half of each batch of 32 is positive. Stops
     early when F1 has been the same, and not 0, at 10 checks in a row ([?] "flat"; a member that has found
     nothing yet continues).
     """
-    network = build(view.size, seeds.child("weights").value).to(view.device)
+    network = network.to(view.device)
     optimiser = torch.optim.SGD(network.parameters(), lr=settings.learning_rate, momentum=0.9, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.iterations)
     truth = (torch.arange(BATCH, device=view.device) < BATCH // 2).float()

@@ -119,7 +119,8 @@ class TestEarlyStopping:
             values = iter(script)
             monkeypatch.setattr(classifier, "f1_score", lambda truth, found: next(values))
             view = toy_view(planted.images, None, 1)
-            return train(view, _lesson(planted), training(iterations=iterations), Seeds(0), "one")["f1"].tolist()
+            found = train(view, _lesson(planted), training(iterations=iterations), Seeds(0), build(view.size, 0), "one")
+            return found["f1"].tolist()
 
         return run
 

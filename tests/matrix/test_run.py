@@ -107,6 +107,7 @@ def kill_tasks():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @needs_kill
 @pytest.mark.parametrize(
     ("engine", "kill"),
