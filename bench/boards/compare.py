@@ -10,6 +10,7 @@ from bench.errors import BenchError, nearest
 
 from .lines import BoardLine
 from .naming import short_digests
+from .overview import ALL, overviews
 from .ranks import Comparisons
 from .row import Group
 from .rows import higher_is_better
@@ -75,9 +76,12 @@ def chosen(
 ) -> tuple[Leaderboard, list[BoardLine]]:
     """The only table that has lines of all the names, and these lines.
 
-    attack, dataset, preset, ssl: what the table is of, "" for any; an attack is named as in the table's title, with the
-    options that stand there or without. Raises BenchError where there is no such table, or more than one.
+    attack, dataset, preset, ssl: what the table is of, "" for any; an attack is named as in the tables of all attacks,
+    or without what follows its name there; ALL is such a table, of its first part. Raises BenchError where there is no
+    such table, or more than one.
     """
+    if attack == ALL:
+        attack, tables = "", [each.first_part() for each in overviews(tables)]
     own = [table for table in tables if table.group is not None]
     named: list[tuple[str, str, Callable[[Leaderboard], list[str]]]] = [
         ("attack", attack, lambda table: [_of(table).attack, table.short]),

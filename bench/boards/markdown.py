@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from tabulate import tabulate
 
 from . import titles
 from .credits import Credit
 from .escaping import escape, url
+from .judged import JudgedBoard
 from .lines import BoardLine
 from .overview import Overview, overviews
 from .part import BoardPart
@@ -36,7 +38,8 @@ def markdown(tables: Sequence[Leaderboard]) -> str:
     """A list of the tables, each under its heading, then what the columns mean, then the targets of the links."""
     if not tables:
         return "No records.\n"
-    return _page([*overviews(tables), *tables])
+    every = [*overviews(tables), *tables]
+    return _page(every, every)
 
 
 def short(tables: Sequence[Leaderboard], details: str) -> str:
@@ -47,10 +50,11 @@ def short(tables: Sequence[Leaderboard], details: str) -> str:
     found = overviews(tables)
     settings = {table.group for table in found}
     alone = [table for table in tables if not (table.group and table.group.setting in settings and not table.several)]
-    return _page([*found, *alone], details)
+    return _page([*found, *alone], [*found, *tables], details)
 
 
-def _page(tables: Sequence[Leaderboard], details: str = "") -> str:
+def _page(tables: Sequence[Leaderboard], every: Sequence[Leaderboard], details: str = "") -> str:
+    """Of `tables`, with links to the others of `every`, which are at `details` ("": on this page)."""
     lines = [line for table in tables for line in table.lines]
     sources = [] if details else sorted({result.source for line in lines for result in line.results} - {""})
     found = [credit for line in lines for _, credit in line.plugins()]
@@ -61,11 +65,12 @@ def _page(tables: Sequence[Leaderboard], details: str = "") -> str:
     targets = [f"[{links[source]}]: {url(source)}" for source in sources]
     targets += [f"[{links[target]}]: {target}{_title(credit)}" for target, credit in papers.items()]
     words = [f"- **{word}**: {text}" for word, text in words_of(tables).items()]
-    addressed = list(zip(tables, anchors(tables), strict=True))
+    addresses = {id(table): anchor for table, anchor in zip(every, anchors(every), strict=True)}
+    places = Places(links, details, addresses)
     parts = [
-        "\n".join(_entry(table, anchor) for table, anchor in addressed),
+        "\n".join(_entry(table, addresses[id(table)]) for table in tables),
         f"{RULE} [More](#how-to-read-it). {MARKED}",
-        *(_table(table, anchor, links, details) for table, anchor in addressed),
+        *(_table(table, places) for table in tables),
         "\n".join([LEGEND, "", "Shares are percent.", "", *words]),
         *(["\n".join(targets)] if targets else []),
     ]
@@ -83,9 +88,23 @@ def _entry(table: Leaderboard, anchor: str) -> str:
     return f"- [{escape(table.title)}](#{anchor}){best}"
 
 
-def _table(table: Leaderboard, anchor: str, links: Links, details: str) -> str:
+class Places(NamedTuple):
+    """Where links lead: names of targets; the page with the tables of single attacks ("": this one); the anchor of each
+    table there, by its id()."""
+
+    links: Links
+    details: str
+    anchors: Mapping[int, str]
+
+    def of(self, table: Leaderboard) -> str:
+        """The address of a table."""
+        return f"{url(self.details)}#{self.anchors[id(table)]}"
+
+
+def _table(table: Leaderboard, places: Places) -> str:
     """Its summary, and all the rest of it: folded away, or where a link leads. A status that all lines have is said in
     the note."""
+    links, anchor = places.links, places.anchors[id(table)]
     several = len({line.status for line in table.lines}) > 1
     note = table.note if several else f"{table.note} Every line is {table.lines[0].status}."
     attack = []
@@ -93,17 +112,17 @@ def _table(table: Leaderboard, anchor: str, links: Links, details: str) -> str:
         named = f"attack {_linked(table.group.attack, table.attack, links)}; {escape(table.about)}."
         named = f"{escape(table.about)}." if table.several else named
         attack = [named[:1].upper() + named[1:]]
-    summary, parts = table.summary(), table.parts()
-    more = [part for part in parts if part != summary]
+    summary = table.summary()
     found = [f'<a id="{anchor}"></a>', f"## {escape(table.title)}", "\n".join([*attack, escape(note)])]
+    shown = [text for part in table.parts() for text in _shown(part, links, status=several)]
     if isinstance(table, Overview):
-        found += _shown(summary, links, status=several)
-    else:
-        found += [_pipes(summary, links, status=several)]
-    if details:
-        return "\n\n".join([*found, f"[All numbers, records and settings]({url(details)}#{anchor})"])
+        each = ", ".join(f"[{escape(one.short)}]({places.of(one)})" for one in table.tables)
+        return "\n\n".join([*found, *shown, f"All numbers, records and settings, attack by attack: {each}"])
+    found += [_pipes(summary, links, status=several)]
+    if places.details:
+        return "\n\n".join([*found, f"[All numbers, records and settings]({places.of(table)})"])
     found += ["<details><summary>All numbers, records and settings</summary>"]
-    found += [text for part in more for text in _shown(part, links, status=several)]
+    found += [] if isinstance(table, JudgedBoard) else shown  # of which the summary is the only one
     return "\n\n".join([*found, "\n".join(_small_print(table, links)), "</details>"])
 
 

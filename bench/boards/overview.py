@@ -15,7 +15,7 @@ from typing import Any
 from .best import marks
 from .lines import BoardLine, SeedResult
 from .part import BoardPart
-from .ranks import ranks
+from .ranks import by_means, ranks
 from .row import Group
 from .rows import KINDS, LOST, NONE, OVER, UNDEFINED, higher_is_better
 from .statistics import mean_interval
@@ -30,9 +30,10 @@ PARTS = {"AP": ("Detection", "average precision by attack"), LOST: ("Full runs",
 
 @dataclass(frozen=True, kw_only=True)
 class Overview(Leaderboard):
-    """A table whose columns are attacks. made: its parts; lines: those of all parts."""
+    """A table whose columns are attacks. made: its parts; lines: those of all parts; tables: of the single attacks."""
 
     made: tuple[BoardPart, ...]
+    tables: tuple[Leaderboard, ...]
 
     @property
     def several(self) -> bool:
@@ -51,6 +52,14 @@ class Overview(Leaderboard):
 
     def by_detection(self) -> list[BoardLine]:
         return list(self.lines)
+
+    def first_part(self) -> Overview:
+        """With that part alone, so that a defense has one line."""
+        return replace(self, made=self.made[:1], lines=tuple(self.made[0].lines))
+
+
+ALL = "all"
+"""What stands for the attack where all are meant."""
 
 
 def overviews(tables: Iterable[Leaderboard]) -> list[Overview]:
@@ -74,6 +83,7 @@ def _overview(group: Group, tables: Sequence[Leaderboard]) -> Overview:
         k=first.k,
         lines=tuple(line for part in parts for line in part.lines),
         made=parts,
+        tables=tuple(tables),
     )
 
 
@@ -86,7 +96,8 @@ def _part(number: str, tables: Sequence[Leaderboard]) -> Iterator[BoardPart]:
     clean = [table for table in tables if not table.poisoned] if number == "AP" else []
     columns = {over: f"{number}{OVER}{over}" for over in (MEAN, WORST)}
     columns |= {table.short: f"{number}{OVER}{table.short}" for table in measured}
-    columns |= {f"{table.short}: removed": f"{CLEAN_REMOVED}{OVER}{table.short}" for table in clean}
+    marked = list(columns.values())  # not what follows: to remove nothing at all is easy
+    columns |= {f"{table.short}: clean removed, %": f"{CLEAN_REMOVED}{OVER}{table.short}" for table in clean}
     alike: dict[tuple[str, str, str], dict[str, BoardLine]] = {}
     for table in (*measured, *clean):
         for line in filter(_having(number if table.poisoned else CLEAN_REMOVED), table.lines):
@@ -97,7 +108,7 @@ def _part(number: str, tables: Sequence[Leaderboard]) -> Iterator[BoardPart]:
     lines.sort(key=lambda line: _place(line, places, number))
     section, what = PARTS[number]
     note = " ".join(filter(None, [_solved(measured) if number == "AP" else "", _strength(measured)]))
-    yield BoardPart(section, what, columns, lines, places, note, marks(lines, lines, columns.values()))
+    yield BoardPart(section, what, columns, lines, places, note, marks(lines, lines, marked))
 
 
 def _having(number: str) -> Any:
@@ -133,9 +144,8 @@ def _line(found: Mapping[str, BoardLine], number: str, attacks: Sequence[str]) -
 
 
 def _place(line: BoardLine, places: Mapping[BoardLine, int], number: str) -> tuple[object, ...]:
-    mean = line.number(f"{number}{OVER}{MEAN}")[0]
-    order = math.inf if math.isnan(mean) else -mean if higher_is_better(number) else mean
-    return KINDS.index(line.kind), line.defense != NONE, places.get(line, math.inf), order, line.label
+    means = by_means(line, [f"{number}{OVER}{MEAN}"])
+    return KINDS.index(line.kind), line.defense != NONE, places.get(line, math.inf), means, line.label
 
 
 def _solved(tables: Iterable[Leaderboard]) -> str:
@@ -147,10 +157,10 @@ def _solved(tables: Iterable[Leaderboard]) -> str:
 
 
 def _strength(tables: Iterable[Leaderboard]) -> str:
-    """How strong each attack is without a defense, in a sentence."""
+    """How strong each attack is without a defense, and how much it poisons, in a sentence."""
     asr = "ASR triggered"
     found = [
-        f"{line.cell(asr)} ({table.short})"
+        f"{line.cell(asr)} ({table.short}, {table.share:.2g} % poisoned)"
         for table in tables
         for line in table.lines
         if line.defense == NONE and line.cell(asr) != UNDEFINED

@@ -54,8 +54,8 @@ def _values(line: BoardLine, name: str) -> dict[tuple[int, object], float]:
 
 
 def ranks(lines: Sequence[BoardLine], names: Sequence[str]) -> dict[BoardLine, int]:
-    """Of each line with the first number: 1 + how many lines of its kind and status are told apart from it and better.
-    Controls have none: they see the truth."""
+    """Of each line with the first number: 1 + how many lines of its kind and status are told apart from it and better,
+    but no rank above a line whose means are better. Controls have none: they see the truth."""
     families = [Comparisons(lines, name) for name in names]
     ranked = [line for line in lines if line.kind != CONTROL and not math.isnan(line.number(names[0])[0])]
 
@@ -64,4 +64,15 @@ def ranks(lines: Sequence[BoardLine], names: Sequence[str]) -> dict[BoardLine, i
         return next((each for each in found if each is not None), False)
 
     alike: Callable[[BoardLine], tuple[str, str]] = lambda line: (line.kind, line.status)  # noqa: E731
-    return {line: 1 + sum(better(other, line) for other in ranked if alike(other) == alike(line)) for line in ranked}
+    found: dict[BoardLine, int] = {}
+    last: dict[tuple[str, str], int] = {}
+    for line in sorted(ranked, key=lambda line: by_means(line, names)):
+        rank = 1 + sum(better(other, line) for other in ranked if alike(other) == alike(line))
+        found[line] = last[alike(line)] = max(rank, last.get(alike(line), 1))
+    return {line: found[line] for line in ranked}
+
+
+def by_means(line: BoardLine, names: Sequence[str]) -> tuple[float, ...]:
+    """What lines are sorted by, the best first; a number that is undefined comes last."""
+    means = [line.number(name)[0] * (1 if higher_is_better(name) is False else -1) for name in names]
+    return tuple(math.inf if math.isnan(mean) else mean for mean in means)

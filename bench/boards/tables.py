@@ -48,7 +48,8 @@ class Leaderboard:
 
     title: data and attack in words. about: the names and settings behind these words, in one line, "" where a paper
     reports them. note: what a reader must know of the numbers. facts: what identifies data and code. attack: where it
-    comes from, None where its records do not say. short: the attack in a few words; small: a warning that the setting
+    comes from, None where its records do not say. short: the attack in a few words; share: of the images that are
+    poisoned, in percent; small: a warning that the setting
     is, or "".
     """
 
@@ -62,6 +63,7 @@ class Leaderboard:
     facts: Mapping[str, str] = field(default_factory=dict)
     attack: Credit | None = None
     short: str = ""
+    share: float = 0.0
     small: str = ""
 
     @property
@@ -204,6 +206,7 @@ def _table(group: Group, title: str, short: str, part: Sequence[RunRow]) -> Lead
         attack=credits_of((row.record for row in part), "attack").get(group.attack),
         group=group,
         short=short,
+        share=titles.share(part),
         small=titles.small(part),
         k=_common_k(own or part),
         lines=tuple(sorted(lines, key=lambda line: _place(line, places, FULL_RANK))),

@@ -70,6 +70,12 @@ def options(group: Group) -> str:
     return ", ".join(f"{name}={text}" for name, text in group.attack_options.items() if not name.endswith("sha256"))
 
 
+def share(rows: Sequence[RunRow]) -> float:
+    """Of the training images that are poisoned, in percent."""
+    record = _first(rows)
+    return 100.0 * float(record["poison"]["count"]) / float(record["dataset"]["counts"]["train"])
+
+
 def small(rows: Sequence[RunRow]) -> str:
     """A warning where the data are small, "" where they are not."""
     data = _first(rows)["dataset"]

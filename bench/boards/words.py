@@ -24,8 +24,9 @@ WORDS = {
     "bold, \u2248": "bold is the best mean of a column, controls apart and each status for itself; \u2248 marks means "
     "that are not told apart from it. Neither where all are equal, nor for a number that is undefined in some seeds.",
     "\u2191, \u2193": "higher is better, lower is better.",
-    "rank": "1 + the number of lines of the same kind and status that are better and told apart; lines that cannot be "
-    "told apart share a rank. Detection is ranked by AP and, where that does not tell two lines apart, by R@1%; full "
+    "rank": "1 + the number of lines of the same kind and status that are better and told apart, but none above a line "
+    "whose mean is better. Neighbours of different rank need not be told apart from each other. Detection is ranked by "
+    "AP and, where that does not tell two lines apart, by R@1%; full "
     "runs by points lost.",
     "told apart": "the paired t interval of the difference, over the seeds that both lines have on the same threat "
     "models, leaves out zero. The intervals of all pairs of defenses of one table and metric hold together with 95 % "
@@ -59,16 +60,18 @@ JUDGED = {
 """What those of detectors and of encoder tests mean."""
 OVERALL = {
     "all attacks": f"average precision, and points lost, against each attack. {MEAN}: over the attacks, seed by seed, "
-    f"which ranks these lines; {WORST}: the least favourable attack of each seed. Only lines with a number for every "
-    "attack have either. removed: the share of the clean images that is removed where nothing is poisoned.",
+    f"which alone ranks these lines; {WORST}: the least favourable attack of each seed. Only lines with a number "
+    "for every attack have either. clean removed: the share that is removed where nothing is poisoned. "
+    "A score that knows nothing has the share of poisoned images as its average precision, which differs by attack. "
+    "`bench compare --attack all` compares two of these lines.",
 }
 """What the tables of all attacks show."""
-RULE = (
-    "Rank: 1 + the number of lines of the same kind and status that are better and told apart; lines that are not told "
-    "apart share it."
-)
+RULE = "Rank: 1 + the number of lines of the same kind and status that are better and told apart."
 """The rule in a sentence; WORDS has all of it."""
-MARKED = "Bold: the best mean of a column, controls apart. \u2248: not told apart from it. \u00b1: 95 % interval."
+MARKED = (
+    "Bold: the best mean of a column, controls apart. \u2248: not told apart from it, which a wide interval may earn "
+    "too. \u00b1: 95 % interval."
+)
 
 
 def words_of(tables: Sequence[Leaderboard]) -> dict[str, str]:

@@ -27,7 +27,9 @@ def compare(
     records: Annotated[
         list[Path] | None, typer.Argument(help="Files of records, or folders of them.", show_default="the store's")
     ] = None,
-    attack: Annotated[str, typer.Option(help="Of several tables that with this attack.", show_default="any")] = "",
+    attack: Annotated[
+        str, typer.Option(help="Of several tables that with this attack; all: over all attacks.", show_default="any")
+    ] = "",
     dataset: Annotated[str, typer.Option(help="... with this dataset.", show_default="any")] = "",
     preset: Annotated[str, typer.Option(help="... with this preset.", show_default="any")] = "",
     ssl: Annotated[str, typer.Option(help="... with this SSL method.", show_default="any")] = "",

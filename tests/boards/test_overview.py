@@ -9,6 +9,7 @@ import pytest
 
 from bench.boards import short
 from bench.boards.best import BEST
+from bench.boards.compare import chosen, comparisons
 from bench.boards.lines import BoardLine, SeedResult
 from bench.boards.markdown import markdown
 from bench.boards.overview import overviews
@@ -16,6 +17,7 @@ from bench.boards.row import Group
 from bench.boards.rows import UNDEFINED
 from bench.boards.statistics import mean_interval
 from bench.boards.tables import Leaderboard
+from bench.errors import BenchError
 
 
 def line(defense, kind="defense", threat="t", **numbers):
@@ -76,7 +78,7 @@ def test_means_and_worst_of_each_seed_by_hand():
     (found,) = overviews([PLAIN, HARD, CLEAN])
     detection, full = found.parts()
     assert (found.title, full.title) == ("Scenes, laptop; all attacks", "Full runs: points lost by attack")
-    assert list(detection.columns) == ["mean", "worst", "plain", "hard", "nothing: removed"]
+    assert list(detection.columns) == ["mean", "worst", "plain", "hard", "nothing: clean removed, %"]
     assert list(full.columns) == ["mean", "worst", "plain", "hard"], "what nobody poisoned has no points to lose"
     lines = {each.defense: each for each in detection.lines}
     a = lines["a"].by_seed
@@ -100,15 +102,27 @@ def test_a_seed_without_a_number_for_each_attack_is_in_no_mean_and_a_line_withou
     assert {each.defense for each in detection.ranks} == {"a", "b", "colour"}
     assert "none" not in lines, "it scores nothing"
     assert detection.marks[lines["a"], "AP | mean"] == BEST
+    assert not any(name.startswith("clean removed") for _, name in detection.marks), "to remove nothing is easy"
     assert "hard ↑" in detection.headings
     assert [each.defense for each in detection.lines] == ["a", "b", "only", "colour"], "baselines below"
+
+
+def test_two_lines_can_be_compared_over_all_attacks():
+    tables = [PLAIN, HARD, CLEAN]
+    table, (a, b) = chosen(tables, ["a", "b"], attack="all")
+    found = {each.metric: each for each in comparisons(table, a, b)}
+    assert list(found) == ["mean", "worst", "plain", "hard", "nothing: clean removed, %"]
+    assert found["plain"].difference.mean == (40 + 20) / 2
+    assert found["mean"].verdict == "not compared: fewer than two common seeds"
+    with pytest.raises(BenchError, match="several tables"):
+        chosen(tables, ["a", "b"])
 
 
 def test_the_note_says_what_colour_solves_and_how_strong_the_attacks_are():
     (detection, full) = overviews([PLAIN, HARD])[0].parts()
     assert detection.note.startswith("A colour statistic alone (colour) reaches AP 95 on 1 of 2 attacks. Without a ")
     assert full.note.startswith("Without a defense the ASR is 85.0 ± ")
-    assert full.note.endswith(" (hard).")
+    assert full.note.endswith(" (hard, 0 % poisoned).")
 
 
 @pytest.mark.parametrize(
@@ -132,10 +146,11 @@ def test_in_markdown_it_stands_first_and_the_short_page_leaves_the_single_attack
     assert "**Full runs: points lost by attack.**" in whole
     headings = [text for text in brief.splitlines() if text.startswith("## ")][:-1]
     assert headings == ["## Scenes, laptop; all attacks", "## Scenes, desk; plain: one trigger"]
-    for address in ("scenes-laptop-moco-v3", "plain-scenes-desk-moco-v3"):
-        address = address.removesuffix("-moco-v3")  # the default method is not named
+    for address in ("plain-scenes-laptop", "hard-scenes-laptop", "plain-scenes-desk"):
         assert f"(tables.md#{address})" in brief
         assert f'<a id="{address}"></a>' in whole
+    for text, page in ((whole, ""), (brief, "tables.md")):
+        assert f"attack by attack: [plain]({page}#plain-scenes-laptop), [hard]({page}#hard-scenes-laptop)" in text
     assert "[r1]" not in brief
     assert "<details>" not in brief
     assert short([], "tables.md") == "No records.\n"

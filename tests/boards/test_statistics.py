@@ -129,6 +129,14 @@ def test_lines_that_are_not_told_apart_share_a_rank_and_kinds_are_ranked_apart()
     assert found == {"good": 1, "fair": 2, "alike": 2, "poor": 4, "colour": 1, "sent": 1}
 
 
+def test_no_rank_above_a_line_with_a_better_mean():
+    lines = [line("top", AP=[99, 99, 99, 98]), line("wild", AP=[5, 99, 5, 99]), line("low", AP=[50, 51, 50, 51])]
+    assert [each.defense for each in ranks(lines, ["AP"])] == ["top", "wild", "low"]
+    assert list(ranks(lines, ["AP"]).values()) == [1, 1, 2]
+    low = line("lower", AP=[40, 41, 0, 99])  # not told apart from the best, its mean below one that is
+    assert {each.defense: rank for each, rank in ranks([*lines, low], ["AP"]).items()}["lower"] == 2
+
+
 def test_the_second_number_ranks_where_the_first_does_not_tell_apart():
     first = {"AP": [100] * 4}
     lines = [line("a", **first, **{"R@1%": POOR}), line("b", **first, **{"R@1%": GOOD})]

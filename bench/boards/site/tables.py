@@ -43,7 +43,7 @@ def board_values(tables: Sequence[Leaderboard]) -> dict[str, Any]:
         "words": words_of(tables),
         "rule": RULE,
         "marked": MARKED,
-        "lines": sum(len(section["rows"]) for section in sections if not section["overview"]),
+        "lines": sum(len(section["rows"]) for section in sections),
         "papers": sorted({(credit.paper, credit.url) for credit in credits if credit.paper}),
     }
 
