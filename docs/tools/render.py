@@ -64,6 +64,16 @@ class Sample:
     min = property(lambda self: self.only(min))
     max = property(lambda self: self.only(max))
 
+    @property
+    def verdict(self) -> str:
+        """Of a difference: whether its interval leaves out zero, and on which side it lies."""
+        mean, half = mean_interval(list(self.values.values()))
+        if half == 0 and mean == 0:
+            return "equal"
+        return (
+            "not told apart" if math.isnan(half) or abs(mean) <= half else "confirmed" if mean > 0 else "the other way"
+        )
+
     def __sub__(self, other: Sample) -> Sample:
         """Seed by seed, over the seeds that both have. Raises ValueError where there is none."""
         common = [seed for seed in self.values if seed in other.values]

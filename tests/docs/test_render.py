@@ -121,3 +121,15 @@ def test_a_figure_of_other_numbers_is_named(script, monkeypatch, capsys):
     monkeypatch.setattr(figures, "attacks", lambda records: {"": {"drawn": {"htba": [1.0]}}})
     assert figures.main(["--check"]) == 1
     assert capsys.readouterr().out.startswith("docs/figures/attacks.svg does not show the records")
+
+
+def test_the_verdict_on_a_difference(render):
+    for values, verdict in (
+        ([1.0, 1.1, 0.9], "confirmed"),
+        ([-1.0, -1.1, -0.9], "the other way"),
+        ([1.0, -1.1, 0.9], "not told apart"),
+        ([0.0, 0.0], "equal"),
+        ([2.0, 2.0], "confirmed"),
+        ([2.0], "not told apart"),
+    ):
+        assert render.Sample(dict(enumerate(values))).verdict == verdict
