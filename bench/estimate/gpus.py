@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.errors import BenchError, nearest
+from bench.parallel.at_once import in_order
 from bench.pipeline.pipeline import Pipeline
 
 from .pace import Pace, random_encoder, trial_job
@@ -80,6 +81,6 @@ def _counted(run: Callable[[], object]) -> int:
     """Floating-point operations of what `run` does, by torch's own counter."""
     from torch.utils.flop_counter import FlopCounterMode
 
-    with FlopCounterMode(display=False) as counter:
+    with in_order(), FlopCounterMode(display=False) as counter:
         run()
     return int(counter.get_total_flops())

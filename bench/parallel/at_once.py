@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -13,6 +15,19 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 MOST = 4
 """How many calls run at once at most: each holds what it works on."""
+
+
+_ordered = ContextVar("ordered", default=False)
+
+
+@contextlib.contextmanager
+def in_order() -> Iterator[None]:
+    """Meanwhile `at_once` runs calls one after the other in the caller's thread: for what looks at one thread alone."""
+    token = _ordered.set(True)
+    try:
+        yield
+    finally:
+        _ordered.reset(token)
 
 
 def at_once(calls: Sequence[Callable[[], T]], device: torch.device) -> list[T]:
@@ -25,7 +40,7 @@ def at_once(calls: Sequence[Callable[[], T]], device: torch.device) -> list[T]:
     """
     import torch
 
-    width = min(len(calls), cores(), MOST)
+    width = 1 if _ordered.get() else min(len(calls), cores(), MOST)
     if width < 2 or device.type != "cpu" or torch.is_autocast_enabled("cpu"):
         return [call() for call in calls]
     threads = torch.get_num_threads()

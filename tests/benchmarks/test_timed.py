@@ -19,7 +19,7 @@ import torch
 
 from bench import Seeds, boards
 from bench.data.augment import ViewSpec, draw, render
-from bench.defenses.search.classifier import TrainingData, train
+from bench.defenses.search.classifier import TrainingData, build as member, train
 from bench.defenses.search.clusters import Clusters, k_means
 from bench.defenses.search.defaults import scale
 from bench.defenses.search.flip_test import FlipTest
@@ -144,7 +144,8 @@ def test_poison_classifier(benchmark, amount):
     images, truth, sizes = Shown.images, np.arange(8) < 4, {"patch_min": 8, "patch_max": 12}
     lesson = TrainingData(patches=images[:4, :, :9, :9], pool=np.arange(8, 64), held_out=images[:8], truth=truth)
     training = scale(32, 64, iterations=amount(20, 1), **sizes, learning_rate=0.01, crops=1.0, decoys=0.0)
-    assert len(benchmark(train, Shown(), lesson, training, Seeds(0), "member")["f1"]) == 1
+    found = benchmark(lambda: train(Shown(), lesson, training, Seeds(0), member(32, 0), "member"))
+    assert len(found["f1"]) == 1
 
 
 def views(images):

@@ -46,6 +46,8 @@ def test_one_after_the_other_where_threads_would_compute_otherwise(monkeypatch):
     monkeypatch.setattr(module, "cores", lambda: 4)
     calls = [threading.get_ident] * 3
     assert set(at_once(calls, torch.device("meta"))) == {threading.get_ident()}
+    with module.in_order():
+        assert set(at_once(calls, CPU)) == {threading.get_ident()}
     with torch.autocast("cpu", torch.bfloat16):
         assert set(at_once(calls, CPU)) == {threading.get_ident()}
 
