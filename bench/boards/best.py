@@ -26,20 +26,20 @@ def marks(every: Sequence[BoardLine], shown: Sequence[BoardLine], names: Iterabl
     found: dict[tuple[BoardLine, str], str] = {}
     for name in names:
         if name not in TIMES and higher_is_better(name) is not None:
-            family = Comparisons(every, name)
+            compared = Comparisons(every, name)
             for status in dict.fromkeys(line.status for line in shown):
                 rivals = [line for line in shown if line.status == status and line.kind != CONTROL]
-                found |= {(line, name): mark for line, mark in _column(family, rivals, name).items()}
+                found |= {(line, name): mark for line, mark in _column(compared, rivals, name).items()}
     return found
 
 
-def _column(family: Comparisons, rivals: Sequence[BoardLine], name: str) -> dict[BoardLine, str]:
+def _column(compared: Comparisons, rivals: Sequence[BoardLine], name: str) -> dict[BoardLine, str]:
     means = {line: line.number(name)[0] for line in rivals if _whole(line, name)}
     if len({f"{mean:.1f}" for mean in means.values()}) < 2:
         return {}
     top = (max if higher_is_better(name) else min)(means, key=means.__getitem__)
     best = {line for line, mean in means.items() if f"{mean:.1f}" == f"{means[top]:.1f}"}
-    alike = {line for line in means if line not in best and line.by_seed and family.better(top, line) is None}
+    alike = {line for line in means if line not in best and line.by_seed and compared.better(top, line) is None}
     return dict.fromkeys(best, BEST) | dict.fromkeys(alike, ALIKE)
 
 

@@ -7,7 +7,7 @@ by seed. Made of the tables of the single attacks; nothing is computed anew.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
@@ -74,7 +74,7 @@ def overviews(tables: Iterable[Leaderboard]) -> list[Overview]:
 
 def _overview(group: Group, tables: Sequence[Leaderboard]) -> Overview:
     first = tables[0]
-    parts = tuple(part for number in PARTS for part in _part(number, tables))
+    parts = tuple(filter(None, (_part(number, tables) for number in PARTS)))
     return Overview(
         title=f"{first.title.partition('; ')[0]}; all attacks",
         about=first.about,
@@ -87,12 +87,12 @@ def _overview(group: Group, tables: Sequence[Leaderboard]) -> Overview:
     )
 
 
-def _part(number: str, tables: Sequence[Leaderboard]) -> Iterator[BoardPart]:
-    """That of one number, where two attacks have it: their columns, mean and worst, and in detection how much is
+def _part(number: str, tables: Sequence[Leaderboard]) -> BoardPart | None:
+    """That of one number, None unless two attacks have it: their columns, mean and worst, and in detection how much is
     removed where nothing is poisoned."""
     measured = [table for table in tables if table.poisoned and any(map(_having(number), table.lines))]
     if len(measured) < 2:
-        return
+        return None
     clean = [table for table in tables if not table.poisoned] if number == "AP" else []
     columns = {over: f"{number}{OVER}{over}" for over in (MEAN, WORST)}
     columns |= {table.short: f"{number}{OVER}{table.short}" for table in measured}
@@ -103,12 +103,11 @@ def _part(number: str, tables: Sequence[Leaderboard]) -> Iterator[BoardPart]:
         for line in filter(_having(number if table.poisoned else CLEAN_REMOVED), table.lines):
             alike.setdefault((line.defense, line.settings, line.status), {})[table.short] = line
     lines = [_line(found, number, [table.short for table in measured]) for found in alike.values()]
-    lines = [line for line in lines if any(not math.isnan(line.number(name)[0]) for name in columns.values())]
     places = ranks(lines, [f"{number}{OVER}{MEAN}"])
     lines.sort(key=lambda line: _place(line, places, number))
     section, what = PARTS[number]
     note = " ".join(filter(None, [_solved(measured) if number == "AP" else "", _strength(measured)]))
-    yield BoardPart(section, what, columns, lines, places, note, marks(lines, lines, marked))
+    return BoardPart(section, what, columns, lines, places, note, marks(lines, lines, marked))
 
 
 def _having(number: str) -> Any:
@@ -129,17 +128,18 @@ def _line(found: Mapping[str, BoardLine], number: str, attacks: Sequence[str]) -
         own = [values[name] for attack in attacks if (name := f"{number}{OVER}{attack}") in values]
         if len(own) == len(attacks):
             values |= {f"{number}{OVER}{MEAN}": fmean(own), f"{number}{OVER}{WORST}": worst(own)}
+    by_seed = dict(sorted(by_seed.items()))
     names = dict.fromkeys(name for values in by_seed.values() for name in values)
     intervals = {name: mean_interval([each[name] for each in by_seed.values() if name in each]) for name in names}
     return replace(
         first,
         kind=max((line.kind for line in found.values()), key=KINDS.index),
-        results=tuple(SeedResult(seed, "") for seed in sorted(by_seed)),
+        results=tuple(SeedResult(seed, "") for seed in by_seed),
         mean={name: mean for name, (mean, _) in intervals.items()},
         half={name: half for name, (_, half) in intervals.items()},
-        by_seed={seed: by_seed[seed] for seed in sorted(by_seed)},
+        by_seed=by_seed,
         threats={seed: tuple(line.threats.get(seed) for line in found.values()) for seed in by_seed},
-        stages={key: seconds for line in found.values() for key, seconds in line.stages.items()},
+        stages={},
     )
 
 

@@ -56,11 +56,11 @@ def _values(line: BoardLine, name: str) -> dict[tuple[int, object], float]:
 def ranks(lines: Sequence[BoardLine], names: Sequence[str]) -> dict[BoardLine, int]:
     """Of each line with the first number: 1 + how many lines of its kind and status are told apart from it and better,
     but no rank above a line whose means are better. Controls have none: they see the truth."""
-    families = [Comparisons(lines, name) for name in names]
+    compared = [Comparisons(lines, name) for name in names]
     ranked = [line for line in lines if line.kind != CONTROL and not math.isnan(line.number(names[0])[0])]
 
     def better(one: BoardLine, other: BoardLine) -> bool:
-        found = (family.better(one, other) for family in families)
+        found = (each.better(one, other) for each in compared)
         return next((each for each in found if each is not None), False)
 
     alike: Callable[[BoardLine], tuple[str, str]] = lambda line: (line.kind, line.status)  # noqa: E731

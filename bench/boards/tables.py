@@ -49,8 +49,7 @@ class Leaderboard:
     title: data and attack in words. about: the names and settings behind these words, in one line, "" where a paper
     reports them. note: what a reader must know of the numbers. facts: what identifies data and code. attack: where it
     comes from, None where its records do not say. short: the attack in a few words; share: of the images that are
-    poisoned, in percent; small: a warning that the setting
-    is, or "".
+    poisoned, in percent; small: a warning that the setting is, or "".
     """
 
     title: str

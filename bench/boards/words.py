@@ -26,12 +26,11 @@ WORDS = {
     "\u2191, \u2193": "higher is better, lower is better.",
     "rank": "1 + the number of lines of the same kind and status that are better and told apart, but none above a line "
     "whose mean is better. Neighbours of different rank need not be told apart from each other. Detection is ranked by "
-    "AP and, where that does not tell two lines apart, by R@1%; full "
-    "runs by points lost.",
+    "AP and, where that does not tell two lines apart, by R@1%; full runs by points lost.",
     "told apart": "the paired t interval of the difference, over the seeds that both lines have on the same threat "
     "models, leaves out zero. The intervals of all pairs of defenses of one table and metric hold together with 95 % "
-    "(Bonferroni), and so do those of defenses with baselines, and of every other two kinds. Fewer "
-    "than two common seeds are not compared. `bench compare` prints them.",
+    "(Bonferroni), and so do those of defenses with baselines, and of every other two kinds. Fewer than two common "
+    "seeds are not compared. `bench compare` prints them.",
     "detection": "of every run with a verdict, also those that end there; lines that neither score nor remove an image "
     "are left out. Full runs have a second training.",
     "baseline": "a plain score with one rule for its threshold, to compare defenses with.",
@@ -77,9 +76,8 @@ MARKED = (
 def words_of(tables: Sequence[Leaderboard]) -> dict[str, str]:
     """WORDS, without that of a column that only some tables have where none of the lines has it, and those of the other
     kinds of tables that there are."""
-    overall = any(isinstance(table, Overview) for table in tables)
     kinds = {table.judges for table in tables if isinstance(table, JudgedBoard)}
     repaired = any(line.cell(COST) != UNDEFINED for table in tables for line in table.lines)
     words = {word: text for word, text in WORDS.items() if repaired or word != COST}
-    words |= OVERALL if overall else {}
+    words |= OVERALL if any(isinstance(table, Overview) for table in tables) else {}
     return words | {word: text for kind, more in JUDGED.items() if kind in kinds for word, text in more.items()}

@@ -95,6 +95,7 @@ class MomentumLearner(PairLearner):
     ) -> None:
         super().__init__(method, backbone, projector, predictor)
         self.momentum = copy.deepcopy(nn.ModuleList([self.backbone, self.projector])).requires_grad_(False)
+        self._in_order = _draws(self)
 
     @torch.no_grad()
     def targets(self, views: Views) -> dict[int, Tensor]:
@@ -106,7 +107,7 @@ class MomentumLearner(PairLearner):
         """`predict(queries)` and `targets(keys)`; on a CPU at once where a core is idle."""
         device = next(iter(keys.values())).device
         calls = [lambda: self.predict(queries), lambda: self.targets(keys)]
-        predicted, targets = [call() for call in calls] if _draws(self) else at_once(calls, device)
+        predicted, targets = [call() for call in calls] if self._in_order else at_once(calls, device)
         return predicted, targets
 
     @torch.no_grad()
@@ -121,4 +122,4 @@ class MomentumLearner(PairLearner):
 def _draws(learner: nn.Module) -> bool:
     """Whether it draws random numbers in a pass (dropout, stochastic depth): then the order of passes counts."""
     chances = (getattr(module, name, 0.0) for module in learner.modules() for name in ("p", "drop_prob"))
-    return any(isinstance(chance, float) and chance > 0 for chance in chances)
+    return any(isinstance(chance, int | float) and chance > 0 for chance in chances)

@@ -28,7 +28,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from rich.console import Console
 from tabulate import tabulate
 
-from bench.boards.statistics import mean_interval
+from bench.boards.statistics import Difference, mean_interval
 from bench.report.story import judged
 from bench.report.terminal import summary
 
@@ -68,11 +68,10 @@ class Sample:
     def verdict(self) -> str:
         """Of a difference: whether its interval leaves out zero, and on which side it lies."""
         mean, half = mean_interval(list(self.values.values()))
-        if half == 0 and mean == 0:
-            return "equal"
-        return (
-            "not told apart" if math.isnan(half) or abs(mean) <= half else "confirmed" if mean > 0 else "the other way"
-        )
+        found = Difference(mean=mean, half=half, seeds=(), comparisons=1)
+        if not found.apart:
+            return "equal" if found.equal else "not told apart"
+        return "confirmed" if mean > 0 else "the other way"
 
     def __sub__(self, other: Sample) -> Sample:
         """Seed by seed, over the seeds that both have. Raises ValueError where there is none."""
