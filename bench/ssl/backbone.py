@@ -40,7 +40,11 @@ def build(
             make_moco_v3(model)
         with torch.no_grad():
             dim = model.eval()(torch.zeros(1, 3, size, size)).shape[1]
-    except (TypeError, RuntimeError, AssertionError, ValueError) as error:
+        if not all(each.numel() for each in model.parameters()):
+            raise ValueError("a layer has no width")
+    except (BenchError, NotImplementedError):  # the latter: it cannot be built without numbers (laid_out)
+        raise
+    except Exception as error:  # whatever timm and torch say to options that do not fit
         raise BenchError(
             f"timm backbone {name!r} with {dict(options)} at {size} px cannot be built: {error}"
         ) from error

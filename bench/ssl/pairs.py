@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 Views = Mapping[int, "Tensor"]
 
 
+MOST_LAYERS = 100
+"""Of a head; published ones have two or three."""
+
+
 class PairMethod(SSLMethod):
     """An objective over (query view, key view) pairs.
 
@@ -38,6 +42,8 @@ class PairMethod(SSLMethod):
                 share(name, value)
             elif isinstance(value, int):
                 at_least(0 if name in self.optional_heads else 1, **{name: value})
+            if name in ("projector", "predictor"):
+                at_most(MOST_LAYERS, **{name: value})
 
     @abstractmethod
     def loss(self, learner: Any, views: Sequence[Tensor], mixed: Mixed | None) -> Tensor:
@@ -114,6 +120,13 @@ def at_least(least: int, **values: int) -> None:
     for name, value in values.items():
         if value < least:
             raise ValueError(f"{name} must be {least} or more, got {value}")
+
+
+def at_most(most: int, **values: int) -> None:
+    """Raises ValueError unless every one of `values`, given by name, is `most` or less."""
+    for name, value in values.items():
+        if value > most:
+            raise ValueError(f"{name} must be {most} or less, got {value}")
 
 
 def positive(name: str, value: float) -> None:

@@ -7,7 +7,10 @@ from typing import Any, Literal
 
 from bench.errors import BenchError
 
-from .pairs import at_least, share
+from .pairs import at_least, at_most, share
+
+MOST_LOCAL = 1000
+"""Local views; SwAV and DINO have six to ten."""
 
 
 def _scale(name: str, value: tuple[float, float]) -> None:
@@ -57,7 +60,7 @@ class EncoderSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class ViewSettings:
-    """[views]: two global views, and any number of local ones. Pairs are (first, second) global view.
+    """[views]: two global views, and up to 1000 local ones. Pairs are (first, second) global view.
 
     `size` and `local_size` are in pixels; a `size` of None is that of the images.
     """
@@ -82,6 +85,7 @@ class ViewSettings:
         for value in (*self.blur_p, *self.solarise_p):
             share("views.blur_p and views.solarise_p", value)
         at_least(0, **{"views.local_count": self.local_count})
+        at_most(MOST_LOCAL, **{"views.local_count": self.local_count})
         if min(self.local_size, self.size or self.local_size) < 4:
             raise ValueError("views.size and views.local_size must be 4 px or more")
 

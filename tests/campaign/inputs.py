@@ -238,7 +238,7 @@ def checkpoints(rng: random.Random, folder: Path, store: Path) -> Call:
     if path.suffix == ".safetensors" and rng.random() < 0.7:
         usable = lambda v: v.device.type == "cpu" and v.layout == torch.strided and not v.is_quantized  # noqa: E731
         plain = {k: v for k, v in tensors.items() if isinstance(k, str) and torch.is_tensor(v) and usable(v)}
-        save_file({k: v.contiguous() for k, v in plain.items()}, path)
+        save_file({k: v.contiguous().clone() for k, v in plain.items()}, path)
     if rng.random() < 0.4:
         path.write_bytes(broken(rng, path.read_bytes()))
     config = load_config(Plugins.load(), "smoke")

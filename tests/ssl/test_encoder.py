@@ -151,6 +151,8 @@ UNFIT = "timm backbone '{}' with .* at {} px cannot be built"
         ("resnet18", {"wings": 2}, 32, "timm", UNFIT),
         ("vit_tiny_patch16_224", {**VIT, "num_heads": 5}, 32, "timm", UNFIT),
         ("vit_tiny_patch16_224", {**VIT, "patch_size": 7}, 4, "timm", UNFIT),
+        ("resnet18", {**RESNET, "channels": [8, 8, 0, 16]}, 32, "timm", UNFIT),
+        ("resnet18", {**RESNET, "channels": [8, 8, 16, 0]}, 32, "timm", UNFIT),
     ],
 )
 def test_what_cannot_be_built(name, options, size, stem, said):

@@ -175,8 +175,9 @@ def test_small_presets_leave_the_projector_out_where_a_method_learns_without(pre
 
 @pytest.mark.parametrize(("method", "option"), [(m, field.name) for m in HEADS.values() for field in fields(m)])
 def test_options_out_of_range(method, option):
-    least = {"temperature": (0.0, math.nan), "momentum": (-0.1, 1.01), "warmup": (-0.1, 1.01)}
-    for bad in least.get(option.rpartition("_")[2], (-1,) if option in ("projector", *method.optional_heads) else (0,)):
+    wrong = {"temperature": (0.0, math.nan), "momentum": (-0.1, 1.01), "warmup": (-0.1, 1.01)}
+    wrong |= {head: (-1 if head in method.optional_heads else 0, 101) for head in ("projector", "predictor")}
+    for bad in wrong.get(option.rpartition("_")[2], (0,)):
         with pytest.raises(ValueError, match=option):
             replace(method, **{option: bad})
 
