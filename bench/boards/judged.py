@@ -19,14 +19,18 @@ from . import titles
 from .best import Marks, marks
 from .lines import COUNTS, BoardLine, SeedResult
 from .naming import flat_config, name_settings
+from .overview import MEAN, WORST, across
 from .part import BoardPart
+from .ranks import by_means, ranks
 from .row import Group, RunRow
-from .rows import KINDS, PACE, TESTED, measured_first, one_a_seed, row_of
+from .rows import KINDS, OVER, PACE, TESTED, measured_first, one_a_seed, row_of
 from .tables import K, Leaderboard, line_of, took
 
 DETECTORS, ENCODERS = "Test-time detectors", "Encoder verdicts"
 AREA, SCORE = "AUROC over encoders", "encoder's score"
 COLUMNS = {DETECTORS: (*TESTED, PACE), ENCODERS: (AREA, *COUNTS)}
+_TOLD = next(iter(TESTED))
+_LINES = {DETECTORS: "detector", ENCODERS: "test"}
 _WHAT = {
     DETECTORS: "test images with a trigger told from those without",
     ENCODERS: "encoders trained on poison told from those that were not",
@@ -35,9 +39,12 @@ _WHAT = {
 
 @dataclass(frozen=True, kw_only=True)
 class JudgedBoard(Leaderboard):
-    """A table whose lines are of several attacks. judges: DETECTORS or ENCODERS."""
+    """A table whose lines are of several attacks. judges: DETECTORS or ENCODERS. overall: a line for each detector,
+    over all attacks; attacks: those of `overall` that poison, and then the others, in words."""
 
     judges: str
+    overall: tuple[BoardLine, ...] = ()
+    attacks: tuple[str, ...] = ()
 
     @property
     def several(self) -> bool:
@@ -48,19 +55,27 @@ class JudgedBoard(Leaderboard):
         return {name: name for name in COLUMNS[self.judges]}
 
     def parts(self) -> list[BoardPart]:
-        """One, without ranks; the best numbers are marked attack by attack."""
+        """One, in which the best numbers are marked attack by attack; of detectors before it all attacks in one."""
         found: Marks = {}
         if self.judges == DETECTORS:
             for attack in dict.fromkeys(line.attack for line in self.lines):
                 same = [line for line in self.lines if line.attack == attack]
                 found = {**found, **marks(same, same, self.columns.values())}
-        return [BoardPart(self.judges, _WHAT[self.judges], self.columns, self.lines, {}, "", found)]
+        whole = BoardPart(self.judges, _WHAT[self.judges], self.columns, self.lines, {}, "", found, _LINES[self.judges])
+        return [self._all_attacks(), whole] if self.overall else [whole]
+
+    def _all_attacks(self) -> BoardPart:
+        columns = {over: f"{_TOLD}{OVER}{over}" for over in (MEAN, WORST, *self.attacks)}
+        places, best = ranks(self.overall, [columns[MEAN]]), marks(self.overall, self.overall, columns.values())
+        return BoardPart(
+            self.judges, f"{_TOLD} by attack", columns, self.overall, places, "", best, _LINES[self.judges]
+        )
 
     def summary(self) -> BoardPart:
         return self.parts()[0]
 
     def by_detection(self) -> list[BoardLine]:
-        return list(self.lines)
+        return [*self.overall, *self.lines]
 
 
 def judged(records: Iterable[Record], sources: Iterable[str] = (), files: Iterable[str] = ()) -> list[JudgedBoard]:
@@ -94,6 +109,7 @@ def _row(record: Record, source: str, file: str) -> RunRow:
 
 def _board(group: Group, judges: str, part: Sequence[RunRow]) -> JudgedBoard:
     lines = _detector_lines(part) if judges == DETECTORS else _encoder_lines(part)
+    overall, attacks = _overall(part, lines) if judges == DETECTORS else ((), ())
     return JudgedBoard(
         title=f"{titles.images(part)}; {judges.lower()}",
         about=titles.about(part),
@@ -104,6 +120,8 @@ def _board(group: Group, judges: str, part: Sequence[RunRow]) -> JudgedBoard:
         lines=tuple(lines),
         poisoned=any(row.poisoned for row in part),
         judges=judges,
+        overall=overall,
+        attacks=attacks,
     )
 
 
@@ -128,6 +146,24 @@ def _detector_lines(part: Sequence[RunRow]) -> list[BoardLine]:
         return KINDS.index(line.kind), line.attack, math.isnan(mean), -mean if not math.isnan(mean) else 0, line.label
 
     return sorted(made, key=place)
+
+
+def _overall(part: Sequence[RunRow], lines: Sequence[BoardLine]) -> tuple[tuple[BoardLine, ...], tuple[str, ...]]:
+    """Of each detector a line over all attacks, and the attacks; none where fewer than two poison."""
+    words, groups = titles.attacks(part), dict[Group, list[RunRow]]()
+    for row in part:
+        groups.setdefault(row.group, []).append(row)
+    ordered = sorted(groups, key=lambda group: titles.order_of(group, groups[group]))
+    poison = {words[group]: groups[group][0].poisoned > 0 for group in ordered}
+    poisoning = [attack for attack, poisons in poison.items() if poisons]
+    if len(poisoning) < 2:
+        return (), ()
+    alike: dict[tuple[str, str, str], dict[str, BoardLine]] = {}
+    for line in lines:
+        alike.setdefault((line.defense, line.settings, line.status), {})[line.attack] = line
+    made = [across(found, dict.fromkeys(poison, _TOLD), poisoning) for found in alike.values()]
+    made.sort(key=lambda line: (KINDS.index(line.kind), by_means(line, [f"{_TOLD}{OVER}{MEAN}"]), line.label))
+    return tuple(made), tuple(sorted(poison, key=lambda attack: not poison[attack]))
 
 
 def _encoder_lines(part: Sequence[RunRow]) -> list[BoardLine]:

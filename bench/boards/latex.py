@@ -22,7 +22,7 @@ def latex(tables: Sequence[Leaderboard]) -> str:
 
 def _table(table: Leaderboard, part: BoardPart) -> str:
     first = ["rank"] if part.ranks else []
-    headings = [*first, "defense", "status", "seeds", *part.columns]
+    headings = [*first, part.lines_are, "status", "seeds", *part.columns]
     body = [[_row(line, part) for line in same] for same in part.kinds()]
     about = f"{table.about[:1].upper()}{table.about[1:]}." if table.about else ""
     note = " ".join(filter(None, [f"{part.title}.", about, table.note, part.note]))

@@ -10,9 +10,9 @@ from typing import NamedTuple
 from tabulate import tabulate
 
 from . import titles
+from .attacks import AttackBoard, attack_boards
 from .credits import Credit
 from .escaping import escape, url
-from .judged import JudgedBoard
 from .lines import BoardLine
 from .overview import Overview, overviews
 from .part import BoardPart
@@ -38,7 +38,7 @@ def markdown(tables: Sequence[Leaderboard]) -> str:
     """A list of the tables, each under its heading, then what the columns mean, then the targets of the links."""
     if not tables:
         return "No records.\n"
-    every = [*overviews(tables), *tables]
+    every = [*overviews(tables), *attack_boards(tables), *tables]
     return _page(every, every)
 
 
@@ -49,6 +49,7 @@ def short(tables: Sequence[Leaderboard], details: str) -> str:
         return "No records.\n"
     found = overviews(tables)
     settings = {table.group for table in found}
+    found = [*found, *attack_boards(tables)]
     alone = [table for table in tables if not (table.group and table.group.setting in settings and not table.several)]
     return _page([*found, *alone], [*found, *tables], details)
 
@@ -114,15 +115,18 @@ def _table(table: Leaderboard, places: Places) -> str:
         attack = [named[:1].upper() + named[1:]]
     summary = table.summary()
     found = [f'<a id="{anchor}"></a>', f"## {escape(table.title)}", "\n".join([*attack, escape(note)])]
-    shown = [text for part in table.parts() for text in _shown(part, links, status=several)]
+    rest = [part for part in table.parts() if part.title != summary.title]
     if isinstance(table, Overview):
         each = ", ".join(f"[{escape(one.short)}]({places.of(one)})" for one in table.tables)
+        shown = [text for part in table.parts() for text in _shown(part, links, status=several)]
         return "\n\n".join([*found, *shown, f"All numbers, records and settings, attack by attack: {each}"])
     found += [_pipes(summary, links, status=several)]
+    if isinstance(table, AttackBoard):
+        return "\n\n".join(found)
     if places.details:
         return "\n\n".join([*found, f"[All numbers, records and settings]({places.of(table)})"])
     found += ["<details><summary>All numbers, records and settings</summary>"]
-    found += [] if isinstance(table, JudgedBoard) else shown  # of which the summary is the only one
+    found += [text for part in rest for text in _shown(part, links, status=several)]
     return "\n\n".join([*found, "\n".join(_small_print(table, links)), "</details>"])
 
 
@@ -135,7 +139,7 @@ def _pipes(part: BoardPart, links: Links, *, status: bool) -> str:
     """Its lines; a row with nothing but a name stands before the baselines and before the controls."""
     first = ["rank"] if part.ranks else []
     columns = [escape(title) if OVER in name else title for title, name in part.headings.items()]
-    headings = [*first, "defense", *(["status"] if status else []), "seeds", *columns]
+    headings = [*first, part.lines_are, *(["status"] if status else []), "seeds", *columns]
     body: list[list[str]] = []
     for lines in part.kinds():
         if body:

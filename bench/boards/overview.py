@@ -94,19 +94,20 @@ def _part(number: str, tables: Sequence[Leaderboard]) -> BoardPart | None:
     if len(measured) < 2:
         return None
     clean = [table for table in tables if not table.poisoned] if number == "AP" else []
-    columns = {over: f"{number}{OVER}{over}" for over in (MEAN, WORST)}
-    columns |= {table.short: f"{number}{OVER}{table.short}" for table in measured}
+    attacks = [table.short for table in measured]
+    numbers = dict.fromkeys(attacks, number) | {table.short: CLEAN_REMOVED for table in clean}
+    columns = {over: f"{number}{OVER}{over}" for over in (MEAN, WORST, *attacks)}
     marked = list(columns.values())  # not what follows: to remove nothing at all is easy
     columns |= {f"{table.short}: clean removed, %": f"{CLEAN_REMOVED}{OVER}{table.short}" for table in clean}
     alike: dict[tuple[str, str, str], dict[str, BoardLine]] = {}
     for table in (*measured, *clean):
-        for line in filter(_having(number if table.poisoned else CLEAN_REMOVED), table.lines):
+        for line in filter(_having(numbers[table.short]), table.lines):
             alike.setdefault((line.defense, line.settings, line.status), {})[table.short] = line
-    lines = [_line(found, number, [table.short for table in measured]) for found in alike.values()]
+    lines = [across(found, numbers, attacks) for found in alike.values()]
     places = ranks(lines, [f"{number}{OVER}{MEAN}"])
     lines.sort(key=lambda line: _place(line, places, number))
     section, what = PARTS[number]
-    note = " ".join(filter(None, [_solved(measured) if number == "AP" else "", _strength(measured)]))
+    note = _solved(measured) if number == "AP" else ""
     return BoardPart(section, what, columns, lines, places, note, marks(lines, lines, marked))
 
 
@@ -114,19 +115,21 @@ def _having(number: str) -> Any:
     return lambda line: line.cell(number) != UNDEFINED
 
 
-def _line(found: Mapping[str, BoardLine], number: str, attacks: Sequence[str]) -> BoardLine:
-    """One defense over the attacks; mean and worst only of seeds that have the number for each of `attacks`."""
+def across(found: Mapping[str, BoardLine], numbers: Mapping[str, str], over: Sequence[str]) -> BoardLine:
+    """One line of several tables' lines of the same defense. found: title of a table -> its line there; numbers: title
+    -> the number that is taken of it, here "NUMBER | TITLE"; over: the titles, all of one number, whose mean and worst
+    are taken of the seeds that have all of them."""
     first = next(iter(found.values()))
     by_seed: dict[int, dict[str, float]] = {}
-    for attack, line in found.items():
-        name = number if attack in attacks else CLEAN_REMOVED
+    for title, line in found.items():
         for seed, values in line.by_seed.items():
-            if not math.isnan(values.get(name, math.nan)):
-                by_seed.setdefault(seed, {})[f"{name}{OVER}{attack}"] = values[name]
+            if not math.isnan(value := values.get(numbers[title], math.nan)):
+                by_seed.setdefault(seed, {})[f"{numbers[title]}{OVER}{title}"] = value
+    number = numbers[over[0]]
     worst: Any = min if higher_is_better(number) else max
     for values in by_seed.values():
-        own = [values[name] for attack in attacks if (name := f"{number}{OVER}{attack}") in values]
-        if len(own) == len(attacks):
+        own = [values[name] for title in over if (name := f"{number}{OVER}{title}") in values]
+        if len(own) == len(over):
             values |= {f"{number}{OVER}{MEAN}": fmean(own), f"{number}{OVER}{WORST}": worst(own)}
     by_seed = dict(sorted(by_seed.items()))
     names = dict.fromkeys(name for values in by_seed.values() for name in values)
@@ -140,6 +143,8 @@ def _line(found: Mapping[str, BoardLine], number: str, attacks: Sequence[str]) -
         by_seed=by_seed,
         threats={seed: tuple(line.threats.get(seed) for line in found.values()) for seed in by_seed},
         stages={},
+        attack="",
+        group=None,
     )
 
 
@@ -154,15 +159,3 @@ def _solved(tables: Iterable[Leaderboard]) -> str:
     solved = sum(area >= SOLVED for area in areas)
     words = f"A colour statistic alone ({COLOUR}) reaches AP {SOLVED:.0f} on {solved} of {len(areas)} attacks."
     return words if areas else ""
-
-
-def _strength(tables: Iterable[Leaderboard]) -> str:
-    """How strong each attack is without a defense, and how much it poisons, in a sentence."""
-    asr = "ASR triggered"
-    found = [
-        f"{line.cell(asr)} ({table.short}, {table.share:.2g} % poisoned)"
-        for table in tables
-        for line in table.lines
-        if line.defense == NONE and line.cell(asr) != UNDEFINED
-    ]
-    return f"Without a defense the ASR is {', '.join(found)}." if found else ""

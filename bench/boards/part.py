@@ -10,6 +10,7 @@ from .best import ALIKE, BEST, Marks
 from .lines import BoardLine, SeedResult
 from .rows import SECONDS, UNDEFINED, higher_is_better
 
+ATTACK = "attack"
 _ARROWS = {True: " \u2191", False: " \u2193", None: ""}
 
 
@@ -17,7 +18,8 @@ class BoardPart(NamedTuple):
     """Some columns of a leaderboard, title -> name in `BoardLine.mean`, the lines to show them for, kind by kind, and
     the ranks of some of these (none: no column of ranks); note: a remark, or ""; marks: which numbers are best.
 
-    section and what: of which half of the table it is, and what it shows; together its title.
+    section and what: of which half of the table it is, and what it shows; together its title. lines_are: what its lines
+    are of, in a word; with attacks no number is good or bad.
     """
 
     section: str
@@ -27,6 +29,7 @@ class BoardPart(NamedTuple):
     ranks: Mapping[BoardLine, int]
     note: str = ""
     marks: Marks = {}
+    lines_are: str = "defense"
 
     @property
     def title(self) -> str:
@@ -36,7 +39,8 @@ class BoardPart(NamedTuple):
     @property
     def headings(self) -> dict[str, str]:
         """Title of a column with an arrow to where its better numbers lie, up or down -> its name."""
-        return {title + _ARROWS[higher_is_better(name)]: name for title, name in self.columns.items()}
+        arrows = {} if self.lines_are == ATTACK else _ARROWS
+        return {title + arrows.get(higher_is_better(name), ""): name for title, name in self.columns.items()}
 
     def best(self, line: BoardLine, name: str) -> bool:
         """Whether no line has a better mean (best.py)."""

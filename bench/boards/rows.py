@@ -16,7 +16,7 @@ from bench.store import canonical, digest
 from .naming import UNDEFINED as UNDEFINED, asked_for, flat_config, leaves, name_settings
 from .row import Group, RunRow
 
-NONE, ORACLE = "none", "oracle"
+NONE, ORACLE, CLEAN_SET = "none", "oracle", "clean-set"
 DEFENSE, BASELINE, CONTROL = KINDS = ("defense", "baseline", "control")
 """What a row can be; none is the first of the controls."""
 _DEFENSE_STAGES = {"defense", "retraining", "defended_probe"}  # "none" depends on the others

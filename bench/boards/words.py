@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from bench.records.metrics import METRICS, TEST_TIME
 
+from .attacks import AFTER, ASR, NATURAL, SHARE, AttackBoard
 from .judged import AREA, DETECTORS, ENCODERS, JudgedBoard
 from .lines import COUNTS
 from .overview import MEAN, WORST, Overview
@@ -42,7 +43,8 @@ WORDS = {
 JUDGED = {
     DETECTORS: {
         "test-time detector": "scores single images that the encoder is given; half of the validation images as they "
-        "are, the other half with a trigger, each image once. Bold and \u2248 are attack by attack.",
+        "are, the other half with a trigger, each image once. Bold and \u2248 are attack by attack; the rank is "
+        "of the mean over the attacks that poison.",
         **{metric.title: metric.help for metric in METRICS if metric.board and TEST_TIME in metric.where},
         PACE: "milliseconds of the stage of a detector, its process's start and what it does with the training images "
         "included, by the number of test images.",
@@ -65,6 +67,14 @@ OVERALL = {
     "`bench compare --attack all` compares two of these lines.",
 }
 """What the tables of all attacks show."""
+ATTACKS = {
+    SHARE: "training images that are poisoned.",
+    ASR: "here of images with the trigger, by the encoder that was trained on poison.",
+    NATURAL: "the same of an encoder trained on the same images without any trigger (the control clean-set): what the "
+    "trigger does by itself.",
+    AFTER: "the same where exactly the poisoned images were removed and a new encoder was trained on the rest.",
+}
+"""What the tables of attacks show."""
 RULE = "Rank: 1 + the number of lines of the same kind and status that are better and told apart."
 """The rule in a sentence; WORDS has all of it."""
 MARKED = (
@@ -80,4 +90,5 @@ def words_of(tables: Sequence[Leaderboard]) -> dict[str, str]:
     repaired = any(line.cell(COST) != UNDEFINED for table in tables for line in table.lines)
     words = {word: text for word, text in WORDS.items() if repaired or word != COST}
     words |= OVERALL if any(isinstance(table, Overview) for table in tables) else {}
+    words |= ATTACKS if any(isinstance(table, AttackBoard) for table in tables) else {}
     return words | {word: text for kind, more in JUDGED.items() if kind in kinds for word, text in more.items()}

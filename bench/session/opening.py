@@ -115,7 +115,7 @@ def reopened(run: Path, store: Path | None, files: Sequence[Path] = ()) -> tuple
     asked = {**asked, "threat_checkpoint": threat} if threat else asked  # older records say it only there
     pipeline = open_pipeline(again(asked, plugins, asked["choices"]), store)
     for stage, name in ((pipeline.threat, "threat_model"), (pipeline.clean, "defense")):
-        if stage.key != found["stages"][name]["key"]:
+        if stage.key != found["stages"].get(name, {}).get("key"):
             raise BenchError(f"{run}: the same command makes another {name} now (other data or version): run it again")
     return pipeline, plugins
 

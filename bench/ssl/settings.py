@@ -11,6 +11,8 @@ from .pairs import at_least, at_most, share
 
 MOST_LOCAL = 1000
 """Local views; SwAV and DINO have six to ten."""
+MOST_LAYERS = 1000
+"""Of a backbone, in each number that counts them: timm builds layer by layer, so it would not come back from 10^18."""
 
 
 def _scale(name: str, value: tuple[float, float]) -> None:
@@ -40,6 +42,11 @@ class EncoderSettings:
     std: tuple[float, float, float] | None = None
 
     def __post_init__(self) -> None:
+        for name in self.options.keys() & {"layers", "depth", "depths", "num_layers"}:
+            value = self.options[name]
+            for count in value if isinstance(value, list | tuple) else [value]:
+                if isinstance(count, int):
+                    at_most(MOST_LAYERS, **{f"encoder.options.{name}": count})
         if self.mean is not None and not all(0 <= value <= 1 for value in self.mean):
             raise ValueError(f"encoder.mean must be three numbers in [0, 1], got {_of_bytes(self.mean)}")
         if self.std is not None and not all(0 < value <= 1 for value in self.std):

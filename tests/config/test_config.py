@@ -205,6 +205,8 @@ def test_threads_are_one_unless_a_preset_or_a_setting_says_more(preset):
             r"three numbers in .*\(of 255: \[0\.4851, 0\.4561, 0\.4059\]\)",
         ),
         ("encoder.std=[0, 1, 1]", r"encoder\.std must be three numbers above 0"),
+        ("encoder.options={layers=[1, 1, 1, 9223372036854775808]}", r"encoder\.options\.layers must be 1000 or less"),
+        ("views.local_count=1000000", r"views\.local_count must be 1000 or less"),
         ("encoder.std=[1, 1]", r"option 'std'"),
         ("probe.fraction=0", r"probe\.fraction must lie in \(0, 1\]"),
         ("attack.rate=1.5", r"rate is 1\.5"),

@@ -141,6 +141,34 @@ def test_an_encoder_test_s_record_and_page(smoke, copied):
         Result(record=made, path=path, pipeline=run, known=Plugins.load()).images()
 
 
+def test_detectors_stand_in_one_table_over_all_attacks(smoke, copied):
+    """Means by hand; where nothing is poisoned there is a column, in no mean."""
+    made = build_record(finished(smoke, Doorkeeper(), copied))
+
+    def of(seed, area, attack, poisoned=True):
+        threat = {**made["stages"]["threat_model"], "key": f"{seed}{attack}".encode().hex().ljust(64, "0")}
+        return {
+            **made,
+            "run": {**made["run"], "seed": seed, "attack": attack},
+            "metrics": {**made["metrics"], "test_time": {**made["metrics"]["test_time"], "auroc": area}},
+            "poison": {**made["poison"], "count": made["poison"]["count"] if poisoned else 0},
+            "stages": {**made["stages"], "threat_model": threat},
+        }
+
+    many = [of(0, 90, "htba"), of(1, 80, "htba"), of(0, 50, "sig"), of(1, 60, "sig"), of(0, 10, "quiet", False)]
+    (table,) = judged(many)
+    every, single = table.parts()
+    assert list(every.columns) == ["mean", "worst", "htba", "sig", "quiet"]
+    (line,) = every.lines
+    assert [line.by_seed[seed][every.columns["mean"]] for seed in (0, 1)] == [70, 70]
+    assert [line.by_seed[seed][every.columns["worst"]] for seed in (0, 1)] == [50, 60]
+    assert line.number(every.columns["quiet"])[0] == 10
+    assert [each.attack for each in single.lines] == ["htba", "quiet", "sig"]
+    assert every.ranks == {line: 1}
+    (alone,) = judged(many[:2])
+    assert len(alone.parts()) == 1, "one attack needs no mean"
+
+
 def test_encoders_are_pooled_each_counted_once(smoke, copied):
     """Three poisoned with scores 3, 2, 1 and two clean with 2 and 0: 3 beats both, 2 ties one and beats one, 1 beats
     one: 4.5 of 6. One of the poisoned is there twice, of two attacks."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.boards import BoardLine, Leaderboard, titles
+from bench.boards.attacks import AttackBoard, attack_boards
 from bench.boards.judged import JudgedBoard
 from bench.boards.overview import Overview, overviews
 from bench.boards.part import BoardPart
@@ -31,7 +32,7 @@ PAPERS = "As papers print them"
 
 def board_values(tables: Sequence[Leaderboard]) -> dict[str, Any]:
     """What templates/board.html is rendered with."""
-    tables = [*overviews(tables), *tables]
+    tables = [*overviews(tables), *attack_boards(tables), *tables]
     addresses = anchors(tables)
     sections = [_section(anchor, table) for anchor, table in zip(addresses, tables, strict=True)]
     kinds = {row.kind for section in sections for row in section["rows"]}
@@ -80,6 +81,8 @@ def _section(anchor: str, table: Leaderboard) -> dict[str, Any]:
         "several": table.several,
         "judges": table.judges if isinstance(table, JudgedBoard) else "",
         "overview": isinstance(table, Overview),
+        "attacks": isinstance(table, AttackBoard),
+        "ranked": any(part.ranks for part in table.parts()),
         "credit": table.attack,
         "about": one_line(table.about),
         "options": one_line(titles.options(table.group)) if table.group else "",
