@@ -63,8 +63,8 @@ def _images(folder: Path) -> None:
         os.utime(path, (0, 0))
 
 
-TIMES = {"created", "seconds", "peak_memory_mb", "stages", "hardware", "duration"}
-"""What may differ between two runs: times, memory, and when it was."""
+TIMES = {"created", "seconds", "peak_memory_mb", "stages", "hardware", "duration", "git"}
+"""What may differ between two runs: times, memory, when it was, and the commit, as you may go on working meanwhile."""
 
 
 def outcome(work: Path) -> dict[str, Any]:
