@@ -49,22 +49,25 @@ def measure_pace(config: Config, images: Images, machine: Machine, *, training: 
     batch = max(2, min(config.train.batch, len(images), pixels // images.size**2))
     with computing_with(config.threads):
         return Pace(
-            training=_step_seconds(config, images, machine, batch, pixels) / batch if training else 0.0,
+            training=_step_seconds(config, images, machine, batch, pixels, 1 if large else 2) / batch
+            if training
+            else 0.0,
             encoding=_encoding_seconds(config, images, machine, batch) / batch,
             basis=f"a trial of {batch} images",
         )
 
 
-def _step_seconds(config: Config, images: Images, machine: Machine, batch: int, pixels: int) -> float:
-    """Of one optimisation step: the median but for the first two, which warm up."""
+def _step_seconds(config: Config, images: Images, machine: Machine, batch: int, pixels: int, warm: int) -> float:
+    """Of one optimisation step: the median but for the first `warm`, which is 1 where a step takes seconds: there,
+    what the first does besides hardly counts."""
     from bench.ssl.train import pretrain
 
-    steps = 2 + max(1, pixels // (batch * images.size**2))
+    steps = warm + max(1, pixels // (batch * images.size**2))
     ticks: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
         job = trial_job(config, images, batch, steps, Path(folder))
         pretrain(job, lambda *_: ticks.append(time.monotonic()), 1, machine.accelerator)
-    return median(later - earlier for earlier, later in pairwise(ticks[1:]))
+    return median(later - earlier for earlier, later in pairwise(ticks[warm - 1 :]))
 
 
 def _encoding_seconds(config: Config, images: Images, machine: Machine, batch: int) -> float:
