@@ -141,7 +141,7 @@ def across(found: Mapping[str, BoardLine], numbers: Mapping[str, str], over: Seq
         mean={name: mean for name, (mean, _) in intervals.items()},
         half={name: half for name, (_, half) in intervals.items()},
         by_seed=by_seed,
-        threats={seed: tuple(line.threats.get(seed) for line in found.values()) for seed in by_seed},
+        threats={seed: tuple(found[title].threats.get(seed) for title in over if title in found) for seed in by_seed},
         stages={},
         attack="",
         group=None,
