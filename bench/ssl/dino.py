@@ -35,6 +35,7 @@ class DINO(PairMethod):
     projector: int = field(default=3, metadata={"help": "layers of the projection head; 0 for none"})
     hidden: int = field(default=2048, metadata={"help": "width of the head's hidden layers"})
     output: int = field(default=256, metadata={"help": "width of the projection"})
+    norm: bool = field(default=False, metadata={"help": "batch normalisation in the head (authors' use_bn_in_head)"})
     prototypes: int = field(default=65536, metadata={"help": "outputs of the last layer, whose weights have length 1"})
     temperature: float = field(default=0.1, metadata={"help": "temperature of the student"})
     start_temperature: float = field(default=0.04, metadata={"help": "temperature of the teacher at the start"})
@@ -55,7 +56,7 @@ class DINO(PairMethod):
         from .losses import Prototypes, mlp
 
         out = self.output if self.projector else dim
-        head = mlp(self.projector, dim, self.hidden, out, last_norm=False, norm=False, gelu=True)
+        head = mlp(self.projector, dim, self.hidden, out, last_norm=False, norm=self.norm, gelu=True)
         learner = MomentumLearner(self, backbone, torch.nn.Sequential(head, Prototypes(self.prototypes, out)))
         # Buffers, so that a checkpoint holds them: the centre (K,), and the teacher's temperature at the next step.
         learner.register_buffer("centre", torch.zeros(self.prototypes))

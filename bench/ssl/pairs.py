@@ -40,7 +40,7 @@ class PairMethod(SSLMethod):
                 positive(name, value)
             elif name.endswith("momentum"):
                 share(name, value)
-            elif isinstance(value, int):
+            elif isinstance(value, int) and not isinstance(value, bool):
                 at_least(0 if name in self.optional_heads else 1, **{name: value})
             if name in ("projector", "predictor"):
                 at_most(MOST_LAYERS, **{name: value})

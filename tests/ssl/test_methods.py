@@ -173,7 +173,10 @@ def test_small_presets_leave_the_projector_out_where_a_method_learns_without(pre
     assert getattr(method, "predictor", 0) == (2 if name in ("byol", "simsiam") else 0)
 
 
-@pytest.mark.parametrize(("method", "option"), [(m, field.name) for m in HEADS.values() for field in fields(m)])
+NUMBERS = [(m, each.name) for m in HEADS.values() for each in fields(m) if not isinstance(getattr(m, each.name), bool)]
+
+
+@pytest.mark.parametrize(("method", "option"), NUMBERS)
 def test_options_out_of_range(method, option):
     wrong = {"temperature": (0.0, math.nan), "momentum": (-0.1, 1.01), "warmup": (-0.1, 1.01)}
     wrong |= {head: (-1 if head in method.optional_heads else 0, 101) for head in ("projector", "predictor")}
@@ -510,3 +513,8 @@ def test_dinos_teacher_is_the_slow_copy_and_sees_global_views_only():
     even = sum(-z.log_softmax(1).mean().item() for z in (*logits[:2], *2 * logits[2:])) / 6
     assert model(views).item() == pytest.approx(even, rel=1e-5)
     assert before != pytest.approx(even)
+
+
+def test_dinos_head_can_have_batch_normalisation():
+    kinds = [[type(part) for part in spy_learner(DINO(norm=norm)).projector.modules()] for norm in (False, True)]
+    assert [each.count(nn.BatchNorm1d) for each in kinds] == [0, 2]
