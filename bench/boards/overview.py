@@ -118,7 +118,7 @@ def _having(number: str) -> Any:
 def across(found: Mapping[str, BoardLine], numbers: Mapping[str, str], over: Sequence[str]) -> BoardLine:
     """One line of several tables' lines of the same defense. found: title of a table -> its line there; numbers: title
     -> the number that is taken of it, here "NUMBER | TITLE"; over: the titles, all of one number, whose mean and worst
-    are taken of the seeds that have all of them."""
+    are taken of the seeds that have all of them. A seed that has none of these is left out."""
     first = next(iter(found.values()))
     by_seed: dict[int, dict[str, float]] = {}
     for title, line in found.items():
@@ -127,6 +127,9 @@ def across(found: Mapping[str, BoardLine], numbers: Mapping[str, str], over: Seq
                 by_seed.setdefault(seed, {})[f"{numbers[title]}{OVER}{title}"] = value
     number = numbers[over[0]]
     worst: Any = min if higher_is_better(number) else max
+    by_seed = {
+        seed: values for seed, values in by_seed.items() if any(f"{number}{OVER}{each}" in values for each in over)
+    }
     for values in by_seed.values():
         own = [values[name] for title in over if (name := f"{number}{OVER}{title}") in values]
         if len(own) == len(over):

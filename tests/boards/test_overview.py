@@ -107,6 +107,14 @@ def test_a_seed_without_a_number_for_each_attack_is_in_no_mean_and_a_line_withou
     assert [each.defense for each in detection.lines] == ["a", "b", "only", "colour"], "baselines below"
 
 
+def test_a_seed_of_which_only_clean_images_were_judged_does_not_count():
+    more = board("nothing", line("a", threat="n", clean_removed=[1, 2, 9]), poisoned=False)
+    (detection, _) = overviews([PLAIN, HARD, more])[0].parts()
+    (a,) = [each for each in detection.lines if each.defense == "a"]
+    assert a.seeds == 2
+    assert a.number("clean removed | nothing") == mean_interval([1, 2])
+
+
 def test_two_lines_can_be_compared_over_all_attacks():
     tables = [PLAIN, HARD, CLEAN]
     table, (a, b) = chosen(tables, ["a", "b"], attack="all")
