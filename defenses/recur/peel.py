@@ -34,7 +34,7 @@ LEAST = 6  # images that must carry a trigger
 SAMPLE = 1000  # random images that a template is first held against
 ALIKE = 0.8  # correlation of what surrounds a patch in two images, over which they are one picture
 PATCH, MARGIN = 6, 9  # px of a patch and of what surrounds it, where pictures are compared
-PATIENCE = 12  # seeds in a row that lead to nothing, after which the search ends
+PATIENCE, SHARE = 12, 1 / 40  # seeds in a row that lead to nothing end the search: so many, or this share of all seeds
 SHORTEST = 5  # px: the smallest side of a template
 
 
@@ -100,7 +100,7 @@ class Peeling:
     def __call__(self, seeds: Recurrence) -> Iterator[Found]:
         """Every patch that recurs and acts; what carries one found before is not a seed any more."""
         carried = np.zeros(len(self._view), bool)
-        misses, tried = 0, set()
+        misses, tried, patience = 0, set(), max(PATIENCE, int(SHARE * len(seeds.score)))
         for number in np.argsort(-seeds.score, kind="stable"):
             image = int(seeds.windows.image[number])
             if carried[image] or image in tried:
@@ -113,7 +113,7 @@ class Peeling:
                 misses = 0
             else:
                 misses += 1
-            if misses == PATIENCE:
+            if misses == patience:
                 return
 
     def _kept(self, seeds: Recurrence, number: int) -> Found | None:

@@ -19,10 +19,8 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 RECORDS, FIGURES = ROOT / "leaderboards" / "records", ROOT / "docs" / "figures"
 PRESETS = {"laptop": "drawn, 32 px", "desk": "drawn, 64 px", "cifar10-cpu": "CIFAR-10, 32 px"}
-PATCHES = ("htba", "htba-muted", "htba-varied", "two targets", "three targets")
-SPREAD = ("corrupt-encoder, muted", "sig", "blend", "fiba")
-"""Attacks by layout and over the whole image, in panels of their own."""
-UNSEARCHED = ("corrupt-encoder", "noisy-alignment", "multi-target-muted", "ctrl")
+ATTACKS = ("htba", "htba-muted", "htba-varied", "two targets", "three targets", "sig")
+UNSEARCHED = ("blend", "fiba", "corrupt-encoder", "noisy-alignment")
 """Attacks on which no filter was run."""
 FILTERS = (
     *("recur", "poisoncam", "patchsearch", "cognitive-distillation", "compactness", "knn-density", "spectral"),
@@ -34,28 +32,19 @@ Numbers = dict[str, dict[str, dict[str, list[float]]]]
 
 def attack_of(record: Mapping[str, Any]) -> str:
     """The attack in words: several targets are counted."""
-    name, options = record["run"]["attack"], record["config"]["attack"]
-    if name == "multi-target":
-        return {2: "two targets", 3: "three targets"}[len(options["target_classes"])]
-    return f"{name}, muted" if name == "corrupt-encoder" and options["saturation"] < 1 else str(name)
+    name = record["run"]["attack"]
+    words = {2: "two targets", 3: "three targets"}
+    return words[len(record["config"]["attack"]["target_classes"])] if name == "multi-target" else str(name)
 
 
 def detection(records: list[dict[str, Any]]) -> Numbers:
-    """The average precision of every filter: a row for each preset and kind of attacks, a panel for each attack."""
-    kinds = {"": PATCHES, ": other attacks": SPREAD}
-    found: Numbers = {
-        f"{about}{kind}": {attack: {} for attack in attacks}
-        for about in PRESETS.values()
-        for kind, attacks in kinds.items()
-    }
+    """The average precision of every filter: a row for each preset, a panel for each attack."""
+    found: Numbers = {about: {attack: {} for attack in ATTACKS} for about in PRESETS.values()}
     for record in records:
         run, attack = record["run"], attack_of(record)
-        if run["until"] == "detection" and run["defense"] in FILTERS:
-            for kind, attacks in kinds.items():
-                if attack in attacks:
-                    value = round(record["metrics"]["detection"]["average_precision"], 1)
-                    panels = found[f"{PRESETS[run['preset']]}{kind}"]
-                    panels[attack].setdefault(run["defense"], []).append(value)
+        if run["until"] == "detection" and attack in ATTACKS and run["defense"] in FILTERS:
+            value = round(record["metrics"]["detection"]["average_precision"], 1)
+            found[PRESETS[run["preset"]]][attack].setdefault(run["defense"], []).append(value)
     panels = {about: {name: part for name, part in panels.items() if part} for about, panels in found.items()}
     return {about: part for about, part in panels.items() if part}
 
@@ -123,12 +112,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="draw nothing; exit code 1 if a figure is stale")
     check = parser.parse_args(arguments).check
     records = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(RECORDS.glob("*.json"))]
-    strengths = attacks(records)
-    there = {attack for part in strengths[""].values() for attack in part}
-    kinds = [each for each in ("no-attack", *PATCHES, *SPREAD, *UNSEARCHED) if each in there]
+    kinds = ("no-attack", *ATTACKS, *UNSEARCHED)
     figures = {
         "detection": (detection(records), FILTERS, "average precision, percent; a dot for each seed"),
-        "attacks": (strengths, tuple(kinds), "ASR without a defense, percent; a dot for each seed"),
+        "attacks": (attacks(records), kinds, "ASR without a defense, percent; a dot for each seed"),
     }
     stale = []
     for name, (numbers, rows, label) in figures.items():
