@@ -142,8 +142,8 @@ class Recur(Defense):
         count = self.queries or int(np.clip(len(view) // 10, 400, 5000))
         asked = np.sort(rng.permutation(len(view))[:count])
         rank = self.rank or int(np.clip(len(view) // 100, LEAST, 20))
-        found = [index.recurrence(rows, windows, rank) for rows, windows in shared.described(asked, sizes, whiten)]
-        return best_of_each(found)
+        described = shared.described(asked, sizes, whiten)
+        return best_of_each([best_of_each([index.recurrence(*each, rank)]) for each in described])
 
 
 def unsure(count: int, seeds: Recurrence) -> NDArray[np.float64]:

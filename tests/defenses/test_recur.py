@@ -14,9 +14,11 @@ from bench import Seeds
 from bench.data.images import ArrayImages
 from bench.defenses.recur import Recur
 from bench.defenses.recur.effect import Effect
-from bench.defenses.recur.peel import acts, hole
+from bench.defenses.recur.peel import Found, Peeling, acts, hole
 from bench.defenses.recur.recur import at_full_size
-from bench.defenses.recur.trigger import match, ncc, steadiest
+from bench.defenses.recur.recurrence import Recurrence
+from bench.defenses.recur.trigger import Matches, Template, match, ncc, steadiest
+from bench.defenses.recur.windows import Windows
 from bench.isolation.view import DefenderView, row_function
 from bench.parallel.shards import Shards
 from bench.parallel.threads import computing_with
@@ -236,3 +238,17 @@ def test_what_recurs_by_nature_is_no_trigger(clouds, judged, change):
     verdict = judged(change(clouds))
     assert verdict.facts["triggers"] == []
     assert verdict.keep.all()
+
+
+@pytest.mark.parametrize(("seeds", "place", "found"), [(400, 11, 1), (400, 12, 0), (4000, 99, 1), (4000, 100, 0)])
+def test_of_many_seeds_more_may_lead_to_nothing(seeds, place, found):
+    """Among many images more is alike by nature, and ranks above the trigger: on 20,000 of 224 px it was the 19th."""
+    trigger = np.where(np.arange(seeds) == place, 1.0, 0.0).astype(np.float32)
+    patch = Found(Template(torch.zeros(3, 5, 5), 0.0), Matches(trigger, np.zeros((seeds, 4), np.int64)), 0.5, 1.0, None)
+    peeling = Peeling.__new__(Peeling)
+    peeling._view = range(seeds)
+    peeling._kept = lambda _, number: patch if number == place else None
+    windows = Windows(np.arange(seeds), np.zeros((seeds, 4), np.float32))
+    twins = np.zeros((seeds, 1), np.int64), np.zeros((seeds, 1, 4), np.float32)
+    ranked = Recurrence(windows, np.linspace(1, 0, seeds, dtype=np.float32), *twins)
+    assert len(list(peeling(ranked))) == found
