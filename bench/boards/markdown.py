@@ -117,9 +117,9 @@ def _table(table: Leaderboard, places: Places) -> str:
     found = [f'<a id="{anchor}"></a>', f"## {escape(table.title)}", "\n".join([*attack, escape(note)])]
     rest = [part for part in table.parts() if part.title != summary.title]
     if isinstance(table, Overview):
-        each = ", ".join(f"[{escape(one.short)}]({places.of(one)})" for one in table.tables)
+        each = ",\n".join(f"[{escape(one.short)}]({places.of(one)})" for one in table.tables)
         shown = [text for part in table.parts() for text in _shown(part, links, status=several)]
-        return "\n\n".join([*found, *shown, f"All numbers, records and settings, attack by attack: {each}"])
+        return "\n\n".join([*found, *shown, f"All numbers, records and settings, attack by attack:\n{each}"])
     found += [_pipes(summary, links, status=several)]
     if isinstance(table, AttackBoard):
         return "\n\n".join(found)

@@ -162,7 +162,7 @@ def test_in_markdown_it_stands_first_and_the_short_page_leaves_the_single_attack
         assert f"(tables.md#{address})" in brief
         assert f'<a id="{address}"></a>' in whole
     for text, page in ((whole, ""), (brief, "tables.md")):
-        assert f"attack by attack: [plain]({page}#plain-scenes-laptop), [hard]({page}#hard-scenes-laptop)" in text
+        assert f"attack by attack:\n[plain]({page}#plain-scenes-laptop),\n[hard]({page}#hard-scenes-laptop)" in text
     assert "[r1]" not in brief
     assert "<details>" not in brief
     assert short([], "tables.md") == "No records.\n"
