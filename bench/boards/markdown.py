@@ -47,9 +47,9 @@ def short(tables: Sequence[Leaderboard], details: str) -> str:
     address of the page that `markdown` makes of the same tables."""
     if not tables:
         return "No records.\n"
-    found = overviews(tables)
+    found: list[Leaderboard] = [*overviews(tables)]
     settings = {table.group for table in found}
-    found = [*found, *attack_boards(tables)]
+    found += attack_boards(tables)
     alone = [table for table in tables if not (table.group and table.group.setting in settings and not table.several)]
     return _page([*found, *alone], [*found, *tables], details)
 
