@@ -40,11 +40,12 @@ _WHAT = {
 @dataclass(frozen=True, kw_only=True)
 class JudgedBoard(Leaderboard):
     """A table whose lines are of several attacks. judges: DETECTORS or ENCODERS. overall: a line for each detector,
-    over all attacks; attacks: those of `overall` that poison, and then the others, in words."""
+    over all attacks; attacks: those of `overall` that poison, in words, and clean: those that do not."""
 
     judges: str
     overall: tuple[BoardLine, ...] = ()
     attacks: tuple[str, ...] = ()
+    clean: tuple[str, ...] = ()
 
     @property
     def several(self) -> bool:
@@ -67,6 +68,7 @@ class JudgedBoard(Leaderboard):
     def _all_attacks(self) -> BoardPart:
         columns = {over: f"{_TOLD}{OVER}{over}" for over in (MEAN, WORST, *self.attacks)}
         places, best = ranks(self.overall, [columns[MEAN]]), marks(self.overall, self.overall, columns.values())
+        columns |= {f"{attack}: no backdoor": f"{_TOLD}{OVER}{attack}" for attack in self.clean}
         return BoardPart(
             self.judges, f"{_TOLD} by attack", columns, self.overall, places, "", best, _LINES[self.judges]
         )
@@ -109,7 +111,7 @@ def _row(record: Record, source: str, file: str) -> RunRow:
 
 def _board(group: Group, judges: str, part: Sequence[RunRow]) -> JudgedBoard:
     lines = _detector_lines(part) if judges == DETECTORS else _encoder_lines(part)
-    overall, attacks = _overall(part, lines) if judges == DETECTORS else ((), ())
+    overall, attacks, clean = _overall(part, lines) if judges == DETECTORS else ((), (), ())
     return JudgedBoard(
         title=f"{titles.images(part)}; {judges.lower()}",
         about=titles.about(part),
@@ -122,6 +124,7 @@ def _board(group: Group, judges: str, part: Sequence[RunRow]) -> JudgedBoard:
         judges=judges,
         overall=overall,
         attacks=attacks,
+        clean=clean,
     )
 
 
@@ -148,8 +151,10 @@ def _detector_lines(part: Sequence[RunRow]) -> list[BoardLine]:
     return sorted(made, key=place)
 
 
-def _overall(part: Sequence[RunRow], lines: Sequence[BoardLine]) -> tuple[tuple[BoardLine, ...], tuple[str, ...]]:
-    """Of each detector a line over all attacks, and the attacks; none where fewer than two poison."""
+def _overall(
+    part: Sequence[RunRow], lines: Sequence[BoardLine]
+) -> tuple[tuple[BoardLine, ...], tuple[str, ...], tuple[str, ...]]:
+    """Of each detector a line over all attacks, the attacks that poison, and the others; none if fewer than two do."""
     words, groups = titles.attacks(part), dict[Group, list[RunRow]]()
     for row in part:
         groups.setdefault(row.group, []).append(row)
@@ -157,13 +162,13 @@ def _overall(part: Sequence[RunRow], lines: Sequence[BoardLine]) -> tuple[tuple[
     poison = {words[group]: groups[group][0].poisoned > 0 for group in ordered}
     poisoning = [attack for attack, poisons in poison.items() if poisons]
     if len(poisoning) < 2:
-        return (), ()
+        return (), (), ()
     alike: dict[tuple[str, str, str], dict[str, BoardLine]] = {}
     for line in lines:
         alike.setdefault((line.defense, line.settings, line.status), {})[line.attack] = line
     made = [across(found, dict.fromkeys(poison, _TOLD), poisoning) for found in alike.values()]
     made.sort(key=lambda line: (KINDS.index(line.kind), by_means(line, [f"{_TOLD}{OVER}{MEAN}"]), line.label))
-    return tuple(made), tuple(sorted(poison, key=lambda attack: not poison[attack]))
+    return tuple(made), tuple(poisoning), tuple(attack for attack in poison if not poison[attack])
 
 
 def _encoder_lines(part: Sequence[RunRow]) -> list[BoardLine]:

@@ -158,11 +158,11 @@ def test_detectors_stand_in_one_table_over_all_attacks(smoke, copied):
     many = [of(0, 90, "htba"), of(1, 80, "htba"), of(0, 50, "sig"), of(1, 60, "sig"), of(0, 10, "quiet", False)]
     (table,) = judged(many)
     every, single = table.parts()
-    assert list(every.columns) == ["mean", "worst", "htba", "sig", "quiet"]
+    assert list(every.columns) == ["mean", "worst", "htba", "sig", "quiet: no backdoor"]
     (line,) = every.lines
     assert [line.by_seed[seed][every.columns["mean"]] for seed in (0, 1)] == [70, 70]
     assert [line.by_seed[seed][every.columns["worst"]] for seed in (0, 1)] == [50, 60]
-    assert line.number(every.columns["quiet"])[0] == 10
+    assert line.number(every.columns["quiet: no backdoor"])[0] == 10
     assert [each.attack for each in single.lines] == ["htba", "quiet", "sig"]
     assert every.ranks == {line: 1}
     (alone,) = judged(many[:2])
