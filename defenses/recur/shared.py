@@ -106,9 +106,12 @@ def _described(small: Copies, what: Describing, start: int, stop: int, done: Pro
 def _matched(small: Copies, what: Matching, start: int, stop: int, done: ProgressCallback) -> Arrays:
     import torch
 
-    template, found = torch.from_numpy(what.template), []
+    template = torch.from_numpy(what.template)
+    # One array each: small results kept from every batch would lie between its large ones, and hold their memory.
+    score, box = np.empty(stop - start, np.float32), np.empty((stop - start, 4), np.int64)
     for low in range(start, stop, MATCHED):
         rows = what.indices[low : min(low + MATCHED, stop)]
-        found.append(match(floats(small, rows), template, what.sizes))
+        place = slice(low - start, low - start + len(rows))
+        score[place], box[place] = match(floats(small, rows), template, what.sizes)
         done(len(rows))
-    return Matches(*(np.concatenate(column) for column in zip(*found, strict=True)))._asdict()
+    return Matches(score, box)._asdict()
