@@ -11,7 +11,7 @@ from .lines import BoardLine, SeedResult
 from .part import ATTACK, BoardPart
 from .row import Group
 from .rows import CLEAN_SET, DEFENSE, NONE, ORACLE, UNDEFINED
-from .statistics import mean_interval
+from .statistics import over_seeds
 from .tables import Leaderboard, filled, took
 
 ATTACKS = "Attacks"
@@ -73,24 +73,21 @@ def _board(group: Group, part: Sequence[Leaderboard]) -> AttackBoard:
 def _line(table: Leaderboard, undefended: BoardLine, with_method: bool) -> BoardLine:
     """The attack of a table, and what the controls of the same status say of it."""
     taken = {ACC: (NONE, "ACC"), ASR: (NONE, _TRIGGERED), NATURAL: (CLEAN_SET, _TRIGGERED), AFTER: (ORACLE, _TRIGGERED)}
-    by_seed: dict[int, dict[str, float]] = {seed: {SHARE: table.share} for seed in undefended.by_seed}
+    by_seed: dict[int, dict[str, float]] = {}
     for name, (defense, number) in taken.items():
         for line in table.lines:
             if (line.defense, line.status, line.settings) == (defense, undefended.status, undefended.settings):
                 for seed, values in line.by_seed.items():
                     by_seed.setdefault(seed, {})[name] = values.get(number, math.nan)
-    columns = {
-        name: [own for each in by_seed.values() if not math.isnan(own := each.get(name, math.nan))] for name in COLUMNS
-    }
-    intervals = {name: mean_interval(values) for name, values in columns.items()}
+    mean, half = over_seeds(by_seed)
     return replace(
         undefended,
         defense=table.short,
         settings="; ".join(filter(None, [table.group.ssl if with_method and table.group else "", undefended.settings])),
         kind=DEFENSE,
         results=tuple(SeedResult(seed, "") for seed in by_seed),
-        mean={name: mean for name, (mean, _) in intervals.items()} | {SHARE: table.share},
-        half={name: half for name, (_, half) in intervals.items()} | {SHARE: math.nan},
+        mean=mean | {SHARE: table.share},
+        half=half,
         by_seed=by_seed,
         stages={},
         credits={table.short: table.attack} if table.attack else {},

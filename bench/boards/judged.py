@@ -22,7 +22,7 @@ from .naming import flat_config, name_settings
 from .overview import MEAN, WORST, across
 from .part import BoardPart
 from .ranks import by_means, ranks
-from .row import Group, RunRow
+from .row import Group, RunRow, by_group
 from .rows import KINDS, OVER, PACE, TESTED, measured_first, one_a_seed, row_of
 from .tables import K, Leaderboard, line_of, took
 
@@ -155,18 +155,13 @@ def _overall(
     part: Sequence[RunRow], lines: Sequence[BoardLine]
 ) -> tuple[tuple[BoardLine, ...], tuple[str, ...], tuple[str, ...]]:
     """Of each detector a line over all attacks, the attacks that poison, and the others; none if fewer than two do."""
-    words, groups = titles.attacks(part), dict[Group, list[RunRow]]()
-    for row in part:
-        groups.setdefault(row.group, []).append(row)
+    words, groups = titles.attacks(part), by_group(part)
     ordered = sorted(groups, key=lambda group: titles.order_of(group, groups[group]))
     poison = {words[group]: groups[group][0].poisoned > 0 for group in ordered}
     poisoning = [attack for attack, poisons in poison.items() if poisons]
     if len(poisoning) < 2:
         return (), (), ()
-    alike: dict[tuple[str, str, str], dict[str, BoardLine]] = {}
-    for line in lines:
-        alike.setdefault((line.defense, line.settings, line.status), {})[line.attack] = line
-    made = [across(found, dict.fromkeys(poison, _TOLD), poisoning) for found in alike.values()]
+    made = across(((line.attack, line) for line in lines), dict.fromkeys(poison, _TOLD), poisoning)
     made.sort(key=lambda line: (KINDS.index(line.kind), by_means(line, [f"{_TOLD}{OVER}{MEAN}"]), line.label))
     return tuple(made), tuple(poisoning), tuple(attack for attack in poison if not poison[attack])
 

@@ -115,17 +115,17 @@ def _table(table: Leaderboard, places: Places) -> str:
         attack = [named[:1].upper() + named[1:]]
     summary = table.summary()
     found = [f'<a id="{anchor}"></a>', f"## {escape(table.title)}", "\n".join([*attack, escape(note)])]
-    rest = [part for part in table.parts() if part.title != summary.title]
     if isinstance(table, Overview):
         each = ",\n".join(f"[{escape(one.short)}]({places.of(one)})" for one in table.tables)
-        shown = [text for part in table.parts() for text in _shown(part, links, status=several)]
-        return "\n\n".join([*found, *shown, f"All numbers, records and settings, attack by attack:\n{each}"])
+        found += [text for part in table.parts() for text in _shown(part, links, status=several)]
+        return "\n\n".join([*found, f"All numbers, records and settings, attack by attack:\n{each}"])
     found += [_pipes(summary, links, status=several)]
     if isinstance(table, AttackBoard):
         return "\n\n".join(found)
     if places.details:
         return "\n\n".join([*found, f"[All numbers, records and settings]({places.of(table)})"])
     found += ["<details><summary>All numbers, records and settings</summary>"]
+    rest = [part for part in table.parts() if part.title != summary.title]
     found += [text for part in rest for text in _shown(part, links, status=several)]
     return "\n\n".join([*found, "\n".join(_small_print(table, links)), "</details>"])
 

@@ -18,7 +18,7 @@ from .part import BoardPart
 from .ranks import by_means, ranks
 from .row import Group
 from .rows import KINDS, LOST, NONE, OVER, UNDEFINED, higher_is_better
-from .statistics import mean_interval
+from .statistics import over_seeds
 from .tables import CLEAN_REMOVED, COLOUR, Leaderboard, took
 
 SOLVED = 95.0
@@ -99,11 +99,15 @@ def _part(number: str, tables: Sequence[Leaderboard]) -> BoardPart | None:
     columns = {over: f"{number}{OVER}{over}" for over in (MEAN, WORST, *attacks)}
     marked = list(columns.values())  # not what follows: to remove nothing at all is easy
     columns |= {f"{table.short}: clean removed, %": f"{CLEAN_REMOVED}{OVER}{table.short}" for table in clean}
-    alike: dict[tuple[str, str, str], dict[str, BoardLine]] = {}
-    for table in (*measured, *clean):
-        for line in filter(_having(numbers[table.short]), table.lines):
-            alike.setdefault((line.defense, line.settings, line.status), {})[table.short] = line
-    lines = [across(found, numbers, attacks) for found in alike.values()]
+    lines = across(
+        (
+            (table.short, line)
+            for table in (*measured, *clean)
+            for line in filter(_having(numbers[table.short]), table.lines)
+        ),
+        numbers,
+        attacks,
+    )
     places = ranks(lines, [f"{number}{OVER}{MEAN}"])
     lines.sort(key=lambda line: _place(line, places, number))
     section, what = PARTS[number]
@@ -115,10 +119,18 @@ def _having(number: str) -> Any:
     return lambda line: line.cell(number) != UNDEFINED
 
 
-def across(found: Mapping[str, BoardLine], numbers: Mapping[str, str], over: Sequence[str]) -> BoardLine:
-    """One line of several tables' lines of the same defense. found: title of a table -> its line there; numbers: title
-    -> the number that is taken of it, here "NUMBER | TITLE"; over: the titles, all of one number, whose mean and worst
-    are taken of the seeds that have all of them. A seed that has none of these is left out."""
+def across(lines: Iterable[tuple[str, BoardLine]], numbers: Mapping[str, str], over: Sequence[str]) -> list[BoardLine]:
+    """One line for each defense of several tables. lines: each with the title of its table; numbers: title -> the
+    number that is taken of it, here "NUMBER | TITLE"; over: the titles, all of one number, whose mean and worst are
+    taken of the seeds that have all of them. A seed that has none of these is left out."""
+    alike: dict[tuple[str, str, str], dict[str, BoardLine]] = {}
+    for title, line in lines:
+        alike.setdefault((line.defense, line.settings, line.status), {})[title] = line
+    return [_across(found, numbers, over) for found in alike.values()]
+
+
+def _across(found: Mapping[str, BoardLine], numbers: Mapping[str, str], over: Sequence[str]) -> BoardLine:
+    """That of one defense. found: title -> its line there."""
     first = next(iter(found.values()))
     by_seed: dict[int, dict[str, float]] = {}
     for title, line in found.items():
@@ -135,14 +147,13 @@ def across(found: Mapping[str, BoardLine], numbers: Mapping[str, str], over: Seq
         if len(own) == len(over):
             values |= {f"{number}{OVER}{MEAN}": fmean(own), f"{number}{OVER}{WORST}": worst(own)}
     by_seed = dict(sorted(by_seed.items()))
-    names = dict.fromkeys(name for values in by_seed.values() for name in values)
-    intervals = {name: mean_interval([each[name] for each in by_seed.values() if name in each]) for name in names}
+    mean, half = over_seeds(by_seed)
     return replace(
         first,
         kind=max((line.kind for line in found.values()), key=KINDS.index),
         results=tuple(SeedResult(seed, "") for seed in by_seed),
-        mean={name: mean for name, (mean, _) in intervals.items()},
-        half={name: half for name, (_, half) in intervals.items()},
+        mean=mean,
+        half=half,
         by_seed=by_seed,
         threats={seed: tuple(found[title].threats.get(seed) for title in over if title in found) for seed in by_seed},
         stages={},

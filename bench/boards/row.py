@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -62,3 +63,11 @@ class RunRow:
     file: str
     record: Record = field(repr=False)
     settings: str = ""
+
+
+def by_group(rows: Iterable[RunRow]) -> dict[Group, list[RunRow]]:
+    """The rows of each table."""
+    found: dict[Group, list[RunRow]] = {}
+    for row in rows:
+        found.setdefault(row.group, []).append(row)
+    return found

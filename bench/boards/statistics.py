@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import isclose, nan, sqrt
+from math import isclose, isnan, nan, sqrt
 from statistics import fmean, stdev
 
 ERROR = 0.05
@@ -22,6 +22,15 @@ _ROUNDING = 1e-9  # values this close are equal: sums round otherwise on other m
 def mean_interval(values: Sequence[float]) -> tuple[float, float]:
     """Mean of one value a seed, and half the width of its 95 % interval: NaN for one seed, NaN both for none."""
     return (fmean(values), _half(values, ERROR)) if values else (nan, nan)
+
+
+def over_seeds(by_seed: Mapping[int, Mapping[str, float]]) -> tuple[dict[str, float], dict[str, float]]:
+    """Mean and half the interval of each number, by its name, over the seeds that have it (not NaN)."""
+    names = dict.fromkeys(name for values in by_seed.values() for name in values)
+    found = {
+        name: mean_interval([v for each in by_seed.values() if not isnan(v := each.get(name, nan))]) for name in names
+    }
+    return {name: mean for name, (mean, _) in found.items()}, {name: half for name, (_, half) in found.items()}
 
 
 @dataclass(frozen=True, kw_only=True)

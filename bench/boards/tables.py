@@ -16,7 +16,7 @@ from .credits import Credit, credits_of
 from .lines import BoardLine, SeedResult
 from .part import BoardPart
 from .ranks import DETECTION_RANK, FULL_RANK, ranks
-from .row import Group, RunRow
+from .row import Group, RunRow, by_group
 from .rows import (
     COST,
     KINDS,
@@ -31,7 +31,7 @@ from .rows import (
     higher_is_better,
     rows,
 )
-from .statistics import mean_interval
+from .statistics import over_seeds
 
 COLOUR, CLEAN_REMOVED = "colour", "clean removed"
 SUMMARY = ("AP", "precision", "recall", "ACC", "ASR triggered", LOST)
@@ -164,9 +164,7 @@ def of_defenses(records: Iterable[Record], sources: Iterable[str] = (), files: I
     Defenses come first, then baselines, then controls. What was measured here is never averaged with what was sent in.
     Raises BenchError for two results of one line and seed that differ.
     """
-    parts: dict[Group, list[RunRow]] = {}
-    for row in rows(records, sources, files):
-        parts.setdefault(row.group, []).append(row)
+    parts = by_group(rows(records, sources, files))
     titled, settings = titles.titles(parts), dict[Group, list[RunRow]]()
     for group, part in parts.items():
         settings.setdefault(group.setting, []).extend(part)
@@ -218,16 +216,15 @@ def line_of(same: Sequence[RunRow]) -> BoardLine:
     first, ordered = same[0], sorted(same, key=lambda row: row.seed)
     names = dict.fromkeys(name for row in ordered for name in row.values)
     by_seed = {row.seed: {name: _number(row.values.get(name)) for name in names} for row in ordered}
-    columns = {name: [values[name] for values in by_seed.values() if not math.isnan(values[name])] for name in names}
-    intervals = {name: mean_interval(values) for name, values in columns.items()}
+    mean, half = over_seeds(by_seed)
     return BoardLine(
         defense=first.defense,
         settings=first.settings,
         status=first.status,
         kind=max((row.kind for row in same), key=KINDS.index),
         results=tuple(SeedResult(row.seed, row.source) for row in ordered),
-        mean={name: mean for name, (mean, _) in intervals.items()},
-        half={name: half for name, (_, half) in intervals.items()},
+        mean=mean,
+        half=half,
         by_seed=by_seed,
         threats={row.seed: row.threat for row in ordered},
         stages=_merged(row.stages for row in same),

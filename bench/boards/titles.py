@@ -10,7 +10,7 @@ from bench.records.record import MEASURED, Record
 from bench.records.redact import one_line
 
 from .naming import shared_settings
-from .row import Group, RunRow
+from .row import Group, RunRow, by_group
 
 FIRST = {"preset": "laptop", "dataset": "scenes", "attack": "htba", "ssl": "moco_v3"}
 """What `bench run` does without options; its table comes first, then those that differ least from it."""
@@ -39,9 +39,7 @@ def images(rows: Sequence[RunRow]) -> str:
 
 def attacks(rows: Sequence[RunRow]) -> dict[Group, str]:
     """The attack of each group in a few words: its name, the number of its triggers, and what else differs."""
-    parts: dict[Group, list[RunRow]] = {}
-    for row in rows:
-        parts.setdefault(row.group, []).append(row)
+    parts = by_group(rows)
     plain = {group: _attack(_first(same)) for group, same in parts.items()}
     alike = {group: [other for other in parts if plain[other] == plain[group]] for group in parts}
     return {group: plain[group] + _difference(group, alike[group]) for group in parts}

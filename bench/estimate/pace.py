@@ -46,12 +46,11 @@ def measure_pace(config: Config, images: Images, machine: Machine, *, training: 
     networks = laid_out(config, images.size)
     large = networks is not None and sum(each.numel() for each in networks.parameters()) > LARGE
     pixels = TRIAL_PIXELS // SHARE if large else TRIAL_PIXELS
+    warm = 1 if large else 2
     batch = max(2, min(config.train.batch, len(images), pixels // images.size**2))
     with computing_with(config.threads):
         return Pace(
-            training=_step_seconds(config, images, machine, batch, pixels, 1 if large else 2) / batch
-            if training
-            else 0.0,
+            training=_step_seconds(config, images, machine, batch, pixels, warm) / batch if training else 0.0,
             encoding=_encoding_seconds(config, images, machine, batch) / batch,
             basis=f"a trial of {batch} images",
         )

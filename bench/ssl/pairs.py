@@ -18,10 +18,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 Views = Mapping[int, "Tensor"]
-
-
-MOST_LAYERS = 100
-"""Of a head; published ones have two or three."""
+MOST_HEAD_LAYERS = 100
+"""Published heads have two or three."""
 
 
 class PairMethod(SSLMethod):
@@ -43,7 +41,7 @@ class PairMethod(SSLMethod):
             elif isinstance(value, int) and not isinstance(value, bool):
                 at_least(0 if name in self.optional_heads else 1, **{name: value})
             if name in ("projector", "predictor"):
-                at_most(MOST_LAYERS, **{name: value})
+                at_most(MOST_HEAD_LAYERS, **{name: value})
 
     @abstractmethod
     def loss(self, learner: Any, views: Sequence[Tensor], mixed: Mixed | None) -> Tensor:

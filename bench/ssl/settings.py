@@ -9,8 +9,8 @@ from bench.errors import BenchError
 
 from .pairs import at_least, at_most, share
 
-MOST_LOCAL = 1000
-"""Local views; SwAV and DINO have six to ten."""
+MOST_LOCAL_VIEWS = 1000
+"""SwAV and DINO have six to ten."""
 MOST_LAYERS = 1000
 """Of a backbone, in each number that counts them: timm builds layer by layer, so it would not come back from 10^18."""
 
@@ -92,7 +92,7 @@ class ViewSettings:
         for value in (*self.blur_p, *self.solarise_p):
             share("views.blur_p and views.solarise_p", value)
         at_least(0, **{"views.local_count": self.local_count})
-        at_most(MOST_LOCAL, **{"views.local_count": self.local_count})
+        at_most(MOST_LOCAL_VIEWS, **{"views.local_count": self.local_count})
         if min(self.local_size, self.size or self.local_size) < 4:
             raise ValueError("views.size and views.local_size must be 4 px or more")
 
