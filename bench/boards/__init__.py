@@ -7,10 +7,10 @@ meet in one table but never in one line: the line is named after what differs. N
 row.py, rows.py: records to rows; naming.py: what else than its defense a row is called; statistics.py: means,
 differences and their intervals; ranks.py, best.py: which lines are told apart; lines.py, tables.py: rows to tables, in
 numbers; judged.py: tables of detectors and encoder tests; overview.py: all attacks of a setting in one table;
-attacks.py: what the attacks do without a defense;
-titles.py: what a table is of, in words; credits.py: where plugins come from; compare.py: two lines of one table;
-reported.py: a paper's numbers as tables; one module per format (markdown.py also puts tables into a page that somebody
-writes), words.py: what the columns mean; escaping.py: how each format keeps a text a text; site/: all of it as pages.
+attacks.py: what the attacks do without a defense; titles.py: what a table is of, in words; credits.py: where plugins
+come from; compare.py: two lines of one table; reported.py: a paper's numbers as tables; one module per format
+(markdown.py also puts tables into a page that somebody writes), words.py: what the columns mean; escaping.py: how each
+format keeps a text a text; site/: all of it as pages.
 """
 
 from __future__ import annotations
