@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,9 +45,10 @@ def _figure(study: Study, table: pd.DataFrame) -> Figure:
     figure = Figure(figsize=(WIDTH * shape[1], HEIGHT * shape[0] + 0.9), layout="constrained")
     axes = list(figure.subplots(*shape, squeeze=False, sharey=bars).flat)
     handles: dict[str, Any] = {}
+    ran = set(table.loc[table["status"] == "", "line"])
     for panel, ax in zip(drawn, axes, strict=False):
         found = curves(study, panel, table)
-        handles |= _bars(study, panel, found, ax) if bars else _lines(study, panel, found, ax)
+        handles |= _bars(study, panel, found, ran, ax) if bars else _lines(study, panel, found, ax)
     for ax in axes[len(drawn) :]:
         ax.remove()
     _heading(study, handles, figure)
@@ -130,8 +131,10 @@ def _y_axis(panel: Panel, found: Mapping[str, pd.DataFrame], ax: Axes) -> None:
         ax.text(0.5, 0.5, "no values", transform=ax.transAxes, ha="center", color="#555555")
 
 
-def _bars(study: Study, panel: Panel, found: Mapping[str, pd.DataFrame], ax: Axes) -> dict[str, Any]:
-    """A group of bars for each line of the study, from the top; "not run" where one has no values."""
+def _bars(
+    study: Study, panel: Panel, found: Mapping[str, pd.DataFrame], ran: Container[str], ax: Axes
+) -> dict[str, Any]:
+    """A group of bars for each line of the study, from the top; where one has no values, whether it `ran`."""
     labels = [line.label for line in study.lines]
     height = 0.8 / max(1, len(found))
     handles = {}
@@ -149,7 +152,15 @@ def _bars(study: Study, panel: Panel, found: Mapping[str, pd.DataFrame], ax: Axe
             ax.annotate(f"{mean:.1f}", (end, place), (3, 0), textcoords="offset points", va="center", fontsize=7)
     for place, label in enumerate(labels):
         if not any(label in points.index for points in found.values()):
-            ax.text(2, place, "not run", va="center", fontsize=7, style="italic", color="#555555")
+            ax.text(
+                2,
+                place,
+                "undefined" if label in ran else "not run",
+                va="center",
+                fontsize=7,
+                style="italic",
+                color="#555555",
+            )
     ax.set_yticks(range(len(labels)), labels)
     ax.set_ylim(len(labels) - 0.5, -0.5)
     if panel.unit == "%":

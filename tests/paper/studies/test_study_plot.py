@@ -95,6 +95,13 @@ def test_bars_for_defenses_and_those_not_run(table):
     assert {"rate 0.5", "rate 1"} <= set(found)
 
 
+def test_a_number_that_a_run_does_not_define_is_not_called_not_run(table):
+    nothing = {"detection.recall": 0.0, "seconds.search": 3.0}  # nothing is removed, so there is no precision
+    found = texts(plot._figure(find("recur"), table("recur", [("no whitening, varied", "", "", 0, nothing)])))
+    assert found.count("undefined") == 2
+    assert found.count("not run") == 4 * (len(find("recur").lines) - 1)
+
+
 @pytest.mark.parametrize("name", ["masking", "search-number", "epochs"])
 def test_title_and_legend_lie_apart_and_inside(name, table):
     """With every line drawn: the widest legends there are."""
