@@ -102,6 +102,8 @@ def guarded(command: Callable[[], Any]) -> int:
 def _of_the_system(error: OSError | RuntimeError) -> str:
     """What an error says that no code can help; "" for any other."""
     if isinstance(error, OSError):
+        if isinstance(error, PermissionError) and error.filename:
+            return f"permission denied: {error.filename}"
         full = error.errno in (errno.ENOSPC, errno.EIO)
         return f"cannot write what there is to say: {error.strerror}" if full else ""
     homeless = "home directory" in str(error)  # pathlib's, of a path that begins with ~

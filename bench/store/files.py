@@ -73,8 +73,8 @@ def replacing(path: Path) -> Iterator[Path]:
     After an error nothing is left, and what was at `path` is untouched. Raises BenchError as `writing` does.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
-    _check_replaceable(path)
-    with writing(path):
+    with writing(path):  # pathlib raises where it may not look into a folder
+        _check_replaceable(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             yield temporary
@@ -105,6 +105,11 @@ def sync(path: Path) -> None:
 
 def check_can_write(path: Path) -> None:
     """Raise BenchError where no file could be written to `path`: found out before the work, not after it."""
+    with writing(path):
+        _check_can_write(path)
+
+
+def _check_can_write(path: Path) -> None:
     if path.is_dir():
         raise BenchError(f"cannot write {path}: it is a folder")
     _check_replaceable(path)
