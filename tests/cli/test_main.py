@@ -140,6 +140,51 @@ def test_a_read_only_store(refused, tmp_path, monkeypatch):
     assert said.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("list", "--plugin", "{}/p.py"),
+        ("run", "--preset", "{}/p.toml"),
+        ("run", "--preset", "smoke", "--store", "{}/store"),
+        ("run", "--preset", "smoke", "--record", "{}/r.json"),
+        ("run", "--preset", "smoke", "--dataset", "folder", "--set", "dataset.root='{}/images'"),
+        ("leaderboard", "{}/records"),
+        ("compare", "none", "poisoncam", "{}/records"),
+        ("scan", "{}/images", "--quick"),
+        ("scan", "{}/images.zip", "--quick"),
+        ("store", "list", "--store", "{}/store"),
+    ],
+)
+def test_a_folder_that_one_may_not_look_into(refused, tmp_path, monkeypatch, arguments):
+    """Below another user's home pathlib's `exists` and its like raise. Root may look everywhere: this is played, too."""
+    closed, see = str(tmp_path / "closed"), os.stat
+
+    def refuse(path, *args, **options):
+        if str(path).startswith(closed + os.sep):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return see(path, *args, **options)
+
+    monkeypatch.setattr(os, "stat", refuse)
+    said = refused(*(each.format(closed) for each in arguments), midway=True)
+    assert "ermission denied" in said
+    assert closed in said
+    assert said.count("\n") == 1
+
+
+def test_a_cache_that_one_may_not_look_into_is_done_without(bench, copied, monkeypatch, tmp_path):
+    """The fingerprint of procedural images is then computed each time."""
+    see = os.stat
+
+    def refuse(path, *args, **options):
+        if str(path).startswith(str(tmp_path / "closed")):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return see(path, *args, **options)
+
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "closed"))
+    monkeypatch.setattr(os, "stat", refuse)
+    bench("plan", "--preset", "smoke", "--store", copied)
+
+
 def test_a_full_disk_in_the_middle_of_a_run(refused, tmp_path, monkeypatch):
     def fill_up(manifest):
         yield from itertools.islice(lines(manifest), 3)
