@@ -1,6 +1,6 @@
 """What `bench plan --preset paper-imagenet100 --on GPUS` estimates, without ImageNet: docs/measured/plan-on.csv.
 
-    python docs/plan_on.py -o docs/measured/plan-on.csv     # some minutes on one core, 4 GB
+    python docs/tools/plan_on.py -o docs/measured/plan-on.csv     # some minutes on one core, 4 GB
 
 The operations are those of two images drawn by `scenes`, which cost as much as any of their size; IMAGES stands for the
 training set of ImageNet-100.
