@@ -2,8 +2,8 @@
 
     python docs/tools/first_hour.py -o docs/measured/first-hour.csv     # some twenty minutes on two cores
 
-Writes a row for each step: seconds, and minutes since the beginning. The clone is of the commit that is checked out, the
-packages come from where pip finds them. A command that fails ends it.
+Writes a row for each step: seconds, and minutes since the beginning. The clone is of the commit that is checked out,
+its packages come from where pip finds them. A command that fails ends it.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def main(words: Sequence[str] | None = None) -> None:
         for title, command in steps(work):
             print(f"{title}: {command}", flush=True)  # noqa: T201
             start = time.monotonic()
-            subprocess.run(command, shell=True, check=True, cwd=work, env=environment)  # noqa: S602
+            subprocess.run(command, shell=True, check=True, cwd=work, env=environment)
             now = time.monotonic()
             rows.append({"step": title, "seconds": round(now - start), "minutes": round((now - begin) / 60, 1)})
     with output.open("w", newline="", encoding="utf-8") as file:

@@ -156,7 +156,7 @@ def test_a_read_only_store(refused, tmp_path, monkeypatch):
     ],
 )
 def test_a_folder_that_one_may_not_look_into(refused, tmp_path, monkeypatch, arguments):
-    """Below another user's home pathlib's `exists` and its like raise. Root may look everywhere: this is played, too."""
+    """Below another user's home pathlib's `exists` and its like raise. Root may look everywhere: it is played."""
     closed, see = str(tmp_path / "closed"), os.stat
 
     def refuse(path, *args, **options):

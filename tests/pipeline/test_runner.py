@@ -153,7 +153,7 @@ def run(moment, arguments):
     store._publish = lambda work, folder: (at("publish " + folder.parent.name), publish(work, folder))
     bench.ssl.train.CHECKPOINT_SECONDS = -1.0
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a script's background job (`pytest &`) begins with it ignored
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job begins without
     sys.argv = ["bench", "run", *arguments]
     cli.main()
 
