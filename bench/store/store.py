@@ -28,7 +28,7 @@ from bench.errors import BenchError
 
 from .artifact import META, SCRATCH, TIME, ArtifactBuilder, earlier_time
 from .checksums import CHECKSUMS, QUICK, changed, checksums
-from .files import read_json, sync, write_bytes, write_json, writing
+from .files import read_json, sync, write_json, writing
 
 log = logging.getLogger(__name__)
 
@@ -61,11 +61,17 @@ class Store:
         """Raise BenchError now, not in an hour, where the store cannot be written or lacks `need_bytes`."""
         probe = self.root / f".probe-{uuid.uuid4().hex}"
         try:
-            write_bytes(probe, b"\0" * 4096)
+            with writing(self.root):
+                self.root.mkdir(parents=True, exist_ok=True)
+                probe.write_bytes(b"\0" * 4096)
+                sync(probe)
+        except BenchError as error:
+            raise BenchError(f"{error}; --store or BENCH_STORE names another store") from error
         except FileNotFoundError:  # as in /proc
             raise BenchError(f"the store {self.root} cannot be written: nothing can be created there") from None
-        with writing(self.root):
-            probe.unlink()
+        finally:
+            with contextlib.suppress(OSError):
+                probe.unlink()
         free = shutil.disk_usage(self.root).free
         if free < need_bytes:
             raise BenchError(
