@@ -34,7 +34,7 @@ class RecurTemplates(Detector):
         images = Shared(view)
         rows = np.arange(len(view))
         found = [
-            (images.match(each.template.pixels, rows).score.astype(np.float64) - each.limit) / (1 - each.limit)
+            (images.match(each.template, rows).score.astype(np.float64) - each.limit) / (1 - each.limit)
             for each in self._recur.triggers(known)
         ]
         return np.max(found, axis=0) if found else np.zeros(len(view))

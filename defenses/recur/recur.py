@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+EDITION = 2
+"""Of what it computes: results of another are not used."""
 SECONDS_AN_IMAGE = 0.01
 """Of one CPU core: measured 0.007 for 2,000 images of 32 px, 0.011 for 20,000, 0.010 for 3,000 of 64 px."""
 
@@ -71,6 +73,10 @@ class Recur(Defense):
         if not self.effect:
             object.__setattr__(self, "needs", frozenset())  # one verdict then serves every encoder
 
+    def identity(self) -> dict[str, Any]:
+        """See Plugin."""
+        return {**super().identity(), "edition": EDITION}
+
     def clean(self, view: View) -> Verdict:
         """Remove every image that carries a patch that recurs and acts."""
         shared = Shared(view)
@@ -99,7 +105,7 @@ class Recur(Defense):
             return None
         rows = np.asarray(indices, np.int64)
         images = floats(small, rows)
-        heats = torch.stack([heat(images, each.template.pixels) for each in found]).amax(0)
+        heats = torch.stack([heat(images, each.template) for each in found]).amax(0)
         maps = F.interpolate(heats[:, None], size=(view.size, view.size), mode="bilinear")[:, 0].numpy()
         best = np.stack([each.matches.score[rows] - each.limit for each in found]).argmax(0)
         boxes = np.stack([each.matches.box[rows] for each in found])[best, np.arange(len(rows))]
@@ -188,6 +194,7 @@ def described_as(found: Found, scale: float) -> dict[str, Any]:
         "limit": round(found.limit, 4),
         "hole": round(found.hole, 4),
         "deviation": round(found.template.deviation, 4),
+        "turned": found.template.turned,
         "pull": None if effect is None else round(effect.pull, 4),
         "pull_rank": None if effect is None else round(effect.rank, 4),
     }

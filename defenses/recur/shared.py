@@ -5,7 +5,7 @@ The results are those of one device bit for bit: images are taken in the same ba
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,12 +14,10 @@ from numpy.typing import NDArray
 
 from bench import Arrays, ProgressCallback, RowFunction, RowMapper
 
-from .trigger import SIZES, Matches, match
+from .trigger import TURNS, Matches, Template, match
 from .windows import BATCH, Copies, Whitening, Windows, described, floats
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from bench import View
 
 AT_ONCE = 16  # batches described before they go into the index: what is held beside it
@@ -36,11 +34,12 @@ class Describing(NamedTuple):
 
 
 class Matching(NamedTuple):
-    """A request: the best place of a template (3, h, w) float32 in each of the images at `indices` (n,), a row each."""
+    """A request: the best place of a template (3, h, w) float32, upright or turned, in each of the images at `indices`
+    (n,), a row each."""
 
     indices: NDArray[np.int64]
     template: NDArray[np.float32]
-    sizes: Sequence[float]
+    turned: bool
 
 
 class Making:
@@ -88,9 +87,9 @@ class Shared:
             for batch in self._rows(what, -(-len(part) // BATCH), 1, tell)["windows"]:
                 yield from batch
 
-    def match(self, template: Tensor, indices: NDArray[np.int64], sizes: Sequence[float] = SIZES) -> Matches:
+    def match(self, template: Template, indices: NDArray[np.int64]) -> Matches:
         """See `trigger.match`, on the images at `indices`."""
-        what = Matching(indices, template.numpy(), sizes)
+        what = Matching(indices, template.pixels.numpy(), template.turned)
         return Matches(**self._rows(what, len(indices), MATCHED, lambda done: None))
 
 
@@ -108,10 +107,11 @@ def _matched(small: Copies, what: Matching, start: int, stop: int, done: Progres
 
     template = torch.from_numpy(what.template)
     # One array each: small results kept from every batch would lie between its large ones, and hold their memory.
-    score, box = np.empty(stop - start, np.float32), np.empty((stop - start, 4), np.int64)
+    count = stop - start
+    found = Matches(np.empty(count, np.float32), np.empty((count, 4), np.int64), np.empty(count, np.float32))
     for low in range(start, stop, MATCHED):
         rows = what.indices[low : min(low + MATCHED, stop)]
-        place = slice(low - start, low - start + len(rows))
-        score[place], box[place] = match(floats(small, rows), template, what.sizes)
+        for whole, part in zip(found, match(floats(small, rows), template, TURNS if what.turned else ()), strict=True):
+            whole[low - start : low - start + len(rows)] = part
         done(len(rows))
-    return Matches(score, box)._asdict()
+    return found._asdict()

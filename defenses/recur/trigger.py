@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 SIZES = (0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.35)
 """Sizes at which a template is looked for, as shares of its own."""
+TURNED_SIZES = (0.85, 1.0, 1.15)
+TURNS, FINE_TURNS = tuple(range(0, 360, 15)), tuple(range(0, 360, 5))
+"""Degrees by which a template is looked for turned, where that is asked: in all images, and in few to align them."""
 MARGIN = 0.4  # px around the seed's window that are looked at too, as a share of its width
 STACK = 24  # windows of as many images are aligned
 ROUNDS = 4
@@ -23,19 +27,25 @@ GROWTH = 2.2  # a template this many times wider than its seed's window has run 
 
 
 class Matches(NamedTuple):
-    """For each of n images the best place of a template: score (n,), its NCC in [-1, 1], and box (n, 4) int64."""
+    """For each of n images the best place of a template: score (n,), its NCC in [-1, 1], box (n, 4) int64, and by how
+    many degrees it is turned in there, (n,)."""
 
     score: NDArray[np.float32]
     box: NDArray[np.int64]
+    turn: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Template:
     """A trigger as it is believed to look: pixels (3, h, w) float32 in [0, 1], and how much its pixels vary between
-    the aligned images, as a share of what chance gives (0: not at all, 1: as pixels of any images do)."""
+    the aligned images, as a share of what chance gives (0: not at all, 1: as pixels of any images do).
+
+    turned: whether each image has it turned by an angle of its own; then the disc in its middle is what is looked for.
+    """
 
     pixels: Tensor
     deviation: float
+    turned: bool = False
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -43,8 +53,9 @@ class Template:
         return int(self.pixels.shape[1]), int(self.pixels.shape[2])
 
 
-def match(images: Tensor, template: Tensor, sizes: Sequence[float] = SIZES) -> Matches:
-    """The best place of `template` (3, h, w) in each of `images` (B, 3, S, S), at each of `sizes` times its own size.
+def match(images: Tensor, template: Tensor, turns: Sequence[int] = ()) -> Matches:
+    """The best place of `template` (3, h, w) in each of `images` (B, 3, S, S), at each of SIZES times its own size; or
+    of the disc in its middle, turned by each of `turns` degrees, at each of TURNED_SIZES.
 
     The score is the zero-mean normalised cross-correlation, which brightness and contrast do not change.
     """
@@ -52,27 +63,31 @@ def match(images: Tensor, template: Tensor, sizes: Sequence[float] = SIZES) -> M
     import torch.nn.functional as F
 
     prepared = Prepared.of(images)
-    best = torch.full((len(images),), -1.0)
+    if turns:
+        template = middle(template)
+    best, turn = torch.full((len(images),), -1.0), torch.zeros(len(images))
     box = torch.zeros((len(images), 4), dtype=torch.int64)
+    sizes = TURNED_SIZES if turns else SIZES
     shapes = {tuple(max(4, round(side * size)) for side in template.shape[1:]) for size in sizes}
     for height, width in sorted(shapes):
         if max(height, width) > images.shape[-1]:
             continue
         sized = F.interpolate(template[None], size=(height, width), mode="bilinear", antialias=True)[0]
-        score = prepared.ncc(sized)
-        value, place = score.flatten(1).max(1)
-        better = value > best
-        best = torch.where(better, value, best)
-        found = torch.stack([place // score.shape[2], place % score.shape[2]], 1)
-        box[better] = torch.cat([found, found.new_tensor([[height, width]]).expand_as(found)], 1)[better]
-    return Matches(best.numpy(), box.numpy())
+        for degrees, score in prepared.turned(sized, turns) if turns else [(0, prepared.ncc(sized))]:
+            value, place = score.flatten(1).max(1)
+            better = value > best
+            best, turn = torch.where(better, value, best), turn.masked_fill(better, degrees)
+            found = torch.stack([place // score.shape[2], place % score.shape[2]], 1)
+            box[better] = torch.cat([found, found.new_tensor([[height, width]]).expand_as(found)], 1)[better]
+    return Matches(best.numpy(), box.numpy(), turn.numpy())
 
 
 class Prepared(NamedTuple):
-    """Images (B, 3, S, S) as they are matched with several templates: their spectra, and integral images (B, 2, S + 1,
-    S + 1) float64 of their pixels and of the squares of these, summed over the channels."""
+    """Images (B, 3, S, S) as they are matched with several templates: their spectra, the sums over the channels of
+    their pixels and of the squares of these, (B, 2, S, S) float64, and integral images of both."""
 
     spectrum: Tensor
+    sums: Tensor
     integral: Tensor
 
     @classmethod
@@ -81,25 +96,68 @@ class Prepared(NamedTuple):
         import torch.nn.functional as F
 
         sums = torch.stack([images.sum(1, dtype=torch.float64), images.double().square().sum(1)], 1)
-        return cls(torch.fft.rfft2(images), F.pad(sums.cumsum(2).cumsum(3), (1, 0, 1, 0)))
+        return cls(torch.fft.rfft2(images), sums, F.pad(sums.cumsum(2).cumsum(3), (1, 0, 1, 0)))
 
     def ncc(self, template: Tensor) -> Tensor:
         """Zero-mean normalised cross-correlation (B, S - h + 1, S - w + 1) with a template (3, h, w)."""
-        import torch
-
-        size = self.integral.shape[-1] - 1
         height, width = template.shape[1:]
-        zero = template - template.mean()
-        spectrum = (self.spectrum * torch.fft.rfft2(zero, s=(size, size)).conj()).sum(1)
-        together = torch.fft.irfft2(spectrum, s=(size, size))[:, : size - height + 1, : size - width + 1]
         whole = self.integral
         sums = whole[..., height:, width:] - whole[..., :-height, width:]
         sums = sums - whole[..., height:, :-width] + whole[..., :-height, :-width]
-        count = template.numel()
+        return self._correlated(template - template.mean(), sums, template.numel())
+
+    def turned(self, template: Tensor, turns: Sequence[int]) -> Iterator[tuple[int, Tensor]]:
+        """The same of the disc in a square template (3, h, h), turned by each of `turns` degrees: (degrees, NCC)."""
+        import torch
+
+        size, side = self.sums.shape[-1], template.shape[-1]
+        disc, room = _disc(side), size - side + 1
+        spectrum = torch.fft.rfft2(self.sums) * torch.fft.rfft2(disc.double(), s=(size, size)).conj()
+        sums = torch.fft.irfft2(spectrum, s=(size, size))[..., :room, :room]
+        count = 3 * int(disc.sum())
+        for turn in turns:
+            pixels = turned_by(template, turn)
+            yield turn, self._correlated((pixels - (pixels * disc).sum() / count) * disc, sums, count)
+
+    def _correlated(self, zero: Tensor, sums: Tensor, count: int) -> Tensor:
+        """With a template (3, h, w) of `count` pixels whose mean is 0; sums (B, 2, ...): of the pixels under it, and of
+        their squares, at each place."""
+        import torch
+
+        size = self.sums.shape[-1]
+        spectrum = (self.spectrum * torch.fft.rfft2(zero, s=(size, size)).conj()).sum(1)
+        together = torch.fft.irfft2(spectrum, s=(size, size))[:, : sums.shape[-2], : sums.shape[-1]]
         variance = (sums[:, 1] - sums[:, 0].square() / count).clamp_min(0).float()
         # Under a grey level or two of contrast there is no structure that could be alike.
         found: Tensor = together / (variance.sqrt().clamp_min(0.01 * count**0.5) * zero.norm().clamp_min(1e-6))
         return found
+
+
+def middle(template: Tensor) -> Tensor:
+    """The largest square in the middle of a template (3, h, w)."""
+    height, width = template.shape[1:]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    return template[:, top : top + side, left : left + side]
+
+
+def _disc(side: int) -> Tensor:
+    """1 in the largest disc of a square, 0 in its corners: (side, side) float32."""
+    import torch
+
+    place = (torch.arange(side) - (side - 1) / 2) / (side / 2)
+    return (place[:, None].square() + place.square() <= 1).float()
+
+
+def turned_by(square: Tensor, degrees: float) -> Tensor:
+    """A picture (3, h, h) turned about its middle; beyond its edges its outermost pixels again."""
+    import torch
+    import torch.nn.functional as F
+
+    turn = math.radians(degrees)
+    theta = torch.tensor([[[math.cos(turn), -math.sin(turn), 0.0], [math.sin(turn), math.cos(turn), 0.0]]])
+    grid = F.affine_grid(theta, [1, *square.shape], align_corners=False)
+    return F.grid_sample(square[None], grid, mode="bilinear", padding_mode="border", align_corners=False)[0]
 
 
 def ncc(images: Tensor, template: Tensor) -> Tensor:
@@ -107,18 +165,30 @@ def ncc(images: Tensor, template: Tensor) -> Tensor:
     return Prepared.of(images).ncc(template)
 
 
-def heat(images: Tensor, template: Tensor) -> Tensor:
+def heat(images: Tensor, template: Template) -> Tensor:
     """For each pixel of images (B, 3, S, S) the best NCC with `template` of the windows over it: (B, S, S), from 0."""
+    import torch
     import torch.nn.functional as F
 
-    height, width = template.shape[1:]
-    score = F.pad(ncc(images, template)[:, None].clamp_min(0), (width - 1, width - 1, height - 1, height - 1))
+    pixels = middle(template.pixels) if template.turned else template.pixels
+    height, width = pixels.shape[1:]
+    prepared = Prepared.of(images)
+    found = [score for _, score in prepared.turned(pixels, TURNS)] if template.turned else [prepared.ncc(pixels)]
+    score = torch.stack(found).amax(0)[:, None].clamp_min(0)
+    score = F.pad(score, (width - 1, width - 1, height - 1, height - 1))
     return F.max_pool2d(score, (height, width), 1)[:, 0]
 
 
-def crops(images: Tensor, boxes: NDArray[np.float64], size: tuple[int, int], margin: int) -> Tensor:
+def crops(
+    images: Tensor,
+    boxes: NDArray[np.float64],
+    size: tuple[int, int],
+    margin: int,
+    turns: NDArray[np.float32] | None = None,
+) -> Tensor:
     """From each image (B, 3, S, S) its box (top, left, height, width), stretched to `size` px, and `margin` of these
-    px around it: (B, 3, h + 2 margin, w + 2 margin). NaN beyond the image's edges."""
+    px around it: (B, 3, h + 2 margin, w + 2 margin). NaN beyond the image's edges. `turns` (B,): each is turned back by
+    so many degrees about its middle."""
     import torch
     import torch.nn.functional as F
 
@@ -128,16 +198,22 @@ def crops(images: Tensor, boxes: NDArray[np.float64], size: tuple[int, int], mar
     step = box[:, 2:] / torch.tensor(size)
     down = box[:, 0, None] + (torch.arange(height) - margin + 0.5) * step[:, :1]
     across = box[:, 1, None] + (torch.arange(width) - margin + 0.5) * step[:, 1:]
-    grid = torch.stack(
-        [
-            (2 * across / side - 1)[:, None, :].expand(-1, height, -1),
-            (2 * down / side - 1)[:, :, None].expand(-1, -1, width),
-        ],
-        -1,
-    )
+    places = across[:, None, :].expand(-1, height, -1), down[:, :, None].expand(-1, -1, width)
+    if turns is not None:
+        places = _turned_back(places, box, torch.from_numpy(turns).deg2rad())
+    grid = torch.stack([2 * place / side - 1 for place in places], -1)
     found = F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
     outside = (grid.abs() > 1).any(-1)[:, None]
     return found.masked_fill(outside, float("nan"))
+
+
+def _turned_back(places: tuple[Tensor, Tensor], box: Tensor, turn: Tensor) -> tuple[Tensor, Tensor]:
+    """Places (across, down), each (B, h, w) px, turned about the middle of each box: what `turned_by` turned is upright
+    there."""
+    middle_down, middle_across = ((box[:, i] + box[:, i + 2] / 2)[:, None, None] for i in (0, 1))
+    across, down = places[0] - middle_across, places[1] - middle_down
+    cosine, sine = turn.cos()[:, None, None], turn.sin()[:, None, None]
+    return middle_across + cosine * across + sine * down, middle_down + cosine * down - sine * across
 
 
 def levelled(stack: Tensor, core: tuple[slice, slice]) -> Tensor:
@@ -189,9 +265,15 @@ def steadiest(vary: NDArray[np.float64], smallest: int) -> tuple[slice, slice, f
     return found
 
 
-def align(view: Copies, image: NDArray[np.int64], box: NDArray[np.float32], smallest: int) -> Template | None:
+def align(
+    view: Copies,
+    image: NDArray[np.int64],
+    box: NDArray[Any],
+    smallest: int,
+    turns: NDArray[np.float32] | None = None,
+) -> Template | None:
     """The template behind a window and its twins: images (m,) and boxes (m, 4), the seed's first; None where no part
-    of it stays the same.
+    of it stays the same. `turns` (m,): each is turned by so many degrees, and may be by any.
 
     Each round stretches the boxes to one size, keeps the rectangle of pixels that vary least, takes their mean as the
     template, and looks for it in the same images again.
@@ -201,19 +283,34 @@ def align(view: Copies, image: NDArray[np.int64], box: NDArray[np.float32], smal
     boxes, chosen, found = box.astype(np.float64), np.arange(len(image))[:STACK], None
     for _ in range(ROUNDS):
         margin = max(2, round(MARGIN * max(size)))
-        stack = crops(images[chosen], boxes[chosen], size, margin)
+        stack = crops(images[chosen], boxes[chosen], size, margin, None if turns is None else turns[chosen])
         inner = slice(margin, margin + size[0]), slice(margin, margin + size[1])
         even = levelled(stack, inner)
         vary = deviation_map(even).numpy().astype(np.float64)
         rows, columns, deviation = steadiest(vary, smallest)
-        found = Template(_mean(even[:, :, rows, columns], stack, inner), deviation)
+        if turns is not None:
+            rows, columns = squared(rows, columns, vary.shape)
+        found = Template(_mean(even[:, :, rows, columns], stack, inner), deviation, turns is not None)
         size = found.shape
         if max(size) > GROWTH * max(box[0, 2:]):
             return None
-        matches = match(images, found.pixels)
-        boxes = matches.box.astype(np.float64)
+        matches = match(images, found.pixels, FINE_TURNS if found.turned else ())
+        boxes, turns = matches.box.astype(np.float64), matches.turn if found.turned else None
         chosen = np.argsort(-matches.score, kind="stable")[:STACK]
     return found
+
+
+def squared(rows: slice, columns: slice, shape: tuple[int, ...]) -> tuple[slice, slice]:
+    """A square about as large as a rectangle of a map, around its middle: what is turned by any angle has no longer
+    side."""
+    sides = rows.stop - rows.start, columns.stop - columns.start
+    side = min(round((sides[0] * sides[1]) ** 0.5), *shape)
+    starts = (
+        min(max(0, (each.start + each.stop - side) // 2), most - side)
+        for each, most in zip((rows, columns), shape, strict=True)
+    )
+    top, left = starts
+    return slice(top, top + side), slice(left, left + side)
 
 
 def _mean(even: Tensor, stack: Tensor, inner: tuple[slice, slice]) -> Tensor:
