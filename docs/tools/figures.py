@@ -19,9 +19,10 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 RECORDS, FIGURES = ROOT / "leaderboards" / "records", ROOT / "docs" / "figures"
 PRESETS = {"laptop": "drawn, 32 px", "desk": "drawn, 64 px", "cifar10-cpu": "CIFAR-10, 32 px"}
-ATTACKS = ("htba", "htba-muted", "htba-varied", "two targets", "three targets", "sig")
-UNSEARCHED = ("blend", "fiba", "corrupt-encoder", "noisy-alignment")
-"""Attacks on which no filter was run."""
+PATCHES = ("htba", "htba-muted", "htba-varied", "two targets", "three targets")
+WHOLE = ("corrupt-encoder", "the same, muted", "noisy-alignment", "sig", "blend", "fiba", "ctrl")
+ATTACKS = {"": PATCHES, ", layouts and triggers over the whole image": WHOLE}
+"""What is said of a row of panels behind its preset -> its attacks."""
 FILTERS = (
     *("recur", "poisoncam", "patchsearch", "cognitive-distillation", "compactness", "knn-density", "spectral"),
     *("activation-clustering", "isolation-forest", "colour"),
@@ -32,33 +33,37 @@ Numbers = dict[str, dict[str, dict[str, list[float]]]]
 
 def attack_of(record: Mapping[str, Any]) -> str:
     """The attack in words: several targets are counted."""
-    name = record["run"]["attack"]
-    words = {2: "two targets", 3: "three targets"}
-    return words[len(record["config"]["attack"]["target_classes"])] if name == "multi-target" else str(name)
+    name, options = record["run"]["attack"], record["config"]["attack"]
+    if name == "multi-target":
+        return {2: "two targets", 3: "three targets"}[len(options["target_classes"])]
+    return "the same, muted" if name == "corrupt-encoder" and options["saturation"] < 1 else str(name)
 
 
 def detection(records: list[dict[str, Any]]) -> Numbers:
     """The average precision of every filter: a row for each preset, a panel for each attack."""
-    found: Numbers = {about: {attack: {} for attack in ATTACKS} for about in PRESETS.values()}
+    found: Numbers = {
+        about + more: {attack: {} for attack in every} for about in PRESETS.values() for more, every in ATTACKS.items()
+    }
+    rows = {attack: more for more, every in ATTACKS.items() for attack in every}
     for record in records:
         run, attack = record["run"], attack_of(record)
-        if run["until"] == "detection" and attack in ATTACKS and run["defense"] in FILTERS:
+        if run["until"] == "detection" and attack in rows and run["defense"] in FILTERS:
             value = round(record["metrics"]["detection"]["average_precision"], 1)
-            found[PRESETS[run["preset"]]][attack].setdefault(run["defense"], []).append(value)
+            panels = found[PRESETS[run["preset"]] + rows[attack]]
+            panels[attack].setdefault(run["defense"], []).append(value)
     panels = {about: {name: part for name, part in panels.items() if part} for about, panels in found.items()}
     return {about: part for about, part in panels.items() if part}
 
 
 def attacks(records: list[dict[str, Any]]) -> Numbers:
     """The ASR before any defense, of "no-attack" the natural one: a panel for each preset."""
-    found: dict[str, dict[str, list[float]]] = {about: {} for about in PRESETS.values()}
+    found: dict[str, dict[str, dict[int, float]]] = {about: {} for about in PRESETS.values()}
     for record in records:
-        run, attack = record["run"], attack_of(record)
-        wanted = ("end", "clean-set") if attack in UNSEARCHED else ("detection", "colour")
-        if (run["until"], run["defense"]) == wanted:
-            value = round(record["metrics"]["none"]["poisoned"]["asr"], 1)
-            found[PRESETS[run["preset"]]].setdefault(attack, []).append(value)
-    return {"": {about: part for about, part in found.items() if part}}
+        value = round(record["metrics"]["none"]["poisoned"]["asr"], 1)
+        seeds = found[PRESETS[record["run"]["preset"]]].setdefault(attack_of(record), {})
+        seeds[record["run"]["seed"]] = value
+    lists = {about: {attack: [*seeds.values()] for attack, seeds in part.items()} for about, part in found.items()}
+    return {"": {about: part for about, part in lists.items() if part}}
 
 
 def drawn(numbers: Numbers, rows: tuple[str, ...], label: str, path: Path) -> None:
@@ -111,8 +116,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Draw the figures of the pages.")
     parser.add_argument("--check", action="store_true", help="draw nothing; exit code 1 if a figure is stale")
     check = parser.parse_args(arguments).check
-    records = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(RECORDS.glob("*.json"))]
-    kinds = ("no-attack", *ATTACKS, *UNSEARCHED)
+    every = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(RECORDS.glob("*.json"))]
+    records = [record for record in every if record["config"]["ssl"]["name"] == "moco_v3"]
+    kinds = ("no-attack", *PATCHES, *WHOLE)
     figures = {
         "detection": (detection(records), FILTERS, "average precision, percent; a dot for each seed"),
         "attacks": (attacks(records), kinds, "ASR without a defense, percent; a dot for each seed"),

@@ -164,7 +164,9 @@ def exponent(points: Sequence[Mapping[str, str]]) -> str:
 
 
 def runs(where: Mapping[str, object], *folders: str) -> Runs:
-    """The records in which each dotted path has this value, of the folders (those of the leaderboards)."""
+    """The records in which each dotted path has this value, of the folders (those of the leaderboards); those of
+    MoCo-v3, unless another SSL method is named."""
+    where = {"config.ssl.name": "moco_v3", **where}
     every = [read_json(str(file.relative_to(ROOT))) for folder in folders or (RECORDS,) for file in files(folder)]
     return Runs([record for record in every if all(holds(record, path, value) for path, value in where.items())])
 
