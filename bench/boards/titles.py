@@ -16,6 +16,12 @@ FIRST = {"preset": "laptop", "dataset": "scenes", "attack": "htba", "ssl": "moco
 """What `bench run` does without options; its table comes first, then those that differ least from it."""
 SMALL = {"images": 50_000, "pixels": 64}
 """Below either a table says that it is small. The papers train on some 100,000 images of 224 px."""
+LOOKS = {
+    **dict.fromkeys(("saturation", "contrast"), "1.0"),
+    **dict.fromkeys(("brightness", "opacity", "trigger_scale"), "[1.0,1.0]"),
+    **{"rotation": "0.0", "jpeg": "0"},
+}
+"""Options of an attack that say how its trigger looks, and what they are where it is as drawn."""
 _NAMES = {"scenes": "Drawn scenes", "cifar10": "CIFAR-10", "stl10": "STL-10", "imagenet100": "ImageNet-100"}
 _COUNTS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
@@ -135,11 +141,16 @@ def _poison(poison: Mapping[str, Any]) -> str:
 
 
 def _difference(group: Group, alike: Sequence[Group]) -> str:
-    """What a group differs in from others of one title, in parentheses; the hash of a file only where nothing else
-    does."""
+    """What a group differs in from others of one title, in parentheses: one option if one tells all of them apart, how
+    the trigger looks before any other, and nothing where it looks as drawn; the hash of a file only where nothing else
+    differs."""
     every = {other: _named(other) for other in alike}
     differ = [name for name, text in every[group].items() if any(one.get(name) != text for one in every.values())]
     named = [name for name in differ if "sha256" not in name and name != "fingerprint"] or differ
+    telling = [name for name in named if len({one.get(name) for one in every.values()}) == len(every)]
+    named = sorted(telling, key=lambda name: name not in LOOKS)[:1] or named
+    if telling and every[group][named[0]] == LOOKS.get(named[0]):
+        return ""
     return f" ({', '.join(f'{name} {every[group][name]}' for name in named)})" if named else ""
 
 

@@ -384,6 +384,19 @@ def test_an_attack_with_other_options_has_a_table_of_its_own_whose_title_says_wh
     assert [table.title.partition("' (")[2] for table in found] == ["preset laptop)", "preset smoke)"]
 
 
+def test_how_a_trigger_looks_tells_tables_apart_before_any_other_option():
+    looks = {"plain": {"rate": 0.5, "saturation": 1.0}, "muted": {"rate": 1.0, "saturation": 0.35}}
+    found = tables([make(attack_options=options) for options in looks.values()])
+    assert sorted(table.short for table in found) == ["htba", "htba (saturation 0.35)"]
+    looks["half muted"] = {"rate": 0.5, "saturation": 0.35}
+    found = tables([make(attack_options=options) for options in looks.values()])
+    assert sorted(table.short for table in found) == [
+        "htba (rate 0.5, saturation 0.35)",
+        "htba (rate 0.5, saturation 1.0)",
+        "htba (rate 1.0, saturation 0.35)",
+    ]
+
+
 def triggers(*rates, count=10):
     every = [{"target": f"c{place}", "count": count, "rate_of_target": rate} for place, rate in enumerate(rates)]
     return {"count": count * len(rates), "targets": [each["target"] for each in every], "triggers": every}
