@@ -24,11 +24,13 @@ from functools import cache, reduce
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from rich.console import Console
 from tabulate import tabulate
 
 from bench.boards.statistics import Difference, mean_interval
+from bench.records.metrics import area
 from bench.report.story import judged
 from bench.report.terminal import summary
 
@@ -171,6 +173,14 @@ def runs(where: Mapping[str, object], *folders: str) -> Runs:
     return Runs([record for record in every if all(holds(record, path, value) for path, value in where.items())])
 
 
+def auroc(defense: str, path: str, positive: Iterable[Mapping[str, object]], negative: Mapping[str, object]) -> str:
+    """How often a measure is larger in one of the first runs (each mapping as for `runs`) than in one of the last."""
+    ones = [value for where in positive for value in runs(where)(defense, path).values.values()]
+    zeros = [*runs(negative)(defense, path).values.values()]
+    found = area(np.arange(len(ones) + len(zeros)) < len(ones), np.array(ones + zeros))
+    return f"{found:.0f}"
+
+
 def holds(record: Mapping[str, Any], path: str, value: object) -> bool:
     try:
         return bool(at(record, path) == value)
@@ -235,6 +245,7 @@ def rendered() -> dict[Path, str]:
         "csv": read_csv,
         "runs": runs,
         "hours": hours,
+        "auroc": auroc,
         "removal": removal,
         "printed": printed,
         "column": column,
