@@ -169,7 +169,7 @@ def _overall(
 def _encoder_lines(part: Sequence[RunRow]) -> list[BoardLine]:
     """A line for each encoder test and status: the AUROC over its encoders, each counted once, whatever attack and seed
     they are of. It has no interval: encoders of several attacks are no sample of anything."""
-    made = []
+    words, made = titles.attacks(part), []
     for same in _alike(part, by_attack=False):
         once: Mapping[Any, RunRow] = {row.threat[0] or row.identity: row for row in reversed(same)}
         score = np.array([float(row.values[SCORE] or 0.0) for row in once.values()])
@@ -178,6 +178,6 @@ def _encoder_lines(part: Sequence[RunRow]) -> list[BoardLine]:
         counts = (float(poisoned.sum()), float((~poisoned).sum()))
         mean = {AREA: math.nan if found is None else found, **dict(zip(COUNTS, counts, strict=True))}
         line = line_of(same)
-        results = tuple(SeedResult(row.seed, row.source) for row in same)
+        results = tuple(SeedResult(row.seed, row.source, words[row.group]) for row in same)
         made.append(replace(line, mean=mean, half={}, by_seed={}, threats={}, results=results))
     return sorted(made, key=lambda line: (KINDS.index(line.kind), line.label))

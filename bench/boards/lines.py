@@ -16,11 +16,12 @@ COUNTS = ("encoders with poison", "encoders without")
 
 
 class SeedResult(NamedTuple):
-    """One result behind a line: its seed (None: not known), and where its record lies, relative to the table ("":
-    nowhere)."""
+    """One result behind a line: its seed (None: not known), where its record lies, relative to the table ("": nowhere),
+    and its attack, of a line over several."""
 
     seed: int | None
     source: str
+    attack: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

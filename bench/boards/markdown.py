@@ -177,12 +177,17 @@ def _linked(name: str, credit: Credit | None, links: Links) -> str:
 
 
 def _small_print(table: Leaderboard, links: Links) -> Iterator[str]:
-    """The records of each line, the attack's options, and the fingerprints."""
+    """The records of each line, attack by attack where it is over several, the attack's options, and the
+    fingerprints."""
     for line in table.lines:
-        linked = [_record(result.seed, links[result.source]) for result in line.results if result.source in links]
-        if linked:
-            status = f", {line.status}" if len({each.status for each in table.lines}) > 1 else ""
-            yield f"- records of {escape(line.label)}{status}: {', '.join(linked)}"
+        linked: dict[str, list[str]] = {}
+        for result in line.results:
+            if result.source in links:
+                linked.setdefault(result.attack, []).append(_record(result.seed, links[result.source]))
+        status = f", {line.status}" if len({each.status for each in table.lines}) > 1 else ""
+        for attack, records in linked.items():
+            of = f", {escape(attack)}" if attack else ""
+            yield f"- records of {escape(line.label)}{status}{of}: {', '.join(records)}"
     if table.group and titles.options(table.group):
         yield f"- options of the attack: {_code(titles.options(table.group))}"
     yield from (f"- {escape(name)}: {_code(text)}" for name, text in table.facts.items())
