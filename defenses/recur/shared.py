@@ -111,7 +111,8 @@ def _matched(small: Copies, what: Matching, start: int, stop: int, done: Progres
     found = Matches(np.empty(count, np.float32), np.empty((count, 4), np.int64), np.empty(count, np.float32))
     for low in range(start, stop, MATCHED):
         rows = what.indices[low : min(low + MATCHED, stop)]
-        for whole, part in zip(found, match(floats(small, rows), template, TURNS if what.turned else ()), strict=True):
-            whole[low - start : low - start + len(rows)] = part
+        place = slice(low - start, low - start + len(rows))
+        part = match(floats(small, rows), template, TURNS if what.turned else ())
+        found.score[place], found.box[place], found.turn[place] = part
         done(len(rows))
     return found._asdict()
