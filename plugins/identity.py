@@ -1,6 +1,7 @@
 """What a plugin is known by: its options, and for one that does not come with the benchmark, its code.
 
-Of a built-in plugin the code is known by its stage's number (bench/pipeline/stage.py: VERSIONS). Anybody else's
+Of a built-in plugin the code is known by its stage's number (bench/pipeline/stage.py: VERSIONS), or where it alone has
+changed by one in its own identity (defenses/recur/recur.py: EDITION). Anybody else's
 changes without one, so two versions of it with the same options would share one cached result: their code's hash is
 part of what names it.
 """

@@ -19,7 +19,8 @@ SMALL = {"images": 50_000, "pixels": 64}
 LOOKS = {
     **dict.fromkeys(("saturation", "contrast"), "1.0"),
     **dict.fromkeys(("brightness", "opacity", "trigger_scale"), "[1.0,1.0]"),
-    **{"rotation": "0.0", "jpeg": "0"},
+    "rotation": "0.0",
+    "jpeg": "0",
 }
 """Options of an attack that say how its trigger looks, and what they are where it is as drawn."""
 _NAMES = {"scenes": "Drawn scenes", "cifar10": "CIFAR-10", "stl10": "STL-10", "imagenet100": "ImageNet-100"}

@@ -160,11 +160,6 @@ def turned_by(square: Tensor, degrees: float) -> Tensor:
     return F.grid_sample(square[None], grid, mode="bilinear", padding_mode="border", align_corners=False)[0]
 
 
-def ncc(images: Tensor, template: Tensor) -> Tensor:
-    """Zero-mean normalised cross-correlation (B, S - h + 1, S - w + 1) of images (B, 3, S, S) with (3, h, w)."""
-    return Prepared.of(images).ncc(template)
-
-
 def heat(images: Tensor, template: Template) -> Tensor:
     """For each pixel of images (B, 3, S, S) the best NCC with `template` of the windows over it: (B, S, S), from 0."""
     import torch

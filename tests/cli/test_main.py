@@ -140,6 +140,21 @@ def test_a_read_only_store(refused, tmp_path, monkeypatch):
     assert said.count("\n") == 1
 
 
+@pytest.fixture
+def closed(tmp_path, monkeypatch):
+    """A folder that one may not look into, as below another user's home: pathlib's `exists` and its like raise there.
+    Root may look everywhere, so it is played."""
+    folder, see = str(tmp_path / "closed"), os.stat
+
+    def refuse(path, *args, **options):
+        if str(path).startswith(folder + os.sep):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return see(path, *args, **options)
+
+    monkeypatch.setattr(os, "stat", refuse)
+    return folder
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -155,33 +170,16 @@ def test_a_read_only_store(refused, tmp_path, monkeypatch):
         ("store", "list", "--store", "{}/store"),
     ],
 )
-def test_a_folder_that_one_may_not_look_into(refused, tmp_path, monkeypatch, arguments):
-    """Below another user's home pathlib's `exists` and its like raise. Root may look everywhere: it is played."""
-    closed, see = str(tmp_path / "closed"), os.stat
-
-    def refuse(path, *args, **options):
-        if str(path).startswith(closed + os.sep):
-            raise PermissionError(errno.EACCES, "Permission denied", str(path))
-        return see(path, *args, **options)
-
-    monkeypatch.setattr(os, "stat", refuse)
+def test_a_folder_that_one_may_not_look_into(refused, closed, arguments):
     said = refused(*(each.format(closed) for each in arguments), midway=True)
     assert "ermission denied" in said
     assert closed in said
     assert said.count("\n") == 1
 
 
-def test_a_cache_that_one_may_not_look_into_is_done_without(bench, copied, monkeypatch, tmp_path):
+def test_a_cache_that_one_may_not_look_into_is_done_without(bench, copied, monkeypatch, closed):
     """The fingerprint of procedural images is then computed each time."""
-    see = os.stat
-
-    def refuse(path, *args, **options):
-        if str(path).startswith(str(tmp_path / "closed")):
-            raise PermissionError(errno.EACCES, "Permission denied", str(path))
-        return see(path, *args, **options)
-
-    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "closed"))
-    monkeypatch.setattr(os, "stat", refuse)
+    monkeypatch.setenv("BENCH_CACHE", f"{closed}/cache")
     bench("plan", "--preset", "smoke", "--store", copied)
 
 

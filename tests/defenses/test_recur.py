@@ -18,7 +18,7 @@ from bench.defenses.recur.effect import Effect
 from bench.defenses.recur.peel import Found, Peeling, acts, hole
 from bench.defenses.recur.recur import at_full_size
 from bench.defenses.recur.recurrence import Recurrence
-from bench.defenses.recur.trigger import Matches, Prepared, Template, crops, match, ncc, squared, steadiest, turned_by
+from bench.defenses.recur.trigger import Matches, Prepared, Template, crops, match, squared, steadiest, turned_by
 from bench.defenses.recur.windows import Windows
 from bench.isolation.view import DefenderView, row_function
 from bench.parallel.shards import Shards
@@ -131,7 +131,7 @@ def test_ncc_is_one_at_a_copy_whatever_its_light_and_contrast():
     generator = torch.Generator().manual_seed(0)
     image, patch = 0.5 * torch.rand(1, 3, 16, 16, generator=generator), torch.rand(3, 5, 5, generator=generator)
     image[0, :, 4:9, 7:12] = 0.2 + 0.6 * patch
-    found = ncc(image, patch)
+    found = Prepared.of(image).ncc(patch)
     assert found.shape == (1, 12, 12)
     assert float(found[0, 4, 7]) == pytest.approx(1, abs=1e-5)
     assert match(image, patch).box.tolist() == [[4, 7, 5, 5]]
@@ -214,7 +214,7 @@ def test_the_encoder_decides_whether_a_patch_that_comes_back_is_a_trigger(clouds
         return seen.mean((2, 3))
 
     def backdoored(seen):
-        here = ncc(seen, mosaic(10, 1).float() / 255).amax((1, 2)) > 0.9
+        here = Prepared.of(seen).ncc(mosaic(10, 1).float() / 255).amax((1, 2)) > 0.9
         return torch.cat([colours(seen), 10 * here.float()[:, None]], 1)
 
     removed = {
