@@ -8,11 +8,13 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bench.errors import BenchError, nearest
 
 if TYPE_CHECKING:
+    from pydantic import TypeAdapter
     from pydantic_core import ErrorDetails
 
 P = TypeVar("P")
@@ -122,11 +124,19 @@ def _validated(cls: type[P], values: dict[str, Any], known: Mapping[str, str]) -
     from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 
     try:
-        return pydantic.TypeAdapter(cls).validate_python(values), []
+        made: P = _checker(cls).validate_python(values)
+        return made, []
     except pydantic.ValidationError as error:
         return None, _sentences(error.errors(include_url=False), known)
     except (PydanticUserError, PydanticUndefinedAnnotation) as error:
         return None, [f"the types of its options cannot be checked: {str(error).splitlines()[0]}"]
+
+
+@lru_cache(maxsize=256)  # a large matrix makes the same few plugins thousands of times
+def _checker(cls: type) -> TypeAdapter[Any]:
+    import pydantic
+
+    return pydantic.TypeAdapter(cls)
 
 
 def _sentences(errors: list[ErrorDetails], known: Mapping[str, str]) -> list[str]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -125,9 +127,12 @@ def _parse_preset(name: str) -> dict[str, Any]:
     else:
         raise BenchError(f"unknown preset {name!r}.{nearest(name, preset_names())}")
     try:
-        return parse_toml(text)
+        return copy.deepcopy(_parsed(text))
     except ValueError as error:
         raise BenchError(f"preset {name!r} is not valid TOML: {error}") from error
+
+
+_parsed = lru_cache(maxsize=32)(parse_toml)  # a matrix reads the same preset for every cell
 
 
 def parse_setting(text: str) -> tuple[list[str], Any]:

@@ -168,9 +168,20 @@ def exponent(points: Sequence[Mapping[str, str]]) -> str:
 def runs(where: Mapping[str, object], *folders: str) -> Runs:
     """The records in which each dotted path has this value, of the folders (those of the leaderboards); those of
     MoCo-v3, unless another SSL method is named."""
-    where = {"config.ssl.name": "moco_v3", **where}
-    every = [read_json(str(file.relative_to(ROOT))) for folder in folders or (RECORDS,) for file in files(folder)]
-    return Runs([record for record in every if all(holds(record, path, value) for path, value in where.items())])
+    return _runs(json.dumps({"config.ssl.name": "moco_v3", **where}, sort_keys=True), folders or (RECORDS,))
+
+
+@cache
+def _runs(where: str, folders: tuple[str, ...]) -> Runs:
+    wanted = json.loads(where).items()
+    every = [record for folder in folders for record in read_folder(folder)]
+    return Runs([record for record in every if all(holds(record, path, value) for path, value in wanted)])
+
+
+@cache
+def read_folder(folder: str) -> list[Any]:
+    """The JSON files of a folder, in the order of their names."""
+    return [json.loads(file.read_text(encoding="utf-8")) for file in files(folder)]
 
 
 def auroc(defense: str, path: str, positive: Iterable[Mapping[str, object]], negative: Mapping[str, object]) -> str:
@@ -194,7 +205,7 @@ def files(folder: str, *suffixes: str) -> list[Path]:
 
 def hours(folder: str = RECORDS) -> float:
     """What all stages of the records took, those that records share counted once."""
-    stages = [stage for file in files(folder) for stage in json.loads(file.read_text())["stages"].values()]
+    stages = [stage for record in read_folder(folder) for stage in record["stages"].values()]
     return sum({stage["key"]: stage["seconds"] for stage in stages}.values()) / 3600
 
 
