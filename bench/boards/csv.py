@@ -11,13 +11,13 @@ from bench.records.redact import csv_cell
 
 from .judged import JudgedBoard
 from .lines import BoardLine
-from .ranks import DETECTION_RANK, FULL_RANK, ranks
+from .ranks import FULL_RANK, ranks
 from .row import Group
 from .rows import COST, FOUND, LOST, PLACED, RATES, SECONDS
 from .tables import Leaderboard
 
 NOTE = "note"
-RANKED = {"detection_rank": DETECTION_RANK, "full_rank": FULL_RANK}
+RANKED = ("detection_rank", "full_rank")
 
 
 def flat(tables: Sequence[Leaderboard]) -> str:
@@ -31,7 +31,7 @@ def flat(tables: Sequence[Leaderboard]) -> str:
     writer = csv.DictWriter(file, [*Group._fields, *facts, *both, "records", NOTE], lineterminator="\n")
     writer.writeheader()
     for table in tables:
-        places = {column: ranks(table.lines, names) for column, names in RANKED.items()}
+        places = dict(zip(RANKED, (table.detection_ranks(), ranks(table.lines, FULL_RANK)), strict=True))
         for line in table.lines:
             ranked = {column: str(found.get(line, "")) for column, found in places.items()}
             writer.writerow({**_group(table, line), **_facts(line), **ranked, **_numbers(line, metrics)})

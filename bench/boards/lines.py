@@ -32,8 +32,9 @@ class BoardLine:
     kind: one of rows.KINDS. status: "measured" here, "submitted" and verified, or "paper-reported". by_seed: the values
     behind a mean, in the order of the seeds, and threats: what makes the threat model of each seed that model (both
     empty where a paper reports it). stages: seconds of each stage behind it, by its key. credits: where
-    the plugins that its name names come from, as far as its records say. attack, group: of a line in a table that holds
-    several attacks, its own in words and the table that it would belong to.
+    the plugins that its name names come from, as far as its records say. repeats: whether it is a combination whose
+    filter alone has a line, too: what was detected is that line's, and counts there. attack, group: of a line in a
+    table that holds several attacks, its own in words and the table that it would belong to.
     """
 
     defense: str
@@ -47,6 +48,7 @@ class BoardLine:
     threats: Mapping[int, object] = field(default_factory=dict)
     stages: Mapping[str, float] = field(default_factory=dict)
     credits: Mapping[str, Credit] = field(default_factory=dict)
+    repeats: bool = False
     attack: str = ""
     group: Group | None = None
 

@@ -90,7 +90,7 @@ def _overview(group: Group, tables: Sequence[Leaderboard]) -> Overview:
 def _part(number: str, tables: Sequence[Leaderboard]) -> BoardPart | None:
     """That of one number, None unless two attacks have it: their columns, mean and worst, and in detection how much is
     removed where nothing is poisoned."""
-    measured = [table for table in tables if table.poisoned and any(map(_having(number), table.lines))]
+    measured = [table for table in tables if table.poisoned and _having(number, table)]
     if len(measured) < 2:
         return None
     clean = [table for table in tables if not table.poisoned] if number == "AP" else []
@@ -100,11 +100,7 @@ def _part(number: str, tables: Sequence[Leaderboard]) -> BoardPart | None:
     marked = list(columns.values())  # not what follows: to remove nothing at all is easy
     columns |= {f"{table.short}: clean removed, %": f"{CLEAN_REMOVED}{OVER}{table.short}" for table in clean}
     lines = across(
-        (
-            (table.short, line)
-            for table in (*measured, *clean)
-            for line in filter(_having(numbers[table.short]), table.lines)
-        ),
+        ((table.short, line) for table in (*measured, *clean) for line in _having(numbers[table.short], table)),
         numbers,
         attacks,
     )
@@ -115,8 +111,10 @@ def _part(number: str, tables: Sequence[Leaderboard]) -> BoardPart | None:
     return BoardPart(section, what, columns, lines, places, note, marks(lines, lines, marked))
 
 
-def _having(number: str) -> Any:
-    return lambda line: line.cell(number) != UNDEFINED
+def _having(number: str, table: Leaderboard) -> list[BoardLine]:
+    """The lines that have it; what was detected only of those that detect something of their own."""
+    lines = table.lines if number == LOST else [line for line in table.lines if not line.repeats]
+    return [line for line in lines if line.cell(number) != UNDEFINED]
 
 
 def across(lines: Iterable[tuple[str, BoardLine]], numbers: Mapping[str, str], over: Sequence[str]) -> list[BoardLine]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bench.records.record import MEASURED, Record
@@ -99,8 +99,8 @@ class Leaderboard:
     def parts(self) -> list[BoardPart]:
         """Each narrow enough for a page: the detection in up to three, of which the first has its ranks, then the full
         runs. Each has the columns that some line has a number for, and the lines that have one."""
-        judged = [line for line in self.by_detection() if not (self.poisoned and _idle(line))]
-        places = ranks(self.lines, DETECTION_RANK)
+        judged = [line for line in self.by_detection() if not (line.repeats or (self.poisoned and _idle(line)))]
+        places = self.detection_ranks()
         found = [
             self._part("Detection: how the scores order the images", self.scored, judged, places, self._colour()),
             self._part("Detection: what was removed", self.removed, judged),
@@ -111,7 +111,7 @@ class Leaderboard:
 
     def summary(self) -> BoardPart:
         """The few columns that say most, of every line; ranked by detection where any line is."""
-        places = ranks(self.lines, DETECTION_RANK)
+        places = self.detection_ranks()
         wanted = SUMMARY if self.poisoned else UNPOISONED
         columns = {title: self.columns[title] for title in wanted}
         if not places:
@@ -120,8 +120,12 @@ class Leaderboard:
 
     def by_detection(self) -> list[BoardLine]:
         """The lines kind by kind, each in the order of its detection."""
-        places, order = ranks(self.lines, DETECTION_RANK), DETECTION_RANK if self.poisoned else (CLEAN_REMOVED,)
+        places, order = self.detection_ranks(), DETECTION_RANK if self.poisoned else (CLEAN_REMOVED,)
         return sorted(self.lines, key=lambda line: _place(line, places, order))
+
+    def detection_ranks(self) -> dict[BoardLine, int]:
+        """Those of the lines that detect something of their own."""
+        return ranks([line for line in self.lines if not line.repeats], DETECTION_RANK)
 
     def _part(
         self,
@@ -193,7 +197,8 @@ def _table(group: Group, title: str, short: str, part: Sequence[RunRow]) -> Lead
     alike: dict[tuple[str, str, str], list[RunRow]] = {}
     for row in part:
         alike.setdefault((row.defense, row.settings, row.status), []).append(row)
-    lines = [line_of(same) for same in alike.values()]
+    alone = {row.verdict for row in part if "+" not in row.defense} - {None}
+    lines = [replace(line_of(same), repeats=_repeats(same, alone)) for same in alike.values()]
     places = ranks(lines, FULL_RANK)
     return Leaderboard(
         title=title,
@@ -209,6 +214,11 @@ def _table(group: Group, title: str, short: str, part: Sequence[RunRow]) -> Lead
         lines=tuple(sorted(lines, key=lambda line: _place(line, places, FULL_RANK))),
         poisoned=any(row.poisoned for row in part),
     )
+
+
+def _repeats(same: Sequence[RunRow], alone: Collection[str | None]) -> bool:
+    """Whether a line's rows are of a combination and removed what single defenses did. alone: the verdicts of these."""
+    return "+" in same[0].defense and all(row.verdict in alone for row in same)
 
 
 def line_of(same: Sequence[RunRow]) -> BoardLine:

@@ -27,7 +27,8 @@ WORDS = {
     "\u2191, \u2193": "higher is better, lower is better.",
     "rank": "1 + the number of lines of the same kind and status that are better and told apart, but none above a line "
     "whose mean is better. Neighbours of different rank need not be told apart from each other. Detection is ranked by "
-    "AP and, where that does not tell two lines apart, by R@1%; full runs by points lost.",
+    "AP and, where that does not tell two lines apart, by R@1%; full runs by points lost. "
+    "What a combination detects is its filter's, which is ranked for it.",
     "told apart": "the paired t interval of the difference, over the seeds that both lines have on the same threat "
     "models, leaves out zero. The intervals of all pairs of defenses of one table and metric hold together with 95 % "
     "(Bonferroni), and so do those of defenses with baselines, and of every other two kinds. Fewer than two common "

@@ -311,6 +311,21 @@ def test_defenses_then_baselines_then_controls_each_by_what_ranks_it():
     assert table.parts()[0].note == "A colour statistic alone (colour) reaches AP 100.0."
 
 
+def test_what_a_combination_detects_counts_once_where_its_filter_has_a_line_of_its_own():
+    alone = [make(seed=seed) for seed in range(3)]
+    both = [make("poisoncam+icutmix", seed=seed) for seed in range(3)]
+    other = [make("patchsearch+icutmix", seed=seed) for seed in range(3)]
+    for record, single in zip(both, alone, strict=True):
+        record["stages"]["defense"]["key"] = single["stages"]["defense"]["key"]
+    (table,) = tables([*alone, *both, *other])
+    ranked = ["patchsearch+icutmix", "poisoncam"]
+    assert [part.lines for part in table.parts()[:3]] == [table.parts()[0].lines] * 3
+    assert sorted(line.defense for line in table.parts()[0].lines) == ranked
+    assert sorted(line.defense for line in table.summary().ranks) == ranked
+    assert [line.cell("AP") for line in table.summary().lines if line.repeats] == ["98.0 ± 0.0"], "shown all the same"
+    assert "poisoncam+icutmix" in {line.defense for line in table.parts()[-1].lines}, "what it trained is its own"
+
+
 def test_who_neither_scores_nor_removes_has_no_place_in_the_detection():
     unscored = {"detection": (0, None, 0.0, 0.0), "auroc": None, "average_precision": None, "localisation": {}}
     (table,) = tables([make(), make("icutmix", **unscored)])
