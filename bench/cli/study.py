@@ -95,7 +95,7 @@ def _announce(runs: StudyRuns) -> None:
     from bench.paper.studies.table import caveat, setting_words
 
     table = pd.DataFrame([run.facts for run in runs.runs])
-    title = f"[bold]{escape(runs.study.title)}[/] ({runs.study.figure})"
+    title = f"[bold]{escape(runs.study.title)}[/] ({runs.study.figure or 'ours'})"
     common.out.print(f"{title}: {escape(setting_words(table))}", soft_wrap=True)
     if caveat(table):
         common.say(f"This is {caveat(table)}.")
