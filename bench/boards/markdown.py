@@ -16,7 +16,7 @@ from .escaping import escape, url
 from .lines import BoardLine
 from .overview import Overview, overviews
 from .part import BoardPart
-from .rows import DEFENSE, OVER
+from .rows import CONTROL, DEFENSE, OVER
 from .tables import Leaderboard, anchors
 from .words import MARKED, RULE, words_of
 
@@ -44,13 +44,23 @@ def markdown(tables: Sequence[Leaderboard]) -> str:
 
 def short(tables: Sequence[Leaderboard], details: str) -> str:
     """Of each setting only the table of all attacks, or the summary of its only one, with links to `details`: the
-    address of the page that `markdown` makes of the same tables."""
+    address of the page that `markdown` makes of the same tables. A table of controls alone says nothing more than the
+    table of attacks, where there is one."""
     if not tables:
         return "No records.\n"
     found: list[Leaderboard] = [*overviews(tables)]
     settings = {table.group for table in found}
-    found += attack_boards(tables)
-    alone = [table for table in tables if not (table.group and table.group.setting in settings and not table.several)]
+    attacked = attack_boards(tables)
+    told = {board.group.setting for board in attacked if board.group}
+    found += attacked
+
+    def elsewhere(table: Leaderboard) -> bool:
+        if table.group is None or table.several:
+            return False
+        controls = all(line.kind == CONTROL for line in table.lines)
+        return table.group.setting in settings or (controls and table.group.setting._replace(ssl="") in told)
+
+    alone = [table for table in tables if not elsewhere(table)]
     return _page([*found, *alone], [*found, *tables], details)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -166,6 +167,19 @@ def test_in_markdown_it_stands_first_and_the_short_page_leaves_the_single_attack
     assert "[r1]" not in brief
     assert "<details>" not in brief
     assert short([], "tables.md") == "No records.\n"
+
+
+def test_the_short_page_leaves_out_what_its_table_of_attacks_says():
+    one, other = (
+        replace(
+            board("plain", line("none", "control", ASR_triggered=[80, 90], ACC=[70, 70]), *more),
+            group=Group("scenes", "a" * 64, "plain", "{}", "laptop", 1, method),
+        )
+        for method, more in (("byol", []), ("simclr", [line("a", AP=[1, 2])]))
+    )
+    headings = [text for text in short([one, other], "t.md").splitlines() if text.startswith("## ")][:-1]
+    assert headings == ["## Scenes, laptop; attacks", "## Scenes, laptop; plain: one trigger"], "that of SimCLR"
+    assert short([one], "t.md").count("## Scenes, laptop; plain") == 1, "nothing else tells of it"
 
 
 def test_the_name_of_an_attack_cannot_break_the_table():
