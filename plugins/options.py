@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from bench.errors import BenchError, nearest
 
@@ -124,7 +124,7 @@ def _validated(cls: type[P], values: dict[str, Any], known: Mapping[str, str]) -
     from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 
     try:
-        made: P = _checker(cls).validate_python(values)
+        made: P = _checker(cast("Any", cls)).validate_python(values)
         return made, []
     except pydantic.ValidationError as error:
         return None, _sentences(error.errors(include_url=False), known)
