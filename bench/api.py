@@ -149,7 +149,7 @@ class Learner(ABC):
         """The loss (a scalar) of `views`: each (b, 3, s_v, s_v) float32 normalised; the first two are global.
 
         With `mixed`, the queries are its views and the keys (targets) remain `views`: query i of view v has its own
-        key with weight w_v and the key of image partners[v][i] with weight 1 - w_v.
+        key with weight w_v and the key of image `partners[v][i]` with weight 1 - w_v.
         """
 
     def after_step(self, fraction: float) -> None:  # noqa: B027 - a method without a momentum encoder needs none

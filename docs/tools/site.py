@@ -14,6 +14,7 @@ from inspect import cleandoc
 from pathlib import Path, PurePosixPath
 from posixpath import normpath, relpath
 from typing import Any
+from urllib.parse import quote, unquote
 
 from mkdocs.structure.files import File, Files
 
@@ -21,6 +22,10 @@ ROOT = Path(__file__).parents[2]
 ADDED = ("leaderboards/README.md", "leaderboards/tables.md", "CONTRIBUTING.md", "CHANGELOG.md")
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\((?!https?:|mailto:|#)([^)\s#]+)(#[^)\s]*)?\)")
 """An inline link to a file: image mark, text, path, anchor."""
+DEFINED = re.compile(r"(?m)^\[([^\]]+)\]: (?!https?:|mailto:|#)(\S+)(.*)\n")
+"""Where the name of a link leads, to a file: name, path, title."""
+NAMED = re.compile(r"\[([^\[\]]+)\]\[([^\[\]]+)\]")
+"""A link by name: text, name."""
 
 
 def on_files(files: Files, config: Any) -> Files:
@@ -36,15 +41,23 @@ def on_page_markdown(markdown: str, page: Any, config: Any, **_: Any) -> str:
     source, base = page.file.src_uri, (config.repo_url or "").rstrip("/")
     home = PurePosixPath(source if source in ADDED else f"docs/{source}").parent
 
-    def made(link: re.Match[str]) -> str:
-        mark, text, path, anchor = link[1], link[2], link[3], link[4] or ""
-        target = normpath(home / path)
+    def address(path: str) -> str:
+        """Of a file, on the site or in the repository; "" where it is in a repository that is not named."""
+        target = unquote(normpath(home / path))
         inside = target if target in ADDED else target.removeprefix("docs/")
         if inside != target or target in ADDED or not (ROOT / target).exists():
-            return f"{mark}[{text}]({relpath(inside, PurePosixPath(source).parent)}{anchor})"  # mkdocs names a dead one
-        return f"[{text}]({base}/blob/main/{target}{anchor})" if base else text
+            return quote(relpath(inside, PurePosixPath(source).parent))  # mkdocs names a dead one
+        return f"{base}/blob/main/{quote(target)}" if base else ""
 
-    return LINK.sub(made, markdown).replace("<details>", "<details markdown>")
+    def made(link: re.Match[str]) -> str:
+        found = address(link[3])
+        mark = "" if base and found.startswith(base) else link[1]  # a page about a picture is no picture
+        return f"{mark}[{link[2]}]({found}{link[4] or ''})" if found else link[2]
+
+    targets = {name: address(path) for name, path, _ in DEFINED.findall(markdown)}
+    named = DEFINED.sub(lambda link: f"[{link[1]}]: {targets[link[1]]}{link[3]}\n" if targets[link[1]] else "", markdown)
+    named = NAMED.sub(lambda link: link[0] if targets.get(link[2], link[2]) else link[1], named)
+    return LINK.sub(made, named).replace("<details>", "<details markdown>")
 
 
 def commands() -> str:
