@@ -55,7 +55,11 @@ def on_page_markdown(markdown: str, page: Any, config: Any, **_: Any) -> str:
         return f"{mark}[{link[2]}]({found}{link[4] or ''})" if found else link[2]
 
     targets = {name: address(path) for name, path, _ in DEFINED.findall(markdown)}
-    named = DEFINED.sub(lambda link: f"[{link[1]}]: {targets[link[1]]}{link[3]}\n" if targets[link[1]] else "", markdown)
+
+    def defined(link: re.Match[str]) -> str:
+        return f"[{link[1]}]: {targets[link[1]]}{link[3]}\n" if targets[link[1]] else ""
+
+    named = DEFINED.sub(defined, markdown)
     named = NAMED.sub(lambda link: link[0] if targets.get(link[2], link[2]) else link[1], named)
     return LINK.sub(made, named).replace("<details>", "<details markdown>")
 
