@@ -53,16 +53,20 @@ def _copies(images: Images, rows: NDArray[np.int64], width: int) -> Tensor:
     import torch
     from torch.nn.functional import interpolate
 
-    parts = (images.batch(rows[start : start + READ]).float() for start in range(0, len(rows), READ))
-    return torch.cat([interpolate(part, size=(width, width), mode="area") for part in parts])
+    found = torch.empty(len(rows), 3, width, width)
+    for start in range(0, len(rows), READ):
+        part = images.batch(rows[start : start + READ]).float()
+        found[start : start + READ] = interpolate(part, size=(width, width), mode="area")
+    return found
 
 
 def _candidates(copies: Tensor) -> NDArray[np.int64]:
-    """Pairs (P, 2), the lower index first, of rows of (N, d) that are nearly alike."""
+    """Pairs (P, 2), the lower index first, of rows of (N, d) that are nearly alike. The rows are used up."""
     import faiss
     from torch.nn.functional import normalize
 
-    rows = normalize(copies - copies.mean(1, keepdim=True), dim=1).numpy()
+    copies.sub_(copies.mean(1, keepdim=True))
+    rows = normalize(copies, dim=1, out=copies).numpy()
     index: Any = faiss.IndexFlatIP(rows.shape[1])
     if len(rows) > FEW:
         lists = round(len(rows) ** 0.5)

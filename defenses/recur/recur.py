@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import io
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -15,7 +17,7 @@ from bench import BenchError, Defense, Grouping, Verdict, View
 
 from .effect import IMAGES, RANDOM, Pull
 from .peel import LEAST, Found, Peeling
-from .recurrence import Index, Recurrence
+from .recurrence import Index, Recurrence, joined
 from .shared import Shared
 from .trigger import heat
 from .windows import NARROWEST, Copies, Whitening, Windows, floats, sample_rows, widths
@@ -144,12 +146,13 @@ class Recur(Defense):
         view = shared.small
         sizes = widths(max(NARROWEST, self.smallest * view.size), max(NARROWEST, self.largest * view.size))
         whiten = Whitening.of(sample_rows(view, sizes, rng), whiten=self.whiten, peaks=self.peaks)
-        index = Index(shared, sizes, whiten, rng)
-        count = self.queries or int(np.clip(len(view) // 10, 400, 5000))
-        asked = np.sort(rng.permutation(len(view))[:count])
-        rank = self.rank or int(np.clip(len(view) // 100, LEAST, 20))
-        described = shared.described(asked, sizes, whiten)
-        return best_of_each([best_of_each([index.recurrence(*each, rank)]) for each in described])
+        with tempfile.TemporaryDirectory(prefix="recur-") as folder:
+            index = Index(shared, sizes, whiten, rng, Path(folder))
+            count = self.queries or int(np.clip(len(view) // 10, 400, 5000))
+            asked = np.sort(rng.permutation(len(view))[:count])
+            rank = self.rank or int(np.clip(len(view) // 100, LEAST, 20))
+            described = shared.described(asked, sizes, whiten)
+            return best_of_each([best_of_each([index.recurrence(*each, rank)]) for each in described])
 
 
 def unsure(count: int, seeds: Recurrence) -> NDArray[np.float64]:
@@ -161,8 +164,7 @@ def unsure(count: int, seeds: Recurrence) -> NDArray[np.float64]:
 
 def best_of_each(parts: Sequence[Recurrence]) -> Recurrence:
     """The most recurrent window of each image."""
-    windows = Windows(*(np.concatenate(column) for column in zip(*(part.windows for part in parts), strict=True)))
-    score, image, box = (np.concatenate(column) for column in zip(*(part[1:] for part in parts), strict=True))
+    windows, score, image, box = joined(parts)
     order = np.lexsort((-score, windows.image))
     best = order[np.unique(windows.image[order], return_index=True)[1]]
     return Recurrence(Windows(windows.image[best], windows.box[best]), score[best], image[best], box[best])

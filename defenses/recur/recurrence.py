@@ -6,6 +6,8 @@ every poisoned image. No label, no cluster and no encoder is needed to see it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +22,10 @@ NEIGHBOURS = 200
 PROBES = 8  # inverted lists looked into for a query
 TRAINING_IMAGES = 2000
 MANY = 8_000_000  # windows
+IN_MEMORY = 500_000  # windows: an index grows to so many, then it goes to a file, and the next begins
+QUERIES = 2048  # windows looked up at once: what is held for them beside the index
+PLACE = np.dtype([("image", np.int32), ("box", np.float16, 4)])
+"""Where a window of the index is."""
 
 
 class Recurrence(NamedTuple):
@@ -45,42 +51,81 @@ class Index:
     """The windows of a view, searchable by descriptor.
 
     faiss with inverted lists, trained on the windows of a sample of images; then all are added, a batch at a time. Few
-    are kept in half precision, more than MANY as product codes of 24 bytes.
+    are kept in half precision, more than MANY as product codes of 24 bytes; what is beyond IN_MEMORY in mapped files
+    in `folder`.
     """
 
-    def __init__(self, shared: Shared, sizes: list[float], whiten: Whitening, rng: np.random.Generator) -> None:
+    def __init__(
+        self, shared: Shared, sizes: list[float], whiten: Whitening, rng: np.random.Generator, folder: Path
+    ) -> None:
         import faiss
 
         everything = np.arange(len(shared.small))
-        sample = np.sort(rng.permutation(len(everything))[:TRAINING_IMAGES])
-        training = np.concatenate([found for found, _ in shared.described(sample, sizes, whiten)])
-        count = len(training) * len(everything) // len(sample)
-        lists = int(np.clip(2 ** round(np.log2(np.sqrt(max(1, count)))), 16, 4096))
-        lists = min(lists, max(1, len(training) // 40))
-        code = "SQfp16" if count <= MANY else f"PQ{COMPONENTS // 2}"
-        index: Any = faiss.index_factory(whiten.basis.shape[1], f"IVF{lists},{code}", faiss.METRIC_INNER_PRODUCT)
-        index.cp.niter = 10
-        index.train(training[rng.permutation(len(training))[: 60 * lists]])
-        index.nprobe = PROBES
-        self._index = index
-        images, boxes = [], []
-        for found, windows in shared.described(everything, sizes, whiten, "images described"):
-            self._index.add(found)
-            images.append(windows.image.astype(np.int32))
-            boxes.append(windows.box.astype(np.float16))
-        self._image, self._box = np.concatenate(images), np.concatenate(boxes)
+        empty = _trained(shared, sizes, whiten, rng)
+        self._parts: Any = faiss.IndexShards(empty.d, False, True)  # one after the other, rows numbered through
+        part = faiss.clone_index(empty)
+        with (folder / "places").open("wb") as places:
+            for found, windows in shared.described(everything, sizes, whiten, "images described"):
+                part.add(found)
+                place = np.empty(len(found), PLACE)
+                place["image"], place["box"] = windows
+                places.write(place)
+                if part.ntotal >= IN_MEMORY:
+                    self._add(_mapped(part, folder / f"part-{self._parts.count()}"))
+                    part = faiss.clone_index(empty)
+        self._add(part)
+        self._place = np.memmap(folder / "places", PLACE, "r")
+
+    def _add(self, part: Any) -> None:
+        part.nprobe = PROBES
+        self._parts.add_shard(part)
 
     def recurrence(self, rows: NDArray[np.float32], windows: Windows, rank: int) -> Recurrence:
         """How near the rank-th nearest *other image* comes to each query window."""
-        similarity, place = self._index.search(rows, NEIGHBOURS)
-        image = np.where(place >= 0, self._image[place], windows.image[:, None])
+        parts = [slice(start, start + QUERIES) for start in range(0, len(rows), QUERIES)] or [slice(0)]
+        found = [self._recurrence(rows[part], Windows(windows.image[part], windows.box[part]), rank) for part in parts]
+        return joined(found)
+
+    def _recurrence(self, rows: NDArray[np.float32], windows: Windows, rank: int) -> Recurrence:
+        similarity, place = self._parts.search(rows, NEIGHBOURS)
+        image = np.where(place >= 0, self._place["image"][place], windows.image[:, None])
         other = image != windows.image[:, None]
         first = other & _first_of_its_image(image)
         order = np.argsort(~first, axis=1, kind="stable")[:, :rank]  # distinct other images, most alike first
         there = np.take_along_axis(first, order, 1)
         score = np.where(there, np.take_along_axis(similarity, order, 1), 0.0)[:, -1]
-        twin = np.take_along_axis(place, order, 1)
-        return Recurrence(windows, score, np.where(there, self._image[twin], -1), self._box[twin].astype(np.float32))
+        twin = self._place[np.take_along_axis(place, order, 1)]
+        return Recurrence(windows, score, np.where(there, twin["image"], -1), twin["box"].astype(np.float32))
+
+
+def _trained(shared: Shared, sizes: list[float], whiten: Whitening, rng: np.random.Generator) -> Any:
+    """An index without windows."""
+    import faiss
+
+    sample = np.sort(rng.permutation(len(shared.small))[:TRAINING_IMAGES])
+    training = np.concatenate([found for found, _ in shared.described(sample, sizes, whiten)])
+    count = len(training) * len(shared.small) // len(sample)
+    lists = int(np.clip(2 ** round(np.log2(np.sqrt(max(1, count)))), 16, 4096))
+    lists = min(lists, max(1, len(training) // 40))
+    code = "SQfp16" if count <= MANY else f"PQ{COMPONENTS // 2}"
+    index: Any = faiss.index_factory(whiten.basis.shape[1], f"IVF{lists},{code}", faiss.METRIC_INNER_PRODUCT)
+    index.cp.niter = 10
+    index.train(training[rng.permutation(len(training))[: 60 * lists]])
+    return index
+
+
+def _mapped(index: Any, file: Path) -> Any:
+    """The same index, its lists in a file that the system reads when they are searched."""
+    import faiss
+
+    faiss.write_index(index, str(file))
+    return faiss.read_index(str(file), faiss.IO_FLAG_MMAP)
+
+
+def joined(parts: Sequence[Recurrence]) -> Recurrence:
+    """Of all windows of `parts`."""
+    windows = Windows(*(np.concatenate(column) for column in zip(*(part.windows for part in parts), strict=True)))
+    return Recurrence(windows, *(np.concatenate(column) for column in zip(*(part[1:] for part in parts), strict=True)))
 
 
 def _first_of_its_image(image: NDArray[np.int32]) -> NDArray[np.bool_]:

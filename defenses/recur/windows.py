@@ -23,6 +23,7 @@ FLAT = 0.3  # share of windows, those with the least structure, that are left ou
 COMPONENTS = 48
 SHRINK = 1e-3  # times the largest eigenvalue, added to each: components that hold only noise are not blown up
 BATCH = 128
+SPLIT = 4  # parts of a batch, whose windows are held one part at a time
 TRAINING_ROWS = 60_000
 WORKING = 64  # px: larger images are searched as copies of this width
 KEPT_BYTES = 2 << 30  # of copies kept in memory; of more each is made anew whenever it is needed
@@ -98,15 +99,16 @@ class Whitening:
         return cls(mean, basis, float(arrays["flat"]), bool(arrays["peaks"]))
 
     def __call__(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Descriptors (n, 48) of length 1, and how much structure each window has, (n,): its length before that."""
-        found = (_levelled(rows) - self.mean) @ self.basis
+        """Descriptors (n, 48) of length 1, and how much structure each window has, (n,): its length before that. The
+        rows are used up: a copy of them would be most of what a search holds."""
+        found = _levelled(rows).sub_(self.mean) @ self.basis
         length = found.norm(dim=1)
-        return found / length.clamp_min(1e-6)[:, None], length
+        return found.div_(length.clamp_min(1e-6)[:, None]), length
 
 
 def _levelled(rows: Tensor) -> Tensor:
-    """Without the window's mean brightness, which a planted patch may vary."""
-    return rows - rows.mean(1, keepdim=True)
+    """The same rows without the windows' mean brightness, which a planted patch may vary."""
+    return rows.sub_(rows.mean(1, keepdim=True))
 
 
 def floats(view: View | Copies, indices: NDArray[np.int64]) -> Tensor:
@@ -160,9 +162,11 @@ def sample_rows(view: Copies, sizes: list[float], rng: np.random.Generator) -> T
     chosen = np.sort(rng.permutation(len(view))[:400])
     images, found = floats(view, chosen), []
     for width in sizes:
-        rows = patches(images, width)[0].flatten(0, 1)
-        pick = torch.from_numpy(rng.permutation(len(rows))[: TRAINING_ROWS // len(sizes)])
-        found.append(rows[pick])
+        rows = patches(images, width)[0]
+        image, window = np.divmod(
+            rng.permutation(rows.shape[0] * rows.shape[1])[: TRAINING_ROWS // len(sizes)], rows.shape[1]
+        )
+        found.append(rows[torch.from_numpy(image), torch.from_numpy(window)])
     return torch.cat(found)
 
 
@@ -174,14 +178,27 @@ def described(
         part = indices[start : start + BATCH]
         images = floats(view, part)
         for width in sizes:
-            rows, box = patches(images, width)
-            found, length = whiten(rows.flatten(0, 1))
-            chosen = length > whiten.flat
-            if whiten.peaks:
-                chosen &= peaks(length.view(len(part), -1)).flatten()
-            keep = chosen.numpy()
-            image = np.repeat(part, len(box))[keep]
-            yield found[chosen].numpy(), Windows(image, np.tile(box, (len(part), 1))[keep])
+            yield _described(part, images, width, whiten)
+
+
+def _described(
+    part: NDArray[np.int64], images: Tensor, width: float, whiten: Whitening
+) -> tuple[NDArray[np.float32], Windows]:
+    """Of the windows of one width. Few images at a time: most windows are left out, so those kept are a small part."""
+    descriptors, image, boxes = [], [], []
+    for numbers, few in zip(np.array_split(part, SPLIT), images.tensor_split(SPLIT), strict=True):
+        rows, box = patches(few, width)
+        rows = rows.flatten(0, 1)  # a copy, and all that is held of them
+        found, length = whiten(rows)
+        del rows
+        chosen = length > whiten.flat
+        if whiten.peaks:
+            chosen &= peaks(length.view(len(few), -1)).flatten()
+        keep = chosen.numpy()
+        descriptors.append(found[chosen].numpy())
+        image.append(np.repeat(numbers, len(box))[keep])
+        boxes.append(np.tile(box, (len(few), 1))[keep])
+    return np.concatenate(descriptors), Windows(np.concatenate(image), np.concatenate(boxes))
 
 
 def peaks(structure: Tensor) -> Tensor:

@@ -4,6 +4,7 @@
     python docs/tools/memory.py --csv docs/measured/memory.csv     and keep it: lines of the same parts are replaced
     python docs/tools/memory.py --rows 130000 --steps manifest probe
     python docs/tools/memory.py --images 20000 --steps recur
+    python docs/tools/memory.py --images 100000 --size 32 --steps scan
     python docs/tools/memory.py --images 127000 --size 224 --batches 300 --workers 2 --steps loader
 
 A line for each part of a step: the resident memory at its highest, in MiB, and how much that is above what the process
@@ -30,6 +31,7 @@ from typing import Any
 import numpy as np
 import psutil
 import torch
+from PIL import Image
 from torch import nn
 
 from bench import Images, Seeds, SplitInfo
@@ -178,11 +180,57 @@ def recur(meter: Meter, options: argparse.Namespace) -> None:
     sys.stderr.write(f"{truth.poisoned.sum()} poisoned, {hit} of them among the {(~verdict.keep).sum()} removed\n")
 
 
+def scan(meter: Meter, options: argparse.Namespace) -> None:
+    """`bench scan --quick` of JPEG files of poisoned scenes: what its processes hold that is on no disk, over what each
+    holds when its libraries are imported. Pages of mapped files, which the system takes back when it wants, do not
+    count."""
+    scenes = Scenes(size=options.size, classes=CLASSES).split("train", options.images // CLASSES).images
+    images, _ = poisoned(scenes, options.rate)
+    imports = "import faiss, torch; print(flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", imports], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as bare:
+        assert bare.stdin is not None
+        assert bare.stdout is not None
+        bare.stdout.readline()
+        start = anonymous(bare.pid)
+        bare.stdin.write("\n")
+    with tempfile.TemporaryDirectory() as folder:
+        files = Path(folder, "files")
+        for first in range(0, len(images), 1000):
+            here = files / str(first)
+            here.mkdir(parents=True)
+            batch = images.batch(np.arange(first, min(first + 1000, len(images))))
+            for number, pixels in enumerate(batch.permute(0, 2, 3, 1).numpy()):
+                Image.fromarray(pixels).save(here / f"{number}.jpg", quality=90)
+        began, highest = time.monotonic(), {"the command": 0.0, "the search": 0.0}
+        command = ["scan", "--quick", str(files), "--output", f"{folder}/out", "--store", f"{folder}/store"]
+        with subprocess.Popen([sys.executable, "-m", "bench", *command], stdout=sys.stderr) as child:
+            process = psutil.Process(child.pid)
+            while child.poll() is None:
+                with contextlib.suppress(psutil.Error, OSError):
+                    highest["the command"] = max(highest["the command"], anonymous(child.pid))
+                    for worker in process.children(recursive=True):
+                        highest["the search"] = max(highest["the search"], anonymous(worker.pid))
+                time.sleep(0.1)
+        seconds = f"{time.monotonic() - began:.0f}"
+    meter.rows += [[part, f"{held:.0f}", f"{held - start:.0f}", seconds] for part, held in highest.items()]
+
+
+def anonymous(process: int) -> float:
+    """MiB that a process holds and that are on no disk (Linux)."""
+    for line in Path(f"/proc/{process}/status").read_text(encoding="utf-8").splitlines():
+        if line.startswith("RssAnon:"):
+            return int(line.split()[1]) / 1024
+    return 0.0
+
+
 STEPS: dict[str, Callable[[Meter, argparse.Namespace], None]] = {
     "loader": loader,
     "manifest": manifest,
     "probe": probe,
     "recur": recur,
+    "scan": scan,
 }
 
 
@@ -213,10 +261,13 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--step", choices=STEPS, help="this one, in this process; its rows as JSON")
     parser.add_argument("--csv", type=Path, help="keep what was measured in this file")
     parser.add_argument("--rows", type=int, default=1_300_000, help="of the steps but `loader`")
-    parser.add_argument("--images", type=int, default=127_000, help="of the steps `loader` and `recur`")
+    parser.add_argument("--images", type=int, default=127_000, help="of the steps `loader`, `recur` and `scan`")
     parser.add_argument("--size", type=int, default=224, help="their width, px")
     parser.add_argument(
-        "--rate", type=float, default=0.5, help="share of one class in a hundred that `recur` looks for"
+        "--rate",
+        type=float,
+        default=0.5,
+        help="share of one class in a hundred that is poisoned for `recur` and `scan`",
     )
     parser.add_argument("--batches", type=int, default=300, help="that it reads")
     parser.add_argument("--batch", type=int, default=16, help="images in each")
@@ -231,7 +282,12 @@ def main(words: Sequence[str] | None = None) -> None:
         return
     for name in options.steps:
         of_what = f"{options.images} images of {options.size} px, {options.rate:g} of a class"
-        title = {"loader": f"loader, {options.workers} workers", "recur": f"recur, {of_what}"}.get(name, name)
+        titles = {
+            "loader": f"loader, {options.workers} workers",
+            "recur": f"recur, {of_what}",
+            "scan": f"scan, {of_what}",
+        }
+        title = titles.get(name, name)
         rows = [[f"{title} / {part}", *numbers] for part, *numbers in in_its_own_process(name, words)]
         sys.stdout.writelines(f"{'  '.join(row)}\n" for row in rows)
         if options.csv is not None:

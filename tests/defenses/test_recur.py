@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 
 from bench import Seeds
 from bench.data.images import ArrayImages
-from bench.defenses.recur import Recur
+from bench.defenses.recur import Recur, recurrence
 from bench.defenses.recur.effect import Effect
 from bench.defenses.recur.peel import Found, Peeling, acts, hole
 from bench.defenses.recur.recur import at_full_size
@@ -25,6 +25,7 @@ from bench.parallel.shards import Shards
 from bench.parallel.threads import computing_with
 
 SIZE, COUNT = 32, 150
+mapped = recurrence._mapped
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +103,20 @@ def test_large_images_are_searched_as_small_copies(clouds, judged):
     assert np.abs(verdict.boxes[carriers] - 3 * boxes[carriers]).max() <= 3
     (trigger,) = verdict.facts["triggers"]
     assert np.abs(np.subtract(trigger["size"], 24)).max() <= 3
+
+
+def test_an_index_in_files_answers_as_one_in_memory_does(clouds, judged, monkeypatch):
+    """And looked up in small parts."""
+    images = planted(clouds, np.arange(0, COUNT, 6), (10,))[0]
+    verdict, written = judged(images), []
+    monkeypatch.setattr(recurrence, "_mapped", lambda index, file: written.append(file.name) or mapped(index, file))
+    monkeypatch.setattr(recurrence, "IN_MEMORY", 1000)
+    monkeypatch.setattr(recurrence, "QUERIES", 7)
+    again = judged(images)
+    assert len(written) > 3
+    assert np.array_equal(again.score, verdict.score)
+    assert np.array_equal(again.boxes, verdict.boxes)
+    assert again.facts == verdict.facts
 
 
 def test_boxes_on_copies_stay_in_the_image():
