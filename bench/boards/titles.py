@@ -23,7 +23,13 @@ LOOKS = {
     "jpeg": "0",
 }
 """Options of an attack that say how its trigger looks, and what they are where it is as drawn."""
-_NAMES = {"scenes": "Drawn scenes", "cifar10": "CIFAR-10", "stl10": "STL-10", "imagenet100": "ImageNet-100"}
+_NAMES = {
+    "scenes": "Drawn scenes",
+    "clutter": "Drawn scenes with clutter",
+    "cifar10": "CIFAR-10",
+    "stl10": "STL-10",
+    "imagenet100": "ImageNet-100",
+}
 _COUNTS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 

@@ -92,7 +92,7 @@ def _rgb(hue: float, level: float, chroma: float) -> Field:
     return rgb
 
 
-def _direction(rng: Rng) -> tuple[float, float]:
+def direction(rng: Rng) -> tuple[float, float]:
     """A unit vector without sin or cos: the rational parametrisation of the circle."""
     t = 2.0 * rng.random() - 1.0
     sign = 1.0 if rng.random() < 0.5 else -1.0
@@ -111,17 +111,21 @@ def render(scenes: Scenes, label: int, rng: Rng) -> NDArray[np.uint8]:
     light = _rgb(first, 0.6 + 0.1 * rng.random(), 0.2 + 0.1 * rng.random())
     dark = _rgb(second, 0.35 + 0.1 * rng.random(), 0.2 + 0.1 * rng.random())
     paint = light[:, None, None] * pattern + dark[:, None, None] * (1.0 - pattern)
-    canvas = paint * inside + canvas * (1.0 - inside)
+    canvas = scenes.overlaid(paint * inside + canvas * (1.0 - inside), rng)
     canvas += 0.06 * (rng.random((3, s, s)) - 0.5)
     return np.floor(np.clip(canvas, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
 
 
+def grid(size: int) -> tuple[Field, Field]:
+    """The middles of the pixels as shares of the width: x and y, (size, size) each."""
+    axis = (np.arange(size) + 0.5) / size
+    return axis[None, :] + 0.0 * axis[:, None], axis[:, None] + 0.0 * axis[None, :]
+
+
 def _placed(scenes: Scenes, rng: Rng) -> tuple[Field, Field, Field, Field]:
     """The first draws of an image: its background (3, s, s), and what `_object` gives."""
-    axis = (np.arange(scenes.size) + 0.5) / scenes.size
-    y, x = axis[:, None] + 0.0 * axis[None, :], axis[None, :] + 0.0 * axis[:, None]
     canvas = _background(scenes.size, rng)
-    return canvas, *_object(x, y, scenes, rng)
+    return canvas, *_object(*grid(scenes.size), scenes, rng)
 
 
 def _background(s: int, rng: Rng) -> Field:
@@ -138,7 +142,7 @@ def _object(x: Field, y: Field, scenes: Scenes, rng: Rng) -> tuple[Field, Field,
     aspect = 0.8 + 0.4 * rng.random()
     room = max(0.0, 1.0 - 0.8 * width)
     cx, cy = (0.5 + room * (rng.random() - 0.5) for _ in range(2))
-    c, n = _direction(rng)
+    c, n = direction(rng)
     a, b = c * (x - cx) + n * (y - cy), c * (y - cy) - n * (x - cx)
     p, q = a / (0.5 * width * aspect), b / (0.5 * width / aspect)
     round_ = p * p + q * q < 1.0
@@ -207,6 +211,10 @@ class Scenes(DatasetPlugin):
             raise BenchError("dataset.object_size must be two shares, 0 < low <= high <= 1, and dataset.period above 0")
         if len(self.names) > self.classes or len(set(self.class_names)) < self.classes:
             raise BenchError(f"dataset.names must be up to {self.classes} different names, got {list(self.names)}")
+
+    def overlaid(self, canvas: Field, rng: Rng) -> Field:
+        """What lies over object and background: nothing. canvas: (3, size, size) in [0, 1]."""
+        return canvas
 
     def load(self) -> Dataset:
         """The scenes, drawn when they are requested; up to KEPT images (KEPT_BYTES) of a split are then kept."""
