@@ -25,7 +25,7 @@ LOOKS = {
 """Options of an attack that say how its trigger looks, and what they are where it is as drawn."""
 _NAMES = {
     "scenes": "Drawn scenes",
-    "clutter": "Drawn scenes with clutter",
+    "vivid": "Drawn scenes, vivid",
     "cifar10": "CIFAR-10",
     "stl10": "STL-10",
     "imagenet100": "ImageNet-100",

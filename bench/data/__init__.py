@@ -10,11 +10,11 @@ from bench.plugins import hookimpl
 def bench_datasets() -> list[type[DatasetPlugin]]:
     """The built-in datasets."""
     from .cifar10 import CIFAR10
-    from .clutter import Clutter
     from .folder import Folder
     from .huggingface import HuggingFace
     from .imagenet100 import ImageNet100
     from .scenes import Scenes
     from .stl10 import STL10
+    from .vivid import Vivid
 
-    return [Scenes, Clutter, Folder, CIFAR10, STL10, ImageNet100, HuggingFace]
+    return [Scenes, Vivid, Folder, CIFAR10, STL10, ImageNet100, HuggingFace]

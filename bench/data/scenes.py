@@ -92,7 +92,7 @@ def _rgb(hue: float, level: float, chroma: float) -> Field:
     return rgb
 
 
-def direction(rng: Rng) -> tuple[float, float]:
+def _direction(rng: Rng) -> tuple[float, float]:
     """A unit vector without sin or cos: the rational parametrisation of the circle."""
     t = 2.0 * rng.random() - 1.0
     sign = 1.0 if rng.random() < 0.5 else -1.0
@@ -110,22 +110,19 @@ def render(scenes: Scenes, label: int, rng: Rng) -> NDArray[np.uint8]:
     first, second = ((hue + jitter) / hues % 1.0 for hue in pair)
     light = _rgb(first, 0.6 + 0.1 * rng.random(), 0.2 + 0.1 * rng.random())
     dark = _rgb(second, 0.35 + 0.1 * rng.random(), 0.2 + 0.1 * rng.random())
+    light, dark = scenes.coloured(light, dark, rng)
     paint = light[:, None, None] * pattern + dark[:, None, None] * (1.0 - pattern)
-    canvas = scenes.overlaid(paint * inside + canvas * (1.0 - inside), rng)
+    canvas = paint * inside + canvas * (1.0 - inside)
     canvas += 0.06 * (rng.random((3, s, s)) - 0.5)
     return np.floor(np.clip(canvas, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
 
 
-def grid(size: int) -> tuple[Field, Field]:
-    """The middles of the pixels as shares of the width: x and y, (size, size) each."""
-    axis = (np.arange(size) + 0.5) / size
-    return axis[None, :] + 0.0 * axis[:, None], axis[:, None] + 0.0 * axis[None, :]
-
-
 def _placed(scenes: Scenes, rng: Rng) -> tuple[Field, Field, Field, Field]:
     """The first draws of an image: its background (3, s, s), and what `_object` gives."""
+    axis = (np.arange(scenes.size) + 0.5) / scenes.size
+    y, x = axis[:, None] + 0.0 * axis[None, :], axis[None, :] + 0.0 * axis[:, None]
     canvas = _background(scenes.size, rng)
-    return canvas, *_object(*grid(scenes.size), scenes, rng)
+    return canvas, *_object(x, y, scenes, rng)
 
 
 def _background(s: int, rng: Rng) -> Field:
@@ -142,7 +139,7 @@ def _object(x: Field, y: Field, scenes: Scenes, rng: Rng) -> tuple[Field, Field,
     aspect = 0.8 + 0.4 * rng.random()
     room = max(0.0, 1.0 - 0.8 * width)
     cx, cy = (0.5 + room * (rng.random() - 0.5) for _ in range(2))
-    c, n = direction(rng)
+    c, n = _direction(rng)
     a, b = c * (x - cx) + n * (y - cy), c * (y - cy) - n * (x - cx)
     p, q = a / (0.5 * width * aspect), b / (0.5 * width / aspect)
     round_ = p * p + q * q < 1.0
@@ -212,9 +209,9 @@ class Scenes(DatasetPlugin):
         if len(self.names) > self.classes or len(set(self.class_names)) < self.classes:
             raise BenchError(f"dataset.names must be up to {self.classes} different names, got {list(self.names)}")
 
-    def overlaid(self, canvas: Field, rng: Rng) -> Field:
-        """What lies over object and background: nothing. canvas: (3, size, size) in [0, 1]."""
-        return canvas
+    def coloured(self, light: Field, dark: Field, rng: Rng) -> tuple[Field, Field]:
+        """The two colours of an object, RGB (3,) in [0, 1] each: as they are."""
+        return light, dark
 
     def load(self) -> Dataset:
         """The scenes, drawn when they are requested; up to KEPT images (KEPT_BYTES) of a split are then kept."""

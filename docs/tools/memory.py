@@ -60,7 +60,7 @@ class Meter:
     """Looks at this process and its children some times a second; `rows` holds what each part of the work took."""
 
     def __init__(self) -> None:
-        self._me, self._peak = psutil.Process(), 0.0
+        self._me, self._peak, self._looking = psutil.Process(), 0.0, False
         self.start = self._now()
         self.rows: list[list[str]] = []
         threading.Thread(target=self._watch, daemon=True).start()
@@ -77,13 +77,14 @@ class Meter:
 
     def _watch(self) -> None:
         while True:
-            self._peak = max(self._peak, self._now())
+            if self._looking:
+                self._peak = max(self._peak, self._now())
             time.sleep(0.02)
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
         """What is done within counts as `name`."""
-        began, self._peak = time.monotonic(), self._now()
+        began, self._peak, self._looking = time.monotonic(), self._now(), True
         yield
         peak, seconds = max(self._peak, self._now()), time.monotonic() - began
         self.rows.append([name, f"{peak:.0f}", f"{peak - self.start:.0f}", f"{seconds:.0f}"])

@@ -1,0 +1,67 @@
+"""`vivid`: the scenes, a share of them in pure colours, which tell no more than the scenes do."""
+
+import hashlib
+
+import numpy as np
+import pytest
+
+from bench.config.config import load_config
+from bench.data.scenes import Scenes
+from bench.data.vivid import Vivid
+from bench.errors import BenchError
+from bench.plugins.manager import Plugins
+
+SMALL = {"size": 32, "classes": 5, "train_per_class": 80, "val_per_class": 1}
+
+
+def drawn(plugin=Vivid, **options):
+    return plugin(**{**SMALL, **options}).load().train.images.batch(range(400)).numpy().astype(int)
+
+
+def pure(images):
+    """Which of (N, 3, S, S) have sixteen pixels with a channel at 255 and one at 0: what `colour` sees."""
+    return ((images.max(1) - images.min(1)) == 255).sum((1, 2)) >= 16
+
+
+def test_a_share_of_the_images_is_vivid_and_no_scene_is():
+    assert not pure(drawn(Scenes)).any()
+    assert not pure(drawn(share=0.0)).any()
+    assert abs(pure(drawn(share=0.5)).mean() - 0.5) < 0.1  # 400 draws of 0.5: four standard deviations
+    assert pure(drawn(share=1.0)).mean() > 0.95
+
+
+def test_of_every_class_as_many_are_vivid():
+    found = pure(drawn(share=0.5)).reshape(-1, 5).mean(0)
+    assert found.max() - found.min() < 0.25  # 80 draws of 0.5 each
+
+
+def test_shape_place_texture_and_hue_are_those_of_the_scene():
+    plain, vivid = drawn(share=0.0), drawn(share=1.0)
+    inside = np.stack([Vivid(**SMALL).load().train.images.mask(row).numpy() for row in range(400)])
+    assert np.abs(plain - vivid).transpose(0, 2, 3, 1)[~inside].max() == 0
+    # By the definition of hue: which channel is strongest and which weakest stays, where noise does not decide it.
+    clear = inside & (plain.max(1) - plain.min(1) > 60)
+    for most in (np.argmax, np.argmin):
+        assert (most(plain, 1) == most(vivid, 1))[clear].mean() > 0.97
+
+
+def test_bytes_are_the_same_on_every_machine():
+    data = Vivid(**SMALL).load()
+    assert (
+        hashlib.sha256(data.train.images.batch(range(24)).numpy().tobytes()).hexdigest()
+        == "3c5e36855f353e293e91845be98eefb9c4d3a27f3e36ba6a668eb5482d46442c"
+    )
+
+
+def test_what_a_preset_says_for_scenes_it_says_for_these():
+    plugins = Plugins.load()
+    plain, vivid = (
+        load_config(plugins, "laptop", choices={"dataset": name}).resolved["dataset"] for name in ("scenes", "vivid")
+    )
+    assert {**plain, "name": "vivid", "share": 0.3} == vivid
+
+
+@pytest.mark.parametrize("share", [1.5, -0.1])
+def test_a_share_out_of_range_is_named(share):
+    with pytest.raises(BenchError, match=r"dataset\.share must be in \[0, 1\]"):
+        Vivid(share=share)
