@@ -18,7 +18,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 RECORDS, FIGURES = ROOT / "leaderboards" / "records", ROOT / "docs" / "figures"
-PRESETS = {"laptop": "drawn, 32 px", "desk": "drawn, 64 px", "cifar10-cpu": "CIFAR-10, 32 px"}
+PRESETS = {"laptop": "drawn, 32 px", "vivid": "drawn, pure colours", "desk": "drawn, 64 px", "cifar10-cpu": "CIFAR-10, 32 px"}
 PATCHES = ("htba", "htba-muted", "htba-varied", "two targets", "three targets")
 WHOLE = ("corrupt-encoder", "the same, muted", "noisy-alignment", "sig", "blend", "fiba", "ctrl")
 ATTACKS = {"": PATCHES, ", layouts and triggers over the whole image": WHOLE}
