@@ -19,6 +19,8 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 RECORDS, FIGURES = ROOT / "leaderboards" / "records", ROOT / "docs" / "figures"
 PRESETS = {"laptop": "drawn, 32 px", "vivid": "drawn, pure colours", "desk": "drawn, 64 px", "cifar10-cpu": "CIFAR-10, 32 px"}
+SMALL = 5000
+"""Training images: of one seed of a larger set no spread could be drawn."""
 PATCHES = ("htba", "htba-muted", "htba-varied", "two targets", "three targets")
 WHOLE = ("corrupt-encoder", "the same, muted", "noisy-alignment", "sig", "blend", "fiba", "ctrl")
 ATTACKS = {"": PATCHES, ", layouts and triggers over the whole image": WHOLE}
@@ -117,7 +119,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="draw nothing; exit code 1 if a figure is stale")
     check = parser.parse_args(arguments).check
     every = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(RECORDS.glob("*.json"))]
-    records = [record for record in every if record["config"]["ssl"]["name"] == "moco_v3"]
+    records = [
+        record
+        for record in every
+        if record["config"]["ssl"]["name"] == "moco_v3" and record["dataset"]["counts"]["train"] <= SMALL
+    ]
     kinds = ("no-attack", *PATCHES, *WHOLE)
     figures = {
         "detection": (detection(records), FILTERS, "average precision, percent; a dot for each seed"),
