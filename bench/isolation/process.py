@@ -272,7 +272,8 @@ def _environment(folder: Path, closed: Iterable[Path]) -> dict[str, str]:
     }
     paths = os.pathsep.join(str(path) for path in _python_path() if os.path.exists(path))  # noqa: PTH110
     alone = {"JOBLIB_MULTIPROCESSING": "0"}  # it would try semaphores, which the fence refuses, and warn of that
-    return {**kept, **alone, "PYTHONPATH": paths, "TMPDIR": str(folder), "TMP": str(folder)}
+    its_own = dict.fromkeys(("TMPDIR", "TMP", "MPLCONFIGDIR"), str(folder))  # matplotlib warns where it finds no folder
+    return {**kept, **alone, **its_own, "PYTHONPATH": paths}
 
 
 def _python_path() -> list[Path]:

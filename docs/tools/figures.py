@@ -18,7 +18,12 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 RECORDS, FIGURES = ROOT / "leaderboards" / "records", ROOT / "docs" / "figures"
-PRESETS = {"laptop": "drawn, 32 px", "vivid": "drawn, pure colours", "desk": "drawn, 64 px", "cifar10-cpu": "CIFAR-10, 32 px"}
+PRESETS = {
+    "laptop": "drawn, 32 px",
+    "vivid": "drawn, pure colours",
+    "desk": "drawn, 64 px",
+    "cifar10-cpu": "CIFAR-10, 32 px",
+}
 SMALL = 5000
 """Training images: of one seed of a larger set no spread could be drawn."""
 PATCHES = ("htba", "htba-muted", "htba-varied", "two targets", "three targets")

@@ -51,6 +51,20 @@ def isolated(tmp_path):
     return make
 
 
+def test_matplotlib_says_nothing_of_a_home_that_is_closed(tmp_path):
+    """The fence closes the home folder; a search that imports matplotlib must not warn of that in every run."""
+    environment = process._environment(tmp_path, ())
+    environment["HOME"] = "/proc/nowhere"
+    done = subprocess.run(
+        [sys.executable, "-c", "import matplotlib; print(matplotlib.get_configdir())"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert (done.stdout.strip(), done.stderr) == (str(tmp_path), "")
+
+
 def test_the_verdict_is_in_the_order_of_the_data_set(isolated, capfd, monkeypatch):
     monkeypatch.setenv("BENCH_STORE", "somewhere")
     told = []
