@@ -19,10 +19,12 @@ def instance(entry):
 ACTIVE = [instance(entry) for kind in ("attack", "defense") for entry in PLUGINS.entries(kind)]
 SMALLER = {"dino": {"prototypes": 32}}
 METHODS = [PLUGINS.make("ssl", name, {"hidden": 32, **SMALLER.get(name, {})}) for name in PLUGINS.names("ssl")]
-NEED_FILES = [entry for entry in PLUGINS.entries("dataset") if entry.name != "scenes"]
+DRAWN = ("scenes", "vivid")
+DATA = [PLUGINS.make("dataset", name, {"train_per_class": 3, "val_per_class": 2}) for name in DRAWN]
+NEED_FILES = [entry for entry in PLUGINS.entries("dataset") if entry.name not in DRAWN]
 
 
-@contract(*ACTIVE, *METHODS, PLUGINS.make("dataset", "scenes", {"train_per_class": 3, "val_per_class": 2}))
+@contract(*ACTIVE, *METHODS, *DATA)
 def test_registered(): ...
 
 
