@@ -62,14 +62,15 @@ class Index:
 
         everything = np.arange(len(shared.small))
         empty = _trained(shared, sizes, whiten, rng)
-        self._parts: Any = faiss.IndexShards(empty.d, False, True)  # one after the other, rows numbered through
+        shards: Any = faiss.IndexShards  # faiss's own types know only one way to make it
+        self._parts = shards(empty.d, False, True)  # one after the other, rows numbered through
         part = faiss.clone_index(empty)
         with (folder / "places").open("wb") as places:
             for found, windows in shared.described(everything, sizes, whiten, "images described"):
                 part.add(found)
                 place = np.empty(len(found), PLACE)
                 place["image"], place["box"] = windows
-                places.write(place)
+                places.write(place.tobytes())
                 if part.ntotal >= IN_MEMORY:
                     self._add(_mapped(part, folder / f"part-{self._parts.count()}"))
                     part = faiss.clone_index(empty)
