@@ -1,4 +1,4 @@
-"""The embedded dataset with pure colours in it, so that a saturated trigger is not given away by its colours alone."""
+"""The embedded dataset with pure colours in it, so that a trigger is not given away by its saturation alone."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from .scenes import Field, Rng, Scenes
 class Vivid(Scenes):
     """`scenes`, where in a share of the images of every class the object's two hues are as pure as a mosaic's colours.
 
-    Things are as colourful as they like: toys, signs, labels. What tells a mosaic trigger from these is that it comes
-    back, and what it does to the encoder, not how saturated it is.
+    Things are as colourful as they like: toys, signs, labels. How saturated a mosaic trigger is does not tell it from
+    these; how many colours it has still does (docs/results.md).
     """
 
     name: ClassVar[str] = "vivid"
