@@ -7,6 +7,7 @@ pixel that a decoder made goes into it (JPEG decoders differ between versions; f
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -60,16 +61,21 @@ def image_digests(images: Images, labels: NDArray[np.int64], chunk: int = 256) -
             yield array_digest(int(labels[row]), pixels.numpy())
 
 
-def remembered(options: Mapping[str, Any], code: str, compute: Callable[[], str]) -> str:
+def remembered(options: Mapping[str, Any], drawing: type, compute: Callable[[], str]) -> str:
     """The fingerprint of procedural images: `compute()`, or what an earlier call found for the same options and code.
 
-    options: JSON-able, all that the images depend on besides the code in the file `code`. What is remembered lies in
+    options: JSON-able, all that the images depend on besides the code of the class `drawing` and of those it is made
+    from; where that lies in no file (a notebook's), nothing is remembered. What is remembered lies in
     the cache folder; losing it costs time, nothing else.
     """
     hasher = hashlib.sha256()
     _add(hasher, json.dumps([options, np.__version__], sort_keys=True).encode())
-    for file in (code, __file__, seeds.__file__):
-        _add(hasher, Path(file).read_bytes())
+    try:
+        files = {inspect.getfile(cls) for cls in drawing.__mro__ if cls.__module__ != "builtins"}
+        for file in (*sorted(files), __file__, seeds.__file__):
+            _add(hasher, Path(file).read_bytes())
+    except (OSError, TypeError):
+        return compute()
     folder = cache_folder()
     if folder is None:
         return compute()

@@ -114,7 +114,9 @@ def render(scenes: Scenes, label: int, rng: Rng) -> NDArray[np.uint8]:
     paint = light[:, None, None] * pattern + dark[:, None, None] * (1.0 - pattern)
     canvas = paint * inside + canvas * (1.0 - inside)
     canvas += 0.06 * (rng.random((3, s, s)) - 0.5)
-    return np.floor(np.clip(canvas, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
+    image = np.floor(np.clip(canvas, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
+    scenes.finish(image, rng)
+    return image
 
 
 def _placed(scenes: Scenes, rng: Rng) -> tuple[Field, Field, Field, Field]:
@@ -213,6 +215,9 @@ class Scenes(DatasetPlugin):
         """The two colours of an object, RGB (3,) in [0, 1] each: as they are."""
         return light, dark
 
+    def finish(self, image: NDArray[np.uint8], rng: Rng) -> None:
+        """Changes a drawn image, uint8 (3, size, size), in place: not at all."""
+
     def load(self) -> Dataset:
         """The scenes, drawn when they are requested; up to KEPT images (KEPT_BYTES) of a split are then kept."""
         splits = {name: self.split(name, getattr(self, f"{name}_per_class")) for name in ("train", "val")}
@@ -225,7 +230,7 @@ class Scenes(DatasetPlugin):
                 digests.append((name, split.ids[:count], image_digests(some, split.labels)))
             return fingerprint(self.class_names, digests, counts=[len(split) for split in splits.values()])
 
-        found = remembered({**self.identity(), "kept": KEPT, "drawn": [DRAWN_BYTES, SAMPLE]}, __file__, compute)
+        found = remembered({**self.identity(), "kept": KEPT, "drawn": [DRAWN_BYTES, SAMPLE]}, type(self), compute)
         return Dataset(
             name=self.name, classes=self.class_names, fingerprint=found, train=splits["train"], val=splits["val"]
         )

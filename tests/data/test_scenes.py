@@ -2,6 +2,8 @@
 
 import dataclasses
 import hashlib
+import importlib
+import sys
 
 import pytest
 import torch
@@ -141,3 +143,20 @@ def test_of_many_bytes_only_a_sample_is_drawn_for_the_fingerprint(monkeypatch):
     monkeypatch.setattr(module, "render", lambda *about: drawn.append(about) or ALL[0].numpy())
     assert scenes(seed=3).load().fingerprint != scenes(seed=3, train_per_class=9).load().fingerprint
     assert len(drawn) == 2 * (5 + 12)
+
+
+def test_an_edited_data_set_that_extends_this_one_has_another_fingerprint(tmp_path, monkeypatch):
+    """Or its images would be taken for those of before the edit, and stored trainings on them for its own."""
+    monkeypatch.syspath_prepend(tmp_path)
+    found = []
+    for fill in (1, 2, 2):
+        (tmp_path / "edited_scenes.py").write_text(
+            "from bench.data.scenes import Scenes\n"
+            "class Edited(Scenes):\n"
+            "    name = 'edited'\n"
+            f"    def finish(self, image, rng):\n        image[:] = {fill}  # {'-' * fill}\n"
+        )
+        monkeypatch.delitem(sys.modules, "edited_scenes", raising=False)
+        importlib.invalidate_caches()
+        found.append(importlib.import_module("edited_scenes").Edited(**SMALL).load().fingerprint)
+    assert found[0] != found[1] == found[2]
