@@ -8,10 +8,12 @@ from .colour import Colour
 from .compactness import Compactness
 from .isolation_forest import IsolationForest
 from .knn_density import KNNDensity
+from .palette import Palette
 from .spectral import Spectral
 
 BASELINES = [
     Colour,
+    Palette,
     Spectral,
     Compactness,
     KNNDensity,

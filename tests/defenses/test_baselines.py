@@ -16,6 +16,7 @@ from bench.defenses.baselines import (
     Compactness,
     IsolationForest,
     KNNDensity,
+    Palette,
     Spectral,
     cognitive_distillation,
 )
@@ -78,6 +79,16 @@ def test_colour_is_the_mean_of_the_strongest_spreads(toy_view):
     images[1, 0, :4, :4] = 250  # 16 pixels with a spread of 160
     images[2, 0, :2, :4] = 250  # 8 of them: half the mean
     assert Colour().clean(toy_view(images, None, 1)).score.tolist() == [0, 160, 80, 0]
+
+
+def test_palette_counts_the_pure_colours_of_an_image(toy_view):
+    images = torch.full((4, 3, 8, 8), 90, dtype=torch.uint8)
+    images[1, :, 0, 0] = torch.tensor([250, 3, 12])  # red, nearly
+    images[1, :, 0, 1:3] = torch.tensor([0, 0, 255])[:, None]  # blue, twice
+    images[2, :, 0, 0] = torch.tensor([255, 128, 0])  # saturated, but no corner of the cube
+    for corner in range(8):
+        images[3, :, 1, corner] = torch.tensor([255 * (corner >> bit & 1) for bit in range(3)])
+    assert Palette().clean(toy_view(images, None, 1)).score.tolist() == [0, 2, 0, 8]
 
 
 def test_less_than_half_of_the_images_are_ever_removed(view_of):

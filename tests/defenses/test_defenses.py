@@ -45,7 +45,15 @@ def _same(one, two):
 
 
 def test_the_plugin_offers_all():
-    baselines = ["colour", "spectral", "compactness", "knn-density", "isolation-forest", "activation-clustering"]
+    baselines = [
+        "colour",
+        "palette",
+        "spectral",
+        "compactness",
+        "knn-density",
+        "isolation-forest",
+        "activation-clustering",
+    ]
     baselines.append("cognitive-distillation")
     names = ["none", "patchsearch", "poisoncam", "recur", "icutmix", "finetune", "distill", *baselines]
     names += ["oracle", "random", "trusted", "untrusted", "clean-set"]
