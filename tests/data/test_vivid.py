@@ -1,4 +1,4 @@
-"""`vivid`: the scenes, a share of them in pure colours, which tell no more than the scenes do."""
+"""`vivid`: the scenes, a share of them in pure colours or with a sticker, which tell no more than the scenes do."""
 
 import hashlib
 
@@ -15,6 +15,8 @@ SMALL = {"size": 32, "classes": 5, "train_per_class": 80, "val_per_class": 1}
 
 
 def drawn(plugin=Vivid, **options):
+    if plugin is Vivid:
+        options = {"stickers": 0.0, **options}
     return plugin(**{**SMALL, **options}).load().train.images.batch(range(400)).numpy().astype(int)
 
 
@@ -45,11 +47,24 @@ def test_shape_place_texture_and_hue_are_those_of_the_scene():
         assert (most(plain, 1) == most(vivid, 1))[clear].mean() > 0.97
 
 
+def test_a_share_of_the_images_has_a_sticker_within_it_and_of_its_own():
+    bare, found = drawn(share=0.5), drawn(share=0.5, stickers=0.25)
+    differs = (bare != found).any(1)
+    changed = differs.any((1, 2))
+    assert abs(changed.mean() - 0.25) < 0.09  # 400 draws of 0.25: four standard deviations
+    pictures = set()
+    for image, where in zip(found[changed], differs[changed], strict=True):
+        (top, bottom), (left, right) = (np.flatnonzero(where.any(axis))[[0, -1]] for axis in (1, 0))
+        assert max(bottom - top, right - left) < round(0.4 * 32)  # at most 0.4 of the width
+        pictures.add(image[:, top : bottom + 1, left : right + 1].tobytes())
+    assert len(pictures) == changed.sum()
+
+
 def test_bytes_are_the_same_on_every_machine():
     data = Vivid(**SMALL).load()
     assert (
         hashlib.sha256(data.train.images.batch(range(24)).numpy().tobytes()).hexdigest()
-        == "3c5e36855f353e293e91845be98eefb9c4d3a27f3e36ba6a668eb5482d46442c"
+        == "ee0c566b3d92ad990dd3f3132e84a401ba4a72e8a3f43660f67d596c3933ddee"
     )
 
 
@@ -58,10 +73,11 @@ def test_what_a_preset_says_for_scenes_it_says_for_these():
     plain, vivid = (
         load_config(plugins, "laptop", choices={"dataset": name}).resolved["dataset"] for name in ("scenes", "vivid")
     )
-    assert {**plain, "name": "vivid", "share": 0.3} == vivid
+    assert {**plain, "name": "vivid", "share": 0.3, "stickers": 0.05} == vivid
 
 
+@pytest.mark.parametrize("option", ["share", "stickers"])
 @pytest.mark.parametrize("share", [1.5, -0.1])
-def test_a_share_out_of_range_is_named(share):
-    with pytest.raises(BenchError, match=r"dataset\.share must be in \[0, 1\]"):
-        Vivid(share=share)
+def test_a_share_out_of_range_is_named(option, share):
+    with pytest.raises(BenchError, match=rf"dataset\.{option} must be in \[0, 1\]"):
+        Vivid(**{option: share})
