@@ -19,7 +19,7 @@ from .ranks import by_means, ranks
 from .row import Group
 from .rows import KINDS, LOST, NONE, OVER, UNDEFINED, higher_is_better
 from .statistics import over_seeds
-from .tables import CLEAN_REMOVED, COLOUR, Leaderboard, took
+from .tables import CLEAN_REMOVED, COLOURS, Leaderboard, took
 
 SOLVED = 95.0
 """An average precision, in percent, from which on a score is said to solve an attack."""
@@ -166,8 +166,13 @@ def _place(line: BoardLine, places: Mapping[BoardLine, int], number: str) -> tup
 
 
 def _solved(tables: Iterable[Leaderboard]) -> str:
-    """On how many attacks a colour statistic alone does well, in a sentence; "" where it was not run."""
-    areas = [line.number("AP")[0] for table in tables for line in table.lines if line.defense == COLOUR]
-    solved = sum(area >= SOLVED for area in areas)
-    words = f"A colour statistic alone ({COLOUR}) reaches AP {SOLVED:.0f} on {solved} of {len(areas)} attacks."
-    return words if areas else ""
+    """On how many attacks a statistic of the colours alone does well, in a sentence; "" where none was run."""
+    areas = [
+        {line.defense: line.number("AP")[0] for line in table.lines if line.defense in COLOURS} for table in tables
+    ]
+    tried = [each for each in areas if each]
+    if not tried:
+        return ""
+    names = " or ".join(name for name in COLOURS if any(name in each for each in tried))
+    solved = sum(max(each.values()) >= SOLVED for each in tried)
+    return f"The colours alone ({names}) reach AP {SOLVED:.0f} on {solved} of {len(tried)} attacks."

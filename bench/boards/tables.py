@@ -33,7 +33,9 @@ from .rows import (
 )
 from .statistics import over_seeds
 
-COLOUR, CLEAN_REMOVED = "colour", "clean removed"
+COLOURS = ("colour", "palette")
+"""The baselines that know an image's colours alone."""
+CLEAN_REMOVED = "clean removed"
 SUMMARY = ("AP", "precision", "recall", "ACC", "ASR triggered", LOST)
 UNPOISONED = ("removed", CLEAN_REMOVED, "ACC", "ASR triggered")
 """The columns of a table's summary, with poison and without."""
@@ -142,9 +144,10 @@ class Leaderboard:
         return BoardPart(section, what, shown, there, places or {}, note, marks(self.lines, there, shown.values()))
 
     def _colour(self) -> str:
-        """What a colour statistic alone reaches, in a sentence; "" where no line is of it."""
-        found = [line.cell("AP") for line in self.lines if line.defense == COLOUR and line.cell("AP") != UNDEFINED]
-        return f"A colour statistic alone ({COLOUR}) reaches AP {found[0]}." if found else ""
+        """What statistics of the colours alone reach, in a sentence; "" where no line is of one."""
+        found = [line for line in self.lines if line.defense in COLOURS and line.cell("AP") != UNDEFINED]
+        each = ", ".join(f"{line.cell('AP')} ({line.defense})" for line in found)
+        return f"Of the colours alone: AP {each}." if found else ""
 
 
 def _idle(line: BoardLine) -> bool:

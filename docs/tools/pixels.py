@@ -2,9 +2,9 @@
 
     python docs/tools/pixels.py leaderboards/detection-*.toml -o docs/measured/pixels.csv
 
-No encoder is trained. A line for each attack and statistic: the mean over the seeds of the file, in %. Two of them are
-baselines of the tables (`colour`, `palette`); the others are what else one would try on a mosaic trigger, none fitted
-to one.
+No encoder is trained. A line for each attack and statistic: the mean over the seeds of the file, in %, the best first.
+Two of them are baselines of the tables (`colour`, `palette`); the others are what else one would try on a mosaic
+trigger, none fitted to one.
 """
 
 from __future__ import annotations
@@ -120,7 +120,8 @@ def main() -> None:
     with given.output.open("w", encoding="utf-8", newline="") as file:
         lines = csv.writer(file, lineterminator="\n")
         lines.writerow(["preset", "attack", "statistic", "average_precision", "seeds"])
-        for key, values in found.items():
+        places = list(dict.fromkeys(key[:2] for key in found))
+        for key, values in sorted(found.items(), key=lambda each: (places.index(each[0][:2]), -np.mean(each[1]))):
             lines.writerow([*key, f"{np.mean(values):.1f}", len(values)])
 
 

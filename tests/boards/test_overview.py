@@ -127,10 +127,15 @@ def test_two_lines_can_be_compared_over_all_attacks():
         chosen(tables, ["a", "b"])
 
 
-def test_the_note_says_what_colour_solves():
+def test_the_note_says_what_colours_solve():
     (detection, full) = overviews([PLAIN, HARD])[0].parts()
-    assert detection.note == "A colour statistic alone (colour) reaches AP 95 on 1 of 2 attacks."
+    assert detection.note == "The colours alone (colour) reach AP 95 on 1 of 2 attacks."
     assert full.note == ""
+    more = board(
+        "more", line("a", AP=[1, 2]), line("colour", "baseline", AP=[9, 9]), line("palette", "baseline", AP=[99, 97])
+    )
+    (detection, _) = overviews([PLAIN, HARD, more])[0].parts()
+    assert detection.note == "The colours alone (colour or palette) reach AP 95 on 2 of 3 attacks.", "either counts"
 
 
 @pytest.mark.parametrize(
