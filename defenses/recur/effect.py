@@ -1,4 +1,4 @@
-"""Does a patch act? What pasting it does to the encoder's features, against random patches of the same size."""
+"""Does a patch act, and is it tied to one kind of image? Both are asked of the encoder, and compared with chance."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 IMAGES = 64  # images that a patch is pasted on
 RANDOM = 32  # random patches that set the limit
+CARRIERS, OTHERS = 200, 1000  # images with a patch, and without, that are looked at, at most
+SETS = 400  # random sets of the others, as large
+EDGE = 1 / 16  # of the width, that is covered around a patch, since its edge is known to a pixel or two
 
 
 class Effect(NamedTuple):
@@ -77,3 +80,47 @@ class Pull:
             image = floats(self._view, np.array([index]))[0]
             found.append(image[:, top : top + shape[0], left : left + shape[1]])
         return found
+
+
+def kinship(view: View, boxes: NDArray[np.int64], carriers: NDArray[np.bool_], seeds: Seeds) -> float:
+    """How often images at random are as alike as those that carry a patch, in [0, 1], all with the patch covered.
+
+    boxes: (N, 4), where the patch is, or would be best. A trigger is pasted on images of one class, which are alike
+    without it; a logo or a watermark on images of all. Alike: the square of the mean of the features, less those of
+    the others and scaled to length 1. Others are covered where carriers are, so that the cover itself tells nothing.
+    """
+    rng = seeds.numpy()
+    rows, rest = (np.flatnonzero(which) for which in (carriers, ~carriers))
+    rows, rest = rng.permutation(rows)[:CARRIERS], rng.permutation(rest)[:OTHERS]
+    if len(rest) < len(rows):
+        return 0.0  # most images carry it: there is nothing to compare with
+    own = _covered(view, rows, boxes[rows])
+    others = _covered(view, rest, boxes[rows[rng.integers(len(rows), size=len(rest))]])
+    centre = others.mean(0)
+    own, others = (_unit(each - centre) for each in (own, others))
+    sets = [others[rng.permutation(len(rest))[: len(rows)]] for _ in range(SETS)]
+    return float(np.mean([_alikeness(each) >= _alikeness(own) for each in sets]))
+
+
+def _unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    scaled: NDArray[np.float32] = rows / np.linalg.norm(rows, axis=1, keepdims=True).clip(1e-12)
+    return scaled
+
+
+def _alikeness(unit: NDArray[np.float32]) -> float:
+    return float(np.square(unit.mean(0)).sum())
+
+
+def _covered(view: View, rows: NDArray[np.int64], boxes: NDArray[np.int64]) -> NDArray[np.float32]:
+    """The features (n, dim) of images whose boxes are filled with the mean colour of what is around them."""
+    import torch
+
+    edge, found = max(1, round(EDGE * view.size)), []
+    for start in range(0, len(rows), IMAGES):
+        images = floats(view, rows[start : start + IMAGES])
+        for image, (top, left, height, width) in zip(images, boxes[start : start + IMAGES].tolist(), strict=True):
+            covered = torch.zeros(image.shape[1:], dtype=torch.bool, device=image.device)
+            covered[max(0, top - edge) : top + height + edge, max(0, left - edge) : left + width + edge] = True
+            image[:, covered] = image[:, ~covered].mean(1, keepdim=True)
+        found.append(view.encoder(images).cpu().numpy())
+    return np.concatenate(found)

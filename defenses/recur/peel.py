@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -39,18 +39,32 @@ ALIKE = 0.8  # correlation of what surrounds a patch in two images, over which t
 PATCH, MARGIN = 6, 9  # px of a patch and of what surrounds it, where pictures are compared
 PATIENCE, SHARE = 40, 1 / 40  # seeds in a row that lead to nothing end the search: so many, or this share of all seeds
 SHORTEST = 5  # px: the smallest side of a template
+KIN = 0.05
+"""Of random sets of images, as many may be as alike as the images that carry a trigger, all with the patch covered
+(measured: 0 for triggers, 0.4 to 0.6 for a logo on images of every class)."""
+
+
+Kinship = Callable[[NDArray[np.int64], NDArray[np.bool_]], float]
+"""function(boxes on the copies, carriers) -> effect.kinship of them."""
 
 
 @dataclass(frozen=True)
 class Found:
     """A recurring patch: its template, its best match in every image, the NCC over which an image carries it, how wide
-    the hole there is, and what it does to the encoder (None where no encoder was asked)."""
+    the hole there is, what it does to the encoder, and how often random images are as alike as its carriers (see
+    effect.py; both None where no encoder was asked)."""
 
     template: Template
     matches: Matches
     limit: float
     hole: float
     effect: Effect | None
+    kin: float | None = None
+
+    @property
+    def tied(self) -> bool:
+        """Whether its carriers are of one kind, as far as an encoder was asked: a logo's are not."""
+        return self.kin is None or self.kin <= KIN
 
     @property
     def carriers(self) -> NDArray[np.bool_]:
@@ -61,6 +75,7 @@ class Found:
         """All of it, for a step."""
         numbers = {"deviation": self.template.deviation, "limit": self.limit, "hole": self.hole}
         effect = {} if self.effect is None else {"pull": np.array(self.effect.pull), "random": self.effect.random}
+        effect |= {} if self.kin is None else {"kin": np.array(self.kin)}
         return {
             "pixels": self.template.pixels.numpy(),
             "score": self.matches.score,
@@ -82,7 +97,8 @@ class Found:
         template = Template(pixels, float(arrays["deviation"]), bool(arrays["turned"]))
         effect = Effect(float(arrays["pull"]), arrays["random"]) if "pull" in arrays else None
         matches = Matches(arrays["score"], arrays["box"], arrays["turn"])
-        return cls(template, matches, float(arrays["limit"]), float(arrays["hole"]), effect)
+        kin = float(arrays["kin"]) if "kin" in arrays else None
+        return cls(template, matches, float(arrays["limit"]), float(arrays["hole"]), effect, kin)
 
 
 def hole(scores: NDArray[np.float32], least: int = LEAST) -> tuple[float, float]:
@@ -99,12 +115,15 @@ def hole(scores: NDArray[np.float32], least: int = LEAST) -> tuple[float, float]
 class Peeling:
     """The search over all seeds of a view, on its small copies."""
 
-    def __init__(self, view: View, shared: Shared, pull: Pull | None, rng: np.random.Generator) -> None:
+    def __init__(
+        self, view: View, shared: Shared, pull: Pull | None, kinship: Kinship | None, rng: np.random.Generator
+    ) -> None:
         self._step, self._match, self._view, self._pull = view.step, shared.match, shared.small, pull
+        self._kinship = kinship
         self._sample = np.sort(rng.permutation(len(view))[:SAMPLE])
 
     def __call__(self, seeds: Recurrence) -> Iterator[Found]:
-        """Every patch that recurs and acts; what carries one found before is not a seed any more."""
+        """Every patch that recurs and acts, tied or not; what carries one found before is not a seed any more."""
         carried = np.zeros(len(self._view), bool)
         misses, tried, patience = 0, set(), max(PATIENCE, int(SHARE * len(seeds.score)))
         for number in np.argsort(-seeds.score, kind="stable"):
@@ -150,7 +169,9 @@ class Peeling:
         width, limit = hole(matches.score)
         found = Found(template, matches, limit, width, effect)
         least = TURNED_HOLE if template.turned else HOLE
-        return found if width >= least and pictures(self._view, found) >= LEAST else None
+        if width < least or pictures(self._view, found) < LEAST:
+            return None
+        return replace(found, kin=self._kinship(matches.box, found.carriers)) if self._kinship else found
 
     def _turned(self, template: Template, image: NDArray[np.int64]) -> Template | None:
         """The patch of which `template` is some of the middle in one orientation, where images have it in many; None

@@ -7,6 +7,7 @@ import io
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from bench import BenchError, Defense, Grouping, Verdict, View
 
-from .effect import IMAGES, RANDOM, Pull
+from .effect import CARRIERS, IMAGES, OTHERS, RANDOM, Pull, kinship
 from .peel import LEAST, Found, Peeling
 from .recurrence import Index, Recurrence, joined
 from .shared import Shared
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-EDITION = 2
+EDITION = 3
 """Of what it computes: results of another are not used."""
 SECONDS_AN_IMAGE = 0.01
 """Of one CPU core: measured 0.007 for 2,000 images of 32 px, 0.011 for 20,000, 0.010 for 3,000 of 64 px."""
@@ -40,8 +41,9 @@ class Recur(Defense):
     window's score is its similarity to the rank-th nearest other image. Trigger: the twins of the most recurrent window
     are aligned, the rectangle of pixels that vary least is the trigger's, its mean the template, matched everywhere by
     normalised cross-correlation over seven sizes. A planted patch leaves a hole between the images that carry it and
-    all others. Effect: pasted on random images it makes their features alike, more than random patches do. Peel: what
-    carries it is set aside, and the next seed is tried.
+    all others. Effect: pasted on random images it makes their features alike, more than random patches do. Kinship:
+    with the patch covered, the images that carry it are more alike than random ones, as those of one class are; those
+    that share a logo are not. Peel: what carries it is set aside, and the next seed is tried.
 
     docs/recur.md has each step with its reason, what was measured, and what it cannot do. It computes on the CPU.
     """
@@ -80,16 +82,22 @@ class Recur(Defense):
         return {**super().identity(), "edition": EDITION}
 
     def clean(self, view: View) -> Verdict:
-        """Remove every image that carries a patch that recurs and acts."""
+        """Remove every image that carries a patch that recurs and acts, and whose carriers are of one kind."""
         shared = Shared(view)
-        small, (seeds, found) = shared.small, self._search(view, shared)
+        small, (seeds, every) = shared.small, self._search(view, shared)
+        found = [each for each in every if each.tied]
         keep, score, boxes = np.ones(len(view), bool), np.full(len(view), -1.0), np.full((len(view), 4), -1)
         for each in found:
             margin = (each.matches.score.astype(np.float64) - each.limit) / max(1e-6, 1 - each.limit)
             better = margin > score
             score, keep = np.where(better, margin, score), keep & ~each.carriers
             boxes[better] = at_full_size(each.matches.box[better], small)
-        facts = {"triggers": [described_as(each, small.scale) for each in found], "seeds": len(seeds.score)}
+        facts: dict[str, Any] = {
+            "triggers": [described_as(each, small.scale) for each in found],
+            "seeds": len(seeds.score),
+        }
+        if len(every) > len(found):
+            facts["not_tied"] = [described_as(each, small.scale) for each in every if not each.tied]
         if not found:
             return Verdict(keep=keep, score=unsure(len(view), seeds), facts=facts)
         return Verdict(keep=keep, score=score, trigger_score=score.copy(), boxes=boxes.astype(np.int64), facts=facts)
@@ -102,7 +110,7 @@ class Recur(Defense):
         import torch.nn.functional as F
 
         shared = Shared(view)
-        small, (_, found) = shared.small, self._search(view, shared)
+        small, found = shared.small, self.triggers(view, shared)
         if not found:
             return None
         rows = np.asarray(indices, np.int64)
@@ -115,7 +123,7 @@ class Recur(Defense):
 
     def grouping(self, view: View, verdict: Verdict) -> Grouping | None:
         """The images that carry each trigger, and the rest."""
-        _, found = self._search(view, Shared(view))
+        found = self.triggers(view)
         labels = np.zeros(len(view), np.int64)
         for number, each in reversed(list(enumerate(found, 1))):
             labels[each.carriers] = number
@@ -123,23 +131,27 @@ class Recur(Defense):
         return Grouping(labels, score, "the width of the hole between the images that carry a patch and all others")
 
     def forwards(self, count: int, size: int) -> int:
-        """A few patches, each with its random ones, on the same images."""
-        return 2 * IMAGES * (RANDOM + 1) if self.effect else 0
+        """A few patches, each with its random ones, on the same images, and the images with them and others covered."""
+        return 2 * (IMAGES * (RANDOM + 1) + CARRIERS + OTHERS) if self.effect else 0
 
     def seconds(self, count: int, size: int) -> float:
         """Describing and looking up dominate, and do not grow with the size beyond that of the copies."""
         return SECONDS_AN_IMAGE * count
 
-    def triggers(self, view: View) -> list[Found]:
-        """The patches that come back in the images of the view, and act."""
-        return self._search(view, Shared(view))[1]
+    def triggers(self, view: View, shared: Shared | None = None) -> list[Found]:
+        """The patches that come back in the images of the view, act, and are tied to one kind of image."""
+        return [each for each in self._search(view, shared or Shared(view))[1] if each.tied]
 
     def _search(self, view: View, shared: Shared) -> tuple[Recurrence, list[Found]]:
-        """The windows that recur, and the triggers among them."""
+        """The windows that recur, and the patches among them that act, tied or not."""
         saved = view.step("recurrence", lambda: self.recurrence(shared, view.seeds("recur").numpy()).arrays())
         seeds = Recurrence.of(saved)
         pull = Pull(view, view.seeds("pull")) if self.effect else None
-        return seeds, list(Peeling(view, shared, pull, view.seeds("sample").numpy())(seeds))
+        kin = partial(self._kinship, view, shared.small) if self.effect else None
+        return seeds, list(Peeling(view, shared, pull, kin, view.seeds("sample").numpy())(seeds))
+
+    def _kinship(self, view: View, small: Copies, boxes: NDArray[np.int64], carriers: NDArray[np.bool_]) -> float:
+        return kinship(view, at_full_size(boxes, small), carriers, view.seeds("kin"))
 
     def recurrence(self, shared: Shared, rng: np.random.Generator) -> Recurrence:
         """The best window of each query image, and its twins."""
@@ -199,4 +211,5 @@ def described_as(found: Found, scale: float) -> dict[str, Any]:
         "turned": found.template.turned,
         "pull": None if effect is None else round(effect.pull, 4),
         "pull_rank": None if effect is None else round(effect.rank, 4),
+        "kin": found.kin,
     }

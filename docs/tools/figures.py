@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 RECORDS, FIGURES = ROOT / "leaderboards" / "records", ROOT / "docs" / "figures"
 PRESETS = {
     "laptop": "drawn, 32 px",
-    "vivid": "drawn, pure colours",
+    "vivid": "drawn, colourful things",
     "desk": "drawn, 64 px",
     "cifar10-cpu": "CIFAR-10, 32 px",
 }

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 from bench import Seeds
 from bench.data.images import ArrayImages
 from bench.defenses.recur import Recur, recurrence
-from bench.defenses.recur.effect import Effect
+from bench.defenses.recur.effect import Effect, kinship
 from bench.defenses.recur.peel import Found, Peeling, acts, hole
 from bench.defenses.recur.recur import at_full_size
 from bench.defenses.recur.recurrence import Recurrence
@@ -220,23 +220,67 @@ def test_a_patch_acts_that_pulls_more_than_three_of_four_random_ones(pull, expec
     assert acts(effect) is expected
 
 
+def colours(seen):
+    """Features that see colours alone."""
+    return seen.mean((2, 3))
+
+
+def backdoored(seen):
+    """The same, and one that answers to the patch."""
+    here = Prepared.of(seen).ncc(mosaic(10, 1).float() / 255).amax((1, 2)) > 0.9
+    return torch.cat([colours(seen), here.float()[:, None]], 1)
+
+
+def reddened(images, rows):
+    """A copy in which these images are of one kind: more red."""
+    found = images.clone()
+    found[rows, 1:] = found[rows, 1:] // 4
+    return found
+
+
 def test_the_encoder_decides_whether_a_patch_that_comes_back_is_a_trigger(clouds, toy_view):
     """One encoder answers to the patch, the other sees colours alone: to it the patch is a watermark."""
     carriers = np.arange(0, COUNT, 6)
-    images, _ = planted(clouds, carriers, (10,))
+    plain, red = (planted(images, carriers, (10,))[0] for images in (clouds, reddened(clouds, carriers)))
+    defense = Recur(queries=50, rank=8)
+    assert defense.clean(toy_view(plain, colours, 3)).keep.all()
+    assert np.flatnonzero(~defense.clean(toy_view(red, backdoored, 4)).keep).tolist() == carriers.tolist()
 
-    def colours(seen):
-        return seen.mean((2, 3))
 
-    def backdoored(seen):
-        here = Prepared.of(seen).ncc(mosaic(10, 1).float() / 255).amax((1, 2)) > 0.9
-        return torch.cat([colours(seen), 10 * here.float()[:, None]], 1)
+def test_a_logo_on_images_of_every_kind_is_named_and_not_removed_and_a_trigger_beside_it_is(clouds, toy_view):
+    """The encoder answers to both: what tells them apart is that images with the trigger are of one kind without it."""
+    carriers, bearers = np.arange(0, COUNT, 6), np.arange(0, COUNT, 5)
+    red = reddened(clouds, carriers)
+    logo = planted(red, bearers, (10,))[0]
+    found = Recur(queries=50, rank=8).clean(toy_view(logo, backdoored, 4))
+    assert found.keep.all()
+    assert found.facts["triggers"] == []
+    (named,) = found.facts["not_tied"]
+    assert (named["images"], named["kin"] > 0.05) == (len(bearers), True)
 
-    removed = {
-        function.__name__: np.flatnonzero(~Recur(queries=50, rank=8).clean(toy_view(images, function, 4)).keep).tolist()
-        for function in (colours, backdoored)
-    }
-    assert removed == {"colours": [], "backdoored": carriers.tolist()}
+    def both(seen):
+        other = Prepared.of(seen).ncc(mosaic(10, 2).float() / 255).amax((1, 2)) > 0.9
+        return torch.cat([backdoored(seen), other.float()[:, None]], 1)
+
+    images = planted(logo, carriers, (10,), seed=2)[0]
+    found = Recur(queries=50, rank=8).clean(toy_view(images, both, 5))
+    assert np.flatnonzero(~found.keep).tolist() == carriers.tolist()
+    assert len(found.facts["not_tied"]) == 1
+
+
+@pytest.mark.parametrize("width", [10, 6])
+def test_kinship_by_hand(toy_view, width):
+    """Ten red images among fifty grey ones; all of them bear a green patch, which tells nothing once it is covered."""
+    images = torch.full((60, 3, 32, 32), 100, dtype=torch.uint8)
+    images += torch.randint(0, 20, images.shape, generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    images[:10, 0] += 100
+    boxes = np.tile([4, 5, width, width], (60, 1))
+    images[:, :, 4 : 4 + width, 5 : 5 + width] = torch.tensor([0, 255, 0], dtype=torch.uint8)[:, None, None]
+    view = toy_view(images, colours, 3)
+    red, mixed = np.arange(60) < 10, np.arange(60) % 6 == 0
+    assert kinship(view, boxes, red, Seeds(0)) == 0.0
+    assert kinship(view, boxes, mixed, Seeds(0)) > 0.05
+    assert kinship(view, boxes, ~red, Seeds(0)) == 0.0, "most images carry it: nothing to compare with"
 
 
 # --- what recurs by nature ------------------------------------------------------------------------------------------
