@@ -45,10 +45,10 @@ class Vivid(Scenes):
             return
         width = round(self.size * (0.25 + 0.15 * rng.random()))
         top, left = (int((self.size - width + 1) * rng.random()) for _ in range(2))
-        image[:, top : top + width, left : left + width] = _sticker(width, rng)
+        image[:, top : top + width, left : left + width] = sticker(width, rng)
 
 
-def _sticker(width: int, rng: Rng) -> NDArray[np.uint8]:
+def sticker(width: int, rng: Rng) -> NDArray[np.uint8]:
     """A picture (3, width, width): four by four pure colours, enlarged and reduced as those of HTBA's triggers.
 
     What share of the cells is black or white differs from one to the next.

@@ -132,7 +132,7 @@ class Recur(Defense):
 
     def forwards(self, count: int, size: int) -> int:
         """A few patches, each with its random ones, on the same images, and the images with them and others covered."""
-        return 2 * (IMAGES * (RANDOM + 1) + CARRIERS + OTHERS) if self.effect else 0
+        return 2 * (IMAGES * (RANDOM + 1) + min(count, CARRIERS + OTHERS)) if self.effect else 0
 
     def seconds(self, count: int, size: int) -> float:
         """Describing and looking up dominate, and do not grow with the size beyond that of the copies."""
