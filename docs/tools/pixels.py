@@ -92,9 +92,11 @@ def measured(images: Images, poisoned: np.ndarray) -> dict[str, float]:
 
 
 def attack_of(cell: Cell, context: RunContext) -> str:
-    """As the tables call it."""
-    count = len(getattr(context.config(cell).attack, "target_classes", ()))
-    return f"{cell.attack} ({count})" if count else str(cell.attack)
+    """Its name; behind it how many targets, or what the file sets for it: "multi-target (2)"."""
+    targets = getattr(context.config(cell).attack, "target_classes", ())
+    own = [text.removeprefix("attack.") for text in cell.settings if text.startswith("attack.")]
+    more = str(len(targets)) if targets else ", ".join(own)
+    return f"{cell.attack} ({more})" if more else str(cell.attack)
 
 
 def main() -> None:

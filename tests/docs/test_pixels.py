@@ -44,13 +44,16 @@ def test_statistics_by_hand(pixels, images, name, expected):
 def test_a_line_for_each_attack_and_statistic(pixels, monkeypatch, tmp_path, capsys):
     matrix, out = tmp_path / "m.toml", tmp_path / "pixels.csv"
     matrix.write_text(
-        'preset = "smoke"\nuntil = "detection"\nseeds = [0, 1]\nattacks = ["htba", "no-attack"]\n'
+        'preset = "smoke"\nuntil = "detection"\nseeds = [0, 1]\n'
+        'attacks = ["htba", { name = "htba", settings = ["attack.saturation=0.2"] }, "no-attack"]\n'
         'defenses = ["colour", "palette"]\n'
     )
     monkeypatch.setattr(sys, "argv", ["pixels.py", str(matrix), "-o", str(out)])
     pixels.main()
     rows = list(csv.DictReader(out.read_text().splitlines()))
-    assert {(row["preset"], row["attack"], row["seeds"]) for row in rows} == {("smoke", "htba", "2")}
+    attacks = {(row["preset"], row["attack"], row["seeds"]) for row in rows}
+    assert attacks == {("smoke", "htba", "2"), ("smoke", "htba (saturation=0.2)", "2")}
+    rows = [row for row in rows if row["attack"] == "htba"]
     assert {row["statistic"] for row in rows} == {*pixels.STATISTICS, "colour", "palette"}
     best_first = [float(row["average_precision"]) for row in rows]
     assert best_first == sorted(best_first, reverse=True)
