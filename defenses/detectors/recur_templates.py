@@ -15,7 +15,7 @@ from bench.defenses.recur.shared import Shared
 
 @dataclass(frozen=True, kw_only=True)
 class RecurTemplates(Detector):
-    """Recur's templates: how well does an image match a patch that came back in the training images, and acts?
+    """Recur's templates: how well does an image match a patch that came back in the training images, acts and is tied?
 
     Ours (no paper). `recur` with its defaults searches the known images once. The score of a test image is that of the
     defense: the correlation with the best-matching template, over the limit that `recur` found for it, 0 at the limit
@@ -40,11 +40,11 @@ class RecurTemplates(Detector):
         return np.max(found, axis=0) if found else np.zeros(len(view))
 
     def forwards(self, count: int, size: int) -> int:
-        """Those of `recur`, which do not depend on the number of images."""
-        return self._recur.forwards(count, size)
+        """Those of `recur` on twice as many training images as test images."""
+        return self._recur.forwards(2 * count, size)
 
     def seconds(self, count: int, size: int) -> float:
-        """Those of `recur` on twice as many training images as test images."""
+        """As `forwards`."""
         return self._recur.seconds(2 * count, size)
 
     @property

@@ -83,28 +83,22 @@ class Pull:
 
 
 def kinship(view: View, boxes: NDArray[np.int64], carriers: NDArray[np.bool_], seeds: Seeds) -> float:
-    """How often images at random are as alike as those that carry a patch, in [0, 1], all with the patch covered.
+    """The share of random sets of images, in [0, 1], that are as alike as those that carry a patch, all with it covered.
 
     boxes: (N, 4), where the patch is, or would be best. A trigger is pasted on images of one class, which are alike
-    without it; a logo or a watermark on images of all. Alike: the square of the mean of the features, less those of
-    the others and scaled to length 1. Others are covered where carriers are, so that the cover itself tells nothing.
+    without it; a logo or a watermark on images of all. Alike: the squared length of the mean of the features, each less
+    the mean of all and scaled to length 1. Others are covered where carriers are, so that the cover tells nothing; the
+    sets are as large as the carriers and drawn from both (a permutation test: of random carriers the share is uniform).
     """
     rng = seeds.numpy()
     rows, rest = (np.flatnonzero(which) for which in (carriers, ~carriers))
     rows, rest = rng.permutation(rows)[:CARRIERS], rng.permutation(rest)[:OTHERS]
-    if len(rest) < len(rows):
-        return 0.0  # most images carry it: there is nothing to compare with
-    own = _covered(view, rows, boxes[rows])
-    others = _covered(view, rest, boxes[rows[rng.integers(len(rows), size=len(rest))]])
-    centre = others.mean(0)
-    own, others = (_unit(each - centre) for each in (own, others))
-    sets = [others[rng.permutation(len(rest))[: len(rows)]] for _ in range(SETS)]
-    return float(np.mean([_alikeness(each) >= _alikeness(own) for each in sets]))
-
-
-def _unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    scaled: NDArray[np.float32] = rows / np.linalg.norm(rows, axis=1, keepdims=True).clip(1e-12)
-    return scaled
+    places = np.concatenate([boxes[rows], boxes[rows[rng.integers(len(rows), size=len(rest))]]])
+    features = _covered(view, np.concatenate([rows, rest]), places)
+    features -= features.mean(0)
+    unit = features / np.linalg.norm(features, axis=1, keepdims=True).clip(1e-12)
+    sets = [_alikeness(unit[rng.permutation(len(unit))[: len(rows)]]) for _ in range(SETS)]
+    return float(np.mean(np.array(sets) >= _alikeness(unit[: len(rows)])))
 
 
 def _alikeness(unit: NDArray[np.float32]) -> float:
@@ -112,7 +106,7 @@ def _alikeness(unit: NDArray[np.float32]) -> float:
 
 
 def _covered(view: View, rows: NDArray[np.int64], boxes: NDArray[np.int64]) -> NDArray[np.float32]:
-    """The features (n, dim) of images whose boxes are filled with the mean colour of what is around them."""
+    """The features (n, dim) of images whose boxes are filled with the mean colour of the rest of the image."""
     import torch
 
     edge, found = max(1, round(EDGE * view.size)), []
@@ -121,6 +115,7 @@ def _covered(view: View, rows: NDArray[np.int64], boxes: NDArray[np.int64]) -> N
         for image, (top, left, height, width) in zip(images, boxes[start : start + IMAGES].tolist(), strict=True):
             covered = torch.zeros(image.shape[1:], dtype=torch.bool, device=image.device)
             covered[max(0, top - edge) : top + height + edge, max(0, left - edge) : left + width + edge] = True
-            image[:, covered] = image[:, ~covered].mean(1, keepdim=True)
+            rest = covered if covered.all() else ~covered
+            image[:, covered] = image[:, rest].mean(1, keepdim=True)
         found.append(view.encoder(images).cpu().numpy())
     return np.concatenate(found)

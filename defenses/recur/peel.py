@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,8 +40,7 @@ PATCH, MARGIN = 6, 9  # px of a patch and of what surrounds it, where pictures a
 PATIENCE, SHARE = 40, 1 / 40  # seeds in a row that lead to nothing end the search: so many, or this share of all seeds
 SHORTEST = 5  # px: the smallest side of a template
 KIN = 0.05
-"""Of random sets of images, as many may be as alike as the images that carry a trigger, all with the patch covered
-(measured: 0 for triggers, 0.4 to 0.6 for a logo on images of every class)."""
+"""At most this share of random sets of images may be as alike as a trigger's carriers, all with the patch covered."""
 
 
 Kinship = Callable[[NDArray[np.int64], NDArray[np.bool_]], float]
@@ -70,6 +69,11 @@ class Found:
     def carriers(self) -> NDArray[np.bool_]:
         """Which images carry it, (N,) bool."""
         return self.matches.score > self.limit
+
+    def meets(self, image: int, box: NDArray[np.integer[Any]]) -> bool:
+        """Whether this image carries it, where this box (4,) on the copies has a pixel of it."""
+        start, end = self.matches.box[image][:2], self.matches.box[image][:2] + self.matches.box[image][2:]
+        return bool(self.carriers[image] and (box[:2] < end).all() and (start < box[:2] + box[2:]).all())
 
     def arrays(self) -> Arrays:
         """All of it, for a step."""
@@ -123,18 +127,23 @@ class Peeling:
         self._sample = np.sort(rng.permutation(len(view))[:SAMPLE])
 
     def __call__(self, seeds: Recurrence) -> Iterator[Found]:
-        """Every patch that recurs and acts, tied or not; what carries one found before is not a seed any more."""
+        """Every patch that recurs and acts, tied or not. An image that carries one found before is no seed any more, or
+        if that one is not tied, only where its window meets it."""
         carried = np.zeros(len(self._view), bool)
+        loose: list[Found] = []
         misses, tried, patience = 0, set(), max(PATIENCE, int(SHARE * len(seeds.score)))
         for number in np.argsort(-seeds.score, kind="stable"):
-            image = int(seeds.windows.image[number])
-            if carried[image] or image in tried:
+            image, box = int(seeds.windows.image[number]), seeds.windows.box[number]
+            if carried[image] or image in tried or any(each.meets(image, box) for each in loose):
                 continue
             tried.add(image)
             found = self._kept(seeds, int(number))
             if found is not None and not carried[found.carriers].all():
                 yield found
-                carried |= found.carriers
+                if found.tied:
+                    carried |= found.carriers
+                else:
+                    loose.append(found)
                 misses = 0
             else:
                 misses += 1
