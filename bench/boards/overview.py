@@ -167,12 +167,12 @@ def _place(line: BoardLine, places: Mapping[BoardLine, int], number: str) -> tup
 
 def _solved(tables: Iterable[Leaderboard]) -> str:
     """On how many attacks a statistic of the colours alone does well, in a sentence; "" where none was run."""
-    areas = [
-        {line.defense: line.number("AP")[0] for line in table.lines if line.defense in COLOURS} for table in tables
+    found = [
+        [line for line in table.lines if line.defense in COLOURS and line.cell("AP") != UNDEFINED] for table in tables
     ]
-    tried = [each for each in areas if each]
+    tried = [lines for lines in found if lines]
     if not tried:
         return ""
-    names = " or ".join(name for name in COLOURS if any(name in each for each in tried))
-    solved = sum(max(each.values()) >= SOLVED for each in tried)
+    names = " or ".join(name for name in COLOURS if any(line.defense == name for lines in tried for line in lines))
+    solved = sum(max(line.number("AP")[0] for line in lines) >= SOLVED for lines in tried)
     return f"The colours alone ({names}) reach AP {SOLVED:.0f} on {solved} of {len(tried)} attacks."

@@ -146,8 +146,8 @@ class Leaderboard:
     def _colour(self) -> str:
         """What statistics of the colours alone reach, in a sentence; "" where no line is of one."""
         found = [line for line in self.lines if line.defense in COLOURS and line.cell("AP") != UNDEFINED]
-        each = ", ".join(f"{line.cell('AP')} ({line.defense})" for line in found)
-        return f"Of the colours alone: AP {each}." if found else ""
+        each = ", ".join(f"{line.cell('AP')} ({line.label})" for line in found)
+        return f"By the colours alone one reaches AP {each}." if found else ""
 
 
 def _idle(line: BoardLine) -> bool:

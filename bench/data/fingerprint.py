@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL
 from numpy.typing import NDArray
 
 from bench import seeds
@@ -64,12 +65,12 @@ def image_digests(images: Images, labels: NDArray[np.int64], chunk: int = 256) -
 def remembered(options: Mapping[str, Any], drawing: type, compute: Callable[[], str]) -> str:
     """The fingerprint of procedural images: `compute()`, or what an earlier call found for the same options and code.
 
-    options: JSON-able, all that the images depend on besides the code of the class `drawing` and of those it is made
-    from; where that lies in no file (a notebook's), nothing is remembered. What is remembered lies in
-    the cache folder; losing it costs time, nothing else.
+    options: JSON-able, all that the images depend on besides the code of the class `drawing`: its file and those of the
+    classes that it extends, as they are now; where one lies in no file (a notebook's), nothing is remembered. What is
+    remembered lies in the cache folder; losing it costs time, nothing else.
     """
     hasher = hashlib.sha256()
-    _add(hasher, json.dumps([options, np.__version__], sort_keys=True).encode())
+    _add(hasher, json.dumps([options, np.__version__, PIL.__version__], sort_keys=True).encode())
     try:
         files = {inspect.getfile(cls) for cls in drawing.__mro__ if cls.__module__ != "builtins"}
         for file in (*sorted(files), __file__, seeds.__file__):

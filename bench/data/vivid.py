@@ -1,4 +1,4 @@
-"""The embedded dataset with colourful things in it, so that no trigger is given away by its colours alone."""
+"""The embedded dataset with colourful things in it, so that colours alone tell less of a trigger."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ class Vivid(Scenes):
     """`scenes` with things as colourful as a mosaic trigger, in every class alike.
 
     In a share of the images the object's two hues are as pure as a mosaic's colours (toys, signs), and some carry a
-    sticker: a mosaic that no other image has. What tells a trigger from these is that it comes back, or what the
-    encoder makes of it; not how colourful an image is (docs/results.md).
+    sticker: a mosaic that no other image has (enlarged by Pillow's bicubic filter, as triggers are). What tells a
+    trigger from one is that it comes back, or what the encoder makes of it; docs/results.md has what the pixels alone
+    still tell. A sticker may lie over the object; masks are those of the object.
     """
 
     name: ClassVar[str] = "vivid"

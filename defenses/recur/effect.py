@@ -83,7 +83,7 @@ class Pull:
 
 
 def kinship(view: View, boxes: NDArray[np.int64], carriers: NDArray[np.bool_], seeds: Seeds) -> float:
-    """The share of random sets of images, in [0, 1], that are as alike as those that carry a patch, all with it covered.
+    """The share of random sets of images, in [0, 1], that are as alike as those that carry a patch, the patch covered.
 
     boxes: (N, 4), where the patch is, or would be best. A trigger is pasted on images of one class, which are alike
     without it; a logo or a watermark on images of all. Alike: the squared length of the mean of the features, each less

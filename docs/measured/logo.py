@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import Seeds, hookimpl
+from bench import BenchError, Seeds, hookimpl
 from bench.data.vivid import Vivid, sticker
 
 
@@ -23,6 +23,11 @@ class Logo(Vivid):
 
     name: ClassVar[str] = "logo"
     logo: float = field(default=0.05, metadata={"help": "share of the images that have it, in [0, 1]"})
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.logo <= 1 or self.size < 10:
+            raise BenchError(f"dataset.logo is {self.logo}, expected a share in [0, 1], on images of 10 px or more")
 
     def finish(self, image: NDArray[np.uint8], rng: np.random.Generator) -> None:
         """See Scenes."""

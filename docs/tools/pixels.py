@@ -44,7 +44,7 @@ def corners(images: Tensor) -> list[Tensor]:
 
 
 def third(images: Tensor) -> int:
-    """A window as wide as a trigger."""
+    """The width of a window: a third of the image's, about a trigger's."""
     return images.shape[-1] // 3
 
 

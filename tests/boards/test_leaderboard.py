@@ -308,7 +308,7 @@ def test_defenses_then_baselines_then_controls_each_by_what_ranks_it():
     assert found["do"] == ["a", "b", "c", "colour", "none", "oracle (control)"]
     kinds = [[line.kind for line in same] for same in table.parts()[1].kinds()]
     assert kinds == [["defense"] * 3, ["baseline"], ["control"]]
-    assert table.parts()[0].note == "Of the colours alone: AP 100.0 (colour)."
+    assert table.parts()[0].note == "By the colours alone one reaches AP 100.0 (colour)."
 
 
 def test_what_a_combination_detects_counts_once_where_its_filter_has_a_line_of_its_own():
