@@ -263,6 +263,13 @@ def test_the_patches_that_a_defense_found_are_pictures(record):
     assert "this patch, 10 x 12 px, in 140 images" in page.text("suspects")
     assert "triggers.1.hole" in page.data
     assert "triggers.1.picture" not in page.data
+    assert "a logo" not in page.text("suspects")
+    record["facts"] = {"triggers": [], "not_tied": [good]}
+    logo = Page(run_page(record, Beside()))
+    assert "this patch, 10 x 12 px, in 140 images that are not of one kind: a logo, not removed" in logo.text(
+        "suspects"
+    )
+    assert "not_tied.1.picture" not in logo.data
     record["status"], record["submission"] = "submitted", {"sha256": "0" * 64}
     assert "data:image/png" not in Page(run_page(record, Beside())).data
     record["facts"] = {"triggers": "none"}
