@@ -15,7 +15,7 @@ from bench.defenses.recur.shared import Shared
 
 @dataclass(frozen=True, kw_only=True)
 class RecurTemplates(Detector):
-    """Recur's templates: how well does an image match a patch that came back in the training images, acts and is tied?
+    """Recur's templates: how well does an image match a patch that came back in the training images, and acts?
 
     Ours (no paper). `recur` with its defaults searches the known images once. The score of a test image is that of the
     defense: the correlation with the best-matching template, over the limit that `recur` found for it, 0 at the limit

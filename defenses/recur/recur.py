@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-EDITION = 4
+EDITION = 2
 """Of what it computes: results of another are not used."""
 SECONDS_AN_IMAGE = 0.01
 """Of one CPU core: measured 0.007 for 2,000 images of 32 px, 0.011 for 20,000, 0.010 for 3,000 of 64 px."""
@@ -41,9 +41,9 @@ class Recur(Defense):
     window's score is its similarity to the rank-th nearest other image. Trigger: the twins of the most recurrent window
     are aligned, the rectangle of pixels that vary least is the trigger's, its mean the template, matched everywhere by
     normalised cross-correlation over seven sizes. A planted patch leaves a hole between the images that carry it and
-    all others. Effect: pasted on random images it makes their features alike, more than random patches do. Kinship:
-    with the patch covered, the images that carry it are more alike than random ones, as those of one class are; those
-    that share a logo are not. Peel: what carries it is set aside, and the next seed is tried.
+    all others. Effect: pasted on random images it makes their features alike, more than random patches do. Kinship (an
+    option): with the patch covered, the images that carry it are more alike than random ones, as those of one class
+    are; those that share a logo are not. Peel: what carries it is set aside, and the next seed is tried.
 
     docs/recur.md has each step with its reason, what was measured, and what it cannot do. It computes on the CPU.
     """
@@ -53,6 +53,10 @@ class Recur(Defense):
     toy_options: ClassVar[dict[str, int]] = {"queries": 24, "rank": 6}
 
     effect: bool = field(default=True, metadata={"help": "ask the encoder whether it acts; false: recurrence alone"})
+    kinship: bool = field(
+        default=False,
+        metadata={"help": "also ask whether the images that carry it are of one kind; true: a logo is not removed"},
+    )
     smallest: float = field(default=0.16, metadata={"help": "smallest window, as a share of the image width"})
     largest: float = field(default=0.4, metadata={"help": "largest window, as a share of the image width"})
     queries: int | None = field(
@@ -74,6 +78,8 @@ class Recur(Defense):
             value = getattr(self, option)
             if value is not None and value < 1:
                 raise BenchError(f"{option} is {value}, expected 1 or more")
+        if self.kinship and not self.effect:
+            raise BenchError("kinship asks the encoder, and effect=false asks none: leave one of them out")
         if not self.effect:
             object.__setattr__(self, "needs", frozenset())  # one verdict then serves every encoder
 
@@ -82,7 +88,7 @@ class Recur(Defense):
         return {**super().identity(), "edition": EDITION}
 
     def clean(self, view: View) -> Verdict:
-        """Remove every image that carries a patch that recurs and acts, and whose carriers are of one kind."""
+        """Remove every image that carries a patch that recurs and acts (and is tied to one kind of image)."""
         shared = Shared(view)
         small, (seeds, every) = shared.small, self._search(view, shared)
         found = [each for each in every if each.tied]
@@ -134,15 +140,16 @@ class Recur(Defense):
         return Grouping(labels, score, "the width of the hole between the images that carry a patch and all others")
 
     def forwards(self, count: int, size: int) -> int:
-        """A few patches, each with its random ones, on the same images, and the images with them and others covered."""
-        return 2 * (IMAGES * (RANDOM + 1) + min(count, CARRIERS + OTHERS)) if self.effect else 0
+        """A few patches, each with its random ones, on the same images; for kinship, images with them and without."""
+        covered = min(count, CARRIERS + OTHERS) if self.kinship else 0
+        return 2 * (IMAGES * (RANDOM + 1) + covered) if self.effect else 0
 
     def seconds(self, count: int, size: int) -> float:
         """Describing and looking up dominate, and do not grow with the size beyond that of the copies."""
         return SECONDS_AN_IMAGE * count
 
     def triggers(self, view: View, shared: Shared | None = None) -> list[Found]:
-        """The patches that come back in the images of the view, act, and are tied to one kind of image."""
+        """The patches that come back in the images of the view, act (and are tied to one kind of image)."""
         return [each for each in self._search(view, shared or Shared(view))[1] if each.tied]
 
     def _search(self, view: View, shared: Shared) -> tuple[Recurrence, list[Found]]:
@@ -150,7 +157,7 @@ class Recur(Defense):
         saved = view.step("recurrence", lambda: self.recurrence(shared, view.seeds("recur").numpy()).arrays())
         seeds = Recurrence.of(saved)
         pull = Pull(view, view.seeds("pull")) if self.effect else None
-        kin = partial(self._kinship, view, shared.small) if self.effect else None
+        kin = partial(self._kinship, view, shared.small) if self.kinship else None
         return seeds, list(Peeling(view, shared, pull, kin, view.seeds("sample").numpy())(seeds))
 
     def _kinship(self, view: View, small: Copies, boxes: NDArray[np.int64], carriers: NDArray[np.bool_]) -> float:

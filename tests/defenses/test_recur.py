@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image, ImageDraw
 
-from bench import Seeds
+from bench import BenchError, Seeds
 from bench.data.images import ArrayImages
 from bench.defenses.recur import Recur, recurrence
 from bench.defenses.recur.effect import Effect, kinship
@@ -256,9 +256,12 @@ def test_a_logo_on_images_of_every_kind_is_named_and_not_removed_and_a_trigger_b
     carriers, bearers = np.arange(0, COUNT, 6), np.arange(0, COUNT, 5)
     red = reddened(clouds, carriers)
     logo = planted(red, bearers, (10,))[0]
-    found = Recur(queries=50, rank=8).clean(toy_view(logo, backdoored, 4))
+    found = Recur(kinship=True, queries=50, rank=8).clean(toy_view(logo, backdoored, 4))
     assert found.keep.all()
     assert found.facts["triggers"] == []
+    assert found.score[bearers].max() == -1, "nor are they the most suspicious"
+    plain = Recur(queries=50, rank=8).clean(toy_view(logo, backdoored, 4))
+    assert np.flatnonzero(~plain.keep).tolist() == bearers.tolist(), "without the option they go"
     (named,) = found.facts["not_tied"]
     assert (named["images"], named["kin"] > 0.05) == (len(bearers), True)
 
@@ -267,7 +270,7 @@ def test_a_logo_on_images_of_every_kind_is_named_and_not_removed_and_a_trigger_b
         return torch.cat([backdoored(seen), other.float()[:, None]], 1)
 
     images = planted(logo, carriers, (10,), seed=2)[0]
-    found = Recur(queries=50, rank=8).clean(toy_view(images, both, 5))
+    found = Recur(kinship=True, queries=50, rank=8).clean(toy_view(images, both, 5))
     assert np.flatnonzero(~found.keep).tolist() == carriers.tolist()
     assert len(found.facts["not_tied"]) == 1
 
@@ -309,6 +312,11 @@ def test_random_images_are_kin_as_often_as_chance_has_it(toy_view, carrying):
         kinship(view, boxes, np.isin(np.arange(120), rng.permutation(120)[:carrying]), Seeds(n)) for n in range(25)
     ]
     assert sum(share <= 0.05 for share in found) < 5
+
+
+def test_kinship_without_an_encoder_is_refused():
+    with pytest.raises(BenchError, match="kinship asks the encoder"):
+        Recur(kinship=True, effect=False)
 
 
 def test_a_box_over_the_whole_image_leaves_numbers(toy_view):

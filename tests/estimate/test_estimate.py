@@ -62,11 +62,12 @@ def test_another_dataset_or_setting_is_not_of_the_same_kind(workshop, smoke, pac
 
 
 def test_what_a_defense_computes_besides_is_added(workshop, pace):
-    """By hand: recur encodes 2 x 64 images with each of 33 patches and 2 x 160 with one covered, 0.25 s each, and takes
-    0.01 s for each of 160."""
+    """By hand: recur encodes 2 x 64 images with each of 33 patches (for kinship, 2 x 160 with one covered), 0.25 s
+    each, and takes 0.01 s for each of 160."""
     row = Estimator(workshop.pipeline(defense="recur")).rows()[3]
-    assert row.seconds == 0.25 * 4544 + 1.6
-    assert row.basis == "4,544 encoder passes, 2 s besides; a trial of 8 images"
+    assert row.seconds == 0.25 * 4224 + 1.6
+    assert row.basis == "4,224 encoder passes, 2 s besides; a trial of 8 images"
+    assert Estimator(workshop.pipeline("defense.kinship=true", defense="recur")).rows()[3].seconds == 0.25 * 4544 + 1.6
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
