@@ -308,7 +308,6 @@ def lists(record: Record) -> dict[str, list[tuple[str, str]]]:
 def patches(facts: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The patches that a defense found, from its `facts`: {"picture": a PNG in base64, "size": "10 x 10 px", "images":
     number of images, "tied": whether it took it for a trigger}. What is not of that form is left out."""
-    lists = {tied: facts.get(name) for name, tied in (("triggers", True), ("not_tied", False))}
     return [
         {
             "picture": each["picture"],
@@ -316,8 +315,8 @@ def patches(facts: Mapping[str, Any]) -> list[dict[str, Any]]:
             "images": each["images"],
             "tied": tied,
         }
-        for tied, found in lists.items()
-        for each in (found if isinstance(found, list) else ())
+        for name, tied in (("triggers", True), ("not_tied", False))
+        for each in (facts[name] if isinstance(facts.get(name), list) else ())
         if isinstance(each, Mapping)
         and isinstance(each.get("picture"), str)
         and PNG.fullmatch(each["picture"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from bench import View
 
 from .baseline import BATCH, Baseline
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,14 +30,21 @@ class Palette(Baseline):
 
     def scores(self, view: View) -> NDArray[np.float64]:
         """See the class."""
-        import torch
-
         found = []
         for start in range(0, len(view), BATCH):
-            images = view.batch(range(start, min(start + BATCH, len(view)))).flatten(2)
-            high = images >= 255 - self.NEAR
-            pure = (high | (images <= self.NEAR)).all(1)
-            corner = high[:, 0] * 4 + high[:, 1] * 2 + high[:, 2] * 1
-            has = torch.stack([((corner == each) & pure).any(1) for each in range(8)])
-            found.append(has.sum(0).double().numpy())
+            near = corners(view.batch(range(start, min(start + BATCH, len(view)))))
+            found.append(near.flatten(2).any(2).sum(1).double().numpy())
         return np.concatenate(found)
+
+
+def corners(images: Tensor) -> Tensor:
+    """Where pixels of images (N, 3, S, S), 0 to 255, lie near each corner of the colour cube: (N, 8, S, S) bool.
+
+    The first corner is black, the last white.
+    """
+    import torch
+
+    high = images >= 255 - Palette.NEAR
+    pure = (high | (images <= Palette.NEAR)).all(1)
+    corner = high[:, 0] * 4 + high[:, 1] * 2 + high[:, 2] * 1
+    return torch.stack([(corner == each) & pure for each in range(8)], 1)

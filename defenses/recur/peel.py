@@ -51,7 +51,7 @@ Kinship = Callable[[NDArray[np.int64], NDArray[np.bool_]], float]
 class Found:
     """A recurring patch: its template, its best match in every image, the NCC over which an image carries it, how wide
     the hole there is, what it does to the encoder, and how often random images are as alike as its carriers (see
-    effect.py; both None where no encoder was asked)."""
+    effect.py; None where the encoder was not asked)."""
 
     template: Template
     matches: Matches

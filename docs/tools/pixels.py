@@ -25,6 +25,7 @@ from torch import Tensor
 
 from bench.data.images import Images
 from bench.defenses.baselines import Colour, Palette
+from bench.defenses.baselines.palette import corners
 from bench.matrix.cell import Cell, RunContext
 from bench.matrix.file import read_matrix
 from bench.pipeline.runner import make_stage
@@ -35,14 +36,6 @@ from bench.store import Store
 BATCH = 500
 
 
-def corners(images: Tensor) -> list[Tensor]:
-    """For each corner of the colour cube where pixels are near it: eight of (N, S, S), float32."""
-    high = images >= 255 - Palette.NEAR
-    pure = (high | (images <= Palette.NEAR)).all(1)
-    corner = high[:, 0] * 4 + high[:, 1] * 2 + high[:, 2] * 1
-    return [((corner == each) & pure).float() for each in range(8)]
-
-
 def third(images: Tensor) -> int:
     """The width of a window: a third of the image's, about a trigger's."""
     return images.shape[-1] // 3
@@ -50,8 +43,7 @@ def third(images: Tensor) -> int:
 
 def pure_in_a_window(images: Tensor) -> Tensor:
     """The most pure colours in any window."""
-    near = [F.max_pool2d(each[:, None], third(images), 1) for each in corners(images)]
-    return torch.stack(near).sum(0).flatten(1).amax(1)
+    return F.max_pool2d(corners(images).float(), third(images), 1).sum(1).flatten(1).amax(1)
 
 
 def variance_in_a_window(images: Tensor) -> Tensor:
@@ -69,8 +61,8 @@ def colours(images: Tensor) -> Tensor:
 
 STATISTICS: dict[str, Callable[[Tensor], Tensor]] = {
     "pure colours in a window": pure_in_a_window,
-    "pure pixels": lambda images: sum(each.sum((1, 2)) for each in corners(images)),  # type: ignore[return-value]
-    "black and white pixels": lambda images: corners(images)[0].sum((1, 2)) + corners(images)[7].sum((1, 2)),
+    "pure pixels": lambda images: corners(images).sum((1, 2, 3)),
+    "black and white pixels": lambda images: corners(images)[:, [0, 7]].sum((1, 2, 3)),
     "colours": colours,
     "variance in a window": variance_in_a_window,
     "variance": lambda images: images.var((1, 2, 3)),
