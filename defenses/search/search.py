@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from .locator import Locator
 
 GROUP = 32  # images located and flip-tested with one seed; part of the outcome, hence no option
-MORE = 3  # times top_k candidates see all of the flip set with search="fast": the ranking's top is decided among them
+FAST = 2  # edition of search="fast": 1 tested all of those on all of the flip set
+MORE = 3  # times top_k candidates may see all of the flip set with search="fast": the ranking's top is among them
 
 
 class Scoring(NamedTuple):
@@ -76,7 +77,8 @@ class TriggerSearch(ScaledOptions, Defense):
     def identity(self) -> dict[str, Any]:
         """See Plugin. The exact search is not named in it: it is what there was before there was a choice."""
         found = super().identity()
-        return {name: value for name, value in found.items() if (name, value) != ("search", "exact")}
+        edition = {"edition": FAST} if self.search == "fast" else {}
+        return {name: value for name, value in found.items() if (name, value) != ("search", "exact")} | edition
 
     @abstractmethod
     def passes(self, size: int, window: int) -> int:
@@ -153,7 +155,8 @@ class TriggerSearch(ScaledOptions, Defense):
         return min(count, planned(self.settings(size, count).clusters, self.samples, self.drop))
 
     def flips(self, settings: Scale, scored: int) -> float:
-        """How many images of the flip set each of `scored` candidates is pasted on, on average."""
+        """How many images of the flip set each of `scored` candidates is pasted on, on average; with search="fast" at
+        most, as none may be clearly ahead."""
         from .halving import seen_on_average
 
         if self.search != "fast":
@@ -214,7 +217,8 @@ class TriggerSearch(ScaledOptions, Defense):
 
         seeds = view.seeds("flip set")
         whole = len(flip_set(clustering.labels, clustering.distances, settings.flip_set, seeds))
-        scores = halved(scored.scores, self.first_flips, whole, MORE * settings.top_k, count)
+        top = settings.top_k
+        scores = halved(scored.scores, self.first_flips, whole, MORE * top, top, count)
         return replace(scored, scores=scores)
 
     def scoring(self, facts: Arrays, settings: Scale, view: View) -> RowFunction:
