@@ -20,6 +20,7 @@ from .kept import Kept, examine
 from .layout import Listing, read_layout, split_by_ratio
 from .masks import with_masks
 from .names import Names
+from .stickers import with_stickers
 
 CHUNK = 512
 """Files checked at once."""
@@ -124,14 +125,19 @@ class Folder(FileDataset):
     masks: str = field(
         default="", metadata={"help": "a folder with a mask for the training image CLASS/NAME.jpg at CLASS/NAME.png"}
     )
+    stickers: float = field(
+        default=0.0, metadata={"help": "share of the images that get a sticker, a mosaic no other has, in [0, 1]"}
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _require(0 < self.val_ratio < 1, f"dataset.val_ratio is {self.val_ratio}, expected a share in (0, 1).")
+        _require(0 <= self.stickers <= 1, f"dataset.stickers is {self.stickers}, expected a share in [0, 1].")
 
     def identity(self) -> dict[str, Any]:
-        """As of every dataset of files; `masks` only where they are given."""
-        return {option: value for option, value in super().identity().items() if option != "masks" or value}
+        """As of every dataset of files; `masks` and `stickers` only where there are some."""
+        later = ("masks", "stickers")
+        return {option: value for option, value in super().identity().items() if option not in later or value}
 
     def load(self) -> Dataset:
         """The dataset, its images unread. Raises BenchError."""
@@ -148,7 +154,8 @@ class Folder(FileDataset):
         train, val = read_layout(root, self.train_dir, self.val_dir, self.classes)
         listings = split_by_ratio(train, self.val_ratio, self.split_seed) if val is None else (train, val)
         data = self.read_files(root, listings, {})
-        return with_masks(data, self.masks) if self.masks else data
+        data = with_masks(data, self.masks) if self.masks else data
+        return with_stickers(data, self.stickers) if self.stickers else data
 
 
 def _require(holds: bool, message: str) -> None:

@@ -42,11 +42,16 @@ class Vivid(Scenes):
 
     def finish(self, image: NDArray[np.uint8], rng: Rng) -> None:
         """See Scenes; in a share of the images a sticker is pasted somewhere."""
-        if rng.random() >= self.stickers:
-            return
-        width = round(self.size * (0.25 + 0.15 * rng.random()))
-        top, left = (int((self.size - width + 1) * rng.random()) for _ in range(2))
-        image[:, top : top + width, left : left + width] = sticker(width, rng)
+        if rng.random() < self.stickers:
+            stick(image, rng)
+
+
+def stick(image: NDArray[np.uint8], rng: Rng) -> None:
+    """Paste a sticker of 25 to 40 % of the width anywhere on an image (3, size, size), in place."""
+    size = image.shape[-1]
+    width = round(size * (0.25 + 0.15 * rng.random()))
+    top, left = (int((size - width + 1) * rng.random()) for _ in range(2))
+    image[:, top : top + width, left : left + width] = sticker(width, rng)
 
 
 def sticker(width: int, rng: Rng) -> NDArray[np.uint8]:
