@@ -70,7 +70,7 @@ OVERALL = {
 """What the tables of all attacks show."""
 ATTACKS = {
     SHARE: "training images that are poisoned.",
-    ASR: "here of images with the trigger, by the encoder that was trained on poison.",
+    ASR: "In the tables of attacks: with the trigger, by the encoder that was trained on poison.",
     NATURAL: "the same of an encoder trained on the same images without any trigger (the control clean-set): what the "
     "trigger does by itself.",
     AFTER: "the same where exactly the poisoned images were removed and a new encoder was trained on the rest.",
@@ -91,5 +91,6 @@ def words_of(tables: Sequence[Leaderboard]) -> dict[str, str]:
     repaired = any(line.cell(COST) != UNDEFINED for table in tables for line in table.lines)
     words = {word: text for word, text in WORDS.items() if repaired or word != COST}
     words |= OVERALL if any(isinstance(table, Overview) for table in tables) else {}
-    words |= ATTACKS if any(isinstance(table, AttackBoard) for table in tables) else {}
+    if any(isinstance(table, AttackBoard) for table in tables):
+        words |= {word: f"{words[word]} {text}" if word in words else text for word, text in ATTACKS.items()}
     return words | {word: text for kind, more in JUDGED.items() if kind in kinds for word, text in more.items()}
