@@ -11,76 +11,218 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import statistics
 import sys
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from bench.boards.statistics import mean_interval
 
 ROOT = Path(__file__).parents[2]
 RECORDS, FIGURES = ROOT / "leaderboards" / "records", ROOT / "docs" / "figures"
 PRESETS = {
-    "laptop": "drawn, 32 px",
-    "vivid": "drawn, colourful things",
-    "desk": "drawn, 64 px",
-    "cifar10-cpu": "CIFAR-10, 32 px",
+    "laptop": "drawn (laptop)",
+    "vivid": "drawn, colourful (vivid)",
+    "cifar10-cpu": "photographs",
+    "desk": "drawn, rare poison (desk)",
 }
 SMALL = 5000
 """Training images: of one seed of a larger set no spread could be drawn."""
-PATCHES = ("htba", "htba-muted", "htba-varied", "two targets", "three targets")
-WHOLE = ("corrupt-encoder", "the same, muted", "noisy-alignment", "sig", "blend", "fiba", "ctrl")
-ATTACKS = {"": PATCHES, ", layouts and triggers over the whole image": WHOLE}
-"""What is said of a row of panels behind its preset -> its attacks."""
-FILTERS = (
-    *("recur", "poisoncam", "patchsearch", "cognitive-distillation", "compactness", "knn-density", "spectral"),
-    *("activation-clustering", "isolation-forest", "colour"),
+ATTACKS = (
+    *("htba", "htba-muted", "htba-varied", "two targets", "three targets"),
+    *("corrupt-encoder", "corrupt-encoder, muted", "noisy-alignment", "sig", "blend", "fiba", "ctrl"),
 )
-Numbers = dict[str, dict[str, dict[str, list[float]]]]
-"""A row of panels -> panel -> line -> a percentage for each seed."""
+SEARCHES = {"poisoncam": "PoisonCAM", "patchsearch": "PatchSearch"}
+BASELINES = ("colour", "palette", "cognitive-distillation", "compactness", "knn-density")
+COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9")
+AFTER = (
+    *("none", "recur", "poisoncam", "patchsearch", "palette", "icutmix", "recur+icutmix", "poisoncam+icutmix"),
+    *("distill", "recur+distill", "finetune", "recur+finetune", "oracle", "random", "clean-set"),
+)
+"""Lines of whole runs, in their order in the figure."""
+MEASURES = {
+    "detection.precision": "precision",
+    "detection.recall": "recall",
+    "detection.average_precision": "average precision",
+    "localisation.10.cr": "catch rate, top 10",
+    "localisation.100.cr": "catch rate, top 100",
+}
+Record = Mapping[str, Any]
+Mark = list[float]
+"""Middle, lower and upper end."""
+Panel = dict[str, dict[str, Mark]]
+"""Row -> series -> mark."""
 
 
-def attack_of(record: Mapping[str, Any]) -> str:
+@dataclass(frozen=True)
+class Figure:
+    """Panels beside each other that share their rows."""
+
+    label: str
+    rows: Sequence[str]
+    series: Sequence[str]
+    panels: Mapping[str, Panel]
+    span: tuple[float, float] = (0, 100)
+
+
+def attack_of(record: Record) -> str:
     """The attack in words: several targets are counted."""
     name, options = record["run"]["attack"], record["config"]["attack"]
     if name == "multi-target":
         return {2: "two targets", 3: "three targets"}[len(options["target_classes"])]
-    return "the same, muted" if name == "corrupt-encoder" and options["saturation"] < 1 else str(name)
+    return "corrupt-encoder, muted" if name == "corrupt-encoder" and options["saturation"] < 1 else str(name)
 
 
-def detection(records: list[dict[str, Any]]) -> Numbers:
-    """The average precision of every filter: a row for each preset, a panel for each attack."""
-    found: Numbers = {
-        about + more: {attack: {} for attack in every} for about in PRESETS.values() for more, every in ATTACKS.items()
+def at(record: Record, path: str) -> float | None:
+    """The number at a dotted path of the metrics, where there is one."""
+    found: Any = record["metrics"]
+    for name in path.split("."):
+        found = found.get(name) if found else None
+    return None if found is None else float(found)
+
+
+def spread(values: Iterable[float]) -> Mark:
+    """The mean, and the least and the largest."""
+    every = list(values)
+    return [round(value, 1) for value in (statistics.fmean(every), min(every), max(every))]
+
+
+Cells = Mapping[tuple[str, str, str], Mapping[int, Record]]
+"""Preset, attack, defense -> seed -> its record, of those that end with the verdict."""
+
+
+def verdicts(records: Iterable[Record]) -> Cells:
+    """The records that end with the verdict of a filter."""
+    found: dict[tuple[str, str, str], dict[int, Record]] = defaultdict(dict)
+    for record in records:
+        run = record["run"]
+        if run["until"] == "detection":
+            found[run["preset"], attack_of(record), run["defense"]][run["seed"]] = record
+    return found
+
+
+def precision_of(cells: Cells, preset: str, attack: str, defense: str) -> Mark | None:
+    """Its average precision over the seeds; None where it was not measured, or where nothing is poisoned."""
+    found = [at(each, "detection.average_precision") for each in cells.get((preset, attack, defense), {}).values()]
+    values = [value for value in found if value is not None]
+    return spread(values) if values else None
+
+
+def precisions(cells: Cells, label: str, shown: Mapping[str, Callable[[str, str], Mark | None]]) -> Figure:
+    """A panel for each of three presets, a row for each attack; shown: series -> its mark by preset and attack."""
+    panels = {}
+    for preset in ("laptop", "vivid", "cifar10-cpu"):
+        marks = {row: {name: mark(preset, row) for name, mark in shown.items()} for row in ATTACKS}
+        panels[PRESETS[preset]] = {
+            row: {name: mark for name, mark in series.items() if mark is not None} for row, series in marks.items()
+        }
+    return Figure(label, ATTACKS, [*shown], panels)
+
+
+def searches(cells: Cells) -> Figure:
+    """Average precision of the two searches."""
+    shown = {title: by(cells, name) for name, title in SEARCHES.items()}
+    return precisions(cells, "average precision, percent: mean, least and largest of five seeds", shown)
+
+
+def baselines(cells: Cells) -> Figure:
+    """The same of baselines."""
+    label = "average precision, percent: mean, least and largest of five seeds"
+    return precisions(cells, label, {name: by(cells, name) for name in BASELINES})
+
+
+def recur(cells: Cells) -> Figure:
+    """The same of recur, and of whatever other line has the best mean."""
+
+    def best(names: Iterable[str]) -> Callable[[str, str], Mark | None]:
+        def mark(preset: str, attack: str) -> Mark | None:
+            return max(filter(None, (precision_of(cells, preset, attack, name) for name in names)), default=None)
+
+        return mark
+
+    every = sorted({defense for _, _, defense in cells} - {"recur", *SEARCHES})
+    shown = {"recur": by(cells, "recur"), "the better search": best(SEARCHES), "the best baseline": best(every)}
+    return precisions(cells, "average precision, percent: mean, least and largest of five seeds", shown)
+
+
+def by(cells: Cells, defense: str) -> Callable[[str, str], Mark | None]:
+    """The marks of one defense."""
+    return lambda preset, attack: precision_of(cells, preset, attack, defense)
+
+
+def lead(cells: Cells) -> Figure:
+    """PoisonCAM less PatchSearch, seed by seed: means and 95 % intervals, a panel for each measure."""
+    rows = {
+        f"{attack}, {about}": (preset, attack)
+        for preset, about in PRESETS.items()
+        for attack in ("htba", "htba-muted", "htba-varied", "two targets")
+        if (preset, attack, "poisoncam") in cells
     }
-    rows = {attack: more for more, every in ATTACKS.items() for attack in every}
+    panels: dict[str, Panel] = {}
+    for path, title in MEASURES.items():
+        panel: Panel = {}
+        for row, place in rows.items():
+            one, other = cells[*place, "poisoncam"], cells[*place, "patchsearch"]
+            pairs = [(at(one[seed], path), at(other[seed], path)) for seed in one if seed in other]
+            known = [a - b for a, b in pairs if a is not None and b is not None]
+            if len(known) > 1:
+                mean, half = mean_interval(known)
+                panel[row] = {"": [round(value, 1) for value in (mean, mean - half, mean + half)]}
+        panels[title] = panel
+    label = (
+        "PoisonCAM less PatchSearch, points: mean and 95 % interval of five seeds; right of the line PoisonCAM leads"
+    )
+    return Figure(label, [*rows], [""], panels, (-60, 60))
+
+
+def after(records: Sequence[Record]) -> Figure:
+    """ACC and ASR after whole runs, a panel for each attack of a preset that has some."""
+    panels: dict[str, Panel] = {}
+    values: dict[tuple[str, str], dict[str, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
     for record in records:
-        run, attack = record["run"], attack_of(record)
-        if run["until"] == "detection" and attack in rows and run["defense"] in FILTERS:
-            value = round(record["metrics"]["detection"]["average_precision"], 1)
-            panels = found[PRESETS[run["preset"]] + rows[attack]]
-            panels[attack].setdefault(run["defense"], []).append(value)
-    panels = {about: {name: part for name, part in panels.items() if part} for about, panels in found.items()}
-    return {about: part for about, part in panels.items() if part}
+        run = record["run"]
+        if "defended" not in record["metrics"]:
+            continue
+        title = f"{attack_of(record)}, {run['preset']}"
+        for line, part in (("none", "none"), (run["defense"], "defended")):
+            for name, path in {"ASR": "poisoned.asr", "ACC": "clean.acc"}.items():
+                value = at(record, f"{part}.{path}")
+                if value is not None:
+                    values[title, line][name][run["seed"]] = value
+    several = {title for title, line in values if line == "oracle"}
+    for (title, line), series in values.items():
+        if title in several:
+            marks = {name: spread(seeds.values()) for name, seeds in series.items()}
+            panels.setdefault(title, {})[line] = marks
+    known = {line for panel in panels.values() for line in panel}
+    order = [line for line in AFTER if line in known]
+    label = "after the defense, percent: mean, least and largest of five seeds"
+    return Figure(label, order, ["ASR", "ACC"], dict(sorted(panels.items())))
 
 
-def attacks(records: list[dict[str, Any]]) -> Numbers:
+def strengths(records: Iterable[Record]) -> Figure:
     """The ASR before any defense, of "no-attack" the natural one: a panel for each preset."""
-    found: dict[str, dict[str, dict[int, float]]] = {about: {} for about in PRESETS.values()}
+    found: dict[str, dict[str, dict[int, float]]] = {about: defaultdict(dict) for about in PRESETS.values()}
     for record in records:
-        value = round(record["metrics"]["none"]["poisoned"]["asr"], 1)
-        seeds = found[PRESETS[record["run"]["preset"]]].setdefault(attack_of(record), {})
-        seeds[record["run"]["seed"]] = value
-    lists = {about: {attack: [*seeds.values()] for attack, seeds in part.items()} for about, part in found.items()}
-    return {"": {about: part for about, part in lists.items() if part}}
+        about, run = PRESETS[record["run"]["preset"]], record["run"]
+        found[about][attack_of(record)][run["seed"]] = record["metrics"]["none"]["poisoned"]["asr"]
+    panels = {
+        about: {row: {"": spread(seeds.values())} for row, seeds in part.items()} for about, part in found.items()
+    }
+    rows = ("no-attack", *ATTACKS)
+    return Figure("ASR without a defense, percent: mean, least and largest of five seeds", rows, [""], panels)
 
 
-def drawn(numbers: Numbers, rows: tuple[str, ...], label: str, path: Path) -> None:
-    """The panels, a line for each of `rows`, a dot for each seed; baselines in grey."""
+def drawn(figure: Figure, path: Path) -> None:
+    """A line from end to end with a dot in the middle for each mark."""
     import matplotlib
 
     matplotlib.use("svg")
     import matplotlib.pyplot as plt
 
-    across = max(len(part) for part in numbers.values())
     style = {
         "svg.hashsalt": path.stem,
         "svg.fonttype": "none",
@@ -88,59 +230,79 @@ def drawn(numbers: Numbers, rows: tuple[str, ...], label: str, path: Path) -> No
         "axes.spines.top": False,
         "axes.spines.right": False,
     }
+    rows, several = figure.rows, len(figure.series)
+    left = 0.3 + 0.062 * max(map(len, rows))
+    width = left + 0.2 + len(figure.panels) * min(2.4, 7.5 / len(figure.panels))
+    height = 0.95 + len(rows) * (0.15 + 0.05 * several)
+    low, high = figure.span
     with plt.rc_context(style):
-        width, height = 1.5 + 1.45 * across, 0.55 + (0.17 * len(rows) + 0.5) * len(numbers)
-        figure, axes = plt.subplots(
-            len(numbers), across, sharex=True, sharey=True, squeeze=False, figsize=(width, height)
-        )
-        figure.subplots_adjust(left=1.4 / width, right=1 - 0.1 / width, bottom=0.2 / height, top=1 - 0.65 / height)
-        figure.subplots_adjust(wspace=0.15, hspace=0.5 / (0.17 * len(rows)))
-        for line, (about, part) in zip(axes, numbers.items(), strict=True):
-            for place, axis in enumerate(line):
-                if place >= len(part):
-                    axis.set_axis_off()
-                    continue
-                name = list(part)[place]
-                axis.set_title(f"{about}\n{name}" if about and place == 0 else name, fontsize=8, loc="left")
-                axis.set(yticks=range(len(rows)), yticklabels=rows, xlim=(-4, 104), ylim=(len(rows) - 0.4, -0.6))
-                axis.grid(axis="y", linewidth=0.4, alpha=0.4)
-                for row, shown in enumerate(rows):
-                    values = part[name].get(shown, [])
-                    colour = "#6e6e6e" if shown in FILTERS[3:] else "#0072b2"
-                    axis.plot(values, [row] * len(values), "o", markersize=3.5, alpha=0.6, color=colour, clip_on=False)
-        figure.suptitle(label, fontsize=8, x=0.01, ha="left")
+        canvas, axes = plt.subplots(1, len(figure.panels), sharex=True, sharey=True, squeeze=False)
+        canvas.set_size_inches(width, height)
+        canvas.subplots_adjust(left=left / width, right=1 - 0.15 / width, wspace=0.12)
+        canvas.subplots_adjust(bottom=0.25 / height, top=1 - 0.7 / height)
+        for axis, (title, panel) in zip(axes[0], figure.panels.items(), strict=True):
+            axis.set_title(title, fontsize=8, loc="left")
+            margin = 0.04 * (high - low)
+            axis.set(yticks=range(len(rows)), yticklabels=rows, xlim=(low - margin, high + margin))
+            axis.set_ylim(len(rows) - 0.5, -0.5)
+            axis.grid(axis="x", linewidth=0.4, alpha=0.4)
+            for row in range(1, len(rows), 2):
+                axis.axhspan(row - 0.5, row + 0.5, color="#f4f4f4", zorder=0)
+            if low < 0:
+                axis.axvline(0, color="#444444", linewidth=0.8)
+            for place, name in enumerate(figure.series):
+                marks = [(row, panel[each][name]) for row, each in enumerate(rows) if name in panel.get(each, {})]
+                where = [row + 0.72 * ((place + 0.5) / several - 0.5) for row, _ in marks]
+                colour = COLOURS[place]
+                ends = [[max(low, mark[1]) for _, mark in marks], [min(high, mark[2]) for _, mark in marks]]
+                axis.hlines(where, *ends, color=colour, linewidth=1.2, alpha=0.55)
+                middles = [min(high, max(low, mark[0])) for _, mark in marks]
+                axis.plot(middles, where, "o", markersize=3.6, color=colour, label=name, clip_on=False)
+        canvas.suptitle(figure.label, fontsize=8, x=0.08 / width, ha="left", y=1 - 0.05 / height)
+        if several > 1:
+            handles, names = axes[0][0].get_legend_handles_labels()
+            place = (0.05 / width, 1 - 0.2 / height)
+            canvas.legend(handles, names, loc="upper left", bbox_to_anchor=place, ncol=several, frameon=False)
         path.parent.mkdir(exist_ok=True)
-        figure.savefig(path, metadata={"Date": None, "Description": stamp(numbers)})
-        plt.close(figure)
+        canvas.savefig(path, metadata={"Date": None, "Description": stamp(figure)})
+        plt.close(canvas)
 
 
-def stamp(numbers: Numbers) -> str:
+def stamp(figure: Figure) -> str:
     """What a figure carries of its numbers."""
-    return f"numbers {hashlib.sha256(json.dumps(numbers, sort_keys=True).encode()).hexdigest()}"
+    return f"numbers {hashlib.sha256(json.dumps(asdict(figure), sort_keys=True).encode()).hexdigest()}"
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Draw the figures of the pages.")
-    parser.add_argument("--check", action="store_true", help="draw nothing; exit code 1 if a figure is stale")
-    check = parser.parse_args(arguments).check
+def figures() -> dict[str, Figure]:
+    """All, by the names of their files."""
     every = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(RECORDS.glob("*.json"))]
     records = [
         record
         for record in every
         if record["config"]["ssl"]["name"] == "moco_v3" and record["dataset"]["counts"]["train"] <= SMALL
     ]
-    kinds = ("no-attack", *PATCHES, *WHOLE)
-    figures = {
-        "detection": (detection(records), FILTERS, "average precision, percent; a dot for each seed"),
-        "attacks": (attacks(records), kinds, "ASR without a defense, percent; a dot for each seed"),
+    cells = verdicts(records)
+    return {
+        "searches": searches(cells),
+        "lead": lead(cells),
+        "baselines": baselines(cells),
+        "recur": recur(cells),
+        "after": after(records),
+        "attacks": strengths(records),
     }
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Draw the figures of the pages.")
+    parser.add_argument("--check", action="store_true", help="draw nothing; exit code 1 if a figure is stale")
+    check = parser.parse_args(arguments).check
     stale = []
-    for name, (numbers, rows, label) in figures.items():
+    for name, figure in figures().items():
         path = FIGURES / f"{name}.svg"
         if check:
-            stale += [] if path.is_file() and stamp(numbers) in path.read_text(encoding="utf-8") else [path.name]
+            stale += [] if path.is_file() and stamp(figure) in path.read_text(encoding="utf-8") else [path.name]
         else:
-            drawn(numbers, rows, label, path)
+            drawn(figure, path)
     for name in stale:
         print(f"docs/figures/{name} does not show the records: run python docs/tools/figures.py")  # noqa: T201
     return 1 if stale else 0

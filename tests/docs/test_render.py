@@ -118,7 +118,7 @@ def test_the_figures_show_the_committed_records(script):
 
 def test_a_figure_of_other_numbers_is_named(script, monkeypatch, capsys):
     figures = script("figures")
-    monkeypatch.setattr(figures, "attacks", lambda records: {"": {"drawn": {"htba": [1.0]}}})
+    monkeypatch.setattr(figures, "strengths", lambda records: figures.Figure("", ["htba"], [""], {}))
     assert figures.main(["--check"]) == 1
     assert capsys.readouterr().out.startswith("docs/figures/attacks.svg does not show the records")
 
