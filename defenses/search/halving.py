@@ -2,14 +2,13 @@
 
 The flip set lies in an order that says nothing, so its first images are a random part of it. The search takes every
 candidate's score on these; after it, in rung after rung, the best quarter goes on to RISE times as many, and the
-candidates that the ranking's top is made of to all. Who is clearly behind that top goes on no further: where a trigger
-stands out, that is most of them.
+candidates that the ranking's top is made of to all.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from math import ceil, sqrt
+from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +16,6 @@ from numpy.typing import NDArray
 RISE = 3  # times as many images of the flip set from one rung to the next
 STAY = 4  # one in so many candidates goes on to it
 DOUBT = 4
-CLEAR = 3.0
-"""Standard errors. Two candidates differ by 1 at most on an image, so their scores on n images by chance by no more
-than about CLEAR sqrt(n)."""
 
 Count = Callable[[NDArray[np.int64], int, int], NDArray[np.int64]]
 """count(candidates, start, stop) -> their poison scores on the images start to stop of the flip set alone."""
@@ -43,14 +39,8 @@ def seen_on_average(first: int, whole: int, candidates: int, least: int) -> floa
     return total / max(1, candidates)
 
 
-def in_reach(scores: NDArray[np.int64], seen: int, top: int) -> int:
-    """How many of the scores (n,) on `seen` images, the highest first, may yet be among the `top`."""
-    return int((scores >= scores[min(top, len(scores)) - 1] - CLEAR * sqrt(seen)).sum())
-
-
-def halved(scores: NDArray[np.int64], first: int, whole: int, least: int, top: int, count: Count) -> NDArray[np.int64]:
-    """Poison scores (n,) on the scale of the `whole` flip set, from those on its `first` images; the `top` of them
-    matter.
+def halved(scores: NDArray[np.int64], first: int, whole: int, least: int, count: Count) -> NDArray[np.int64]:
+    """Poison scores (n,) on the scale of the `whole` flip set, from those on its `first` images.
 
     A candidate given up has its rate on the images it saw for a score, as if DOUBT more had not changed, and at most
     the least score of those that went on: chance must not lift it above those that were tested on more.
@@ -59,7 +49,6 @@ def halved(scores: NDArray[np.int64], first: int, whole: int, least: int, top: i
     given_up: list[tuple[NDArray[np.int64], int]] = []
     for stop, stay in rungs(first, whole, len(scores), least):
         order = going[np.argsort(-scores[going], kind="stable")]
-        stay = min(stay, in_reach(scores[order], seen, top))
         given_up.append((order[stay:], seen))
         going = np.sort(order[:stay])
         scores[going] += count(going, seen, stop)

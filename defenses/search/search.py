@@ -34,8 +34,7 @@ if TYPE_CHECKING:
     from .locator import Locator
 
 GROUP = 32  # images located and flip-tested with one seed; part of the outcome, hence no option
-FAST = 2  # edition of search="fast": 1 tested all of those on all of the flip set
-MORE = 3  # times top_k candidates may see all of the flip set with search="fast": the ranking's top is among them
+MORE = 3  # times top_k candidates see all of the flip set with search="fast": the ranking's top is decided among them
 
 
 class Scoring(NamedTuple):
@@ -77,8 +76,7 @@ class TriggerSearch(ScaledOptions, Defense):
     def identity(self) -> dict[str, Any]:
         """See Plugin. The exact search is not named in it: it is what there was before there was a choice."""
         found = super().identity()
-        edition = {"edition": FAST} if self.search == "fast" else {}
-        return {name: value for name, value in found.items() if (name, value) != ("search", "exact")} | edition
+        return {name: value for name, value in found.items() if (name, value) != ("search", "exact")}
 
     @abstractmethod
     def passes(self, size: int, window: int) -> int:
@@ -155,8 +153,7 @@ class TriggerSearch(ScaledOptions, Defense):
         return min(count, planned(self.settings(size, count).clusters, self.samples, self.drop))
 
     def flips(self, settings: Scale, scored: int) -> float:
-        """How many images of the flip set each of `scored` candidates is pasted on, on average; with search="fast" at
-        most, as none may be clearly ahead."""
+        """How many images of the flip set each of `scored` candidates is pasted on, on average."""
         from .halving import seen_on_average
 
         if self.search != "fast":
@@ -217,8 +214,7 @@ class TriggerSearch(ScaledOptions, Defense):
 
         seeds = view.seeds("flip set")
         whole = len(flip_set(clustering.labels, clustering.distances, settings.flip_set, seeds))
-        top = settings.top_k
-        scores = halved(scored.scores, self.first_flips, whole, MORE * top, top, count)
+        scores = halved(scored.scores, self.first_flips, whole, MORE * settings.top_k, count)
         return replace(scored, scores=scores)
 
     def scoring(self, facts: Arrays, settings: Scale, view: View) -> RowFunction:
