@@ -158,7 +158,7 @@ def lead(cells: Cells) -> Figure:
     rows = {
         f"{attack}, {about}": (preset, attack)
         for preset, about in PRESETS.items()
-        for attack in ("htba", "htba-muted", "htba-varied", "two targets")
+        for attack in ATTACKS[:5]
         if (preset, attack, "poisoncam") in cells
     }
     panels: dict[str, Panel] = {}
