@@ -54,6 +54,6 @@ def with_stickers(data: Dataset, share: float) -> Dataset:
         images = Stickered(split.images, share, Seeds(0).child("stickers", name))
         return dataclasses.replace(split, images=images)
 
-    splits = {name: stickered(name, getattr(data, name)) for name in ("train", "val")}
     found = hashlib.sha256(f"{data.fingerprint} {LAW} {share!r}".encode()).hexdigest()
-    return dataclasses.replace(data, **splits, fingerprint=found)
+    train, val = stickered("train", data.train), stickered("val", data.val)
+    return dataclasses.replace(data, train=train, val=val, fingerprint=found)
