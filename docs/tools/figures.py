@@ -39,7 +39,8 @@ SEARCHES = {"poisoncam": "PoisonCAM", "patchsearch": "PatchSearch"}
 BASELINES = ("colour", "palette", "cognitive-distillation", "compactness", "knn-density")
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9")
 AFTER = (
-    *("none", "recur", "poisoncam", "patchsearch", "palette", "icutmix", "recur+icutmix", "poisoncam+icutmix"),
+    *("none", "recur", "poisoncam", "patchsearch", "palette"),
+    *("icutmix", "recur+icutmix", "poisoncam+icutmix", "patchsearch+icutmix"),
     *("distill", "recur+distill", "finetune", "recur+finetune", "oracle", "random", "clean-set"),
 )
 """Lines of whole runs, in their order in the figure."""
