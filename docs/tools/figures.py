@@ -16,6 +16,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -105,53 +106,52 @@ def verdicts(records: Iterable[Record]) -> Cells:
     return found
 
 
-def precision_of(cells: Cells, preset: str, attack: str, defense: str) -> Mark | None:
-    """Its average precision over the seeds; None where it was not measured, or where nothing is poisoned."""
+Marks = Callable[[str, str], Mark | None]
+"""The mark of a series by preset and attack."""
+
+
+def precision_of(cells: Cells, defense: str, preset: str, attack: str) -> Mark | None:
+    """The average precision over the seeds; None where it was not measured, or where nothing is poisoned."""
     found = [at(each, "detection.average_precision") for each in cells.get((preset, attack, defense), {}).values()]
     values = [value for value in found if value is not None]
     return spread(values) if values else None
 
 
-def precisions(cells: Cells, label: str, shown: Mapping[str, Callable[[str, str], Mark | None]]) -> Figure:
-    """A panel for each of three presets, a row for each attack; shown: series -> its mark by preset and attack."""
-    panels = {}
-    for preset in ("laptop", "vivid", "cifar10-cpu"):
-        marks = {row: {name: mark(preset, row) for name, mark in shown.items()} for row in ATTACKS}
-        panels[PRESETS[preset]] = {
-            row: {name: mark for name, mark in series.items() if mark is not None} for row, series in marks.items()
+def precisions(shown: Mapping[str, Marks]) -> Figure:
+    """A panel for each of three presets, a row for each attack."""
+    panels = {
+        PRESETS[preset]: {
+            row: {name: mark for name, marks in shown.items() if (mark := marks(preset, row)) is not None}
+            for row in ATTACKS
         }
-    return Figure(label, ATTACKS, [*shown], panels)
+        for preset in ("laptop", "vivid", "cifar10-cpu")
+    }
+    return Figure("average precision, percent: mean, least and largest of five seeds", ATTACKS, [*shown], panels)
 
 
 def searches(cells: Cells) -> Figure:
     """Average precision of the two searches."""
-    shown = {title: by(cells, name) for name, title in SEARCHES.items()}
-    return precisions(cells, "average precision, percent: mean, least and largest of five seeds", shown)
+    return precisions({title: partial(precision_of, cells, name) for name, title in SEARCHES.items()})
 
 
 def baselines(cells: Cells) -> Figure:
     """The same of baselines."""
-    label = "average precision, percent: mean, least and largest of five seeds"
-    return precisions(cells, label, {name: by(cells, name) for name in BASELINES})
+    return precisions({name: partial(precision_of, cells, name) for name in BASELINES})
 
 
 def recur(cells: Cells) -> Figure:
     """The same of recur, and of whatever other line has the best mean."""
 
-    def best(names: Iterable[str]) -> Callable[[str, str], Mark | None]:
+    def best(names: Iterable[str]) -> Marks:
         def mark(preset: str, attack: str) -> Mark | None:
-            return max(filter(None, (precision_of(cells, preset, attack, name) for name in names)), default=None)
+            found = (precision_of(cells, name, preset, attack) for name in names)
+            return max(filter(None, found), default=None)
 
         return mark
 
-    every = sorted({defense for _, _, defense in cells} - {"recur", *SEARCHES})
-    shown = {"recur": by(cells, "recur"), "the better search": best(SEARCHES), "the best baseline": best(every)}
-    return precisions(cells, "average precision, percent: mean, least and largest of five seeds", shown)
-
-
-def by(cells: Cells, defense: str) -> Callable[[str, str], Mark | None]:
-    """The marks of one defense."""
-    return lambda preset, attack: precision_of(cells, preset, attack, defense)
+    others = sorted({defense for _, _, defense in cells} - {"recur", *SEARCHES})
+    own = partial(precision_of, cells, "recur")
+    return precisions({"recur": own, "the better search": best(SEARCHES), "the best baseline": best(others)})
 
 
 def lead(cells: Cells) -> Figure:
@@ -180,28 +180,25 @@ def lead(cells: Cells) -> Figure:
 
 
 def after(records: Sequence[Record]) -> Figure:
-    """ACC and ASR after whole runs, a panel for each attack of a preset that has some."""
-    panels: dict[str, Panel] = {}
-    values: dict[tuple[str, str], dict[str, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
-    for record in records:
-        run = record["run"]
-        if "defended" not in record["metrics"]:
-            continue
-        title = f"{attack_of(record)}, {run['preset']}"
-        for line, part in (("none", "none"), (run["defense"], "defended")):
-            for name, path in {"ASR": "poisoned.asr", "ACC": "clean.acc"}.items():
-                value = at(record, f"{part}.{path}")
-                if value is not None:
-                    values[title, line][name][run["seed"]] = value
-    several = {title for title, line in values if line == "oracle"}
-    for (title, line), series in values.items():
-        if title in several:
-            marks = {name: spread(seeds.values()) for name, seeds in series.items()}
-            panels.setdefault(title, {})[line] = marks
+    """ACC and ASR after whole runs, a panel for each attack of a preset that has runs with `oracle`."""
+    whole = [record for record in records if "defended" in record["metrics"]]
+    values: dict[str, dict[str, dict[str, dict[int, float]]]] = defaultdict(
+        lambda: defaultdict(lambda: defaultdict(dict))
+    )
+    for record in whole:
+        run, metrics = record["run"], record["metrics"]
+        panel = values[f"{attack_of(record)}, {run['preset']}"]
+        for line, found in (("none", metrics["none"]), (run["defense"], metrics["defended"])):
+            panel[line]["ASR"][run["seed"]] = found["poisoned"]["asr"]
+            panel[line]["ACC"][run["seed"]] = found["clean"]["acc"]
+    panels = {
+        title: {line: {name: spread(seeds.values()) for name, seeds in of.items()} for line, of in panel.items()}
+        for title, panel in sorted(values.items())
+        if "oracle" in panel
+    }
     known = {line for panel in panels.values() for line in panel}
-    order = [line for line in AFTER if line in known]
     label = "after the defense, percent: mean, least and largest of five seeds"
-    return Figure(label, order, ["ASR", "ACC"], dict(sorted(panels.items())))
+    return Figure(label, [line for line in AFTER if line in known], ["ASR", "ACC"], panels)
 
 
 def strengths(records: Iterable[Record]) -> Figure:
@@ -255,10 +252,9 @@ def drawn(figure: Figure, path: Path) -> None:
                 marks = [(row, panel[each][name]) for row, each in enumerate(rows) if name in panel.get(each, {})]
                 where = [row + 0.72 * ((place + 0.5) / several - 0.5) for row, _ in marks]
                 colour = COLOURS[place]
-                ends = [[max(low, mark[1]) for _, mark in marks], [min(high, mark[2]) for _, mark in marks]]
-                axis.hlines(where, *ends, color=colour, linewidth=1.2, alpha=0.55)
-                middles = [min(high, max(low, mark[0])) for _, mark in marks]
-                axis.plot(middles, where, "o", markersize=3.6, color=colour, label=name, clip_on=False)
+                middle, least, most = zip(*(mark for _, mark in marks), strict=True) if marks else ((), (), ())
+                axis.hlines(where, least, most, color=colour, linewidth=1.2, alpha=0.55)
+                axis.plot(middle, where, "o", markersize=3.6, color=colour, label=name, clip_on=False)
         canvas.suptitle(figure.label, fontsize=8, x=0.08 / width, ha="left", y=1 - 0.05 / height)
         if several > 1:
             handles, names = axes[0][0].get_legend_handles_labels()

@@ -105,3 +105,5 @@ def test_in_markdown_attacks_head_the_lines_and_the_words_are_explained():
     assert head.split("|")[1].strip() == "attack"
     assert "- **natural ASR**: " in text
     assert NATURAL not in words_of([PATCH])
+    (attacks,) = attack_boards([PATCH, STRIPES])
+    assert words_of([PATCH, attacks])[ASR].startswith(words_of([PATCH])[ASR]), "what it is, and then what it is there"
