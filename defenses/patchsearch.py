@@ -41,7 +41,6 @@ class PatchSearch(TriggerSearch):
     url = "https://arxiv.org/abs/2304.01482"
     locates = "Grad-CAM"
     flip_kind = "own"
-    first_flips = 4  # a benign patch draws hardly any image into its own cluster
     cluster_score = "max"
     toy_options: ClassVar[dict[str, Any]] = {"clusters": 8, "members": 1, "iterations": 10, "layer": "0"}
 

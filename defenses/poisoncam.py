@@ -38,7 +38,6 @@ class PoisonCAM(TriggerSearch):
     url = "https://arxiv.org/abs/2312.07955"
     locates = "masking"
     flip_kind = "any"
-    first_flips = 14  # a benign patch changes the cluster of many images, too: fewer would not tell it from a trigger
     cluster_score = "sum"
     toy_options: ClassVar[dict[str, int]] = {"clusters": 8, "masks": 8, "members": 1, "iterations": 10}
 

@@ -32,9 +32,17 @@ class Clusters:
 
     def assign(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """uint8 (B, 3, S, S) -> nearest centre (B,) int64, Euclidean distance (B,) float32, on the device."""
-        step = self.batch if self.centres.is_cuda else min(self.batch, max(8, CACHE_PIXELS // images.shape[-1] ** 2))
-        parts = [self.nearest(self.encoder(part)) for part in images.split(step)]
+        parts = [self.nearest(self.encoder(part)) for part in self._parts(images)]
         return torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
+
+    def away(self, images: Tensor) -> Tensor:
+        """uint8 (B, 3, S, S) -> what `away` says of them, (B, l) float32, on the device."""
+        parts = [away(normalize(self.encoder(part).float()), self.centres) for part in self._parts(images)]
+        return torch.cat(parts)
+
+    def _parts(self, images: Tensor) -> tuple[Tensor, ...]:
+        step = self.batch if self.centres.is_cuda else min(self.batch, max(8, CACHE_PIXELS // images.shape[-1] ** 2))
+        return images.split(step)
 
     def nearest(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Features (B, dim), normalised here -> nearest centre (B,) and distance (B,), as `assign`."""
@@ -57,8 +65,13 @@ class Clustering:
 
 def nearest(features: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
     """For each row of features (B, dim) the nearest row of centres (l, dim): index (B,) and distance (B,)."""
-    labels = (centres.square().sum(1) - 2 * features @ centres.T).argmin(1)
+    labels = away(features, centres).argmin(1)
     return labels, (features - centres[labels]).norm(dim=1)  # exact: equation 2 stretches small differences
+
+
+def away(features: Tensor, centres: Tensor) -> Tensor:
+    """Squared distances of features (B, dim) to centres (l, dim), less the squared length of each feature: (B, l)."""
+    return centres.square().sum(1) - 2 * features @ centres.T
 
 
 def learn(view: View, clusters: int, batch: int) -> Clustering:

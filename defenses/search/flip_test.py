@@ -26,29 +26,36 @@ class FlipTest:
     clusters: Clusters
     images: Tensor
     kind: str = "any"
-    before: Tensor = field(init=False)
+    away: Tensor = field(init=False)  # of each image as it is, (F, l): see clusters.away
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "before", self.clusters.assign(self.images)[0])
+        object.__setattr__(self, "away", self.clusters.away(self.images))
 
-    def __call__(self, patches: Tensor, own: Tensor, seeds: Seeds, start: int = 0, stop: int | None = None) -> Tensor:
-        """Candidates (B, 3, w, w) uint8, their clusters (B,), on the device -> poison scores (B,) int64, on the images
-        start to stop alone."""
+    def __call__(self, patches: Tensor, own: Tensor, seeds: Seeds) -> Tensor:
+        """Candidates (B, 3, w, w) uint8, their clusters (B,), on the device -> poison scores (B,) int64."""
+        return self.tested(patches, own, seeds)[0]
+
+    def tested(
+        self, patches: Tensor, own: Tensor, seeds: Seeds, start: int = 0, stop: int | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The same on the images start to stop alone, and the candidates' pulls there (see `pulls`), (B,) float32."""
         spots = self._spots(len(patches), patches.shape[-1], seeds).to(self.images.device)
         part = slice(start, len(self.images) if stop is None else min(stop, len(self.images)))
         step = max(1, self.clusters.batch // (part.stop - part.start))
         spans = [slice(start, start + step) for start in range(0, len(patches), step)]
-        return torch.cat([self._score(patches[span], own[span], spots[:, span, part], part) for span in spans])
+        found = [self._tested(patches[span], own[span], spots[:, span, part], part) for span in spans]
+        return torch.cat([each[0] for each in found]), torch.cat([each[1] for each in found])
 
     def _spots(self, count: int, window: int, seeds: Seeds) -> Tensor:
         """Rows and columns (2, count, F), uniform over all places that fit ([?] no margin)."""
         places = self.images.shape[-1] - window + 1
         return torch.randint(places, (2, count, len(self.images)), generator=seeds.torch())
 
-    def _score(self, patches: Tensor, own: Tensor, spots: Tensor, part: slice) -> Tensor:
+    def _tested(self, patches: Tensor, own: Tensor, spots: Tensor, part: slice) -> tuple[Tensor, Tensor]:
         pasted = paste(self.images[part], patches, spots[0], spots[1])
-        after = self.clusters.assign(pasted.flatten(0, 1))[0].view(pasted.shape[:2])
-        return flips(self.before[part], after, own, self.kind)
+        before, after = self.away[part], self.clusters.away(pasted.flatten(0, 1)).view(*pasted.shape[:2], -1)
+        changed = flips(before.argmin(1), after.argmin(2), own, self.kind)
+        return changed, pulls(before, after, own, self.kind)
 
 
 def flips(before: Tensor, after: Tensor, own: Tensor, kind: str) -> Tensor:
@@ -56,6 +63,26 @@ def flips(before: Tensor, after: Tensor, own: Tensor, kind: str) -> Tensor:
     if kind == "any":
         return (after != before).sum(1)
     return (after == own[:, None]).sum(1) - (before == own[:, None]).sum(1)
+
+
+def pulls(before: Tensor, after: Tensor, own: Tensor, kind: str) -> Tensor:
+    """How far candidates move images toward a flip, whether they flip or not: (B,) float32, summed over the images.
+
+    before (F, l) and after (B, F, l) are squared distances to the centres but for a constant of each image; own (B,).
+    The lead of a cluster is how much nearer it is than any other. A pull is what the image's own cluster loses of it
+    (kind "any"), or what the candidate's wins ("own"). 0 where there is one cluster.
+    """
+    if before.shape[1] == 1:
+        return torch.zeros(len(after), device=after.device)
+    of = before.argmin(1)[None].expand(after.shape[:2]) if kind == "any" else own[:, None].expand(after.shape[:2])
+    won = lead(after, of) - lead(before.expand_as(after), of)
+    return won.sum(1) if kind == "own" else -won.sum(1)
+
+
+def lead(away: Tensor, of: Tensor) -> Tensor:
+    """How much nearer the cluster `of` (...) is than the nearest other, of distances (..., l): (...)."""
+    index = of[..., None]
+    return away.scatter(-1, index, float("inf")).amin(-1) - away.gather(-1, index)[..., 0]
 
 
 def paste(images: Tensor, patches: Tensor, tops: Tensor, lefts: Tensor) -> Tensor:

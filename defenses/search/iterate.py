@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,18 +12,21 @@ from bench import Arrays, Seeds, View
 
 from .defaults import planned
 
-ScoreImages = Callable[[NDArray[np.int64], Seeds, Callable[[int], None]], tuple[NDArray[np.int64], NDArray[np.int64]]]
-"""(indices (n,), seeds of the round, tell(number done)) -> poison scores (n,) and boxes (n, 4)."""
+ScoreImages = Callable[[NDArray[np.int64], Seeds, Callable[[int], None]], Arrays]
+"""(indices (n,), seeds of the round, tell(number done)) -> "scores" (n,), "boxes" (n, 4), and what else is known of the
+images, by name."""
 
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """The n images scored, in the order of scoring: indices (n,), scores (n,), boxes (n, 4), all int64."""
+    """The n images scored, in the order of scoring: indices (n,) int64, scores (n,), boxes (n, 4) int64; `more`: what
+    else is known of them, by name."""
 
     indices: NDArray[np.int64]
-    scores: NDArray[np.int64]
+    scores: NDArray[np.int64] | NDArray[np.float64]
     boxes: NDArray[np.int64]
     rounds: int
+    more: Arrays = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +48,7 @@ class Search:
         queue = Queue(labels, view.seeds("search", "order").numpy())
         live = np.unique(labels)
         plan = planned(len(live), self.samples, self.drop)
-        totals = np.full(labels.max() + 1, 0 if self.cluster_score == "sum" else np.iinfo(np.int64).min)
+        totals = np.full(labels.max() + 1, 0.0 if self.cluster_score == "sum" else -np.inf)
         add = np.add if self.cluster_score == "sum" else np.maximum
         found: list[Arrays] = []
         number = done = 0
@@ -57,8 +60,8 @@ class Search:
             live = survivors(live, totals[live], self.drop)
             number, done = number + 1, done + len(picked)
         view.progress("search", plan, plan)
-        joined = [np.concatenate([arrays[name] for arrays in found]) for name in ("indices", "scores", "boxes")]
-        return Scored(joined[0], joined[1], joined[2], number)
+        joined = {name: np.concatenate([arrays[name] for arrays in found]) for name in found[0]}
+        return Scored(*(joined.pop(name) for name in ("indices", "scores", "boxes")), number, joined)
 
 
 def _score_round(
@@ -68,8 +71,7 @@ def _score_round(
 
     def compute() -> Arrays:
         seeds = view.seeds("search", number)
-        scores, boxes = score(picked, seeds, lambda done: view.progress("search", before + done, plan))
-        return {"indices": picked, "scores": scores, "boxes": boxes}
+        return {"indices": picked, **score(picked, seeds, lambda done: view.progress("search", before + done, plan))}
 
     return view.step(f"search-{number:03d}", compute)
 
@@ -90,7 +92,7 @@ class Queue:
         return np.concatenate(spans)
 
 
-def survivors(live: NDArray[np.int64], scores: NDArray[np.int64], drop: float) -> NDArray[np.int64]:
+def survivors(live: NDArray[np.int64], scores: NDArray[np.float64], drop: float) -> NDArray[np.int64]:
     """The clusters left of `live` (ascending) when the `drop` share of lowest scores goes, at least one."""
     dropped = max(1, int(drop * len(live)))
     kept: NDArray[np.int64] = np.sort(live[np.argsort(scores, kind="stable")[dropped:]])

@@ -5,8 +5,8 @@
 | "exact"  | as the encoder makes them       | all                                              | as it is defined    |
 | "folded" | batch norms inside convolutions | all                                              | same but rounding   |
 | "bf16"   | folded, in bfloat16             | all                                              | close (8 bits)      |
-| "fast"   | folded                          | 9 masks, 4 more where it is hot; a tenth of the  | close: scores of    |
-|          |                                 | flip set, the rest for the best (halving.py)     | others are rates    |
+| "fast"   | folded                          | 9 masks, 4 more where it is hot; 4 images of the | close: of the best  |
+|          |                                 | flip set, all for the best (halving.py)          | only, counts        |
 
 docs/dev/fast-search.md has what "fast" was measured to be worth.
 """

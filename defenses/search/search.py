@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from .locator import Locator
 
 GROUP = 32  # images located and flip-tested with one seed; part of the outcome, hence no option
-MORE = 3  # times top_k candidates see all of the flip set with search="fast": the ranking's top is decided among them
+EDITION = 2  # of search="fast": another gives other verdicts
 
 
 class Scoring(NamedTuple):
@@ -55,8 +55,6 @@ class TriggerSearch(ScaledOptions, Defense):
     locates: ClassVar[str]
     flip_kind: ClassVar[str]
     cluster_score: ClassVar[str]
-    first_flips: ClassVar[int]
-    """How many images of the flip set every candidate sees with search="fast"."""
 
     samples: int = option(2, "images scored per live cluster and round")
     drop: float = option(0.25, "share of live clusters dropped per round, in (0, 1]")
@@ -76,7 +74,8 @@ class TriggerSearch(ScaledOptions, Defense):
     def identity(self) -> dict[str, Any]:
         """See Plugin. The exact search is not named in it: it is what there was before there was a choice."""
         found = super().identity()
-        return {name: value for name, value in found.items() if (name, value) != ("search", "exact")}
+        edition = {"edition": EDITION} if self.search == "fast" else {}
+        return {name: value for name, value in found.items() if (name, value) != ("search", "exact")} | edition
 
     @abstractmethod
     def passes(self, size: int, window: int) -> int:
@@ -158,7 +157,7 @@ class TriggerSearch(ScaledOptions, Defense):
 
         if self.search != "fast":
             return settings.flip_set
-        return seen_on_average(self.first_flips, settings.flip_set, scored, MORE * settings.top_k)
+        return seen_on_average(settings.flip_set, scored, settings.top_k)
 
     def encoded(self, size: int, window: int) -> float:
         """How many of the locator's passes are left to make: `passes`, less those expected to repeat another."""
@@ -180,10 +179,14 @@ class TriggerSearch(ScaledOptions, Defense):
         return scale(size, count, **{name: getattr(self, name) for name in names})
 
     def _scorer(self, view: View, clustering: Clustering, settings: Scale) -> Callable[..., Any]:
-        """Indices -> poison scores and boxes, GROUP images at a time (see iterate.ScoreImages); with search="fast" on
-        the first images of the flip set, or on those and in the boxes that are given."""
+        """Indices -> poison scores and boxes, GROUP images at a time (see iterate.ScoreImages). With search="fast" the
+        scores are pulls, the flips are what else is known, both on the first images of the flip set, or on those and in
+        the boxes that are given."""
+        from .halving import SEEN
+
+        fast = self.search == "fast"
         rows = view.map_rows(partial(self.scoring, clustering.facts, settings))
-        first = (0, self.first_flips if self.search == "fast" else None)
+        first = (0, SEEN[0] if fast else None)
 
         def score(
             indices: NDArray[np.int64],
@@ -191,9 +194,10 @@ class TriggerSearch(ScaledOptions, Defense):
             tell: Callable[[int], None],
             boxes: NDArray[np.int64] | None = None,
             part: tuple[int, int | None] = first,
-        ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-            found = rows(Scoring(indices, seeds, boxes, part), len(indices), GROUP, tell)
-            return found["scores"], found["boxes"]
+        ) -> Arrays:
+            found: Arrays = rows(Scoring(indices, seeds, boxes, part), len(indices), GROUP, tell)
+            pulls = found.pop("pulls")
+            return found | {"scores": pulls, "flips": found["scores"]} if fast else found
 
         return score
 
@@ -202,23 +206,25 @@ class TriggerSearch(ScaledOptions, Defense):
     ) -> Scored:
         """The same images, their scores those of all of the flip set: see halving.py. One saved step a rung."""
         from .flip_test import flip_set
-        from .halving import halved
+        from .halving import Outcome, halved
 
-        def count(rows: NDArray[np.int64], start: int, stop: int) -> NDArray[np.int64]:
+        def test(rows: NDArray[np.int64], start: int, stop: int) -> Outcome:
             def compute() -> Arrays:
                 tell = lambda done: view.progress(f"flip test, {stop} images", done, len(rows))  # noqa: E731
                 which, seeds = scored.indices[rows], view.seeds("flips", stop)
-                return {"scores": score(which, seeds, tell, scored.boxes[rows], (start, stop))[0]}
+                return score(which, seeds, tell, scored.boxes[rows], (start, stop))
 
-            return view.step(f"flips-{stop}", compute)["scores"]
+            found = view.step(f"flips-{stop}", compute)
+            return Outcome(found["flips"], found["scores"])
 
         seeds = view.seeds("flip set")
         whole = len(flip_set(clustering.labels, clustering.distances, settings.flip_set, seeds))
-        scores = halved(scored.scores, self.first_flips, whole, MORE * settings.top_k, count)
+        scores = halved(Outcome(scored.more["flips"], scored.scores), whole, settings.top_k, test)
         return replace(scored, scores=scores)
 
     def scoring(self, facts: Arrays, settings: Scale, view: View) -> RowFunction:
-        """What makes scores (n,) and boxes (n, 4), both int64, of a Scoring, GROUP images with one seed."""
+        """What makes scores (n,) and boxes (n, 4), both int64, and pulls (n,) float64 (see flip_test.py) of a Scoring,
+        GROUP images with one seed."""
         import torch
 
         from .clusters import restored
@@ -236,6 +242,7 @@ class TriggerSearch(ScaledOptions, Defense):
             indices, seeds, given, seen = what
             scores = np.empty(stop - start, dtype=np.int64)
             boxes = np.empty((stop - start, 4), dtype=np.int64)
+            pulls = np.empty(stop - start)
             for first in range(start, stop, GROUP):
                 rows = slice(first, min(first + GROUP, stop))
                 group, part = indices[rows], slice(rows.start - start, rows.stop - start)
@@ -245,10 +252,11 @@ class TriggerSearch(ScaledOptions, Defense):
                     found = locate(images, own, seeds.child("locate", first))
                 else:
                     found = torch.tensor(given[rows], device=view.device)
-                scores[part] = flip(cut(images, found), own, seeds.child("flip", first), *seen).cpu().numpy()
+                tested = flip.tested(cut(images, found), own, seeds.child("flip", first), *seen)
+                scores[part], pulls[part] = (each.cpu().numpy() for each in tested)
                 boxes[part] = found.cpu().numpy()
                 done(len(group))
-            return {"scores": scores, "boxes": boxes}
+            return {"scores": scores, "boxes": boxes, "pulls": pulls}
 
         return score
 

@@ -211,6 +211,7 @@ def search(asked: Asked) -> Found:
     from bench import Seeds
     from bench.data.images import ArrayImages
     from bench.defenses import PoisonCAM
+    from bench.defenses.search.halving import SEEN
     from bench.isolation.view import DefenderView
     from bench.ssl.backbone import build
     from bench.ssl.encoder import FrozenEncoder
@@ -236,7 +237,7 @@ def search(asked: Asked) -> Found:
         start = time.perf_counter()
         score(np.arange(scored), Seeds(1), lambda done: None)
         seconds = time.perf_counter() - start
-        each = defense.encoded(size, settings.window) + (defense.first_flips if name == "fast" else settings.flip_set)
+        each = defense.encoded(size, settings.window) + (SEEN[0] if name == "fast" else settings.flip_set)
         yield {f"{name}_seconds": seconds, f"{name}_passes_per_second": scored * each / seconds}
 
 

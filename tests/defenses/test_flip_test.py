@@ -5,7 +5,7 @@ from hypothesis import given, settings, strategies as st
 
 from bench import Seeds
 from bench.defenses.search.clusters import Clusters
-from bench.defenses.search.flip_test import FlipTest, cut, flip_set, flips, paste
+from bench.defenses.search.flip_test import FlipTest, cut, flip_set, flips, paste, pulls
 
 
 class TestScores:
@@ -31,6 +31,21 @@ class TestScores:
         own = torch.tensor([0, 1, 0])
         for kind in ("any", "own"):  # black: nearest is the lower of two equals, cluster 0, so own goes from 2 to 5
             assert FlipTest(clusters, images, kind)(patches, own, Seeds(0)).tolist() == [3, 2, 3]
+
+
+class TestPulls:
+    before = torch.tensor([[1.0, 4.0, 9.0], [5.0, 2.0, 3.0]])  # of two images: clusters 0 and 1, by 3 and by 1
+    after = torch.tensor([[[2.0, 4.0, 9.0], [5.0, 3.0, 2.5]], [[1.0, 4.0, 9.0], [0.0, 2.0, 3.0]]])
+
+    def test_by_hand(self):
+        """The first candidate: image 0's lead falls from 3 to 2, image 1's from 1 to -0.5. The second: from 1 to -2."""
+        own = torch.tensor([2, 0])
+        assert pulls(self.before, self.after, own, "any").tolist() == [2.5, 3.0]
+        # Cluster 2 leads by -8 and -1 before, by -7 and 0.5 after; cluster 0 by 3 and -3 before, by 3 and 2 after.
+        assert pulls(self.before, self.after, own, "own").tolist() == [2.5, 5.0]
+
+    def test_one_cluster_pulls_nothing(self):
+        assert pulls(self.before[:, :1], self.after[..., :1], torch.tensor([0, 0]), "any").tolist() == [0, 0]
 
 
 class TestPaste:

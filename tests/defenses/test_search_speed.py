@@ -13,7 +13,7 @@ from bench.defenses import PatchSearch, PoisonCAM
 from bench.defenses.search.clusters import Clusters
 from bench.defenses.search.defaults import scale
 from bench.defenses.search.flip_test import FlipTest, flip_set
-from bench.defenses.search.halving import halved, rungs, seen_on_average
+from bench.defenses.search.halving import SEEN, Outcome, halved, rungs, seen_on_average
 from bench.defenses.search.iterate import Search
 from bench.defenses.search.masking import ActivationMasking, Draws, around, cyclic_masks, draw, grid, repeats
 from bench.defenses.search.quick import SEARCHES, QuickEncoder, folded, quickened
@@ -154,35 +154,62 @@ class TestCoarseMasks:
 
 
 class TestHalving:
-    """32 candidates, of which the i-th changes the first 4 i of 128 images in a random order."""
+    """200 candidates: the i-th changes i of 200 images, in a random order, and pulls each by i and some noise."""
 
-    whole, truth = 128, 4 * np.arange(32)
+    whole, truth = 200, np.arange(200)
 
     @pytest.fixture
-    def changes(self):
-        order = np.random.default_rng(0).permuted(np.tile(np.arange(self.whole), (32, 1)), axis=1)
-        return order < self.truth[:, None]
+    def test(self):
+        rng = np.random.default_rng(0)
+        order = rng.permuted(np.tile(np.arange(self.whole), (200, 1)), axis=1)
+        changes, pulls = order < self.truth[:, None], self.truth[:, None] + rng.normal(0, 10, (200, 200))
+        return lambda rows, start, stop: Outcome(changes[rows, start:stop].sum(1), pulls[rows, start:stop].sum(1))
 
-    def test_the_best_are_tested_on_all_and_none_is_above_them_by_chance(self, changes):
-        count = lambda rows, start, stop: changes[rows, start:stop].sum(1)  # noqa: E731
-        found = halved(changes[:, :14].sum(1), 14, self.whole, 4, count)
-        best = np.argsort(-found, kind="stable")[:4]
+    def first(self, test):
+        return test(np.arange(200), 0, SEEN[0])
+
+    def test_the_best_are_tested_on_all_and_none_is_above_them_by_chance(self, test):
+        found = halved(self.first(test), self.whole, 4, test)
+        best = np.argsort(-found, kind="stable")[:6]  # one and a half times 4
         assert found[best].tolist() == self.truth[best].tolist()
-        assert self.truth[best].min() >= self.truth[-7]
-        assert np.delete(found, best).max() <= found[best].min()
-        assert float(np.corrcoef(found, self.truth)[0, 1]) > 0.9
+        assert self.truth[best[:4]].tolist() == [199, 198, 197, 196]
+        assert np.delete(found, best).max() < found[best].min()
+        assert len(set(found)) == 200
+        assert float(np.corrcoef(found.argsort().argsort(), self.truth)[0, 1]) > 0.95
 
-    def test_few_candidates_are_all_tested_on_all(self, changes):
-        count = lambda rows, start, stop: changes[rows, start:stop].sum(1)  # noqa: E731
-        assert halved(changes[:, :14].sum(1), 14, self.whole, 40, count).tolist() == self.truth.tolist()
+    def test_few_candidates_are_all_tested_on_all(self, test):
+        assert halved(self.first(test), self.whole, 200, test).tolist() == self.truth.tolist()
+
+    def test_a_flip_set_that_all_have_seen_decides_by_itself(self):
+        first = Outcome(np.array([0, 2, 1]), np.array([3.0, 2.0, 1.0]))
+        assert halved(first, 3, 1, lambda *_: pytest.fail("nothing is left to see")).tolist() == [0, 2, 1]
+
+    def test_by_hand(self):
+        """Eight candidates and top_k 1: three go on from 4 images to 12, and two of them to all 14."""
+        pulls, flips = np.array([8.0, 7, 6, 5, 4, 3, 2, 1]), np.array([0, 4, 4, 4, 0, 0, 0, 0])
+        asked = []
+
+        def test(rows, start, stop):
+            asked.append((rows.tolist(), start, stop))
+            return Outcome(np.full(len(rows), stop - start), np.array([0.0, -9, 0])[rows])
+
+        found = halved(Outcome(flips, pulls), 14, 1, test)
+        assert asked == [([0, 1, 2], 4, 12), ([0, 2], 12, 14)]
+        # The second has 12 of 12: its rate, 12 * 14 / 16, is over the 10 of the first, the least of those that went on.
+        # The fourth has 4 of 4, 4 * 14 / 8 = 7; those behind it none.
+        assert found[[0, 2]].tolist() == [10, 14]
+        assert found[[1, 3, 4, 5, 6, 7]].tolist() == pytest.approx(
+            [10 - 1 / 7, 7 - 2 / 7, *(-k / 7 for k in range(3, 7))]
+        )
 
     def test_what_it_costs_by_hand(self):
-        """272 candidates: 14 images each, 68 of them 28 more, 30 of them the last 86."""
-        assert list(rungs(14, 128, 272, 30)) == [(42, 68), (126, 30), (128, 30)]
-        assert seen_on_average(14, 128, 272, 30) == pytest.approx(14 + 28 * 68 / 272 + 86 * 30 / 272)
-        assert list(rungs(14, 10, 272, 30)) == []
-        assert seen_on_average(14, 10, 272, 30) == 10
-        assert PoisonCAM(search="fast", window=12).flips(scale(32, 2000), 272) == seen_on_average(14, 128, 272, 30)
+        """272 candidates: 4 images each, 68 of them 8 more, 30 of them 24 more, 15 of them the last 92."""
+        assert list(rungs(128, 272, 10)) == [(12, 68), (36, 30), (128, 15)]
+        assert seen_on_average(128, 272, 10) == pytest.approx(4 + (8 * 68 + 24 * 30 + 92 * 15) / 272)
+        assert list(rungs(10, 272, 10)) == [(10, 15)]
+        assert list(rungs(3, 272, 10)) == []
+        assert seen_on_average(3, 272, 10) == 3
+        assert PoisonCAM(search="fast", window=12).flips(scale(32, 2000), 272) == seen_on_average(128, 272, 10)
 
     def test_a_part_of_the_flip_set_counts_what_is_left_of_the_whole(self, toy_view):
         """64 images, red 0 to 63 in some order: a patch with green p changes the cluster of those under p."""
@@ -192,16 +219,19 @@ class TestHalving:
         flip, own = FlipTest(Clusters(encoder, torch.eye(2), 16), images), torch.zeros(4, dtype=torch.long)
         patches = torch.zeros(4, 3, 2, 2, dtype=torch.uint8)
         patches[:, 1] = torch.tensor([0, 17, 40, 63])[:, None, None]
-        parts = [flip(patches, own, Seeds(1), start, stop) for start, stop in ((0, 14), (14, 42), (42, 64))]
-        assert torch.equal(sum(parts), flip(patches, own, Seeds(1)))
-        assert sum(parts).tolist() == [0, 17, 40, 63]
+        parts = [flip.tested(patches, own, Seeds(1), start, stop) for start, stop in ((0, 14), (14, 42), (42, 64))]
+        whole = flip.tested(patches, own, Seeds(1))
+        assert torch.equal(sum(flips for flips, _ in parts), whole[0])
+        assert whole[0].tolist() == [0, 17, 40, 63]
+        torch.testing.assert_close(sum(pulls for _, pulls in parts), whole[1])
+        assert (whole[1].diff() > 0).all(), "the greener, the farther"
 
 
 class TestTheOption:
     def test_the_exact_search_keeps_the_name_it_had(self):
         assert "search" not in PoisonCAM().identity()
-        for search in ("bf16", "fast"):
-            assert PoisonCAM(search=search).identity() == {**PoisonCAM().identity(), "search": search}
+        assert PoisonCAM(search="bf16").identity() == {**PoisonCAM().identity(), "search": "bf16"}
+        assert PoisonCAM(search="fast").identity() == {**PoisonCAM().identity(), "search": "fast", "edition": 2}
 
     def test_a_plan_counts_every_mask_once_and_what_the_halving_sees(self):
         """By hand: 3 masks on 2 x 2 places, each place drawn with 1 - (3/4)^3; at 224 px next to none twice."""
@@ -210,7 +240,8 @@ class TestTheOption:
         assert PoisonCAM(strategy="random").encoded(2, 1) == 256
         each = PoisonCAM(window=12).encoded(32, 12) + 128
         fast = PoisonCAM(window=12, search="fast")
-        assert each / (fast.encoded(32, 12) + fast.flips(scale(32, 2000), 272)) > 8
+        assert each / (fast.encoded(32, 12) + fast.flips(scale(32, 2000), 272)) > 13
+        assert (2 + 128) / (2 + PatchSearch(window=12, search="fast").flips(scale(32, 2000), 272)) > 8
         assert PoisonCAM().forwards(2000, 32) > 6 * PoisonCAM(search="fast").forwards(2000, 32)  # with the clustering
 
     def test_the_plan_is_what_is_encoded(self, toy_view, planted):
@@ -228,7 +259,7 @@ class TestTheOption:
         before = sum(passed)
         assert before == len(planted.images) + settings.flip_set  # the clusters, and those of the flip set
         score(np.arange(40), Seeds(1), lambda done: None)
-        assert sum(passed) - before == 40 * (defense.passes(16, 6) + 14)
+        assert sum(passed) - before == 40 * (defense.passes(16, 6) + SEEN[0])
 
     @pytest.mark.parametrize("plugin", [PoisonCAM, PatchSearch])
     @pytest.mark.parametrize("search", SEARCHES)

@@ -151,11 +151,12 @@ def test_features_assignments_and_scores_are_those_of_one_process(shards):
     told = []
     ours = search._scorer(one, first, settings)(indices, seeds, lambda n: None)
     theirs = search._scorer(two, second, settings)(indices, seeds, told.append)
-    for mine, other in zip(ours, theirs, strict=True):
-        np.testing.assert_array_equal(mine, other)
+    assert ours.keys() == theirs.keys() == {"scores", "boxes"}
+    for name, mine in ours.items():
+        np.testing.assert_array_equal(mine, theirs[name])
     assert sorted(told) == told
     assert told[-1] == 70
-    assert len(np.unique(ours[0])) > 1
+    assert len(np.unique(ours["scores"])) > 1
 
 
 def test_the_probes_features_are_those_of_one_process(shards, monkeypatch):
