@@ -94,8 +94,11 @@ def _title(credit: Credit) -> str:
 
 def _entry(table: Leaderboard, anchor: str) -> str:
     """The table's line in the list of tables."""
-    first = [line.label for line, rank in table.summary().ranks.items() if rank == 1 and line.kind == DEFENSE]
+    part = table.summary()
+    first = [line.label for line, rank in part.ranks.items() if rank == 1 and line.kind == DEFENSE]
     best = f": rank 1 of the defenses: {escape(', '.join(first))}" if first else ""
+    if isinstance(table, Overview) and not part.ranks:
+        best = ": not ranked, for colours alone solve over a third of its attacks"
     return f"- [{escape(table.title)}](#{anchor}){best}"
 
 

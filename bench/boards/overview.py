@@ -21,8 +21,9 @@ from .rows import KINDS, LOST, NONE, OVER, UNDEFINED, higher_is_better
 from .statistics import over_seeds
 from .tables import CLEAN_REMOVED, COLOURS, Leaderboard, took
 
-SOLVED = 95.0
-"""An average precision, in percent, from which on a score is said to solve an attack."""
+SOLVED, TOO_MANY = 95.0, 1 / 3
+"""An average precision, in percent, from which on a score is said to solve an attack; the share of attacks up to which
+colours may solve them in a table that ranks detection."""
 MEAN, WORST = "mean", "worst"
 PARTS = {"AP": ("Detection", "average precision by attack"), LOST: ("Full runs", "points lost by attack")}
 """The number that a part shows -> its section, and what it is in words."""
@@ -63,13 +64,13 @@ ALL = "all"
 
 
 def overviews(tables: Iterable[Leaderboard]) -> list[Overview]:
-    """One for each setting in which some number of PARTS is there for two or more attacks."""
+    """One for each setting in which some number of PARTS is there for two or more attacks; last those without ranks."""
     settings: dict[Group, list[Leaderboard]] = {}
     for table in tables:
         if table.group is not None and not table.several:
             settings.setdefault(table.group.setting, []).append(table)
     made = [_overview(group, part) for group, part in settings.items()]
-    return [each for each in made if each.made]
+    return sorted((each for each in made if each.made), key=lambda each: not each.summary().ranks)
 
 
 def _overview(group: Group, tables: Sequence[Leaderboard]) -> Overview:
@@ -104,10 +105,10 @@ def _part(number: str, tables: Sequence[Leaderboard]) -> BoardPart | None:
         numbers,
         attacks,
     )
-    places = ranks(lines, [f"{number}{OVER}{MEAN}"])
+    note, too_many = _solved(measured) if number == "AP" else ("", False)
+    places = {} if too_many else ranks(lines, [f"{number}{OVER}{MEAN}"])
     lines.sort(key=lambda line: _place(line, places, number))
     section, what = PARTS[number]
-    note = _solved(measured) if number == "AP" else ""
     return BoardPart(section, what, columns, lines, places, note, marks(lines, lines, marked))
 
 
@@ -165,14 +166,17 @@ def _place(line: BoardLine, places: Mapping[BoardLine, int], number: str) -> tup
     return KINDS.index(line.kind), line.defense != NONE, places.get(line, math.inf), means, line.label
 
 
-def _solved(tables: Iterable[Leaderboard]) -> str:
-    """On how many attacks a statistic of the colours alone does well, in a sentence; "" where none was run."""
+def _solved(tables: Iterable[Leaderboard]) -> tuple[str, bool]:
+    """On how many attacks a statistic of the colours alone does well, in a sentence, and whether on too many for a
+    rank; "" where none was run."""
     found = [
         [line for line in table.lines if line.defense in COLOURS and line.cell("AP") != UNDEFINED] for table in tables
     ]
     tried = [lines for lines in found if lines]
     if not tried:
-        return ""
+        return "", False
     names = " or ".join(name for name in COLOURS if any(line.defense == name for lines in tried for line in lines))
     solved = sum(max(line.number("AP")[0] for line in lines) >= SOLVED for lines in tried)
-    return f"The colours alone ({names}) reach AP {SOLVED:.0f} on {solved} of {len(tried)} attacks."
+    too_many = solved > TOO_MANY * len(tried)
+    note = f"The colours alone ({names}) reach AP {SOLVED:.0f} on {solved} of {len(tried)} attacks"
+    return f"{note}, over a third: no ranks here." if too_many else f"{note}.", too_many

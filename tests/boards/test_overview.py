@@ -63,6 +63,7 @@ PLAIN = board(
     line("only", AP=[100, 100]),
     line("colour", "baseline", AP=[96, 95]),
 )
+FAIR = replace(PLAIN, lines=(*PLAIN.lines[:-1], line("colour", "baseline", AP=[50, 60])))
 HARD = board(
     "hard",
     line("none", "control", threat="h", ASR_triggered=[50, 60], ACC=[70, 70]),
@@ -93,7 +94,7 @@ def test_means_and_worst_of_each_seed_by_hand():
 
 
 def test_a_seed_without_a_number_for_each_attack_is_in_no_mean_and_a_line_without_any_has_no_rank():
-    (found,) = overviews([PLAIN, HARD])
+    (found,) = overviews([FAIR, HARD])
     (detection, _) = found.parts()
     lines = {each.defense: each for each in detection.lines}
     assert lines["b"].number("AP | mean")[0] == 40, "of seed 0 alone"
@@ -127,15 +128,29 @@ def test_two_lines_can_be_compared_over_all_attacks():
         chosen(tables, ["a", "b"])
 
 
-def test_the_note_says_what_colours_solve():
+def test_the_note_says_what_colours_solve_and_over_a_third_nothing_is_ranked():
     (detection, full) = overviews([PLAIN, HARD])[0].parts()
-    assert detection.note == "The colours alone (colour) reach AP 95 on 1 of 2 attacks."
+    assert detection.note == "The colours alone (colour) reach AP 95 on 1 of 2 attacks, over a third: no ranks here."
+    assert detection.ranks == {}
+    assert [each.defense for each in detection.lines] == ["a", "b", "only", "colour"], "by their means all the same"
     assert full.note == ""
-    more = board(
-        "more", line("a", AP=[1, 2]), line("colour", "baseline", AP=[9, 9]), line("palette", "baseline", AP=[99, 97])
-    )
+    assert full.ranks, "of what the new encoders do colours say nothing"
+    more = board("more", line("a", AP=[1, 2]), line("colour", "baseline", AP=[9, 9]))
     (detection, _) = overviews([PLAIN, HARD, more])[0].parts()
-    assert detection.note == "The colours alone (colour or palette) reach AP 95 on 2 of 3 attacks.", "either counts"
+    assert detection.note == "The colours alone (colour) reach AP 95 on 1 of 3 attacks."
+    assert detection.ranks, "a third is not over it"
+    more = replace(more, lines=(*more.lines, line("palette", "baseline", AP=[99, 97])))
+    (detection, _) = overviews([PLAIN, HARD, more])[0].parts()
+    assert detection.note.startswith("The colours alone (colour or palette) reach AP 95 on 2 of 3"), "either counts"
+    assert detection.ranks == {}
+
+
+def test_tables_without_ranks_come_last_and_the_list_says_why():
+    other = [replace(table, group=table.group._replace(preset="desk")) for table in (FAIR, HARD)]
+    text = markdown([PLAIN, HARD, *other])
+    first, second = [row for row in text.splitlines() if row.startswith("- [") and "all attacks" in row]
+    assert first.endswith(": rank 1 of the defenses: a, b")
+    assert second.endswith(": not ranked, for colours alone solve over a third of its attacks")
 
 
 @pytest.mark.parametrize(
