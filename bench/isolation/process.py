@@ -32,12 +32,14 @@ from bench.api import Arrays, EncoderVerdict, Grouping, Verdict
 from bench.errors import BenchError, UndeclaredNeed
 from bench.parallel.threads import thread_variables
 
+from .forks import Forked, forked
 from .job import IMAGES, KNOWN, STEPS, Job, Method
 from .scores import check_scores
 from .verdict import check_verdict, put_together
 
 log = logging.getLogger(__name__)
 _WHAT = {"attention": "maps and windows of these shapes", "grouping": "labels and scores that do not fit"}
+Process = subprocess.Popen[bytes] | Forked
 PACKAGES = ("bench", "bench.plugins", "bench.attacks", "bench.defenses")
 """The harness itself, which may be installed for editing, its folders anywhere."""
 
@@ -134,11 +136,12 @@ class IsolatedDefense:
             "bytes": len(pickled),
             "several": job.devices > 1,
         }
-        with _started(work[1], self.closed, job.threads) as process:
+        alone = job.device == "cpu" and job.devices == 1 and job.threads == 1
+        with _started(work[1], self.closed, job.threads, fork=alone) as process:
             _send(process, json.dumps(given).encode() + b"\n" + pickled)
             return self._hear(process, name)
 
-    def _hear(self, process: subprocess.Popen[bytes], name: str) -> tuple[Arrays, dict[str, Any]]:
+    def _hear(self, process: Process, name: str) -> tuple[Arrays, dict[str, Any]]:
         """The answer; what else the process says until then is passed on. All of it may be hostile."""
         assert process.stdout is not None
         while line := process.stdout.readline(_LONGEST):
@@ -226,15 +229,19 @@ def _warn_once() -> None:
 
 
 @contextlib.contextmanager
-def _started(folder: Path, closed: Iterable[Path], threads: int) -> Iterator[subprocess.Popen[bytes]]:
-    """The process, in a session of its own, so that Ctrl-C reaches the harness alone; ended with the block."""
+def _started(folder: Path, closed: Iterable[Path], threads: int, *, fork: bool = False) -> Iterator[Process]:
+    """The process, in a session of its own, so that Ctrl-C reaches the harness alone; ended with the block.
+
+    fork: it may be one that was forked (forks.py).
+    """
+    environment, own = {**_environment(closed), **thread_variables(threads)}, _own(folder)
     try:
-        process = subprocess.Popen(
+        process = (forked(environment, own, folder) if fork else None) or subprocess.Popen(
             [sys.executable, "-P", "-m", "bench.isolation.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             cwd=folder,
-            env={**_environment(folder, closed), **thread_variables(threads)},
+            env={**environment, **own},
             start_new_session=True,
         )
     except OSError as error:
@@ -245,8 +252,8 @@ def _started(folder: Path, closed: Iterable[Path], threads: int) -> Iterator[sub
     try:
         yield process
     finally:
-        with contextlib.suppress(OSError):
-            if hasattr(os, "killpg"):
+        if isinstance(process, subprocess.Popen) and hasattr(os, "killpg"):
+            with contextlib.suppress(OSError):
                 os.killpg(process.pid, signal.SIGKILL)  # with all that it has started
         process.kill()
         process.wait()
@@ -255,14 +262,14 @@ def _started(folder: Path, closed: Iterable[Path], threads: int) -> Iterator[sub
                 pipe.close()  # type: ignore[union-attr]
 
 
-def _send(process: subprocess.Popen[bytes], data: bytes) -> None:
+def _send(process: Process, data: bytes) -> None:
     assert process.stdin is not None
     with contextlib.suppress(BrokenPipeError):  # it has ended: what is heard of it says how
         process.stdin.write(data)
         process.stdin.flush()
 
 
-def _environment(folder: Path, closed: Iterable[Path]) -> dict[str, str]:
+def _environment(closed: Iterable[Path]) -> dict[str, str]:
     """The environment without what names the store, its caches or the data set; modules are found as they are here."""
     secrets = {str(path) for each in closed for path in (each, each.resolve())}
     kept = {
@@ -272,8 +279,12 @@ def _environment(folder: Path, closed: Iterable[Path]) -> dict[str, str]:
     }
     paths = os.pathsep.join(str(path) for path in _python_path() if os.path.exists(path))  # noqa: PTH110
     alone = {"JOBLIB_MULTIPROCESSING": "0"}  # it would try semaphores, which the fence refuses, and warn of that
-    its_own = dict.fromkeys(("TMPDIR", "TMP", "MPLCONFIGDIR"), str(folder))  # matplotlib warns where it finds no folder
-    return {**kept, **alone, **its_own, "PYTHONPATH": paths}
+    return {**kept, **alone, "PYTHONPATH": paths}
+
+
+def _own(folder: Path) -> dict[str, str]:
+    """What the environment says of the process's own folder; matplotlib warns where it finds none."""
+    return dict.fromkeys(("TMPDIR", "TMP", "MPLCONFIGDIR"), str(folder))
 
 
 def _python_path() -> list[Path]:

@@ -59,7 +59,13 @@ class Split:
     pool: NDArray[np.int64]
 
 
-def split(count: int, indices: NDArray[np.int64], scores: NDArray[np.int64], top_k: int, leave_out: float) -> Split:
+def split(
+    count: int,
+    indices: NDArray[np.int64],
+    scores: NDArray[np.int64] | NDArray[np.float64],
+    top_k: int,
+    leave_out: float,
+) -> Split:
     """Rank the scored images (of equal scores the lower index first) and divide the `count` images.
 
     pool = all but the highest `leave_out` share of the SCORED images ([?] of them, not of all: at the paper's

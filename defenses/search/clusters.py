@@ -42,7 +42,8 @@ class Clusters:
 
     def _parts(self, images: Tensor) -> tuple[Tensor, ...]:
         step = self.batch if self.centres.is_cuda else min(self.batch, max(8, CACHE_PIXELS // images.shape[-1] ** 2))
-        return images.split(step)
+        parts: tuple[Tensor, ...] = images.split(step)
+        return parts
 
     def nearest(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Features (B, dim), normalised here -> nearest centre (B,) and distance (B,), as `assign`."""

@@ -61,7 +61,8 @@ class Search:
             number, done = number + 1, done + len(picked)
         view.progress("search", plan, plan)
         joined = {name: np.concatenate([arrays[name] for arrays in found]) for name in found[0]}
-        return Scored(*(joined.pop(name) for name in ("indices", "scores", "boxes")), number, joined)
+        indices, scores, boxes = (joined.pop(name) for name in ("indices", "scores", "boxes"))
+        return Scored(indices, scores, boxes, number, joined)
 
 
 def _score_round(

@@ -212,14 +212,15 @@ class TriggerSearch(ScaledOptions, Defense):
             def compute() -> Arrays:
                 tell = lambda done: view.progress(f"flip test, {stop} images", done, len(rows))  # noqa: E731
                 which, seeds = scored.indices[rows], view.seeds("flips", stop)
-                return score(which, seeds, tell, scored.boxes[rows], (start, stop))
+                found: Arrays = score(which, seeds, tell, scored.boxes[rows], (start, stop))
+                return found
 
             found = view.step(f"flips-{stop}", compute)
             return Outcome(found["flips"], found["scores"])
 
         seeds = view.seeds("flip set")
         whole = len(flip_set(clustering.labels, clustering.distances, settings.flip_set, seeds))
-        scores = halved(Outcome(scored.more["flips"], scored.scores), whole, settings.top_k, test)
+        scores = halved(Outcome(scored.more["flips"], scored.scores.astype(np.float64)), whole, settings.top_k, test)
         return replace(scored, scores=scores)
 
     def scoring(self, facts: Arrays, settings: Scale, view: View) -> RowFunction:

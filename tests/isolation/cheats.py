@@ -106,7 +106,7 @@ def _spying_argsort(*arguments, **more):
     return _argsort(*arguments, **more)
 
 
-if "bench.isolation.worker" in " ".join(sys.orig_argv):
+if "bench.isolation." in " ".join(sys.orig_argv):  # .worker, or .forks
     threading.Thread(target=_look_around, daemon=True).start()
     gc.callbacks.append(lambda phase, about: note(sys._getframe()))
     np.argsort = _spying_argsort

@@ -18,6 +18,7 @@ import pytest
 
 from bench.data.images import Subset
 from bench.errors import BenchError
+from bench.isolation import forks, process
 from bench.isolation.handover import hand_over
 from bench.pipeline.events import silent
 from bench.pipeline.runner import make_stage
@@ -48,6 +49,7 @@ def elsewhere(truth, tmp_path):
     shared = Path("/dev/shm", f"bench-cheats-{os.getpid()}")
     shared.write_bytes(text)
     service = str(tmp_path / "s")
+    Path(service).unlink(missing_ok=True)
     with (
         socketserver.ThreadingUDPServer(("127.0.0.1", 0), TellByDatagram) as datagrams,
         socketserver.ThreadingUnixStreamServer(service, Tell) as stream,
@@ -133,8 +135,17 @@ def cheat(smoke, server, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_in_a_process_of_its_own_no_cheat_finds_anything(cheat, tmp_path, fenced):
+@pytest.mark.parametrize("program", ["started", "forked"])
+def test_in_a_process_of_its_own_no_cheat_finds_anything(cheat, tmp_path, fenced, monkeypatch, program):
+    used, real = [], process.forked
+    monkeypatch.setattr(process, "forked", lambda *at: used.append(program == "forked" and real(*at)) or used[-1])
+    monkeypatch.setattr(forks, "_nurseries", {})
+    if program == "forked":
+        cheat(in_place=False, chosen=load_file(FILE.with_name("defenses.py")).Acting())
     verdict, found = cheat(in_place=False)
+    assert bool(used[-1]) == (program == "forked")
+    for nursery in filter(None, forks._nurseries.values()):
+        nursery.close()
     assert found <= {"seed"}
     assert (type(verdict.keep), type(verdict.facts)) == (np.ndarray, dict)
     assert not (tmp_path / "log").exists(), "an object of the defense ran in the harness, or wrote where it must not"

@@ -23,38 +23,14 @@ import pytest
 import torch
 
 from bench.api import Defense, Grouping, Verdict
-from bench.data.images import ArrayImages
 from bench.errors import BenchError, UndeclaredNeed
 from bench.isolation import process, worker
-from bench.isolation.handover import hand_over
-from bench.isolation.job import Job
-from bench.isolation.process import IsolatedDefense
-from bench.plugins.from_file import load_file
 from bench.seeds import Seeds
-
-FILE = Path(__file__).with_name("defenses.py")
-PIXELS = np.random.default_rng(1).integers(0, 256, (12, 3, 8, 8)).astype(np.uint8)
-FIRST = PIXELS[:, 0, 0, 0]
-
-
-@pytest.fixture
-def isolated(tmp_path):
-    """isolated(act, ...) -> IsolatedDefense of tests/isolation/defenses.py on PIXELS."""
-
-    def make(act="", *, defense=None, file="", **more):
-        order = hand_over(ArrayImages(PIXELS), Seeds(1), tmp_path / "work" / "images", lambda *_: None)
-        defense = defense or load_file(FILE).Acting(act=act, file=str(file))
-        where = {"device": "cpu", "accelerator": "cpu", "devices": 1, "threads": 1, "folder": tmp_path / "work"}
-        job = Job(defense=defense, method="clean", arguments=(), encoder=None, seeds=Seeds(7), **where)
-        return IsolatedDefense(job=job, order=order, size=8, closed=(tmp_path / "store",), **more)
-
-    return make
 
 
 def test_matplotlib_says_nothing_of_a_home_that_is_closed(tmp_path):
     """The fence closes the home folder; a search that imports matplotlib must not warn of that in every run."""
-    environment = process._environment(tmp_path, ())
-    environment["HOME"] = "/proc/nowhere"
+    environment = process._environment(()) | process._own(tmp_path) | {"HOME": "/proc/nowhere"}
     done = subprocess.run(
         [sys.executable, "-c", "import matplotlib; print(matplotlib.get_configdir())"],
         env=environment,
@@ -65,14 +41,14 @@ def test_matplotlib_says_nothing_of_a_home_that_is_closed(tmp_path):
     assert (done.stdout.strip(), done.stderr) == (str(tmp_path), "")
 
 
-def test_the_verdict_is_in_the_order_of_the_data_set(isolated, capfd, monkeypatch):
+def test_the_verdict_is_in_the_order_of_the_data_set(isolated, pixels, capfd, monkeypatch):
     monkeypatch.setenv("BENCH_STORE", "somewhere")
     told = []
     asked = isolated(report=lambda *at: told.append(at))
     verdict = asked.clean()
-    assert verdict.keep.tolist() == (FIRST < 128).tolist()
-    assert verdict.score.tolist() == (FIRST / 255).tolist()
-    assert verdict.facts["first"] == FIRST[asked.order].tolist() != FIRST.tolist()
+    assert verdict.keep.tolist() == (pixels[:, 0, 0, 0] < 128).tolist()
+    assert verdict.score.tolist() == (pixels[:, 0, 0, 0] / 255).tolist()
+    assert verdict.facts["first"] == pixels[asked.order, 0, 0, 0].tolist() != pixels[:, 0, 0, 0].tolist()
     assert verdict.facts["seed"] == Seeds(7, "a").value
     assert (verdict.facts["pid"] == os.getpid(), verdict.facts["bench"]) == (False, [])
     assert told == [("rows", 1, 2)]
@@ -82,13 +58,13 @@ def test_the_verdict_is_in_the_order_of_the_data_set(isolated, capfd, monkeypatc
     assert (found.labels.tolist(), found.rule) == ((~verdict.keep).astype(int).tolist(), "by its verdict")
 
 
-def test_in_place_it_runs_here_and_says_so(isolated, capsys):
+def test_in_place_it_runs_here_and_says_so(isolated, pixels, capsys):
     verdict = isolated(in_place=True).clean()
     assert (verdict.facts["pid"], verdict.facts["in_place"]) == (os.getpid(), True)
     assert capsys.readouterr().out == "from inside\n"
-    assert verdict.keep.tolist() == (FIRST < 128).tolist()
+    assert verdict.keep.tolist() == (pixels[:, 0, 0, 0] < 128).tolist()
     maps, _ = isolated(in_place=True).attention(np.array([5, 2]))
-    np.testing.assert_array_equal(maps, PIXELS[[5, 2], 0].astype(np.float32))
+    np.testing.assert_array_equal(maps, pixels[[5, 2], 0].astype(np.float32))
 
 
 @pytest.mark.parametrize("in_place", [False, True])
@@ -157,7 +133,8 @@ def test_errors_come_out_with_the_lines_of_the_plugin(isolated):
         isolated("raise").clean()
     said = str(caught.value)
     assert said.startswith("defense 'acting' failed: ValueError: mine\n")
-    places = [(str(FILE), name) for name in ("clean", "_raise", "_raise")]
+    file = Path(__file__).with_name("defenses.py")
+    places = [(str(file), name) for name in ("clean", "_raise", "_raise")]
     assert re.findall(r'File "(.*)", line \d+, in (\w+)', said) == places
     with pytest.raises(ValueError, match="mine"):  # as it is
         isolated("raise", in_place=True).clean()
@@ -263,7 +240,7 @@ def test_a_folder_of_the_path_that_is_closed_to_the_user_is_left_out(tmp_path, m
     monkeypatch.setattr("sys.path", [str(tmp_path / "closed"), *sys.path])
     for name in ("listdir", "scandir", "stat"):
         monkeypatch.setattr(os, name, refusing(getattr(os, name)))
-    found = [*_linked(tmp_path)], _environment(tmp_path, ())["PYTHONPATH"]
+    found = [*_linked(tmp_path)], _environment(())["PYTHONPATH"]
     monkeypatch.undo()
     assert found == ([], "")
 
