@@ -28,6 +28,7 @@ PRESETS = {
     "laptop": "drawn (laptop)",
     "vivid": "drawn, colourful (vivid)",
     "cifar10-cpu": "photographs",
+    "cifar10-stickers": "photographs, stickers",
     "desk": "drawn, rare poison (desk)",
 }
 SMALL = 5000
@@ -118,13 +119,13 @@ def precision_of(cells: Cells, defense: str, preset: str, attack: str) -> Mark |
 
 
 def precisions(shown: Mapping[str, Marks]) -> Figure:
-    """A panel for each of three presets, a row for each attack."""
+    """A panel for each of four presets, a row for each attack."""
     panels = {
         PRESETS[preset]: {
             row: {name: mark for name, marks in shown.items() if (mark := marks(preset, row)) is not None}
             for row in ATTACKS
         }
-        for preset in ("laptop", "vivid", "cifar10-cpu")
+        for preset in ("laptop", "vivid", "cifar10-cpu", "cifar10-stickers")
     }
     return Figure("average precision, percent: mean, least and largest of five seeds", ATTACKS, [*shown], panels)
 
