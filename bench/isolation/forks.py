@@ -19,6 +19,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -182,7 +183,9 @@ def _become(given: int, taken: int, own: Mapping[str, str], folder: str) -> NoRe
             os.close(ours)
         os.chdir(folder)
         os.environ.update(own)
-        np.random.seed()  # noqa: NPY002 - as in a new process: not the same in each
+        # As in a new process: a folder for temporary files of its own, and numbers that no other draws.
+        tempfile.tempdir = None
+        np.random.seed()  # noqa: NPY002
         work()
     finally:
         os._exit(1)

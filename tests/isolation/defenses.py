@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -73,7 +74,7 @@ class Acting(Defense):
             "left": left,
             "drawn": float(np.random.random()),  # noqa: NPY002
             "leads": os.getsid(0) == os.getpid() == os.getpgid(0),
-            "folder": str(Path.cwd()) == os.environ["TMPDIR"],
+            "folder": str(Path.cwd()) == os.environ["TMPDIR"] == tempfile.gettempdir(),
         }
 
     def _die(self, view):
