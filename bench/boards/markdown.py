@@ -97,8 +97,8 @@ def _entry(table: Leaderboard, anchor: str) -> str:
     part = table.summary()
     first = [line.label for line, rank in part.ranks.items() if rank == 1 and line.kind == DEFENSE]
     best = f": rank 1 of the defenses: {escape(', '.join(first))}" if first else ""
-    if isinstance(table, Overview) and not part.ranks:
-        best = ": not ranked, for colours alone solve over a third of its attacks"
+    if isinstance(table, Overview) and table.easy:
+        best = ": detection not ranked, for colours alone solve over a third of its attacks"
     return f"- [{escape(table.title)}](#{anchor}){best}"
 
 

@@ -1,7 +1,8 @@
 """All attacks of one setting in one table: a line for each defense, a column for each attack.
 
 What a defense is worth is what it does against all of them, so lines are ranked by their means over the attacks, seed
-by seed. Made of the tables of the single attacks; nothing is computed anew.
+by seed, unless the colours alone solve too many of them. Made of the tables of the single attacks; nothing is computed
+anew.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from .tables import CLEAN_REMOVED, COLOURS, Leaderboard, took
 SOLVED, TOO_MANY = 95.0, 1 / 3
 """An average precision, in percent, from which on a score is said to solve an attack; the share of attacks up to which
 colours may solve them in a table that ranks detection."""
+EASY = "over a third: no ranks here."
 MEAN, WORST = "mean", "worst"
 PARTS = {"AP": ("Detection", "average precision by attack"), LOST: ("Full runs", "points lost by attack")}
 """The number that a part shows -> its section, and what it is in words."""
@@ -54,6 +56,11 @@ class Overview(Leaderboard):
     def by_detection(self) -> list[BoardLine]:
         return list(self.lines)
 
+    @property
+    def easy(self) -> bool:
+        """Whether its detection has no ranks because the colours alone solve too many of its attacks."""
+        return self.made[0].note.endswith(EASY)
+
     def first_part(self) -> Overview:
         """With that part alone, so that a defense has one line."""
         return replace(self, made=self.made[:1], lines=tuple(self.made[0].lines))
@@ -64,13 +71,13 @@ ALL = "all"
 
 
 def overviews(tables: Iterable[Leaderboard]) -> list[Overview]:
-    """One for each setting in which some number of PARTS is there for two or more attacks; last those without ranks."""
+    """One for each setting in which some number of PARTS is there for two or more attacks; last the easy ones."""
     settings: dict[Group, list[Leaderboard]] = {}
     for table in tables:
         if table.group is not None and not table.several:
             settings.setdefault(table.group.setting, []).append(table)
     made = [_overview(group, part) for group, part in settings.items()]
-    return sorted((each for each in made if each.made), key=lambda each: not each.summary().ranks)
+    return sorted((each for each in made if each.made), key=lambda each: each.easy)
 
 
 def _overview(group: Group, tables: Sequence[Leaderboard]) -> Overview:
@@ -177,6 +184,6 @@ def _solved(tables: Iterable[Leaderboard]) -> tuple[str, bool]:
         return "", False
     names = " or ".join(name for name in COLOURS if any(line.defense == name for lines in tried for line in lines))
     solved = sum(max(line.number("AP")[0] for line in lines) >= SOLVED for lines in tried)
-    too_many = solved > TOO_MANY * len(tried)
+    too_many = solved > TOO_MANY * len(found)
     note = f"The colours alone ({names}) reach AP {SOLVED:.0f} on {solved} of {len(tried)} attacks"
-    return f"{note}, over a third: no ranks here." if too_many else f"{note}.", too_many
+    return f"{note}, {EASY}" if too_many else f"{note}.", too_many

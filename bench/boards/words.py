@@ -47,8 +47,8 @@ JUDGED = {
         "are, the other half with a trigger, each image once. Bold and \u2248 are attack by attack; the rank is "
         "of the mean over the attacks that poison.",
         **{metric.title: metric.help for metric in METRICS if metric.board and TEST_TIME in metric.where},
-        PACE: "milliseconds of the stage of a detector, its process's start and what it does with the training images "
-        "included, by the number of test images.",
+        PACE: "milliseconds of the stage of a detector, its process's start (up to three seconds) and what it does "
+        "with the training images included, by the number of test images.",
     },
     ENCODERS: {
         "encoder verdict": "one score for each encoder, over all threat models of the table, each counted once. "

@@ -9,6 +9,7 @@ a process with threads, or with a GPU in use, had better not be forked.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import gc
 import importlib
@@ -21,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, NoReturn
@@ -41,9 +43,20 @@ def forked(environment: Mapping[str, str], own: Mapping[str, str], folder: Path)
         if sys.platform != "linux" or key not in _nurseries:
             _nurseries[key] = None
             return None
-        nursery = _nurseries[key] or Nursery(environment)
-        _nurseries[key] = nursery
+        nursery = _nurseries[key]
+        if nursery is None:
+            close_all()  # one is kept: each holds some 400 MiB
+            nursery = _nurseries[key] = Nursery(environment)
     return nursery.fork(own, folder)
+
+
+@atexit.register
+def close_all() -> None:
+    """End those of this process, which would end with it by themselves."""
+    for key, nursery in _nurseries.items():
+        if nursery is not None and key[0] == os.getpid():
+            nursery.close()
+            _nurseries[key] = None
 
 
 class Forked:
@@ -51,15 +64,17 @@ class Forked:
 
     def __init__(self, stdin: IO[bytes], stdout: IO[bytes], watcher: socket.socket) -> None:
         self.stdin, self.stdout, self._watcher = stdin, stdout, watcher
+        self._says = watcher.makefile("rb")
         self._code: int | None = None
 
     def wait(self) -> int:
         """Its exit code, when it has ended; as Popen's."""
         if self._code is None:
-            said = b""
-            while not said.endswith(b"\n") and (more := self._watcher.recv(64)):
-                said += more
-            self._code = int(said or -signal.SIGKILL)
+            pid, code = self._says.readline(), self._says.readline()
+            if pid and not code:  # its watcher was killed, and nobody else has waited for it
+                _end(int(pid))
+            self._code = int(code or -signal.SIGKILL)
+            self._says.close()
             self._watcher.close()
         return self._code
 
@@ -68,6 +83,13 @@ class Forked:
         if self._code is None:
             with contextlib.suppress(OSError):
                 self._watcher.shutdown(socket.SHUT_WR)
+
+
+def _end(pid: int) -> None:
+    """End a process and its group; it may be no group yet."""
+    for end in (os.killpg, os.kill):
+        with contextlib.suppress(OSError):
+            end(pid, signal.SIGKILL)
 
 
 class Nursery:
@@ -88,13 +110,14 @@ class Nursery:
             )
 
     def close(self) -> None:
-        """End it, and what it has forked goes on."""
+        """End it; what it has forked goes on."""
         self._asks.close()
+        self._process.kill()
         self._process.wait()
 
     def fork(self, own: Mapping[str, str], folder: Path) -> Forked | None:
         """None where the nursery has ended, or will not do."""
-        with self._lock:
+        with self._lock, contextlib.suppress(OSError):
             self._ready = self._ready or self._asks.recv(64) == _READY
         if not self._ready:
             return None
@@ -102,7 +125,7 @@ class Nursery:
         ours, theirs = socket.socketpair()
         try:
             asked = json.dumps({"own": dict(own), "folder": str(folder)}).encode()
-            socket.send_fds(self._asks, [asked], [given, taken, theirs.fileno()])
+            socket.send_fds(self._asks, [asked], [given, taken, 2, theirs.fileno()])
         except OSError:
             for handle in (stdin, stdout):
                 os.close(handle)
@@ -120,6 +143,7 @@ class Nursery:
 
 def main() -> None:
     """Import what there is to import, and fork until the harness has ended."""
+    environment = dict(os.environ)  # as it was given: an import may add to it
     for name in LOADED:
         importlib.import_module(name)
     if not _fit():
@@ -127,16 +151,17 @@ def main() -> None:
     gc.collect()
     gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for a watcher
-    with socket.socket(fileno=int(sys.argv[1])) as asked:
+    with socket.socket(fileno=int(sys.argv[1])) as asked, contextlib.suppress(ConnectionError):
         asked.send(_READY)
         while True:
-            message, handles, _, _ = socket.recv_fds(asked, _LONGEST, 3)
+            message, handles, _, _ = socket.recv_fds(asked, _LONGEST, 4)
             if not message:
                 return
-            if os.fork() == 0:
-                asked.close()
-                (given, taken, told), what = handles, json.loads(message)
-                _watch(given, taken, told, what["own"], what["folder"])
+            with contextlib.suppress(OSError):  # no memory for another: the harness hears the end of it
+                if os.fork() == 0:
+                    asked.close()
+                    (given, taken, errors, told), what = handles, json.loads(message)
+                    _watch((given, taken, errors), told, environment | what["own"], what["folder"])
             for handle in handles:
                 os.close(handle)
 
@@ -147,46 +172,50 @@ def _fit() -> bool:
     try:
         os.close(os.pidfd_open(os.getpid()))
         return len(list(Path("/proc/self/task").iterdir())) == 1
-    except OSError:
+    except (OSError, AttributeError):
         return False
 
 
-def _watch(given: int, taken: int, told: int, own: Mapping[str, str], folder: str) -> NoReturn:
-    """Fork the process, wait until it ends or the harness wants that or has ended, and say its exit code."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    pid = os.fork()
-    if pid == 0:
-        os.close(told)
-        _become(given, taken, own, folder)
-    os.close(given)
-    os.close(taken)
-    with socket.socket(fileno=told) as harness, contextlib.suppress(OSError):
-        select.select([os.pidfd_open(pid), told], [], [])
-        for end in (os.killpg, os.kill):  # with all that it has started; it may be no group yet
-            with contextlib.suppress(OSError):
-                end(pid, signal.SIGKILL)
-        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        harness.sendall(f"{code}\n".encode())
-    os._exit(0)
+def _watch(standard: tuple[int, int, int], told: int, environment: Mapping[str, str], folder: str) -> NoReturn:
+    """Fork the process, wait until it ends or the harness wants that or has ended, and say its number and exit code."""
+    try:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        pid = os.fork()
+        if pid == 0:
+            os.close(told)
+            _become(standard, environment, folder)
+        for handle in standard:
+            os.close(handle)
+        with socket.socket(fileno=told) as harness, contextlib.suppress(ConnectionError):
+            harness.sendall(f"{pid}\n".encode())
+            select.select([os.pidfd_open(pid), told], [], [])
+            _end(pid)
+            code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+            harness.sendall(f"{code}\n".encode())
+    finally:
+        os._exit(0)
 
 
-def _become(given: int, taken: int, own: Mapping[str, str], folder: str) -> NoReturn:
+def _become(standard: tuple[int, int, int], environment: Mapping[str, str], folder: str) -> NoReturn:
     """The process of a defense, as if it had been started."""
-    import numpy as np
-
-    from .worker import main as work
-
     try:
         os.setsid()
-        for ours, standard in ((given, 0), (taken, 1)):
-            os.dup2(ours, standard)
-            os.close(ours)
+        for number, handle in enumerate(standard):
+            os.dup2(handle, number)
+            os.close(handle)
         os.chdir(folder)
-        os.environ.update(own)
+        os.environ.clear()
+        os.environ.update(environment)
+        import numpy as np
+
+        from .worker import main as work
+
         # As in a new process: a folder for temporary files of its own, and numbers that no other draws.
         tempfile.tempdir = None
         np.random.seed()  # noqa: NPY002
         work()
+    except BaseException:
+        traceback.print_exc()
     finally:
         os._exit(1)
 

@@ -73,9 +73,9 @@ class TriggerSearch(ScaledOptions, Defense):
 
     def identity(self) -> dict[str, Any]:
         """See Plugin. The exact search is not named in it: it is what there was before there was a choice."""
-        found = super().identity()
-        edition = {"edition": EDITION} if self.search == "fast" else {}
-        return {name: value for name, value in found.items() if (name, value) != ("search", "exact")} | edition
+        named = {"fast": f"fast, edition {EDITION}"}
+        found = super().identity() | {"search": named.get(self.search, self.search)}
+        return {name: value for name, value in found.items() if (name, value) != ("search", "exact")}
 
     @abstractmethod
     def passes(self, size: int, window: int) -> int:

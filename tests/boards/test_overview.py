@@ -145,12 +145,29 @@ def test_the_note_says_what_colours_solve_and_over_a_third_nothing_is_ranked():
     assert detection.ranks == {}
 
 
+def test_where_few_attacks_have_a_line_of_colours_they_do_not_take_the_ranks():
+    more = [
+        replace(HARD, group=HARD.group._replace(attack=f"x{n}"), short=f"x{n}", lines=HARD.lines[1:2]) for n in range(2)
+    ]
+    (found,) = overviews([PLAIN, *more])
+    assert found.parts()[0].note == "The colours alone (colour) reach AP 95 on 1 of 1 attacks."
+    assert found.parts()[0].ranks
+    assert not found.easy
+
+
+def test_without_a_line_of_every_attack_nobody_is_ranked_and_colours_are_not_blamed():
+    one, other = board("one", line("a", AP=[1, 2])), board("other", line("b", AP=[1, 2]))
+    (found,) = overviews([one, other])
+    assert (found.parts()[0].ranks, found.easy) == ({}, False)
+    assert "not ranked" not in markdown([one, other])
+
+
 def test_tables_without_ranks_come_last_and_the_list_says_why():
     other = [replace(table, group=table.group._replace(preset="desk")) for table in (FAIR, HARD)]
     text = markdown([PLAIN, HARD, *other])
     first, second = [row for row in text.splitlines() if row.startswith("- [") and "all attacks" in row]
     assert first.endswith(": rank 1 of the defenses: a, b")
-    assert second.endswith(": not ranked, for colours alone solve over a third of its attacks")
+    assert second.endswith(": detection not ranked, for colours alone solve over a third of its attacks")
 
 
 @pytest.mark.parametrize(

@@ -231,7 +231,7 @@ class TestTheOption:
     def test_the_exact_search_keeps_the_name_it_had(self):
         assert "search" not in PoisonCAM().identity()
         assert PoisonCAM(search="bf16").identity() == {**PoisonCAM().identity(), "search": "bf16"}
-        assert PoisonCAM(search="fast").identity() == {**PoisonCAM().identity(), "search": "fast", "edition": 2}
+        assert PoisonCAM(search="fast").identity() == {**PoisonCAM().identity(), "search": "fast, edition 2"}
 
     def test_a_plan_counts_every_mask_once_and_what_the_halving_sees(self):
         """By hand: 3 masks on 2 x 2 places, each place drawn with 1 - (3/4)^3; at 224 px next to none twice."""

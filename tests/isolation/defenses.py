@@ -65,6 +65,7 @@ class Acting(Defense):
         """What it holds open, which program it is, and what an earlier one may have left."""
         import bench
 
+        environment = dict(os.environ)  # before what torch adds
         handles = [str(each.readlink()) for each in Path("/proc/self/fd").iterdir() if each.exists()]
         left, bench.left = getattr(bench, "left", "nothing"), "something"
         program = "forked" if "bench.isolation.forks" in sys.orig_argv else "started"
@@ -73,6 +74,7 @@ class Acting(Defense):
             "program": program,
             "left": left,
             "drawn": float(np.random.random()),  # noqa: NPY002
+            "environment": environment,
             "leads": os.getsid(0) == os.getpid() == os.getpgid(0),
             "folder": str(Path.cwd()) == os.environ["TMPDIR"] == tempfile.gettempdir(),
         }

@@ -144,8 +144,7 @@ def test_in_a_process_of_its_own_no_cheat_finds_anything(cheat, tmp_path, fenced
         cheat(in_place=False, chosen=load_file(FILE.with_name("defenses.py")).Acting())
     verdict, found = cheat(in_place=False)
     assert bool(used[-1]) == (program == "forked")
-    for nursery in filter(None, forks._nurseries.values()):
-        nursery.close()
+    forks.close_all()
     assert found <= {"seed"}
     assert (type(verdict.keep), type(verdict.facts)) == (np.ndarray, dict)
     assert not (tmp_path / "log").exists(), "an object of the defense ran in the harness, or wrote where it must not"

@@ -23,8 +23,7 @@ def nurseries(monkeypatch):
     found = {}
     monkeypatch.setattr(forks, "_nurseries", found)
     yield found
-    for nursery in filter(None, found.values()):
-        nursery.close()
+    forks.close_all()
 
 
 def facts(isolated, act="look", **more):
@@ -54,13 +53,6 @@ def test_the_first_is_started_and_those_after_it_are_forked_and_are_alike(isolat
     nursery = of(nurseries)
     assert nursery.num_threads() == 1
     assert not any(name.startswith("BENCH_") for name in nursery.environ())
-
-
-def test_another_environment_has_another_nursery(isolated, nurseries, monkeypatch):
-    assert [facts(isolated)["program"] for _ in range(2)] == ["started", "forked"]
-    monkeypatch.setenv("MINE", "1")
-    assert [facts(isolated)["program"] for _ in range(2)] == ["started", "forked"]
-    assert len(nurseries) == 2
 
 
 def test_more_threads_than_one_are_started(isolated):
@@ -93,6 +85,45 @@ def test_ctrl_c_ends_it_and_what_it_started(isolated, nurseries):
     gone(*of(nurseries).children())  # nobody watches any more
 
 
+def test_its_watcher_killed_it_is_ended_all_the_same(isolated, nurseries):
+    """As hostile code could, where the kernel lets signals through the fence."""
+    facts(isolated)
+    found = []
+
+    def kill_the_watcher(what, pid, total):
+        found.append(psutil.Process(pid))
+        found[0].parent().kill()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        isolated("wait", report=kill_the_watcher).clean()
+    gone(*found)
+
+
+def test_it_has_the_environment_that_it_was_given_not_what_imports_made_of_it(isolated):
+    """timm sets where torch's compiler keeps what it makes: a folder behind the fence."""
+    first, second = facts(isolated), facts(isolated)
+    assert (first["program"], second["program"]) == ("started", "forked")
+    assert first["environment"] == second["environment"]
+
+
+def test_what_goes_wrong_before_its_job_is_printed(tmp_path, capfd, nurseries):
+    nursery = forks.Nursery(os.environ)
+    forked = nursery.fork({}, tmp_path / "missing")
+    with forked.stdin, forked.stdout:
+        assert forked.wait() == 1
+    assert "FileNotFoundError" in capfd.readouterr().err
+    nursery.close()
+
+
+def test_one_nursery_is_kept(isolated, nurseries, monkeypatch):
+    for number in range(3):
+        monkeypatch.setenv("MINE", str(number))
+        assert [facts(isolated)["program"] for _ in range(2)] == ["started", "forked"]
+    assert len(nurseries) == 3
+    assert len([each for each in nurseries.values() if each]) == 1
+
+
 def test_without_its_nursery_the_next_one_is_started(isolated, nurseries):
     assert [facts(isolated)["program"] for _ in range(2)] == ["started", "forked"]
     of(nurseries).kill()
@@ -107,8 +138,8 @@ def test_a_nursery_that_would_have_threads_is_none(tmp_path):
     )
     nursery = forks.Nursery({**os.environ, "PYTHONPATH": str(tmp_path)})
     assert nursery.fork({}, tmp_path) is None
+    assert nursery._process.wait() == 0
     nursery.close()
-    assert nursery._process.returncode == 0
 
 
 def test_all_end_with_a_harness_that_is_killed(isolated, tmp_path):
