@@ -129,11 +129,13 @@ def _images(record: Record) -> str:
 
 
 def _data(record: Record) -> str:
-    """The data set's name; of a folder of images the folder's own name, never the path to it."""
+    """The data set's name; of a folder of images the folder's own name, never the path to it, and whether they have
+    stickers."""
     name = str(record["dataset"]["name"])
-    root = str(record["config"].get("dataset", {}).get("root", "")) if name == "folder" else ""
-    last = one_line(re.split(r"[/\\]", root.rstrip("/\\"))[-1])
-    return f"{_NAMES.get(last, last)} (folder)" if last else _NAMES.get(name, name)
+    options = record["config"].get("dataset", {}) if name == "folder" else {}
+    last = one_line(re.split(r"[/\\]", str(options.get("root", "")).rstrip("/\\"))[-1])
+    kind = "folder, with stickers" if options.get("stickers") else "folder"
+    return f"{_NAMES.get(last, last)} ({kind})" if last else _NAMES.get(name, name)
 
 
 def _poison(poison: Mapping[str, Any]) -> str:

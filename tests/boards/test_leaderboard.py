@@ -441,6 +441,15 @@ def test_titles_are_words_and_the_default_table_comes_first():
     ]
 
 
+def test_a_folder_with_stickers_is_called_so():
+    plain = make(data="folder", root="/home/me/cifar10", preset="cifar10-cpu")
+    stuck = make(data="folder", root="/home/me/cifar10", preset="cifar10-stickers")
+    stuck["config"]["dataset"]["stickers"] = 0.05
+    names = [table.title.partition(",")[0] for table in tables([plain])]
+    assert names == ["CIFAR-10 (folder)"]
+    assert tables([stuck])[0].title.startswith("CIFAR-10 (folder, with stickers), 160 images")
+
+
 def test_tables_of_several_ssl_methods_are_called_by_them():
     """Rows of one defense that differ in nothing else stand in tables of their own, without that difference in them."""
     found = tables([make(ssl="dino"), make(), make(ssl="byol")])
