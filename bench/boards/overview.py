@@ -25,7 +25,6 @@ from .tables import CLEAN_REMOVED, COLOURS, Leaderboard, took
 SOLVED, TOO_MANY = 95.0, 1 / 3
 """An average precision, in percent, from which on a score is said to solve an attack; the share of attacks up to which
 colours may solve them in a table that ranks detection."""
-EASY = "over a third: no ranks here."
 MEAN, WORST = "mean", "worst"
 PARTS = {"AP": ("Detection", "average precision by attack"), LOST: ("Full runs", "points lost by attack")}
 """The number that a part shows -> its section, and what it is in words."""
@@ -58,8 +57,8 @@ class Overview(Leaderboard):
 
     @property
     def easy(self) -> bool:
-        """Whether its detection has no ranks because the colours alone solve too many of its attacks."""
-        return self.made[0].note.endswith(EASY)
+        """Whether its first part has no ranks because the colours alone solve too many of its attacks."""
+        return self.made[0].easy
 
     def first_part(self) -> Overview:
         """With that part alone, so that a defense has one line."""
@@ -112,11 +111,11 @@ def _part(number: str, tables: Sequence[Leaderboard]) -> BoardPart | None:
         numbers,
         attacks,
     )
-    note, too_many = _solved(measured) if number == "AP" else ("", False)
-    places = {} if too_many else ranks(lines, [f"{number}{OVER}{MEAN}"])
+    note, easy = _solved(measured) if number == "AP" else ("", False)
+    places = {} if easy else ranks(lines, [f"{number}{OVER}{MEAN}"])
     lines.sort(key=lambda line: _place(line, places, number))
     section, what = PARTS[number]
-    return BoardPart(section, what, columns, lines, places, note, marks(lines, lines, marked))
+    return BoardPart(section, what, columns, lines, places, note, marks(lines, lines, marked), easy=easy)
 
 
 def _having(number: str, table: Leaderboard) -> list[BoardLine]:
@@ -184,6 +183,6 @@ def _solved(tables: Iterable[Leaderboard]) -> tuple[str, bool]:
         return "", False
     names = " or ".join(name for name in COLOURS if any(line.defense == name for lines in tried for line in lines))
     solved = sum(max(line.number("AP")[0] for line in lines) >= SOLVED for lines in tried)
-    too_many = solved > TOO_MANY * len(found)
+    easy = solved > TOO_MANY * len(found)
     note = f"The colours alone ({names}) reach AP {SOLVED:.0f} on {solved} of {len(tried)} attacks"
-    return f"{note}, {EASY}" if too_many else f"{note}.", too_many
+    return f"{note}, over a third: no ranks here." if easy else f"{note}.", easy

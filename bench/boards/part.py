@@ -18,6 +18,8 @@ class BoardPart(NamedTuple):
     """Some columns of a leaderboard, title -> name in `BoardLine.mean`, the lines to show them for, kind by kind, and
     the ranks of some of these (none: no column of ranks); note: a remark, or ""; marks: which numbers are best.
 
+    easy: it has no ranks because the colours alone solve too many of its attacks.
+
     section and what: of which half of the table it is, and what it shows; together its title. lines_are: what its lines
     are of, in a word; with attacks no number is good or bad.
     """
@@ -30,6 +32,7 @@ class BoardPart(NamedTuple):
     note: str = ""
     marks: Marks = {}
     lines_are: str = "defense"
+    easy: bool = False
 
     @property
     def title(self) -> str:

@@ -27,7 +27,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, NoReturn
 
-LOADED = ("numpy", "timm", "bench.isolation.job", "bench.ssl.encoder")
+LOADED = ("timm", "bench.isolation.job")
 """What the nursery imports. None of it starts a thread while one thread computes."""
 _LONGEST, _READY = 1 << 20, b"ready"  # bytes of a request; what the nursery says once
 

@@ -87,15 +87,17 @@ class TriggerSearch(ScaledOptions, Defense):
 
     def clean(self, view: View) -> Verdict:
         """Remove every image for which the mean logit of the poison classifier's networks is over 0."""
+        clustering, settings = self._clustered(view)
+        scored = self._searched(view, clustering, self._scorer(view, clustering, settings), settings)
+        return self._verdict(view, clustering, scored, settings)
+
+    def _searched(self, view: View, clustering: Clustering, score: Callable[..., Any], settings: Scale) -> Scored:
+        """The images that the search looks at, with their poison scores."""
         from .iterate import Search
 
-        clustering, settings = self._clustered(view)
         search = Search(samples=self.samples, drop=self.drop, cluster_score=self.cluster_score)
-        score = self._scorer(view, clustering, settings)
         scored = search(view, clustering.labels, score)
-        if self.search == "fast":
-            scored = self._tested_on(view, clustering, scored, score, settings)
-        return self._verdict(view, clustering, scored, settings)
+        return self._tested_on(view, clustering, scored, score, settings) if self.search == "fast" else scored
 
     def attention(
         self, view: View, indices: Sequence[int] | NDArray[np.int64]

@@ -21,7 +21,6 @@ import torch
 from torch import Tensor
 
 from bench import Seeds
-from bench.defenses.search.iterate import Search
 from bench.defenses.search.search import TriggerSearch
 from bench.isolation.view import DefenderView
 from bench.matrix.cell import RunContext
@@ -72,10 +71,7 @@ def searched(pipeline: Pipeline, defense: TriggerSearch) -> dict[str, Any]:
     clustering, settings = defense._clustered(view)
     score = defense._scorer(view, clustering, settings)
     encoder.passes, start = 0, time.process_time()
-    search = Search(samples=defense.samples, drop=defense.drop, cluster_score=defense.cluster_score)
-    found = search(view, clustering.labels, score)
-    if defense.search == "fast":
-        found = defense._tested_on(view, clustering, found, score, settings)
+    found = defense._searched(view, clustering, score, settings)
     count, seconds = len(found.indices), time.process_time() - start
     top = found.indices[np.lexsort((found.indices, -found.scores))]
     poisoned = pipeline.train_manifest.poisoned

@@ -14,7 +14,6 @@ from bench.defenses.search.clusters import Clusters
 from bench.defenses.search.defaults import scale
 from bench.defenses.search.flip_test import FlipTest, flip_set
 from bench.defenses.search.halving import SEEN, Outcome, halved, rungs, seen_on_average
-from bench.defenses.search.iterate import Search
 from bench.defenses.search.masking import ActivationMasking, Draws, around, cyclic_masks, draw, grid, repeats
 from bench.defenses.search.quick import SEARCHES, QuickEncoder, folded, quickened
 
@@ -47,8 +46,7 @@ def network():
 
 def _scored(defense, view):
     clustering, settings = defense._clustered(view)
-    search = Search(samples=defense.samples, drop=defense.drop, cluster_score=defense.cluster_score)
-    return clustering, search(view, clustering.labels, defense._scorer(view, clustering, settings))
+    return clustering, defense._searched(view, clustering, defense._scorer(view, clustering, settings), settings)
 
 
 class TestAgainstThePlainLoop:
