@@ -27,9 +27,8 @@ LOADED: dict[str, str] = {}
 def identity(plugin: Plugin) -> dict[str, Any]:
     """The plugin's own identity(), with the digest of its code unless it is built in. What stages are named by."""
     cls = type(plugin)
-    digest = code_digest(cls.__module__)
-    if digest is None and not _built_in(cls.__module__):
-        digest = typed_digest(cls)
+    own = _built_in(cls.__module__) and getattr(sys.modules.get(cls.__module__), cls.__name__, None) is cls
+    digest = None if own else code_digest(cls.__module__) or typed_digest(cls)
     return {**plugin.identity(), **({DIGEST: digest} if digest else {})}
 
 

@@ -25,21 +25,28 @@ _BYTES = 1 << 25  # of images in memory at once
 def hand_over(images: Images, seeds: Seeds, folder: Path, report: Callable[[str, int, int], None]) -> NDArray[np.int64]:
     """Write the images into `folder`, for `handed_over`, and give each one's index in the data set: (N,) int64.
 
-    The file is written in one pass and in a random order, drawn from `seeds`, which also orders equal images. What an
-    interrupted run has written completely is not written again. Raises BenchError where the disk is full.
+    The file is written in one pass, in an order drawn for it alone, which no seed gives away; equal images come in an
+    order drawn from `seeds`. What an interrupted run has written completely is not written again. The indices are kept
+    beside the folder, which is all that the process may read. Raises BenchError where the disk is full.
     """
-    drawn: NDArray[np.int64] = seeds.child("order").numpy().permutation(len(images))
-    if not (folder / ROWS).exists():
+    kept = folder.with_name(f"{folder.name}-order.npz")
+    if not ((folder / ROWS).exists() and kept.exists()):
         folder.mkdir(parents=True, exist_ok=True)
-        digests = _write(images, drawn, folder / IMAGES, report)
-        write_arrays(folder / ROWS, {"rows": np.argsort(digests, kind="stable")})
-    return drawn[read_arrays(folder / ROWS)["rows"]]
+        written = np.random.default_rng().permutation(len(images))
+        places = np.argsort(written)  # of each index of the data set, in the file
+        digests = _write(images, written, folder / IMAGES, report)[places]
+        order = np.lexsort((np.argsort(seeds.child("order").numpy().permutation(len(images))), digests))
+        write_arrays(kept, {"order": order})
+        write_arrays(folder / ROWS, {"rows": places[order]})
+    found: NDArray[np.int64] = read_arrays(kept)["order"]
+    return found
 
 
 def _write(
     images: Images, drawn: NDArray[np.int64], path: Path, report: Callable[[str, int, int], None]
 ) -> NDArray[np.uint64]:
-    """Write the images in the order `drawn`; the first 8 bytes of each one's BLAKE2b hash, (N,) uint64."""
+    """Write the images in the order `drawn`; the first 8 bytes of the BLAKE2b hash of each one in the file, (N,)
+    uint64."""
     digests = np.empty(len(images), np.uint64)
     step = max(1, _BYTES // (3 * images.size**2))
     shape = (len(images), 3, images.size, images.size)

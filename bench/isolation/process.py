@@ -18,7 +18,7 @@ import signal
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -192,7 +192,14 @@ def _message(line: bytes, name: str) -> dict[str, Any]:
         told = None
     if not isinstance(told, dict) or {key: type(value) for key, value in told.items()} not in _MESSAGES:
         raise BenchError(f"the process of defense {name!r} said {line[:80]!r}, which is none of its messages")
-    return told
+    if any(type(value) is int and abs(value) > sys.maxsize for value in told.values()):
+        raise BenchError(f"the process of defense {name!r} said {line[:80]!r}: a number too large to be a count")
+    return {key: _printable(value) if isinstance(value, str) else value for key, value in told.items()}
+
+
+def _printable(text: str) -> str:
+    """Without what no terminal and no file can show, or what would steer a terminal."""
+    return "".join(each if each in "\n\t" or each.isprintable() else "\ufffd" for each in text)
 
 
 def _read(stream: IO[bytes], count: int, name: str) -> bytes:
@@ -295,15 +302,18 @@ def _importable(closed: Iterable[Path]) -> Iterator[Path]:
     """The folders of Python's path that hold nothing closed, where links in them lead to, and those of the harness."""
     shut = [each.resolve() for each in closed]
     for path in _python_path():
-        yield from (each for each in (path, *_linked(path)) if not any(file.is_relative_to(each) for file in shut))
+        yield from (
+            each for each in (path, *_linked(path, shut)) if not any(file.is_relative_to(each) for file in shut)
+        )
     for name in PACKAGES:
         spec = importlib.util.find_spec(name)
         yield from map(Path, (spec and spec.submodule_search_locations) or ())
 
 
-def _linked(folder: Path) -> Iterator[Path]:
-    """The real folders of the packages in `folder` that are links, whole or file by file (as uv can install them); none
-    of one that cannot be listed: it is not there, no folder, or closed to this user and so to the process."""
+def _linked(folder: Path, shut: Sequence[Path]) -> Iterator[Path]:
+    """The real folders of the packages in `folder` that are links, whole or file by file (as uv can install them), but
+    those in what is shut; none of one that cannot be listed: it is not there, no folder, or closed to this user and so
+    to the process."""
     try:
         entries = list(folder.iterdir())
     except OSError:
@@ -311,7 +321,7 @@ def _linked(folder: Path) -> Iterator[Path]:
     for entry in entries:
         face = entry / "__init__.py"
         real = face.resolve().parent if os.path.isfile(face) else entry.resolve()  # noqa: PTH113 - is_file() can raise
-        if real != entry:
+        if real != entry and not any(real.is_relative_to(each) for each in shut):
             yield real
 
 

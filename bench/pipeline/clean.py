@@ -3,6 +3,7 @@ process of its own."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -47,12 +48,12 @@ class DefenseTask:
         """Lets the defense judge through its view: a verdict, scores, or a verdict on the encoder."""
 
         def make(making: ArtifactBuilder, report: ProgressReport) -> None:
-            isolated = self.isolated(making.scratch, making.dir.parents[1], report)
+            isolated = self.isolated(making.apart, making.dir.parents[1], report)
             try:
                 self._keep(isolated, making.dir)
             except BenchError:  # the steps stay for the next attempt; the images are large, and quickly written again
                 for name in (IMAGES, KNOWN):
-                    shutil.rmtree(making.scratch / name, ignore_errors=True)
+                    shutil.rmtree(making.apart / name, ignore_errors=True)
                 raise
             making.add_memory(max(isolated.peaks, default=0.0))
 
@@ -86,7 +87,8 @@ class DefenseTask:
             write_verdict(isolated.clean(), folder)
 
     def isolated(self, folder: Path, store: Path, report: ProgressReport = lambda *_, **__: None) -> IsolatedDefense:
-        """The defense ready to judge the images; they and its saved steps lie in `folder`.
+        """The defense ready to judge the images; they, the encoder and its saved steps lie in `folder`, whose path it
+        learns and so must say nothing.
 
         The key of the poison stage is in `inputs`, from which equal images get their order: nobody can work it out
         without the labels and the unpoisoned images. The run's seed alone is soon guessed.
@@ -97,15 +99,15 @@ class DefenseTask:
         from bench.isolation.job import Job
         from bench.isolation.process import IsolatedDefense
 
-        config, images, options = self.config, self.images(), vars(self.defense)
+        config, images = self.config, self.images()
         seeds = config.seeds.child("view", self.inputs.get("poison") or digest(self.inputs))
         wanted = "encoder" in self.defense.needs
-        source = EncoderSource(self.encoder(), config.encoder, images.size) if wanted else None
+        source = EncoderSource(self.encoder(), config.encoder, images.size).brought(folder) if wanted else None
         torch.cuda.empty_cache()  # what a training has left here is for the defense's process
         closed = closed_paths(store, vars(config.dataset))
         if self.known is not None:
             hand_over(self.known(), seeds.child(KNOWN), folder / KNOWN, report)
-        readable = [path for path in existing(options) if _may_read(path, store, closed)]
+        readable = [path for path in existing(chosen(self.defense)) if _may_read(path, closed)]
         job = Job(
             defense=self.defense,
             method="clean",
@@ -142,10 +144,18 @@ def existing(options: Mapping[str, object]) -> list[Path]:
     return [path for path in named if path.exists()]
 
 
-def _may_read(path: Path, store: Path, closed: Sequence[Path]) -> bool:
-    """Whether a defense may read what its options name: a file that is not in the store, a folder apart from all that
-    is closed."""
-    path = path.resolve()
-    if path.is_file():
-        return not path.is_relative_to(store.resolve())
-    return not any(path.is_relative_to(each) or each.is_relative_to(path) for each in (c.resolve() for c in closed))
+def chosen(defense: Judge) -> dict[str, object]:
+    """Its options that have another value than by default: those that a user chose."""
+    known = {field.name: field.default for field in dataclasses.fields(defense)}  # type: ignore[arg-type]
+    return {name: vars(defense)[name] for name, default in known.items() if vars(defense)[name] != default}
+
+
+def _may_read(path: Path, closed: Sequence[Path]) -> bool:
+    """Whether a defense may read what its options name: nothing of what is closed, of the system's (its processes and
+    devices, say) and of the working folder, whose files may say what the attack is; no folder around one of those."""
+    path, shut = path.resolve(), [each.resolve() for each in (*closed, *map(Path, _SYSTEM))]
+    around = path.is_dir() and any(each.is_relative_to(path) for each in (*shut, Path.cwd()))
+    return not around and not any(path.is_relative_to(each) for each in shut)
+
+
+_SYSTEM = ("/proc", "/dev", "/sys", "/run")

@@ -83,9 +83,11 @@ class Terminal:
     @hookimpl
     def bench_stage_progress(self, title: str, what: str, done: int, total: int) -> None:
         if what != self._what:
+            from rich.markup import escape
+
             self._clear()
             self._what = what
-            self._task = self._progress.add_task(title, total=total, completed=done, unit=what)
+            self._task = self._progress.add_task(title, total=total, completed=done, unit=escape(what))
         self._progress.update(self._task, completed=done, total=total)
 
     @hookimpl

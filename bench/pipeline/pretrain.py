@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +15,7 @@ from bench.config.config import Config
 from bench.plugins.identity import identity
 from bench.ssl.import_weights import Checkpoint
 from bench.ssl.schedule import Schedule, shortened
-from bench.store import ArtifactBuilder, write_json
+from bench.store import ArtifactBuilder, replacing, write_json
 
 from .stage import Machine, ProgressReport, Stage
 
@@ -132,6 +134,17 @@ class EncoderSource:
         from bench.ssl.train import ENCODER_FILE
 
         return self.folder / ENCODER_FILE
+
+    def brought(self, folder: Path) -> EncoderSource:
+        """The same from a link to the file (or a copy) in `folder`: its own path would say what it was trained on."""
+        found = dataclasses.replace(self, folder=folder / "encoder")
+        if not found.file.exists():
+            with replacing(found.file) as temporary:
+                try:
+                    os.link(self.file, temporary)
+                except OSError:  # another file system, or one without links
+                    shutil.copyfile(self.file, temporary)
+        return found
 
     def __call__(self, device: torch.device) -> FrozenEncoder:
         from bench.ssl.encoder import load_encoder

@@ -217,7 +217,7 @@ class Scan:
         """Where the defense looks on its suspects, {"maps": (n, S, S) float32}; {} where it locates nothing."""
         if not len(suspects):
             return {}
-        isolated = self.task.isolated(making.scratch / "attention", self.store.root)
+        isolated = self.task.isolated(making.apart / "attention", self.store.root)
         found = look_through(isolated, self.chosen.defense, suspects)
         return {} if found is None else {"maps": found.maps}
 

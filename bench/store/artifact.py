@@ -7,22 +7,24 @@ import json
 import logging
 import os
 import re
+import secrets
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from bench.api import Arrays
 from bench.errors import BenchError
 
-from .files import read_arrays, read_json, write_arrays, writing
+from .files import read_arrays, read_json, write_arrays, write_bytes, writing
 
 log = logging.getLogger(__name__)
 
-META, TIME, SCRATCH = "meta.json", "time.json", "scratch"
+META, TIME, SCRATCH, APART = "meta.json", "time.json", "scratch", "apart"
 
 _STEP = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_TOKEN = re.compile(r"[0-9a-f]{32}")
 _TICK = 1.0  # seconds between two writes of time.json: what a SIGKILL may lose of the clock
 
 
@@ -89,6 +91,18 @@ class ArtifactBuilder:
         return folder
 
     @property
+    def apart(self) -> Path:
+        """As `scratch`, but at a path that says nothing of the key: who knows it may guess what it is a hash of."""
+        note = self.scratch / APART
+        if not note.exists():
+            write_bytes(note, secrets.token_hex(16).encode())
+        folder = apart_of(self.dir)
+        assert folder is not None
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    @property
     def seconds(self) -> float:
         """Wall time spent so far, all attempts together (a killed one counts up to its last tick)."""
         return self._seconds + time.monotonic() - self._start
@@ -116,9 +130,10 @@ class ArtifactBuilder:
 
     def abandon(self) -> None:
         """Leave what a next attempt can use: the clock beside the files, or nothing at all where there are none."""
-        if any(path.is_file() and path.name != TIME for path in self.dir.rglob("*")):
+        if any(path.is_file() and path.name not in (TIME, APART) for path in work_of(self.dir)):
             self.save_time()
         else:
+            drop_apart(self.dir)
             shutil.rmtree(self.dir, ignore_errors=True)
 
     def save_time(self) -> None:
@@ -129,6 +144,27 @@ class ArtifactBuilder:
         with contextlib.suppress(OSError):
             temporary.write_text(text)
             temporary.replace(self.dir / TIME)
+
+
+def apart_of(work: Path) -> Path | None:
+    """The folder (`ArtifactBuilder.apart`) that belongs to this work folder, None where it has none."""
+    try:
+        name = (work / SCRATCH / APART).read_text(encoding="ascii")
+    except (OSError, ValueError):
+        return None
+    return work.parents[1] / f".{APART}" / name if _TOKEN.fullmatch(name) else None
+
+
+def work_of(work: Path) -> Iterator[Path]:
+    """All that lies in a work folder and in the one apart."""
+    for folder in filter(None, (work, apart_of(work))):
+        yield from folder.rglob("*")
+
+
+def drop_apart(work: Path) -> None:
+    """Remove the folder apart, if there is one."""
+    if folder := apart_of(work):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def earlier_time(folder: Path) -> dict[str, float]:

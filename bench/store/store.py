@@ -1,7 +1,8 @@
 """The artifact store: the result of a stage is kept under a hash of everything that decided it.
 
 Layout: `<root>/<stage>/<key>/` holds a finished artifact and its `meta.json`; `<key>.partial/` beside it is
-the work folder of an unfinished one, which outlives a kill so that checkpoints in it can be resumed.
+the work folder of an unfinished one, which outlives a kill so that checkpoints in it can be resumed. What may not know
+its key works in `<root>/.apart/`, in a folder with a random name that the work folder has noted.
 `<root>/.locks/` holds one lock file per artifact: whoever makes or prunes it holds that lock; readers need
 none, because a finished folder appears in one step. Nothing is ever pickled.
 """
@@ -26,7 +27,7 @@ from typing import Any
 
 from bench.errors import BenchError
 
-from .artifact import META, SCRATCH, TIME, ArtifactBuilder, earlier_time
+from .artifact import META, SCRATCH, TIME, ArtifactBuilder, drop_apart, earlier_time, work_of
 from .checksums import CHECKSUMS, QUICK, changed, checksums
 from .files import read_json, sync, write_json, writing
 
@@ -126,7 +127,7 @@ class Store:
                 return
             work = _partial(folder)
             work.mkdir(parents=True, exist_ok=True)
-            for left in work.rglob(".*.tmp"):  # a killed attempt's half-written files
+            for left in [path for path in work_of(work) if path.match(".*.tmp")]:  # a killed attempt's, half-written
                 left.unlink(missing_ok=True)
             making = ArtifactBuilder(work)
             try:
@@ -193,7 +194,9 @@ class Store:
         """Remove one entry unless it is locked or gone; the bytes freed."""
         try:
             with self._locked(entry.stage, entry.key, wait=False), writing(self.root):
-                if not dry_run:  # gone for everybody in one step, without a new folder: the disk may be full
+                if not dry_run:
+                    drop_apart(entry.path)
+                    # Gone for everybody in one step, without a new folder: the disk may be full.
                     entry.path.rename(self.root / f".trash-{uuid.uuid4().hex}")
         except (_Busy, FileNotFoundError):
             return 0
@@ -290,6 +293,7 @@ def _counts(path: Path, folder: Path) -> bool:
 
 def _publish(work: Path, folder: Path) -> None:
     """The last step: a work folder that meta.json declares complete becomes the artifact, at once."""
+    drop_apart(work)
     shutil.rmtree(work / SCRATCH, ignore_errors=True)
     (work / TIME).unlink(missing_ok=True)
     sync(work)
@@ -323,7 +327,7 @@ def _fault(folder: Path, stage: str, key: str) -> str | None:
 def _entry(folder: Path, key: str) -> StoreEntry:
     stage = folder.parent.name
     finished = folder.name == key and _fault(folder, stage, key) is None
-    stats = [each for each in map(_stat, folder.rglob("*")) if each and stat.S_ISREG(each.st_mode)]
+    stats = [each for each in map(_stat, work_of(folder)) if each and stat.S_ISREG(each.st_mode)]
     times = [each.st_mtime for each in stats] or [folder.stat().st_mtime]
     meta: dict[str, Any] = read_json(folder / META) if finished else {**earlier_time(folder)}
     return StoreEntry(

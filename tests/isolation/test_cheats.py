@@ -20,6 +20,7 @@ from bench.data.images import Subset
 from bench.errors import BenchError
 from bench.isolation import forks, process
 from bench.isolation.handover import hand_over
+from bench.isolation.verdict import read_verdict
 from bench.pipeline.events import silent
 from bench.pipeline.runner import make_stage
 from bench.plugins.from_file import load_file
@@ -182,6 +183,22 @@ def test_the_place_of_an_image_tells_nothing(workshop, tmp_path):
         for name, guess in {**guesses, "as the attack draws": poisoned}.items():
             precision[name].append(poisoned[order][guess].mean())
     assert max(np.mean(values) for values in precision.values()) < 0.125 + 0.075
+
+
+def test_no_path_that_a_defense_learns_names_a_key(smoke):
+    """Who knows the key of a stage can try what the attack was set to until the hash is the same; then the seed of that
+    attack says which images it chose."""
+    pipeline, _ = smoke
+    task = pipeline.judged_by(load_file(FILE.with_name("defenses.py")).Reading())
+    stage = task.stage()
+    try:
+        make_stage(stage, pipeline.store, silent)
+        facts = read_verdict(pipeline.folder(stage)).facts
+    finally:
+        pipeline.store.prune(keys=[stage.key])
+    assert facts["keys"] == []
+    assert Path(facts["cwd"]).is_relative_to(pipeline.store.root)
+    assert not any((pipeline.store.root / ".apart").iterdir())
 
 
 def test_what_cannot_be_stopped_is_said(smoke):

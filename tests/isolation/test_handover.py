@@ -41,6 +41,14 @@ def test_equal_images_come_in_an_order_that_is_drawn(tmp_path):
     assert len({tuple(order % 20) for order in orders}) == 1
 
 
+def test_no_seed_gives_away_the_order_of_the_file(tmp_path):
+    """With it, and the attack guessed, one image of the data set would show that the guess is right."""
+    one, other = (shown(PIXELS, tmp_path / name)[1] for name in ("one", "other"))
+    assert torch.equal(one, other)
+    files = [np.load(tmp_path / name / handover.IMAGES) for name in ("one", "other")]
+    assert not np.array_equal(*files)
+
+
 def test_what_was_written_completely_is_not_written_again(tmp_path):
     order, _ = shown(PIXELS, tmp_path)
     again = hand_over(Unreadable(), Seeds(0), tmp_path, lambda *_: None)

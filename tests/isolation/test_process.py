@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import pickle
+import platform
 import re
 import signal
 import subprocess
@@ -24,7 +25,7 @@ import torch
 
 from bench.api import Defense, Grouping, Verdict
 from bench.errors import BenchError, UndeclaredNeed
-from bench.isolation import process, worker
+from bench.isolation import calls, process, worker
 from bench.seeds import Seeds
 
 
@@ -205,6 +206,30 @@ def test_it_reads_what_its_options_name_and_nothing_else(isolated, tmp_path, fen
     assert asked.clean().facts["touched"] == ["done", "refused", "done", "refused"]
 
 
+@pytest.mark.skipif(platform.machine() not in calls._MACHINES, reason="no filter of calls here")
+def test_calls_that_leave_notes_or_meddle_do_nothing_or_are_refused(isolated, fenced):
+    found = isolated("calls").clean().facts["calls"]
+    assert {name: said for name, said in found.items() if said != "refused"} == {
+        **{"times": "unchanged", "rights": "unchanged"},
+        **{"its own limits": "done", "its own priority": "done", "a pair of streams": "done", "interfaces": "done"},
+    }
+    assert len(found) == 6 + 7
+
+
+@pytest.mark.parametrize("text", ["\ud800", "\x1b[2J"])
+def test_what_it_says_can_be_shown(isolated, text):
+    with pytest.raises(BenchError) as caught:
+        isolated("say", file=text).clean()
+    assert str(caught.value).encode()
+    assert "\x1b" not in str(caught.value)
+
+
+@pytest.mark.parametrize("done", [10**400, -(10**400)])
+def test_a_number_that_is_no_count_is_refused(done):
+    with pytest.raises(BenchError, match="too large to be a count"):
+        process._message(json.dumps({"what": "a", "done": done, "total": 1}).encode(), "mine")
+
+
 def test_packages_that_are_links_are_found_where_they_lie(tmp_path):
     """As a whole, or file by file; one that is none is no addition."""
     from bench.isolation.process import _linked
@@ -217,10 +242,11 @@ def test_packages_that_are_links_are_found_where_they_lie(tmp_path):
     (site / "own").mkdir()
     (site / "whole").symlink_to(cache / "whole")
     (site / "files" / "__init__.py").symlink_to(cache / "files" / "__init__.py")
-    assert sorted(_linked(site)) == [cache / "files", cache / "whole"]
-    assert list(_linked(tmp_path / "missing")) == []
+    assert sorted(_linked(site, [])) == [cache / "files", cache / "whole"]
+    assert list(_linked(site, [cache])) == [], "nothing of what is closed"
+    assert list(_linked(tmp_path / "missing", [])) == []
     (tmp_path / "file.zip").write_bytes(b"")
-    assert list(_linked(tmp_path / "file.zip")) == []
+    assert list(_linked(tmp_path / "file.zip", [])) == []
 
 
 def test_a_folder_of_the_path_that_is_closed_to_the_user_is_left_out(tmp_path, monkeypatch):
@@ -240,7 +266,7 @@ def test_a_folder_of_the_path_that_is_closed_to_the_user_is_left_out(tmp_path, m
     monkeypatch.setattr("sys.path", [str(tmp_path / "closed"), *sys.path])
     for name in ("listdir", "scandir", "stat"):
         monkeypatch.setattr(os, name, refusing(getattr(os, name)))
-    found = [*_linked(tmp_path)], _environment(())["PYTHONPATH"]
+    found = [*_linked(tmp_path, [])], _environment(())["PYTHONPATH"]
     monkeypatch.undo()
     assert found == ([], "")
 

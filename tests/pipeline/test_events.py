@@ -94,6 +94,17 @@ def test_a_log_gets_a_line_at_the_start_and_one_at_the_end():
     assert printed(False, lambda notify: notify("stage_started", **there)) == "  done measure (from the store)\n"
 
 
+def test_a_unit_in_brackets_is_no_markup():
+    """It may be a hostile defense's."""
+    tell = {"stage": "clean", "key": "k", "title": "find"}
+
+    def said(notify):
+        notify("stage_started", **tell, cached=False)
+        notify("stage_progress", **tell, what="[/nosuch]", done=1, total=2)
+
+    assert "[/nosuch]" in printed(True, said)
+
+
 def test_a_terminal_shows_a_bar_with_its_unit():
     shown = printed(True, play)
     assert "5/5 rows" in shown or "1/2 sets" in shown

@@ -1,5 +1,6 @@
 """The store: keys, atomic files, making under a lock, resuming after a kill, pruning, errors with a mend."""
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -459,6 +460,31 @@ def test_finding_marks_as_used_unless_told_not_to(store):
     assert (datetime.now(UTC) - store.entries()[0].last_used).total_seconds() > 900
     store.find("pretrain", KEY)
     assert (datetime.now(UTC) - store.entries()[0].last_used).total_seconds() < 60
+
+
+def test_a_folder_apart_says_nothing_of_the_key_and_goes_with_its_artifact(store):
+    apart = []
+    for attempt in range(2):  # the second goes on where the first was interrupted
+        with contextlib.suppress(RuntimeError), store.open("clean", KEY) as making:
+            apart.append(making.apart)
+            assert (making.apart / "step").exists() == bool(attempt)
+            (making.apart / "step").write_bytes(b"\0" * 1000)
+            raise RuntimeError
+    assert apart[0] == apart[1]
+    assert apart[0].is_relative_to(store.root)
+    assert KEY[:8] not in str(apart[0].relative_to(store.root))
+    (entry,) = store.entries()
+    assert entry.bytes > 1000
+    assert store.prune(partial=True) == entry.bytes
+    assert not apart[0].exists()
+    with store.open("clean", KEY) as making:
+        last = making.apart
+        (last / "step").touch()
+    assert not last.exists()
+    with contextlib.suppress(RuntimeError), store.open("clean", OTHER) as making:
+        assert making.apart.exists()
+        raise RuntimeError
+    assert list((store.root / ".apart").iterdir()) == [], "an attempt that left nothing leaves no folder"
 
 
 def test_prune_by_age_stage_and_state(store):
