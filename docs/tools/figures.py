@@ -14,7 +14,7 @@ import json
 import statistics
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -180,9 +180,9 @@ def lead(cells: Cells) -> Figure:
     return Figure(label, [*rows], [""], panels, (-60, 60))
 
 
-def after(records: Sequence[Record]) -> Figure:
-    """ACC and ASR after whole runs, a panel for each attack of a preset that has runs with `oracle`."""
-    whole = [record for record in records if "defended" in record["metrics"]]
+def after(records: Sequence[Record], presets: Collection[str], seeds: str) -> Figure:
+    """ACC and ASR after whole runs, a panel for each attack of one of the presets that has runs with `oracle`."""
+    whole = [each for each in records if "defended" in each["metrics"] and each["run"]["preset"] in presets]
     values: dict[str, dict[str, dict[str, dict[int, float]]]] = defaultdict(
         lambda: defaultdict(lambda: defaultdict(dict))
     )
@@ -193,12 +193,12 @@ def after(records: Sequence[Record]) -> Figure:
             panel[line]["ASR"][run["seed"]] = found["poisoned"]["asr"]
             panel[line]["ACC"][run["seed"]] = found["clean"]["acc"]
     panels = {
-        title: {line: {name: spread(seeds.values()) for name, seeds in of.items()} for line, of in panel.items()}
+        title: {line: {name: spread(found.values()) for name, found in of.items()} for line, of in panel.items()}
         for title, panel in sorted(values.items())
         if "oracle" in panel
     }
     known = {line for panel in panels.values() for line in panel}
-    label = "after the defense, percent: mean, least and largest of five seeds"
+    label = f"after the defense, percent: mean, least and largest of {seeds} seeds"
     return Figure(label, [line for line in AFTER if line in known], ["ASR", "ACC"], panels)
 
 
@@ -285,7 +285,8 @@ def figures() -> dict[str, Figure]:
         "lead": lead(cells),
         "baselines": baselines(cells),
         "recur": recur(cells),
-        "after": after(records),
+        "after": after(records, ("laptop", "vivid"), "five"),
+        "after-photographs": after(records, ("cifar10-stickers",), "three"),
         "attacks": strengths(records),
     }
 
