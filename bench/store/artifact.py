@@ -156,15 +156,28 @@ def apart_of(work: Path) -> Path | None:
 
 
 def work_of(work: Path) -> Iterator[Path]:
-    """All that lies in a work folder and in the one apart."""
-    for folder in filter(None, (work, apart_of(work))):
-        yield from folder.rglob("*")
+    """All that lies in a work folder and in the one apart, in which a defense may have nested folders by thousands."""
+    waiting = [folder for folder in (work, apart_of(work)) if folder]
+    while waiting:
+        with contextlib.suppress(OSError), os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                yield Path(entry.path)
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(Path(entry.path))
 
 
 def drop_apart(work: Path) -> None:
-    """Remove the folder apart, if there is one."""
-    if folder := apart_of(work):
-        shutil.rmtree(folder, ignore_errors=True)
+    """Remove the folder apart, if there is one. Folders in folders are moved up to be removed: no depth is too much."""
+    top = apart_of(work)
+    with contextlib.suppress(OSError):
+        while top and (inner := [entry.path for entry in os.scandir(top) if entry.is_dir(follow_symlinks=False)]):
+            for folder in inner:
+                for entry in os.scandir(folder):
+                    if entry.is_dir(follow_symlinks=False):
+                        Path(entry.path).rename(top / secrets.token_hex(8))
+                shutil.rmtree(folder)
+        if top:
+            shutil.rmtree(top)
 
 
 def earlier_time(folder: Path) -> dict[str, float]:

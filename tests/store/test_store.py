@@ -487,6 +487,23 @@ def test_a_folder_apart_says_nothing_of_the_key_and_goes_with_its_artifact(store
     assert list((store.root / ".apart").iterdir()) == [], "an attempt that left nothing leaves no folder"
 
 
+def test_a_folder_apart_may_be_deep(store):
+    """As a hostile defense may leave it: deeper than Python's recursion, and longer than any path."""
+    with contextlib.suppress(RuntimeError), store.open("clean", KEY) as making:
+        here = os.open(making.apart, os.O_RDONLY)
+        for _ in range(3000):
+            os.mkdir("deep", dir_fd=here)
+            inner = os.open("deep", os.O_RDONLY, dir_fd=here)
+            os.close(here)
+            here = inner
+        os.close(here)
+        (making.apart / "step").touch()
+        raise RuntimeError
+    assert [entry.key for entry in store.entries()] == [KEY]
+    store.prune(partial=True)
+    assert list((store.root / ".apart").iterdir()) == []
+
+
 def test_prune_by_age_stage_and_state(store):
     old, young = fill(store, KEY), fill(store, OTHER)
     probe = fill(store, KEY, stage="probe")
