@@ -63,7 +63,11 @@ app = typer.Typer(
 
 
 def main() -> None:
-    """The console script: user errors are one message and exit code 2, Ctrl-C is 130."""
+    """The console script: user errors are one message and exit code 2, Ctrl-C is 130. What the output's encoding lacks,
+    as a file's name that is no text, is shown escaped."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # it is None where it was closed
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(guarded(lambda: app(standalone_mode=False)))
 
 

@@ -3,6 +3,7 @@ process of its own."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import shutil
@@ -139,9 +140,14 @@ def closed_paths(store: Path, options: Mapping[str, object]) -> list[Path]:
 
 
 def existing(options: Mapping[str, object]) -> list[Path]:
-    """The files and folders that are there among the values."""
-    named = [Path(value).expanduser() for value in options.values() if isinstance(value, str | Path) and str(value)]
-    return [path for path in named if path.exists()]
+    """The files and folders that are there among the values; a text that can be no path is none."""
+    found = []
+    for value in options.values():
+        if isinstance(value, str | Path) and str(value):
+            with contextlib.suppress(OSError, ValueError, RuntimeError):  # too long, a NUL, an unknown ~user
+                path = Path(value).expanduser()
+                found += [path] if path.exists() else []
+    return found
 
 
 def chosen(defense: Judge) -> dict[str, object]:

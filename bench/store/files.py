@@ -87,8 +87,10 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def _check_replaceable(path: Path) -> None:
-    """Raise BenchError for a device, a pipe or the like: a file would take its place, for the whole system."""
-    if path.exists() and not path.is_file() and not path.is_dir():
+    """Raise BenchError for a device, a pipe or the like: a file would take its place, for the whole system. So it would
+    for /dev/stdout, a link that may lead to a file."""
+    systems = path.is_symlink() and any(path.absolute().is_relative_to(each) for each in ("/dev", "/proc"))
+    if systems or (path.exists() and not path.is_file() and not path.is_dir()):
         raise BenchError(f"cannot write {path}: it is no regular file, and must not be replaced by one")
 
 

@@ -244,3 +244,13 @@ def test_a_record_never_takes_the_place_of_a_pipe(refused, copied, tmp_path):
     said = refused("run", "--preset", "smoke", "--store", copied, "--record", tmp_path / "pipe")
     assert "it is no regular file, and must not be replaced by one" in said
     assert (tmp_path / "pipe").is_fifo()
+
+
+def test_what_the_output_cannot_encode_is_shown_escaped(tmp_path):
+    """Words beyond ASCII end no command."""
+    import os
+    import subprocess
+
+    command = [sys.executable, "-m", "bench", "list", "metrics"]
+    done = subprocess.run(command, capture_output=True, env={**os.environ, "PYTHONIOENCODING": "ascii"}, cwd=tmp_path)
+    assert (done.returncode, b"Traceback" in done.stderr) == (0, False)

@@ -13,6 +13,7 @@ from bench.api import Attack, Poison, Verdict
 from bench.errors import BenchError
 from bench.isolation.verdict import check_verdict, kept_digest, read_verdict
 from bench.pipeline import stage as stage_module
+from bench.pipeline.clean import existing
 from bench.pipeline.events import silent
 from bench.pipeline.poison import poison_stage
 from bench.pipeline.pretrain import pretrain_stage
@@ -181,3 +182,8 @@ def test_a_verdict_comes_back_from_disk(smoke):
     assert found.boxes.shape == (160, 4)
     assert found.facts
     check_verdict(found, 160, 32, "poisoncam")
+
+
+def test_a_text_that_can_be_no_path_names_no_file(tmp_path):
+    values = {"long": "word " * 60, "nul": "a\0b", "nobody": "~no-such-user/x", "there": str(tmp_path), "count": 3}
+    assert existing(values) == [tmp_path]

@@ -641,3 +641,9 @@ def test_an_artifact_from_before_there_were_checksums_is_used(store):
     (folder / "meta.json").write_text(json.dumps(meta))
     assert store.find("pretrain", KEY, read=True) == folder
     assert [fault for _, fault in store.check()] == ["no checksums"]
+
+
+@pytest.mark.skipif(not Path("/dev/stdout").is_symlink(), reason="the system has no such link")
+def test_a_link_of_the_system_is_not_replaced():
+    with pytest.raises(BenchError, match="must not be replaced"):
+        files.check_can_write(Path("/dev/stdout"))
