@@ -14,6 +14,11 @@ class UndeclaredNeed(BenchError):
     """A defense requested something of its view that it does not list in `needs`."""
 
 
+def printable(text: str) -> str:
+    """`text` with what could speak to a terminal escaped."""
+    return "".join(char if char.isprintable() or char == "\n" else ascii(char)[1:-1] for char in text)
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """A closing sentence that names the nearest of `known`, or all of them; '' when `known` is empty."""
     names = sorted(known)

@@ -79,14 +79,16 @@ def refuse_calls(library: ctypes.CDLL, *, several: bool) -> bool:
 
 
 def _steps(own: int, architecture: int, several: bool) -> Iterator[Step]:
+    """Those of the filter, which ends at a return."""
     yield _LOAD, 0, 0, _ARCHITECTURE
     yield _EQUAL, 1, 0, architecture
     yield _RETURN, 0, 0, _REFUSE
     yield _LOAD, 0, 0, _NUMBER
     yield _AT_LEAST, 0, 1, _X32
     yield _RETURN, 0, 0, _REFUSE
-    for numbers, answer in [(each, _REFUSE) for each in _CALLS.values()] + [(e, _NOTHING) for e in _EMPTY.values()]:
-        yield from _call(numbers[own], [(_RETURN, 0, 0, answer)])
+    for calls, answer in ((_CALLS, _REFUSE), (_EMPTY, _NOTHING)):
+        for numbers in calls.values():
+            yield from _call(numbers[own], [(_RETURN, 0, 0, answer)])
     for numbers in _ON_ITSELF.values():
         yield from _call(numbers[own], _argument(0, (0,), _ALLOW, _REFUSE))
     yield from _call(_SETPRIORITY[own], [*_other_than(0, 0, _REFUSE), *_argument(1, (0,), _ALLOW, _REFUSE)])

@@ -18,7 +18,7 @@ from bench.data.images import ArrayImages, Subset
 from bench.seeds import Seeds
 from bench.store import read_arrays, replacing, write_arrays
 
-IMAGES, ROWS = "images.npy", "rows.npz"
+IMAGES, ROWS, ORDER = "images.npy", "rows.npz", "{}-order.npz"
 _BYTES = 1 << 25  # of images in memory at once
 
 
@@ -29,7 +29,7 @@ def hand_over(images: Images, seeds: Seeds, folder: Path, report: Callable[[str,
     order drawn from `seeds`. What an interrupted run has written completely is not written again. The indices are kept
     beside the folder, which is all that the process may read. Raises BenchError where the disk is full.
     """
-    kept = folder.with_name(f"{folder.name}-order.npz")
+    kept = folder.with_name(ORDER.format(folder.name))
     if not ((folder / ROWS).exists() and kept.exists()):
         folder.mkdir(parents=True, exist_ok=True)
         written = np.random.default_rng().permutation(len(images))

@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.api import Arrays, EncoderVerdict, Grouping, Verdict
-from bench.errors import BenchError, UndeclaredNeed
+from bench.errors import BenchError, UndeclaredNeed, printable
 from bench.parallel.threads import thread_variables
 
 from .forks import Forked, forked
@@ -194,12 +194,7 @@ def _message(line: bytes, name: str) -> dict[str, Any]:
         raise BenchError(f"the process of defense {name!r} said {line[:80]!r}, which is none of its messages")
     if any(type(value) is int and abs(value) > sys.maxsize for value in told.values()):
         raise BenchError(f"the process of defense {name!r} said {line[:80]!r}: a number too large to be a count")
-    return {key: _printable(value) if isinstance(value, str) else value for key, value in told.items()}
-
-
-def _printable(text: str) -> str:
-    """Without what no terminal and no file can show, or what would steer a terminal."""
-    return "".join(each if each in "\n\t" or each.isprintable() else "\ufffd" for each in text)
+    return {key: printable(value) if isinstance(value, str) else value for key, value in told.items()}
 
 
 def _read(stream: IO[bytes], count: int, name: str) -> bytes:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from bench.api import Detector, EncoderTest, Images, Judge
 from bench.config.config import Config
 from bench.errors import BenchError
+from bench.isolation.handover import ORDER
 from bench.isolation.job import IMAGES, KNOWN
 from bench.isolation.scores import Scores, write_encoder_verdict, write_scores
 from bench.isolation.verdict import write_verdict
@@ -22,11 +23,13 @@ from bench.plugins.identity import identity
 from bench.store import ArtifactBuilder, digest, user_cache
 
 from .lot import Lot
-from .pretrain import EncoderSource
+from .pretrain import ENCODER, EncoderSource
 from .stage import Machine, ProgressReport, Stage
 
 if TYPE_CHECKING:
     from bench.isolation.process import IsolatedDefense
+
+_SYSTEM = ("/proc", "/dev", "/sys", "/run")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -52,9 +55,11 @@ class DefenseTask:
             isolated = self.isolated(making.apart, making.dir.parents[1], report)
             try:
                 self._keep(isolated, making.dir)
-            except BenchError:  # the steps stay for the next attempt; the images are large, and quickly written again
-                for name in (IMAGES, KNOWN):
+            except BenchError:  # the steps stay for the next attempt; what was handed over is quickly written again
+                for name in (IMAGES, KNOWN, ENCODER):
                     shutil.rmtree(making.apart / name, ignore_errors=True)
+                for order in making.apart.glob(ORDER.format("*")):
+                    order.unlink()
                 raise
             making.add_memory(max(isolated.peaks, default=0.0))
 
@@ -162,6 +167,3 @@ def _may_read(path: Path, closed: Sequence[Path]) -> bool:
     path, shut = path.resolve(), [each.resolve() for each in (*closed, *map(Path, _SYSTEM))]
     around = path.is_dir() and any(each.is_relative_to(path) for each in (*shut, Path.cwd()))
     return not around and not any(path.is_relative_to(each) for each in shut)
-
-
-_SYSTEM = ("/proc", "/dev", "/sys", "/run")

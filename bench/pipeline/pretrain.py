@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from bench.ssl.encoder import FrozenEncoder
     from bench.ssl.settings import EncoderSettings, TrainSettings
 
+ENCODER = "encoder"
+"""The folder of an encoder that was brought to where a defense works."""
+
 
 @dataclass(frozen=True)
 class RepairTask:
@@ -137,7 +140,7 @@ class EncoderSource:
 
     def brought(self, folder: Path) -> EncoderSource:
         """The same from a link to the file (or a copy) in `folder`: its own path would say what it was trained on."""
-        found = dataclasses.replace(self, folder=folder / "encoder")
+        found = dataclasses.replace(self, folder=folder / ENCODER)
         if not found.file.exists():
             with replacing(found.file) as temporary:
                 try:

@@ -26,7 +26,7 @@ import numpy as np
 
 from bench.api import Arrays, Verdict
 from bench.data.manifest import Manifest
-from bench.errors import BenchError
+from bench.errors import BenchError, printable
 
 from .inputs import Evidence, Predictions, predicted_of
 from .record import SUBMITTED, Record, only_judges, upgraded, validate, whole
@@ -108,11 +108,6 @@ def read(path: Path) -> Submission:
         return from_bytes(read_file(path))
     except BenchError as error:
         raise BenchError(f"{path} is no submission that can be read: {printable(str(error))}") from None
-
-
-def printable(text: str) -> str:
-    """`text` with what could speak to a terminal escaped."""
-    return "".join(char if char.isprintable() or char == "\n" else ascii(char)[1:-1] for char in text)
 
 
 def from_bytes(data: bytes) -> Submission:
