@@ -109,6 +109,8 @@ def read_picture(path: Path) -> Pixels:
 
     what = f"trigger {str(path)!r}"
     try:
+        if path.exists() and not path.is_file():
+            raise ValueError("no regular file")  # a pipe or a device could have no end
         with Image.open(path) as image:
             image.load()
     except FileNotFoundError:

@@ -16,6 +16,7 @@ from typing import Any
 
 from bench.api import Images, Plugin
 from bench.errors import BenchError, nearest
+from bench.store import read_bytes
 
 from .identity import LOADED
 from .manager import Plugins, Source
@@ -80,7 +81,7 @@ def _read(path: Path, shown: str) -> bytes:
     if path.suffix != ".py":
         raise BenchError(f"--plugin {shown}: expected a Python file, its name ending in .py")
     try:
-        return path.read_bytes()
+        return read_bytes(path)
     except OSError as error:
         raise BenchError(f"--plugin {shown} cannot be read: {error.strerror or error}") from error
 

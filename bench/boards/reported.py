@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import BenchError
+from bench.store import read_text
 
 from .lines import BoardLine, SeedResult
 from .rows import CONTROL, DEFENSE, FOUND, NONE, RATES
@@ -39,7 +40,7 @@ def reported(path: Path, source: str) -> list[Leaderboard]:
 
 def _rows(path: Path) -> list[dict[str, str]]:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
     except (OSError, UnicodeDecodeError) as error:
         raise BenchError(f"cannot read {path}: {error}") from error
     reader = csv.DictReader(io.StringIO(text), strict=True)

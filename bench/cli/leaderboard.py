@@ -100,9 +100,10 @@ def _in_page(output: Path, text: str, check: bool) -> str:
     """The page at `output` with the tables in their place; the tables alone where there is no page yet, or tables
     written before. Raises BenchError for any other page."""
     from bench.boards.markdown import BEGIN, END, LEGEND, in_page
+    from bench.store import read_text
 
     try:
-        page = output.read_text(encoding="utf-8") if output.is_file() else ""
+        page = read_text(output) if output.is_file() else ""
     except (OSError, UnicodeDecodeError) as error:
         raise BenchError(f"{output} cannot be read as UTF-8 text, so it is not written over: {error}") from error
     filled = in_page(page, text)

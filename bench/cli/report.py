@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -63,7 +64,9 @@ def report(
 
 def _save_picture(output: Path, pipeline: Pipeline, defenses: Sequence[Defense], count: int) -> None:
     from bench.report.attention import gallery
+    from bench.store import write_bytes
 
     figure = gallery(pipeline, defenses, count)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(output, metadata={"Software": None} if output.suffix == ".png" else None)
+    data = BytesIO()  # written whole or not at all: a full disk takes no older picture away
+    figure.savefig(data, format=output.suffix[1:], metadata={"Software": None} if output.suffix == ".png" else None)
+    write_bytes(output, data.getvalue())

@@ -17,6 +17,7 @@ from bench.plugins.options import make, parse_toml, toml_value, value_of
 from bench.seeds import Seeds
 from bench.ssl.import_weights import Checkpoint
 from bench.ssl.settings import EncoderSettings, ProbeSettings, TrainSettings, ViewSettings
+from bench.store import read_text
 
 from .combination import Combination, assign, combine
 
@@ -103,7 +104,7 @@ def read_preset(name: str) -> dict[str, Any]:
 
 def _text_of(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return read_text(path)
     except OSError as error:
         raise BenchError(f"cannot read the preset file {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:

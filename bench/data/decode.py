@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
@@ -21,6 +20,8 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
+
+from bench.store import read_bytes
 
 SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".gif", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".ppm"}
@@ -57,12 +58,7 @@ class Unreadable(Exception):
 def read_file(path: Path) -> bytes:
     """The bytes of a regular file: reading a pipe or a device could wait or go on for ever. Raises Unreadable."""
     try:
-        found = path.stat()
-        if not stat.S_ISREG(found.st_mode):
-            raise Unreadable("no regular file")
-        if found.st_size > MOST_BYTES:
-            raise Unreadable(f"larger than {MOST_BYTES >> 20} MiB")
-        return path.read_bytes()
+        return read_bytes(path, MOST_BYTES)
     except OSError as error:
         raise Unreadable(error.strerror or str(error)) from None
 
@@ -122,10 +118,13 @@ def _upright(image: Image.Image) -> Image.Image:
 
 def _rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):
-        values = np.asarray(image).astype(np.int64)
+        values = np.asarray(image)
         if values.min() < 0 or values.max() > 65535:
             raise ValueError(f"grey values from {values.min()} to {values.max()}, expected 0 to 65535")
-        return Image.fromarray(((values * 255 + 32767) // 65535).astype(np.uint8)).convert("RGB")
+        grey = np.empty(values.shape, np.uint8)
+        for row, scaled in zip(values, grey, strict=True):  # not all at once: eight bytes for each pixel
+            scaled[:] = (row.astype(np.int64) * 255 + 32767) // 65535
+        return Image.fromarray(grey).convert("RGB")
     if image.mode == "F":
         raise ValueError("32-bit float images have no agreed range")
     if image.mode in _ALPHA or "transparency" in image.info:

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 from bench.api import Dataset
 from bench.errors import BenchError, counted
+from bench.store import read_text
 
 from .decode import SUFFIXES
 from .folder import FileDataset
@@ -82,7 +83,7 @@ def read_list(file: str) -> dict[str, str]:
             f" (--set dataset.class_list=FILE). {_PUBLISHED}."
         )
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = read_text(path, "utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise BenchError(f"imagenet100: cannot read the class list {file} as UTF-8 text: {error}") from None
     named: dict[str, str] = {}

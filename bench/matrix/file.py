@@ -25,7 +25,7 @@ from bench.config.combination import reaches
 from bench.config.config import DEFAULT_PRESET, END, Config, parse_setting
 from bench.errors import BenchError
 from bench.plugins.options import make, options, parse_toml
-from bench.store import canonical
+from bench.store import canonical, read_text
 
 from .cell import Cell
 
@@ -43,7 +43,7 @@ def read_matrix(path: Path, plugins: Plugins, files: Sequence[Path] = ()) -> lis
     Raises BenchError naming the file and what cannot be used in it: every cell's configuration is checked.
     """
     try:
-        content = make(_Content, parse_toml(path.read_text(encoding="utf-8")), "the matrix file")
+        content = make(_Content, parse_toml(read_text(path)), "the matrix file")
         return _Matrix(content, plugins, files).cells()
     except OSError as error:
         raise BenchError(f"cannot read the matrix file {path}: {error.strerror}") from error

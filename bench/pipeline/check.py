@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from bench.api import Control
 from bench.errors import BenchError
+from bench.ssl.import_weights import import_encoder
 
 from .poison import check_attack
 
@@ -32,8 +33,11 @@ def check_runnable(pipeline: Pipeline, known: set[str] | None = None) -> None:
     config, dataset = pipeline.config, pipeline.dataset
     if _is_new(pipeline.poison, pipeline, known):
         check_attack(config, dataset)
-    if config.threat_checkpoint is None and _is_new(pipeline.training_on_all, pipeline, known):
+    checkpoint = config.threat_checkpoint
+    if checkpoint is None and _is_new(pipeline.training_on_all, pipeline, known):
         _check_memory(pipeline)
+    elif checkpoint is not None and _is_new(pipeline.threat, pipeline, known):
+        import_encoder(checkpoint.path, config.encoder, dataset.size)
     for chosen in (config.defense.filter, config.defense.reference):
         if chosen is not None and not isinstance(chosen, Control):
             chosen.in_force(len(dataset.train), dataset.size)

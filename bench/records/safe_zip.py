@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.errors import BenchError
+from bench.store import read_bytes
 
 MAX_FILE = 128 * 2**20
 MAX_MEMBERS = 4096
@@ -139,11 +140,7 @@ class Archive:
 
 def read_file(path: Path) -> bytes:
     """A regular file of at most MAX_FILE bytes: reading a pipe or a device may never end."""
-    _demand(path.is_file() or not path.exists(), "it is no regular file")
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_FILE + 1)
+        return read_bytes(path, MAX_FILE)
     except OSError as error:
         raise BenchError(f"cannot read it: {error.strerror}") from error
-    _demand(len(data) <= MAX_FILE, f"it is larger than {MAX_FILE // 2**20} MiB")
-    return data

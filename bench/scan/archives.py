@@ -22,6 +22,8 @@ from typing import IO
 from bench.errors import BenchError
 
 MOST_MEMBERS = 1_000_000
+MOST_HEADER = 1 << 20
+"""Bytes of what a tar says of one file beside its name and size: all of it is read into memory."""
 MOST_GROWTH, FREE_GROWTH = 200, 1 << 30
 """An archive may unpack to so many times its own size, and to so many bytes whatever its size: images hardly shrink."""
 NAMES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
@@ -45,9 +47,31 @@ def is_archive(path: Path) -> bool:
     return path.name.lower().endswith(NAMES) or zipfile.is_zipfile(path) or _is_tar(path)
 
 
+class _Header(tarfile.TarInfo):
+    """The head of a file in a tar, or of a long name or other notes on the next file."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _Header:
+        """As tarfile's, which then reads all notes, however long. Raises BenchError where they are too long."""
+        found = super().frombuf(buf, encoding, errors)
+        if (found.type in _NOTES and found.size > MOST_HEADER) or (found.type == tarfile.GNUTYPE_SPARSE and buf[482]):
+            raise BenchError("it says too much of one of its files, more than any archive of images does")
+        return found
+
+    def _proc_gnusparse_10(self, next: tarfile.TarInfo, *_: object) -> None:  # noqa: A002 - tarfile's own name
+        next.sparse = []  # type: ignore[attr-defined]  # a file with holes is not taken, its list of them not read
+
+
+_NOTES = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
+_NOTES += (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
+
+
 def _is_tar(path: Path) -> bool:
     try:
-        return tarfile.is_tarfile(path)
+        with tarfile.open(path, tarinfo=_Header):
+            return True
+    except BenchError:
+        return True
     except _DAMAGED:
         return False
 
@@ -92,10 +116,10 @@ def _open(path: Path) -> Iterator[Iterator[tuple[Member, IO[bytes] | None]]]:
             with zipfile.ZipFile(path) as archive:
                 yield _of_zip(archive, path)
         else:
-            with tarfile.open(path) as tar:
+            with tarfile.open(path, tarinfo=_Header) as tar:
                 yield _of_tar(tar)
-    except BenchError:
-        raise
+    except BenchError as error:
+        raise BenchError(f"{path}: {error}" if str(path) not in str(error) else str(error)) from None
     except _DAMAGED as error:
         why = str(error) or type(error).__name__
         raise BenchError(f"{path} is no archive that can be read, or is broken: {ascii(why)[1:-1][:200]}") from None

@@ -15,6 +15,7 @@ from typing import Literal
 from bench.data.decode import SUFFIXES, may_be_image, suffix_of
 from bench.data.layout import walk
 from bench.errors import BenchError, counted
+from bench.store.files import MOST_TEXT
 
 from .archives import is_archive, members
 from .lists import read_list
@@ -79,7 +80,7 @@ def find(source: str) -> Listing:
     """The files of what a user names: a folder, an archive, a list of paths, or "-" for such a list on standard input.
     Raises BenchError where there are none."""
     if source == "-":
-        return find_listed(sys.stdin.buffer.read(), "standard input")
+        return find_listed(sys.stdin.buffer.read(MOST_TEXT + 1), "standard input")
     path = Path(source).expanduser()
     if path.is_dir():
         return find_files(path)
@@ -92,7 +93,7 @@ def find(source: str) -> Listing:
             raise BenchError(f"{path} is one image; {EXPECTED}")
         with path.open("rb") as file:
             head = file.read(4096)
-            return find_listed(head if b"\0" in head else head + file.read(), str(path))
+            return find_listed(head if b"\0" in head else head + file.read(MOST_TEXT), str(path))
     except OSError as error:
         raise BenchError(f"cannot read {path}: {error.strerror or error}") from None
 

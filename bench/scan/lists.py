@@ -12,10 +12,12 @@ import json
 import math
 import os
 from collections.abc import Iterable, Sequence
+from io import BytesIO
 from pathlib import Path
 
 from bench.errors import BenchError, counted
 from bench.store import write_bytes
+from bench.store.files import MOST_TEXT
 
 NAMED = 5
 """So many unreadable files are named where all would be too many."""
@@ -37,9 +39,11 @@ def read_path(text: str) -> str:
 def read_list(data: bytes, name: str) -> list[str]:
     """The paths of a list: one a line, alone or in the first of several columns, each path once; empty lines and those
     that begin with # are passed over. Raises BenchError naming the list, `name`, and the line."""
+    if len(data) > MOST_TEXT:
+        raise BenchError(f"{name} is larger than {MOST_TEXT >> 20} MiB; a folder of so many images can be named itself")
     found: dict[str, None] = {}
-    for number, line in enumerate(data.split(b"\n"), 1):
-        text = os.fsdecode(line.removesuffix(b"\r").partition(b"\t")[0])
+    for number, line in enumerate(BytesIO(data), 1):
+        text = os.fsdecode(line.removesuffix(b"\n").removesuffix(b"\r").partition(b"\t")[0])
         if "\0" in text:
             raise BenchError(f"{name} is no folder, no archive and no text: expected one path a line")
         if not text.strip() or text.startswith("#"):

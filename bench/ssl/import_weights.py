@@ -14,6 +14,7 @@ import hashlib
 import logging
 import math
 import re
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,13 +76,17 @@ class Checkpoint:
     def of(cls, path: Path) -> Checkpoint:
         """The file at `path`, hashed. Raises BenchError where it cannot be read."""
         try:
-            with path.open("rb") as file:
-                return cls(path=path, sha256=hashlib.file_digest(file, "sha256").hexdigest())
+            found = path.stat()
+            fault = "" if stat.S_ISREG(found.st_mode) else "no regular file"
+            if found.st_size and not fault:
+                with path.open("rb") as file:
+                    return cls(path=path, sha256=hashlib.file_digest(file, "sha256").hexdigest())
         except OSError as error:
-            raise BenchError(
-                f"--threat-checkpoint {path}: {error.strerror}. Expected a file with an encoder's weights "
-                "(safetensors, or saved by torch)."
-            ) from None
+            fault = error.strerror or str(error)
+        raise BenchError(
+            f"--threat-checkpoint {path}: {fault or 'the file is empty'}. Expected a file with an encoder's weights "
+            "(safetensors, or saved by torch)."
+        )
 
     @property
     def facts(self) -> dict[str, str]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import json
 import os
 import re
+import stat
 import tempfile
 import threading
 import zipfile
@@ -22,6 +24,8 @@ from bench.errors import BenchError
 
 from .hashing import check_json
 
+MOST_TEXT = 256 << 20
+"""Bytes of a file that a person or a command wrote (a record, a setting, a list of images, a plugin), at most."""
 _FULL = "the disk (or quota) is full: free some space (`bench store prune` helps) and start again"
 _ADVICE = {
     errno.ENOSPC: _FULL,
@@ -32,6 +36,8 @@ _ADVICE = {
     errno.EPERM: "operation not permitted: choose a folder that you may write",
     errno.ENOTDIR: "part of the path is a file, not a folder: choose another folder",
     errno.EEXIST: "part of the path is a file, not a folder: choose another folder",
+    errno.ENAMETOOLONG: "the path is longer than this file system allows: choose a shorter one",
+    errno.ELOOP: "links in the path lead round in a circle: choose another folder",
 }
 _ANYWHERE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _BELOW = {errno.EROFS, errno.EACCES, errno.EPERM}
@@ -141,10 +147,25 @@ def write_json(path: Path, value: object) -> None:
     write_bytes(path, (text + "\n").encode())
 
 
+def read_bytes(path: Path, most: int = MOST_TEXT) -> bytes:
+    """All of a regular file of up to `most` bytes: a pipe or a device could have no end. Raises OSError."""
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "no regular file", str(path))
+    if found.st_size > most:
+        raise OSError(errno.EFBIG, f"larger than {most >> 20} MiB", str(path))
+    return path.read_bytes()
+
+
+def read_text(path: Path, encoding: str = "utf-8") -> str:
+    """The same as text, its lines ending in \\n. Raises OSError, UnicodeDecodeError."""
+    return io.TextIOWrapper(io.BytesIO(read_bytes(path)), encoding=encoding).read()
+
+
 def read_json(path: Path) -> Any:
     """The JSON in `path`. Raises BenchError where it is missing, unreadable or not JSON (NaN is not)."""
     try:
-        return json.loads(path.read_bytes(), parse_constant=_refuse_constant)
+        return json.loads(read_bytes(path), parse_constant=_refuse_constant)
     except (OSError, ValueError, RecursionError) as error:
         raise BenchError(f"cannot read {path} as JSON: {error}") from error
 

@@ -70,8 +70,8 @@ def test_a_file_that_is_too_large_or_no_regular_file_is_not_read(tmp_path, monke
     monkeypatch.setattr(archive, "MAX_FILE", 10)
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "x").write_bytes(bytes(11))
-    said = dict.fromkeys((tmp_path / "pipe", Path("/dev/zero"), tmp_path), "it is no regular file")
-    said |= {tmp_path / "x": "it is larger than", tmp_path / "y": "cannot read it: No such file"}
+    said = dict.fromkeys((tmp_path / "pipe", Path("/dev/zero"), tmp_path), "cannot read it: no regular file")
+    said |= {tmp_path / "x": "cannot read it: larger than", tmp_path / "y": "cannot read it: No such file"}
     for path, fault in said.items():
         with pytest.raises(BenchError, match=fault):
             read_file(path)

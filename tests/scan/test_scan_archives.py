@@ -11,7 +11,7 @@ import zipfile
 import pytest
 
 from bench.errors import BenchError
-from bench.scan import archives
+from bench.scan import archives, listing as listing_module, lists
 from bench.scan.listing import find
 from bench.scan.reading import Gathered, images_stage
 from bench.store import Store
@@ -179,6 +179,55 @@ def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path, files, monkeypatch):
     monkeypatch.setattr(archives, "MOST_MEMBERS", 3)
     with pytest.raises(BenchError, match="holds more than 3 files"):
         find(str(zipped(path, files)))
+
+
+@pytest.mark.parametrize("first", [False, True], ids=["after a file", "at once"])
+@pytest.mark.parametrize("kind", [b"x", b"g", b"X", b"L", b"K"])
+def test_what_a_tar_says_of_a_file_is_not_read_without_bound(tmp_path, kind, first):
+    path, notes = tmp_path / "x.tar", tarfile.TarInfo("notes")
+    notes.type, notes.size = kind, 1 << 32
+    with path.open("wb") as file:
+        file.write(b"" if first else tarfile.TarInfo("a.png").tobuf())
+        file.write(notes.tobuf())
+        file.truncate(1 << 32)  # a hole: it takes no room on the disk
+    with pytest.raises(BenchError, match=r"x\.tar: it says too much of one of its files"):
+        find(str(path))
+
+
+@pytest.mark.parametrize("named", [b"a.png\n", b"9" * 4000 + b"\n"], ids=["not its map", "a map of any length"])
+def test_a_sparse_file_in_a_tar_is_passed_over_without_its_map(tmp_path, named, picture):
+    path, notes = tmp_path / "x.tar", {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.name": "a.png"}
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as archive:
+        for name, data, said in (("a.png", named, notes), ("b.png", picture(0), {})):
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.pax_headers = len(data), said
+            archive.addfile(entry, io.BytesIO(data))
+    listing = find(str(path))
+    assert (listing.names, listing.gone) == (("b.png",), {"a.png": "no regular file"})
+
+
+def test_an_old_sparse_file_of_many_pieces_is_refused(tmp_path):
+    entry = tarfile.TarInfo("a.png")
+    entry.type, entry.size = tarfile.GNUTYPE_SPARSE, 512
+    block = bytearray(entry.tobuf(format=tarfile.GNU_FORMAT))
+    block[482] = 1  # another block of pieces follows
+    block[148:156] = b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block)
+    (tmp_path / "x.tar").write_bytes(bytes(block) + b"1" * 1024)
+    with pytest.raises(BenchError, match="it says too much"):
+        find(str(tmp_path / "x.tar"))
+
+
+@pytest.mark.parametrize("source", ["list.txt", "-"])
+def test_a_list_without_end_is_refused(tmp_path, monkeypatch, source):
+    for module in (listing_module, lists):
+        monkeypatch.setattr(module, "MOST_TEXT", 1000)
+    (tmp_path / "list.txt").write_bytes(b"a.png\n" * 1000)
+    monkeypatch.chdir(tmp_path)
+    with (tmp_path / "list.txt").open() as file:
+        monkeypatch.setattr("sys.stdin", file)
+        with pytest.raises(BenchError, match="is larger than 0 MiB; a folder of so many images can be named"):
+            find(source)
 
 
 def test_a_list_names_files_by_its_first_column(tmp_path, picture, monkeypatch):
