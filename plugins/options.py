@@ -72,7 +72,8 @@ def parse_toml(text: str) -> dict[str, Any]:
 def toml_value(text: str) -> Any:
     """`text` as a TOML value; as it is where it is none."""
     try:
-        return parse_toml(f"value = {text}")["value"]
+        found = parse_toml(f"value = {text}")
+        return found["value"] if len(found) == 1 else text  # another line is no part of a value
     except ValueError:  # also of a whole number with more digits than Python reads
         return text
 
@@ -112,10 +113,20 @@ def make(cls: type[P], values: Mapping[str, Any], what: str) -> P:
     """
     known = {option.name: option.type for option in options(cls)}
     problems = [f"unknown option {key!r}.{nearest(key, known)}" for key in values if key not in known]
-    made, more = _validated(cls, {key: value for key, value in values.items() if key in known}, known)
+    wrong = [key for key in values if key in known and _is_truth(values[key]) and _NUMBERS.search(known[key])]
+    problems += [f"option {key!r}: expected {known[key]}, got {values[key]!r}" for key in wrong]
+    made, more = _validated(cls, {key: values[key] for key in values if key in known and key not in wrong}, known)
     if made is None or problems:
         raise BenchError("\n- ".join([f"bad options for {what}:", *problems, *more]))
     return made
+
+
+_NUMBERS = re.compile(r"^(?!.*\b(bool|Any|object)\b).*\b(int|float)\b")
+
+
+def _is_truth(value: object) -> bool:
+    """Whether it is or holds a truth value, which pydantic would take for the number 1 or 0."""
+    return isinstance(value, bool) or (isinstance(value, list | tuple) and any(map(_is_truth, value)))
 
 
 def _validated(cls: type[P], values: dict[str, Any], known: Mapping[str, str]) -> tuple[P | None, list[str]]:

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple, get_args
 
 from bench import api as types
 
+from .options import options
+
 
 class Kind(NamedTuple):
     """A kind of plugin: the hook that offers it, its word in messages, the bases that its classes may have."""
@@ -25,8 +27,10 @@ KINDS = {
     "dataset": Kind("bench_datasets", "dataset", (types.DatasetPlugin,)),
     "ssl": Kind("bench_ssl_methods", "SSL method", (types.SSLMethod,)),
 }
-NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 """Names go into command lines, file names and combinations ("a+b"): no space, no '/', no '+'."""
+FACTS = {"name", "paper", "url", "needs", "baseline", "variant_of"}
+"""What is said of a class, and so is no option of it."""
 URL = re.compile(r"https?://[^\s\"'<>]+")
 LONGEST = 500
 """Characters of a plugin's paper or url."""
@@ -84,8 +88,18 @@ def class_problem(cls: object, bases: tuple[type[types.Plugin], ...]) -> str | N
     name = getattr(cls, "name", None)
     if not isinstance(name, str) or not NAME.fullmatch(name):
         example = 'name: ClassVar[str] = "mine"'
-        return f"its name is {name!r}, expected small letters, digits, -, _ or ., as in {example}"
-    return _source_problem(cls)
+        return f"its name is {name!r}, expected up to 64 small letters, digits, -, _ or ., as in {example}"
+    return _option_problem(cls) or _source_problem(cls)
+
+
+def _option_problem(cls: type) -> str | None:
+    """What is wrong with its options, or None: they are listed, and set by name."""
+    try:
+        names = {option.name for option in options(cls)}
+    except Exception as error:
+        return f"the default of one of its options cannot be made: {in_one_line(error)}"
+    taken = sorted(names & FACTS)
+    return f"{taken[0]!r} is an option of it, expected a ClassVar, as of every plugin" if taken else None
 
 
 def _source_problem(cls: type) -> str | None:
@@ -104,5 +118,8 @@ def path(cls: object) -> str:
 
 
 def in_one_line(error: BaseException) -> str:
-    """An exception in one line."""
-    return f"{type(error).__name__}: {error}"
+    """An exception in one line; an error's own text may fail."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:
+        return type(error).__name__

@@ -41,9 +41,9 @@ def create(kind: str, name: str, folder: Path, plugins: Plugins) -> list[Path]:
 
 
 def _check_name(kind: str, name: str, plugins: Plugins) -> None:
-    if not NAME.fullmatch(name):
+    if not NAME.fullmatch(name) or len(name) > 64:
         hint = f"Did you mean {_right_name(kind, name)!r}?"
-        raise BenchError(f"{name!r} cannot be a name: small letters, digits, - in between, as in mine-2. {hint}")
+        raise BenchError(f"{name!r} cannot be a name: at most 64 small letters, digits, -, as in mine-2. {hint}")
     for each, known in KINDS.items():
         if name in plugins.names(each):
             origin = plugins.entry(each, name).origin
@@ -56,7 +56,7 @@ def _check_name(kind: str, name: str, plugins: Plugins) -> None:
 
 def _right_name(kind: str, name: str) -> str:
     """The nearest name to `name` that can be used."""
-    slug = re.sub("[^a-z0-9]+", "-", name.lower()).strip("-").lstrip("0123456789-") or f"my-{kind}"
+    slug = re.sub("[^a-z0-9]+", "-", name.lower())[:40].strip("-").lstrip("0123456789-") or f"my-{kind}"
     return f"{slug}-{kind}" if _taken(_module(slug)) else slug
 
 

@@ -13,7 +13,7 @@ from bench.errors import BenchError, counted
 from . import common, options
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from bench.boards.site import Stored
     from bench.report.artifacts import Artifacts
@@ -30,11 +30,22 @@ def leaderboard(
         typer.Argument(help="Files of records or reported numbers, or folders of them.", show_default="the store's"),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write to this file (html: folder), with links.")
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            parser=options.place,
+            metavar="PATH",
+            help="Write to this file (html: folder), with links.",
+        ),
     ] = None,
     details: Annotated[
         Path | None,
-        typer.Option(help="Markdown: write the tables of single attacks here, to --output only those of all attacks."),
+        typer.Option(
+            parser=options.place,
+            metavar="PATH",
+            help="Markdown: write the tables of single attacks here, to --output only those of all attacks.",
+        ),
     ] = None,
     form: Annotated[str, typer.Option("--format", help="markdown, csv, latex, or html: a site of pages.")] = "markdown",
     check: Annotated[bool, typer.Option("--check", help="Write nothing; exit code 1 where --output is stale.")] = False,
@@ -55,8 +66,9 @@ def leaderboard(
 
     if form != SITE and (reports or repository):
         raise BenchError("--reports and --repository are of a site: add --format html --output FOLDER")
-    _check_details(details, output, form)
     render = None if form == SITE else boards.renderer(form, also=[SITE])
+    _check_details(details, output, form)
+    _check_can_write([] if check else [output if render or output is None else output / "index.html", details])
     if check and output is None:
         raise BenchError("--check compares a file with its records: name it with --output FILE")
     files = files_in(records or [common.open_store(store).root / "records"])
@@ -85,6 +97,14 @@ def leaderboard(
         _file(details, _in_page(details, text, check), len(files), check)
         text = boards.short(wanted, details.name)
     _file(output, _in_page(output, text, check) if form == "markdown" else text, len(files), check)
+
+
+def _check_can_write(files: Iterable[Path | None]) -> None:
+    from bench.store import check_can_write
+
+    for file in files:
+        if file is not None:
+            check_can_write(file)
 
 
 def _check_details(details: Path | None, output: Path | None, form: str) -> None:

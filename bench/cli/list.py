@@ -55,6 +55,8 @@ def list_(
     if kind == "metric":
         _metrics(name)
         return
+    if preset != "laptop" and name is None:
+        raise BenchError(f"--preset {preset} is of one plugin: name it, as in `bench list defense poisoncam`")
     plugins = load_plugins(plugin or ())
     if kind is not None and name is not None:
         _print_plugin(plugins, plugins.entry(kind, name), preset)

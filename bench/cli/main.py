@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import os
 import sys
 from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -65,18 +68,46 @@ app = typer.Typer(
 def main() -> None:
     """The console script: user errors are one message and exit code 2, Ctrl-C is 130. What the output's encoding lacks,
     as a file's name that is no text, is shown escaped."""
+    _open_closed_streams()
+    if os.environ.get("COLUMNS", "1").strip("0") == "":
+        del os.environ["COLUMNS"]  # a terminal of no width, as some have before they are drawn
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # it is None where it was closed
-            stream.reconfigure(errors="backslashreplace")
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     sys.exit(guarded(lambda: app(standalone_mode=False)))
+
+
+def _check_here() -> None:
+    """Raises BenchError where the working folder was deleted: libraries may crash there."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise BenchError("the working folder was deleted: change to another one") from None
+
+
+def _open_closed_streams() -> None:
+    """Lead standard streams that were closed (`>&-`) nowhere: the next file opened would take their place."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            if nowhere != number:
+                os.dup2(nowhere, number)
+                os.close(nowhere)
+            setattr(sys, name, open(number, "w" if number else "r", encoding="utf-8", closefd=False))  # noqa: SIM115
+
+
+def _say(text: str) -> None:
+    """Print to standard error; where even that is full there is only the exit code."""
+    with contextlib.suppress(OSError):
+        typer.echo(text, err=True)
 
 
 def guarded(command: Callable[[], Any]) -> int:
     """Run `command`; its exit code."""
     try:
+        _check_here()
         code = command()
     except BenchError as error:
-        typer.echo(f"bench: {error}", err=True)
+        _say(f"bench: {error}")
         return 2
     except typer.Exit as stop:
         code = stop.exit_code
@@ -85,7 +116,7 @@ def guarded(command: Callable[[], Any]) -> int:
             raise
         from bench.plugins.trace import of_exit
 
-        typer.echo(f"bench: {of_exit(stop, 'a plugin')}", err=True)
+        _say(f"bench: {of_exit(stop, 'a plugin')}")
         return 2
     except _USAGE_ERROR as error:
         error.show()
@@ -96,20 +127,23 @@ def guarded(command: Callable[[], Any]) -> int:
         fault = _of_the_system(error)
         if not fault:
             raise
-        typer.echo(f"bench: {fault}", err=True)
+        _say(f"bench: {fault}")
         return 2
     if code == STOPPED:  # newer versions of typer turn Ctrl-C into this code themselves
-        typer.echo("\nbench: stopped. The same command resumes here.", err=True)
+        _say("\nbench: stopped. The same command resumes here.")
     return code if isinstance(code, int) else 0
 
 
 def _of_the_system(error: OSError | RuntimeError) -> str:
     """What an error says that no code can help; "" for any other."""
     if isinstance(error, OSError):
-        if isinstance(error, PermissionError) and error.filename:
-            return f"permission denied: {error.filename}"
+        if not error.errno or not error.strerror:
+            return ""
+        what = error.strerror[0].lower() + error.strerror[1:]
+        if error.filename is not None:
+            return f"{what}: {os.fsdecode(error.filename)}"
         full = error.errno in (errno.ENOSPC, errno.EIO)
-        return f"cannot write what there is to say: {error.strerror}" if full else ""
+        return f"cannot write what there is to say: {error.strerror}" if full else what
     homeless = "home directory" in str(error)  # pathlib's, of a path that begins with ~
     return "a path begins with ~, and there is no home folder: write it in full" if homeless else ""
 

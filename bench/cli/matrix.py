@@ -33,7 +33,9 @@ def matrix(
             show_default="1; on Ray as many as have room",
         ),
     ] = None,
-    output: Annotated[Path | None, typer.Option(help="Copy the records into this folder.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(parser=options.place, metavar="PATH", help="Copy the records into this folder.")
+    ] = None,
     engine: options.EngineName = None,
     ray_address: options.RayAddress = None,
     resources: options.Resources = None,
@@ -53,11 +55,14 @@ def matrix(
     from bench.pipeline.check import check_runnable
     from bench.pipeline.stage import Machine
     from bench.plugins.from_file import load_plugins
+    from bench.store import check_can_write
 
     ray = ray_options(engine, ray_address, jobs, resources or ())
     plugins = load_plugins(plugin or ())
     cells = read_matrix(file, plugins, plugin or ())
     context = RunContext(common.open_store(store), Machine(accelerator=accelerator, devices=devices), plugins)
+    for folder in (context.store.root, *([output] if output else [])):
+        check_can_write(folder / ".probe")
     pipelines = {cell: context.pipeline(cell) for cell in cells}
     for dataset in context.datasets.values():
         common.warn_of_skipped(dataset)

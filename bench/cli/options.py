@@ -100,11 +100,12 @@ Seeds = Annotated[
 ]
 
 
-def _folder(text: str) -> Path:
-    """Raises BenchError for "", which pathlib takes for the working folder: a variable of a script that is not set."""
+def place(text: str) -> Path:
+    """The path of an option that says where to write, with ~ at its beginning. Raises BenchError for "", which pathlib
+    takes for the working folder: a variable of a script that is not set."""
     if not text:
-        raise BenchError("--store '': expected a folder; leave it out for the user's cache")
-    return Path(text)
+        raise BenchError("'' is no path of a file or folder to write; leave the option out for its default")
+    return Path(text).expanduser()
 
 
 StoreRoot = Annotated[
@@ -112,7 +113,7 @@ StoreRoot = Annotated[
     typer.Option(
         "--store",
         metavar="PATH",
-        parser=_folder,
+        parser=place,
         envvar="BENCH_STORE",
         help="Where stages are kept.",
         show_default="user cache",
@@ -128,7 +129,7 @@ ThreatCheckpoint = Annotated[
     ),
 ]
 TensorBoardDir = Annotated[
-    Path | None, typer.Option("--tensorboard", metavar="DIR", help="Write the run's curves below DIR.")
+    Path | None, typer.Option("--tensorboard", metavar="DIR", parser=place, help="Write the run's curves below DIR.")
 ]
 RunInStore = Annotated[Path, typer.Argument(help="The record of a run whose stages are still in the store.")]
 Devices = Annotated[int, typer.Option(min=1, help="Devices (processes) a training takes.")]

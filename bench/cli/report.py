@@ -30,6 +30,8 @@ def report(
         typer.Option(
             "--output",
             "-o",
+            parser=options.place,
+            metavar="PATH",
             help="HTML file; or .png, .svg, .pdf: only the picture of the most suspicious images.",
             show_default="an HTML file beside the record",
         ),

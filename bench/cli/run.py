@@ -32,7 +32,11 @@ def run(
     until: options.Until = "end",
     record: Annotated[
         Path | None,
-        typer.Option(help="Write the record to this .json file as well, or into this folder."),
+        typer.Option(
+            parser=options.place,
+            metavar="PATH",
+            help="Write the record to this .json file as well, or into this folder.",
+        ),
     ] = None,
     plugin: options.PluginFiles = None,
     threat_checkpoint: options.ThreatCheckpoint = None,
@@ -73,8 +77,10 @@ def run(
         config, plugins = configured(preset, choices, settings or (), each, until, threat_checkpoint, plugin or ())
         if tensorboard is not None:
             from bench.plugins.tensorboard import TensorBoard
+            from bench.store import check_can_write
 
-            plugins.add(TensorBoard(tensorboard.expanduser(), name=f"{config.defense.name}-seed{config.seed}"))
+            check_can_write(tensorboard / "events")
+            plugins.add(TensorBoard(tensorboard, name=f"{config.defense.name}-seed{config.seed}"))
         if here is not None:
             _run_with_others(config, plugins, store, record, machine, node_timeout)
         elif wanted:

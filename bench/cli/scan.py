@@ -25,7 +25,15 @@ def scan(
         ),
     ],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder for the report.", show_default="./scan-NAME")
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            parser=options.place,
+            metavar="PATH",
+            help="Folder for the report.",
+            show_default="./scan-NAME",
+        ),
     ] = None,
     encoder: Annotated[
         str | None,

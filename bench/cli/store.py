@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.errors import BenchError, counted
+from bench.errors import BenchError, counted, nearest
 from bench.store.files import read_json
 
 from . import common, options
@@ -75,7 +76,15 @@ def store_prune(
     store: options.StoreRoot = None,
 ) -> None:
     """Delete stages. What a running command is making is left alone."""
+    from bench.pipeline.stage import VERSIONS
+
+    for option, limit in (("--older-than", older_than), ("--max-gib", max_gib)):
+        if limit is not None and not math.isfinite(limit):
+            raise BenchError(f"{option} {limit}: expected a number")
     kept = common.open_store(store)
+    known = {*VERSIONS, *(entry.stage for entry in kept.entries())}
+    if stage is not None and stage not in known:
+        raise BenchError(f"--stage {stage}: there is no such stage.{nearest(stage, known)}")
     freed = kept.prune(
         keys=None if run is None else _own_stages(run, kept.root / "records"),
         older_than=None if older_than is None else older_than * 86_400,

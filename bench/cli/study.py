@@ -29,9 +29,12 @@ def study(
     ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Stages at a time.")] = 1,
     store: options.StoreRoot = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the tables and the plot.")] = Path(
-        "studies"
-    ),
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", parser=options.place, metavar="PATH", help="Folder for the tables and the plot."
+        ),
+    ] = Path("studies"),
     check: Annotated[
         bool, typer.Option("--check", help="Exit code 1 where the .md is not what the .csv beside it gives.")
     ] = False,
@@ -57,8 +60,10 @@ def study(
         from bench.matrix.cell import RunContext
         from bench.paper.studies.runs import StudyRuns
         from bench.pipeline.stage import Machine
+        from bench.store import check_can_write
 
         found, wanted = find(name), options.parse_seeds(seeds)
+        check_can_write(output / "table")
         common.show_log()
         context = RunContext(common.open_store(store), Machine(accelerator=accelerator, devices=devices))
         _make(StudyRuns(found, context, preset, settings or (), wanted), jobs, output)

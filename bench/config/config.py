@@ -32,9 +32,10 @@ UNTIL = (DETECTION, END)
 _CHOICES = ("dataset", "ssl", "attack", "defense")
 """Kinds of plugins: the `name` in the section of a kind chooses one."""
 _TOP = ("seed", "threads")
+"""Options outside of the sections."""
 MOST_THREADS = 1024
 """Above it torch can crash instead of refusing."""
-"""Options outside of the sections."""
+MOST_SEED = 2**63 - 1
 _BY_METHOD = ("views", "train")
 """Sections in which a preset may say something for one SSL method alone, as in [train.byol]."""
 _SETTINGS = {"encoder": EncoderSettings, "views": ViewSettings, "train": TrainSettings, "probe": ProbeSettings}
@@ -188,7 +189,7 @@ def load_config(
         preset=Path(preset).stem if preset.endswith(".toml") else preset,
         asked=asked if until == END else {**asked, "until": until},
         until=ends,
-        seed=_whole("seed", values["top"]["seed"], 0),
+        seed=_whole("seed", values["top"]["seed"], 0, MOST_SEED),
         threads=_whole("threads", values["top"]["threads"], 1, MOST_THREADS),
         defense=defense,
         **{kind: plugins.make(kind, names[kind], values[kind]) for kind in ("dataset", "ssl", "attack")},

@@ -33,5 +33,5 @@ def open_fabric(**options: Any) -> Fabric:
     try:
         # Unless an option says otherwise, processes are ours to start, also inside a job of SLURM or under torchrun.
         return Fabric(**{"plugins": [LightningEnvironment()], **options})
-    except (ValueError, RuntimeError, MisconfigurationException) as error:
+    except (ValueError, RuntimeError, ImportError, MisconfigurationException) as error:
         raise BenchError(f"cannot train on accelerator {options['accelerator']!r}: {error}") from error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 from bench import __version__
 from bench.api import Repair
 from bench.config.config import Config
+from bench.errors import BenchError
 from bench.pipeline.pipeline import Pipeline
 from bench.pipeline.stage import Stage
 from bench.plugins.origin import origin
@@ -17,13 +20,17 @@ from bench.store import digest
 from . import metrics, record
 from .inputs import Evidence, found, gather, predictions, scores
 
+log = logging.getLogger(__name__)
+LONGEST = 180
+"""Characters of plugins' names in a record's file name, which may have 255 in all."""
+
 
 def record_path(pipeline: Pipeline) -> Path:
     """Where the store keeps the record of a finished pipeline."""
     run, last = pipeline.config, [pipeline.defended_probe] if pipeline.whole else []
     keys = [stage.key for stage in (pipeline.clean, pipeline.threat_probe, *last)]
-    name = f"{run.dataset.name}-{run.attack.name}-{run.defense.name}-seed{run.seed}-{digest(keys)[:10]}.json"
-    return pipeline.store.root / "records" / name
+    plugins = f"{run.dataset.name}-{run.attack.name}-{run.defense.name}"[:LONGEST]
+    return pipeline.store.root / "records" / f"{plugins}-seed{run.seed}-{digest(keys)[:10]}.json"
 
 
 def keep_record(pipeline: Pipeline) -> tuple[record.Record, Path]:
@@ -34,9 +41,17 @@ def keep_record(pipeline: Pipeline) -> tuple[record.Record, Path]:
 
 
 def save_changed(path: Path, built: record.Record) -> None:
-    """Write a record, unless one of the same outcome is there."""
-    if not path.exists() or record.fingerprint(record.load(path)) != record.fingerprint(built):
-        record.save(path, built)
+    """Write a record, unless one of the same outcome is there; in place of a damaged one, too. Raises BenchError for
+    one of a newer version of the schema, of which nothing can be said."""
+    if os.path.lexists(path):
+        try:
+            if record.fingerprint(record.load(path)) == record.fingerprint(built):
+                return
+        except BenchError as error:
+            if path.is_dir() or record.is_newer(path):
+                raise
+            log.warning("a damaged record is written again: %s", error)
+    record.save(path, built)
 
 
 def build_record(pipeline: Pipeline) -> record.Record:

@@ -125,6 +125,15 @@ def load(path: Path) -> Record:
     return upgraded(record)
 
 
+def is_newer(path: Path) -> bool:
+    """Whether it is a record of a newer version of the schema than is known here."""
+    try:
+        version = read_json(path)["schema_version"]
+        return isinstance(version, int) and version > SCHEMA_VERSION
+    except (BenchError, KeyError, TypeError, IndexError):
+        return False
+
+
 def _keys(found: Mapping[str, Any]) -> str:
     """The keys of an object, in words."""
     names = ", ".join(map(ascii, list(found)[:4])) + (", ..." if len(found) > 4 else "")

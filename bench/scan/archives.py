@@ -58,7 +58,7 @@ class _Header(tarfile.TarInfo):
             raise BenchError("it says too much of one of its files, more than any archive of images does")
         return found
 
-    def _proc_gnusparse_10(self, next: tarfile.TarInfo, *_: object) -> None:  # noqa: A002 - tarfile's own name
+    def _proc_gnusparse_10(self, next: tarfile.TarInfo, *_: object) -> None:
         next.sparse = []  # type: ignore[attr-defined]  # a file with holes is not taken, its list of them not read
 
 

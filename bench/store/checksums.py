@@ -30,8 +30,8 @@ def changed(folder: Path, meta: Mapping[str, Any], most: int | None = None) -> s
             path = folder / name
             if (most is None or path.stat().st_size <= most) and _sha256(path) != expected:
                 return f"its file {name} has changed since it was made"
-        except OSError as error:
-            return f"its file {name} cannot be read: {error.strerror}"
+        except (OSError, ValueError) as error:
+            return f"its file {ascii(name)[1:-1]} cannot be read: {error}"
     return None
 
 

@@ -121,7 +121,10 @@ def _check_can_write(path: Path) -> None:
     if path.is_dir():
         raise BenchError(f"cannot write {path}: it is a folder")
     _check_replaceable(path)
-    there = next(each for each in (path.absolute(), *path.absolute().parents) if each.exists())
+    there = next(each for each in (path.absolute(), *path.absolute().parents) if os.path.lexists(each))
+    if not there.exists() and there != path.absolute():
+        raise BenchError(f"cannot write {path}: {there} is a link that leads nowhere")
+    there = there if there.exists() else there.parent
     if there != path.absolute() and not there.is_dir():
         raise BenchError(f"cannot write {path}: {there} is no folder")
     if not os.access(there, os.W_OK):

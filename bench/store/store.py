@@ -200,6 +200,9 @@ class Store:
                     entry.path.rename(self.root / f".trash-{uuid.uuid4().hex}")
         except (_Busy, FileNotFoundError):
             return 0
+        except BenchError:  # a store that cannot be written can still be looked at
+            if not dry_run:
+                raise
         for left in self.root.glob(".trash-*"):  # ours, and what a killed prune left
             shutil.rmtree(left, ignore_errors=True)
         return entry.bytes
@@ -211,11 +214,12 @@ class Store:
 
     def _finished_already(self, folder: Path, stage: str, key: str) -> bool:
         """Under the lock: is it there? Ends one killed just before its last step, drops a damaged one."""
-        if folder.exists():
-            if not self._damaged(folder, stage, key, "is made again", QUICK):
-                return True
-            shutil.rmtree(folder)
+        if folder.exists() and not self._damaged(folder, stage, key, "is made again", QUICK):
+            return True
+        _remove(folder)
         work = _partial(folder)
+        if not work.is_dir() or work.is_symlink():
+            _remove(work)
         if not (work / META).exists():
             return False
         if _fault(work, stage, key) is None:
@@ -260,6 +264,14 @@ class Store:
 
 class _Busy(Exception):
     """An artifact is locked by somebody else."""
+
+
+def _remove(path: Path) -> None:
+    """Remove a folder; or a file or link, which does not belong there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _partial(folder: Path) -> Path:
@@ -311,14 +323,17 @@ def _fault(folder: Path, stage: str, key: str) -> str | None:
     if not isinstance(files, dict) or (meta.get("stage"), meta.get("key")) != (stage, key):
         return f"its {META} does not describe it"
     try:
-        float(meta["seconds"]), datetime.fromisoformat(meta["created"])
+        datetime.fromisoformat(meta["created"])
+        costs = float(meta["seconds"]), float(meta.get("peak_memory_mb", 0))
+        if not all(0 <= cost < math.inf for cost in costs):
+            raise ValueError(costs)
     except (KeyError, TypeError, ValueError) as error:
         return f"its {META} is damaged: {error!r}"
     for name, size in files.items():
         try:
             found = (folder / name).stat().st_size
-        except OSError:
-            return f"its file {name} is missing"
+        except (OSError, ValueError):  # a name with a NUL
+            return f"its file {ascii(name)[1:-1]} is missing"
         if found != size:
             return f"its file {name} has {found} bytes, expected {size}"
     return None

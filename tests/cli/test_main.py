@@ -226,7 +226,7 @@ def test_a_reader_that_leaves_does_not_stop_a_run(copied):
 
 
 def test_a_store_that_cannot_be_named_is_refused(refused):
-    assert "--store '': expected a folder" in refused("plan", "--preset", "smoke", "--store", "")
+    assert "'' is no path" in refused("plan", "--preset", "smoke", "--store", "")
     for command in ("plan", "run"):
         assert "its path is not UTF-8" in refused(command, "--preset", "smoke", "--store", "a\udcff")
 
