@@ -27,7 +27,10 @@ def verify(
 ) -> None:
     """Compute every metric of a submission again, and refuse what does not agree. Nothing in it is executed."""
     from bench.records import record as records, verify
+    from bench.store import check_can_write
 
+    if into is not None:
+        check_can_write(into / "record.json")
     for file in files:
         record = verify.verified(file)
         found = verify.numbers({name: record[name] for name in ("poison", "metrics")})

@@ -345,6 +345,30 @@ def damage_meta(folder, **change):
     (folder / "meta.json").write_text(json.dumps({**meta, **change}))
 
 
+@pytest.mark.parametrize("name", [KEY, f"{KEY}.partial"])
+@pytest.mark.parametrize(
+    "put", [Path.touch, lambda path: path.symlink_to(path.name), lambda path: path.symlink_to("..")]
+)
+def test_what_is_no_folder_in_the_place_of_one_is_removed(store, name, put):
+    (store.root / "pretrain").mkdir(parents=True)
+    put(store.root / "pretrain" / name)
+    folder = fill(store)
+    assert ([each.name for each in folder.parent.iterdir()], folder.is_symlink()) == ([KEY], False)
+    assert (folder / "data.bin").read_bytes() == b"x" * 10
+
+
+def test_a_dry_prune_needs_no_store_that_can_be_written(store, monkeypatch):
+    fill(store)
+
+    def refuse(*_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied", str(store.root))
+
+    monkeypatch.setattr("filelock.FileLock.acquire", refuse)
+    assert store.prune(older_than=0, dry_run=True) > 0
+    with pytest.raises(BenchError, match=DENIED):
+        store.prune(older_than=0)
+
+
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
@@ -353,6 +377,10 @@ def damage_meta(folder, **change):
         (lambda folder: (folder / "meta.json").write_bytes(b"[]"), "does not describe it"),
         (lambda folder: damage_meta(folder, key=OTHER), "does not describe it"),
         (lambda folder: damage_meta(folder, created=None), "meta.json is damaged"),
+        (lambda folder: damage_meta(folder, seconds=-5), "meta.json is damaged"),
+        (lambda folder: damage_meta(folder, seconds="inf"), "meta.json is damaged"),
+        (lambda folder: damage_meta(folder, peak_memory_mb="x"), "meta.json is damaged"),
+        (lambda folder: damage_meta(folder, files={"a\0": 1}), "a.x00 is missing"),
         (lambda folder: (folder / "data.bin").unlink(), "data.bin is missing"),
         (lambda folder: (folder / "data.bin").write_bytes(b"x"), "data.bin has 1 bytes, expected 10"),
     ],

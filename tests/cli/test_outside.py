@@ -1,0 +1,159 @@
+"""What commands are given from outside: names that no system takes, pipes, closed streams, links. Each is one
+sentence."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+LONG = "a" * 300
+FILES = {
+    "run": ["run", "--preset", "smoke", "--threat-checkpoint"],
+    "preset": ["plan", "--preset"],
+    "plugin": ["plan", "--plugin"],
+    "trigger": ["plan", "--preset", "smoke", "--set"],
+    "record": ["run", "--preset", "smoke", "--record"],
+    "tensorboard": ["run", "--preset", "smoke", "--tensorboard"],
+    "store": ["plan", "--preset", "smoke", "--store"],
+    "matrix": ["matrix"],
+    "report": ["report"],
+    "compare": ["compare", "x"],
+    "leaderboard": ["leaderboard"],
+    "leaderboard -o": ["leaderboard", "--output"],
+    "submit": ["submit"],
+    "verify": ["verify"],
+    "verify --into": ["verify", "x", "--into"],
+    "scan": ["scan"],
+    "scan -o": ["scan", ".", "--output"],
+    "study": ["study", "window", "--output"],
+    "new": ["new", "defense", "one-more", "--directory"],
+    "prune": ["store", "prune", "--run"],
+}
+"""Commands, each but for a path at its end."""
+ENDINGS = {"preset": ".toml", "plugin": ".py"}
+READERS = [each for each in FILES if each not in ("record", "tensorboard", "store", "new", "study") and " " not in each]
+
+
+def given(name, path):
+    return [*FILES[name], f"attack.trigger={path}" if name == "trigger" else f"{path}{ENDINGS.get(name, '')}"]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_name_that_is_too_long_is_one_sentence(refused, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.png").write_bytes(b"x")
+    said = refused(*given(name, LONG))
+    assert LONG in said.replace("\n", "")
+    assert [each.name for each in tmp_path.iterdir()] == ["x.png"]
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_a_pipe_that_nobody_writes_to_is_not_waited_for(refused, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo(tmp_path / f"pipe{ENDINGS.get(name, '')}")
+    refused(*given(name, "scan/pipe" if name == "scan" else "pipe"))
+
+
+@pytest.mark.parametrize("name", ["record", "tensorboard", "store", "leaderboard -o", "study", "scan -o", "new"])
+@pytest.mark.parametrize("target", ["nowhere", "link"], ids=["leads nowhere", "in a circle"])
+def test_a_link_is_refused_before_the_work(refused, tmp_path, monkeypatch, name, target):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to(target)
+    inner = "link/board.md" if name == "leaderboard -o" else "link"
+    assert "link" in refused(*given(name, inner))
+    assert (tmp_path / "link").is_symlink()
+
+
+@pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)], ids=str)
+@pytest.mark.parametrize(("arguments", "code"), [(["list", "defense"], 0), (["list", "nope"], 2)], ids=["", "wrong"])
+def test_closed_streams_end_no_command(closed, arguments, code):
+    command = f"import os\nfor each in {closed}: os.close(each)\n"
+    command += f"os.execv({sys.executable!r}, {[sys.executable, '-m', 'bench', *arguments]!r})"
+    done = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True)
+    assert (done.returncode, "Traceback" in done.stderr) == (code, False)
+    assert bool(done.stdout) == (code == 0 and 1 not in closed)
+
+
+@pytest.mark.parametrize("width", ["0", "00", "", "-3", "x"])
+def test_a_terminal_of_no_width(width):
+    command = [sys.executable, "-m", "bench", "list", "defense"]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "COLUMNS": width})
+    assert (done.returncode, "poisoncam" in done.stdout) == (0, True)
+
+
+def test_a_working_folder_that_is_gone_is_said(tmp_path):
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    command = f"import os\nos.rmdir({str(folder)!r})\n"
+    command += f"os.execv({sys.executable!r}, {[sys.executable, '-m', 'bench', 'list']!r})"
+    done = subprocess.run([sys.executable, "-c", command], cwd=folder, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (2, "bench: the working folder was deleted: change to another one\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["plan", "--preset", "smoke", "--seed", "9" * 30], "seed must be a whole number, 0 to 9223372036854775807"),
+        (["plan", "--preset", "smoke", "--set", "train.epochs=true"], "option 'epochs': expected int, got True"),
+        (["plan", "--preset", "smoke", "--set", "train.epochs=2\nx = 3"], "'epochs': expected int, got '2"),
+        (["plan", "--preset", "smoke", "--set", "train.lr=1e400"], "train.lr is inf; expected a finite number"),
+        (["plan", "--preset", "smoke", "--accelerator", "tpu"], "cannot train on accelerator 'tpu'"),
+        (["run", "--preset", "smoke", "--record", ""], "'' is no path of a file or folder to write"),
+        (["store", "prune", "--max-gib", "inf"], "--max-gib inf: expected a number"),
+        (["store", "prune", "--stage", "nope"], "--stage nope: there is no such stage. Known: clean, control"),
+        (["list", "--preset", "nope"], "--preset nope is of one plugin: name it"),
+        (["new", "defense", "a" * 65], "at most 64 small letters"),
+    ],
+)
+def test_what_no_run_could_use_is_refused_where_it_is_given(refused, arguments, said):
+    assert said in refused(*arguments)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK", b"hello"], ids=["empty", "cut", "text"])
+def test_a_plan_refuses_the_checkpoint_that_a_run_would(refused, tmp_path, content):
+    (tmp_path / "encoder.pt").write_bytes(content)
+    arguments = ["--preset", "smoke", "--store", tmp_path / "s", "--threat-checkpoint", tmp_path / "encoder.pt"]
+    assert refused("plan", *arguments).startswith("bench: --threat-checkpoint")
+
+
+def test_a_dry_run_needs_a_store_that_can_be_written(refused, tmp_path):
+    (tmp_path / "m.toml").write_text('preset = "smoke"\nattacks = ["htba"]\ndefenses = ["none"]\n')
+    (tmp_path / "file").write_text("x")
+    said = refused("matrix", tmp_path / "m.toml", "--dry-run", "--store", tmp_path / "file" / "store")
+    assert "is no folder" in said
+
+
+def test_a_damaged_record_is_made_again_and_one_of_a_newer_version_stays(smoke_run, console, refused, copied):
+    smoke_run("run")
+    (file,) = (copied / "records").glob("*.json")
+    good = json.loads(file.read_text())
+    for damage in (b"", b"{", b"[]", file.read_bytes()[:-100]):
+        file.write_bytes(damage)
+        code, _, warned = console("run", "--preset", "smoke", "--store", copied)
+        assert (code, "a damaged record is written again" in " ".join(warned.split())) == (0, True)
+        assert json.loads(file.read_text())["metrics"] == good["metrics"]
+    newer = json.dumps({**good, "schema_version": 99})
+    file.write_text(newer)
+    assert "schema_version: 99" in refused("run", "--preset", "smoke", "--store", copied, midway=True)
+    assert file.read_text() == newer
+
+
+def test_a_picture_that_cannot_be_written_leaves_the_old_one(smoke_run, refused, copied, tmp_path, monkeypatch):
+    smoke_run("run", "--defense", "poisoncam")
+    (file,) = (copied / "records").glob("*.json")
+    picture = tmp_path / "picture.png"
+    picture.write_bytes(b"old")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("bench.store.files.sync", full)
+    assert "disk (or quota) is full" in refused("report", file, "--store", copied, "--output", picture)
+    assert (picture.read_bytes(), [each.name for each in tmp_path.iterdir() if "picture" in each.name]) == (
+        b"old",
+        ["picture.png"],
+    )
