@@ -35,9 +35,10 @@ _lock = threading.Lock()
 _nurseries: dict[tuple[object, ...], Nursery | None] = {}
 
 
-def forked(environment: Mapping[str, str], own: Mapping[str, str], folder: Path) -> Forked | None:
-    """A process like one started with `environment` and `own`, what is for this one alone, in `folder`. None where
-    there is no nursery with this environment: the first time, and where one cannot be had."""
+def forked(environment: Mapping[str, str], own: Mapping[str, str], folder: Path, errors: int) -> Forked | None:
+    """A process like one started with `environment` and `own`, what is for this one alone, in `folder`, the file
+    `errors` its standard error. None where there is no nursery with this environment: the first time, and where one
+    cannot be had."""
     key = (os.getpid(), sys.executable, *sorted(environment.items()))
     with _lock:
         if sys.platform != "linux" or key not in _nurseries:
@@ -47,7 +48,7 @@ def forked(environment: Mapping[str, str], own: Mapping[str, str], folder: Path)
         if nursery is None:
             close_all()  # one is kept: each holds some 400 MiB
             nursery = _nurseries[key] = Nursery(environment)
-    return nursery.fork(own, folder)
+    return nursery.fork(own, folder, errors)
 
 
 @atexit.register
@@ -115,7 +116,7 @@ class Nursery:
         self._process.kill()
         self._process.wait()
 
-    def fork(self, own: Mapping[str, str], folder: Path) -> Forked | None:
+    def fork(self, own: Mapping[str, str], folder: Path, errors: int) -> Forked | None:
         """None where the nursery has ended, or will not do."""
         with self._lock, contextlib.suppress(OSError):
             self._ready = self._ready or self._asks.recv(64) == _READY
@@ -125,7 +126,7 @@ class Nursery:
         ours, theirs = socket.socketpair()
         try:
             asked = json.dumps({"own": dict(own), "folder": str(folder)}).encode()
-            socket.send_fds(self._asks, [asked], [given, taken, 2, theirs.fileno()])
+            socket.send_fds(self._asks, [asked], [given, taken, errors, theirs.fileno()])
         except OSError:
             for handle in (stdin, stdout):
                 os.close(handle)

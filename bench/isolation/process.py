@@ -17,6 +17,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import threading
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -139,10 +140,12 @@ class IsolatedDefense:
         alone = job.device == "cpu" and job.devices == 1 and job.threads == 1
         with _started(work[1], self.closed, job.threads, fork=alone) as process:
             _send(process, json.dumps(given).encode() + b"\n" + pickled)
-            return self._hear(process, name)
+            mapped = len(job.arguments[0]) * self.size**2 if job.method == "attention" else 0
+            return self._hear(process, name, _ROOM + _EACH * (len(self.order) + mapped))
 
-    def _hear(self, process: Process, name: str) -> tuple[Arrays, dict[str, Any]]:
-        """The answer; what else the process says until then is passed on. All of it may be hostile."""
+    def _hear(self, process: Process, name: str, most: int) -> tuple[Arrays, dict[str, Any]]:
+        """The answer, its arrays of `most` bytes; what else the process says until then is passed on. All of it may be
+        hostile."""
         assert process.stdout is not None
         while line := process.stdout.readline(_LONGEST):
             told = _message(line, name)
@@ -152,7 +155,7 @@ class IsolatedDefense:
                 raise _failure(name, told)
             elif "answer" in told:
                 self.peaks.append(told["peak_memory_mb"])
-                return _arrays(_read(process.stdout, told["bytes"], name), name), told["answer"]
+                return _arrays(_read(process.stdout, told["bytes"], most, name), name), told["answer"]
             elif not told["fenced"]:
                 _warn_once()
         code = process.wait()
@@ -168,8 +171,12 @@ def _rows(verdict: Verdict, indices: NDArray[np.int64]) -> Verdict:
     return replace(verdict, **moved)
 
 
-_LONGEST, _MOST_BYTES = 1 << 26, 1 << 34
-"""Bytes of a message (the facts of a verdict are in one) and of the arrays of an answer, at most."""
+_LONGEST = 1 << 26
+"""Bytes of a message (the facts of a verdict are in one), at most."""
+_LINE = 1 << 16
+"""Characters that are passed on at a time."""
+_ROOM, _EACH = 1 << 20, 256
+"""Bytes of the arrays of an answer, at most: in all, and more for each image, or each pixel of a map."""
 _UNREADABLE = (
     *(OSError, ValueError, EOFError, KeyError, AttributeError, TypeError, IndexError, zipfile.BadZipFile),
     *(MemoryError, OverflowError, NotImplementedError, RecursionError, SyntaxError),
@@ -197,9 +204,9 @@ def _message(line: bytes, name: str) -> dict[str, Any]:
     return {key: printable(value) if isinstance(value, str) else value for key, value in told.items()}
 
 
-def _read(stream: IO[bytes], count: int, name: str) -> bytes:
-    if not 0 <= count <= _MOST_BYTES:
-        raise BenchError(f"the process of defense {name!r} announced {count} bytes, expected 0 to {_MOST_BYTES}")
+def _read(stream: IO[bytes], count: int, most: int, name: str) -> bytes:
+    if not 0 <= count <= most:
+        raise BenchError(f"the process of defense {name!r} announced {count} bytes, expected 0 to {most}")
     return stream.read(count)
 
 
@@ -237,20 +244,27 @@ def _started(folder: Path, closed: Iterable[Path], threads: int, *, fork: bool =
     fork: it may be one that was forked (forks.py).
     """
     environment, own = {**_environment(closed), **thread_variables(threads)}, _own(folder)
+    heard, errors = os.pipe()  # not the harness's own: that may be a file, to be cut off, or a terminal, to be read
     try:
-        process = (forked(environment, own, folder) if fork else None) or subprocess.Popen(
+        process = (forked(environment, own, folder, errors) if fork else None) or subprocess.Popen(
             [sys.executable, "-P", "-m", "bench.isolation.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=errors,
             cwd=folder,
             env={**environment, **own},
             start_new_session=True,
         )
     except OSError as error:
+        os.close(heard)
         raise BenchError(
             f"no process can be started for the defense, by {sys.executable} in {folder}: {error.strerror}. Expected "
             "an interpreter and a store that this user may open, not below a folder that is closed to others"
         ) from error
+    finally:
+        os.close(errors)
+    passing = threading.Thread(target=_pass_on, args=[heard], daemon=True)
+    passing.start()
     try:
         yield process
     finally:
@@ -262,6 +276,16 @@ def _started(folder: Path, closed: Iterable[Path], threads: int, *, fork: bool =
         for pipe in (process.stdin, process.stdout):
             with contextlib.suppress(OSError):
                 pipe.close()  # type: ignore[union-attr]
+        passing.join(1)  # what it has started and could hide may hold the pipe open
+
+
+def _pass_on(heard: int) -> None:
+    """Print to standard error what comes through a pipe, as plain text, until it ends."""
+    with os.fdopen(heard, encoding="utf-8", errors="replace", newline=None) as lines:
+        while text := lines.readline(_LINE):
+            with contextlib.suppress(OSError, ValueError):  # it is full, or closed: the defense need not know
+                sys.stderr.write(printable(text.expandtabs()))
+                sys.stderr.flush()
 
 
 def _send(process: Process, data: bytes) -> None:

@@ -2,7 +2,7 @@
 
 It reads from its standard input one line of JSON (what the fence lets through), then a pickled Job; it writes to its
 standard output lines of JSON and, after the last one, the arrays of the answer. What the defense prints goes to the
-standard error. When the input ends, the harness has: so does this process.
+standard error, and it reads nothing. When the input ends, the harness has: so does this process.
 """
 
 from __future__ import annotations
@@ -23,6 +23,10 @@ def main() -> None:
     """Answer one job, and end."""
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
+    asked = os.fdopen(os.dup(0), "rb")
+    nowhere = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nowhere, 0)  # a defense that reads its input would wait for ever
+    os.close(nowhere)
     lock = threading.Lock()
 
     def tell(message: dict[str, Any], data: bytes = b"") -> None:
@@ -30,21 +34,21 @@ def main() -> None:
             out.write(json.dumps(message).encode() + b"\n" + data)
             out.flush()
 
-    given = json.loads(sys.stdin.buffer.readline())
+    given = json.loads(asked.readline())
     for name in given["packages"]:  # Python remembers which folder of its path holds them: not all may be listed later
         importlib.machinery.PathFinder.find_spec(name)
     tell({"fenced": close_fence(given["read"], given["write"], several=given["several"])})
-    pickled = sys.stdin.buffer.read(given["bytes"])
-    threading.Thread(target=_end_with_the_harness, daemon=True).start()
+    pickled = asked.read(given["bytes"])
+    threading.Thread(target=_end_with_the_harness, args=[asked.fileno()], daemon=True).start()
     _answer(pickled, tell)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)  # whatever threads the defense has left
 
 
-def _end_with_the_harness() -> None:
-    """Wait for the end of the input, then end all processes of this one's group."""
-    while os.read(0, 1):
+def _end_with_the_harness(asked: int) -> None:
+    """Wait for the end of this pipe, then end all processes of this one's group."""
+    while os.read(asked, 1):
         pass
     if hasattr(os, "killpg"):
         os.killpg(0, signal.SIGKILL)

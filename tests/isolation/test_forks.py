@@ -109,7 +109,7 @@ def test_it_has_the_environment_that_it_was_given_not_what_imports_made_of_it(is
 
 def test_what_goes_wrong_before_its_job_is_printed(tmp_path, capfd, nurseries):
     nursery = forks.Nursery(os.environ)
-    forked = nursery.fork({}, tmp_path / "missing")
+    forked = nursery.fork({}, tmp_path / "missing", 2)
     with forked.stdin, forked.stdout:
         assert forked.wait() == 1
     assert "FileNotFoundError" in capfd.readouterr().err
@@ -137,7 +137,7 @@ def test_a_nursery_that_would_have_threads_is_none(tmp_path):
         "import threading, time; threading.Thread(target=time.sleep, args=(9,), daemon=True).start()"
     )
     nursery = forks.Nursery({**os.environ, "PYTHONPATH": str(tmp_path)})
-    assert nursery.fork({}, tmp_path) is None
+    assert nursery.fork({}, tmp_path, 2) is None
     assert nursery._process.wait() == 0
     nursery.close()
 
@@ -149,7 +149,7 @@ def test_all_end_with_a_harness_that_is_killed(isolated, tmp_path):
         "from pathlib import Path\n"
         "from bench.isolation.forks import Nursery\n"
         "nursery = Nursery(os.environ)\n"
-        "forked = nursery.fork({}, Path('/'))\n"
+        "forked = nursery.fork({}, Path('/'), 2)\n"
         "print(nursery._process.pid, flush=True)\n"
         "sys.stdin.read()\n"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import logging
@@ -287,7 +288,7 @@ def test_a_system_without_a_fence_is_warned_of_once(isolated, caplog):
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
             with pytest.raises(BenchError):
-                isolated()._hear(SimpleNamespace(stdout=io.BytesIO(said)), "mine")
+                isolated()._hear(SimpleNamespace(stdout=io.BytesIO(said)), "mine", 0)
     assert [record.message[:28] for record in caplog.records] == ["this system has no Landlock "]
 
 
@@ -295,14 +296,14 @@ def test_a_system_without_a_fence_is_warned_of_once(isolated, caplog):
     ("sent", "said"),
     [
         ({"bytes": -1}, "announced -1 bytes"),
-        ({"bytes": 1 << 60}, "announced 1152921504606846976 bytes"),
+        ({"bytes": 1 << 60}, "announced 1152921504606846976 bytes, expected 0 to 1048576"),
         ({"bytes": 3}, "gave back arrays that cannot be read: File is not a zip file"),
     ],
 )
 def test_an_answer_of_any_size_costs_no_memory(isolated, sent, said):
     line = json.dumps({"answer": {"facts": {}}, "peak_memory_mb": 1.0, **sent}).encode() + b"\nabc"
     with pytest.raises(BenchError, match=said):
-        isolated()._hear(SimpleNamespace(stdout=io.BytesIO(line)), "mine")
+        isolated()._hear(SimpleNamespace(stdout=io.BytesIO(line)), "mine", 1 << 20)
 
 
 def test_compressed_arrays_are_refused_before_they_are_unpacked():
@@ -311,3 +312,57 @@ def test_compressed_arrays_are_refused_before_they_are_unpacked():
     np.savez_compressed(data, keep=np.ones(1_000_000, bool))
     with pytest.raises(BenchError, match="they are compressed: they could be of any size"):
         process._arrays(data.getvalue(), "mine")
+
+
+def test_it_reads_no_input_and_cannot_touch_the_harness_s_log(tmp_path, isolated):
+    """A log file is neither cut off nor read through the standard error; what is printed is plain text in it."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Meddling(Defense):
+        name = "meddling"
+
+        def clean(self, view):
+            facts = {}
+            for what, act in {
+                "input": input,
+                "cut": lambda: os.ftruncate(2, 0),
+                "read": lambda: os.pread(2, 9, 0).decode(),
+                "terminal": lambda: os.ttyname(2),
+            }.items():
+                try:
+                    facts[what] = act()
+                except (OSError, EOFError) as error:
+                    facts[what] = type(error).__name__
+            sys.stderr.write("\x1b[2Jhello\tworld\r" * 3 + "\x1b]0;\n")
+            return Verdict(keep=KEEP, facts=facts)
+
+    log = tmp_path / "log"
+    with log.open("w+") as file, contextlib.redirect_stderr(file):
+        for _ in range(2):  # started, then forked
+            assert isolated(defense=Meddling()).clean().facts == {
+                "input": "EOFError",
+                "cut": "OSError",
+                "read": "OSError",
+                "terminal": "OSError",
+            }
+    text = log.read_text()
+    assert (text.count("world\n"), text.count("\\x1b]0;\n"), "\x1b" in text) == (6, 2, False)
+
+
+def test_a_flood_of_words_from_a_defense_stops_nothing(isolated, monkeypatch):
+    """Not even where the standard error is full."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Talking(Defense):
+        name = "talking"
+
+        def clean(self, view):
+            sys.stderr.write("x" * 10_000_000)
+            return Verdict(keep=KEEP)
+
+    class Full(io.StringIO):
+        def write(self, text):
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("sys.stderr", Full())
+    assert isolated(defense=Talking()).clean().keep.all()
