@@ -59,11 +59,12 @@ class _Header(tarfile.TarInfo):
         return found
 
     def _proc_gnusparse_10(self, next: tarfile.TarInfo, *_: object) -> None:
-        next.sparse = []  # type: ignore[attr-defined]  # a file with holes is not taken, its list of them not read
+        next.sparse = []  # type: ignore[assignment]  # a file with holes is not taken, its list of them not read
 
 
-_NOTES = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
-_NOTES += (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
+_NOTES = frozenset(
+    {tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE}
+)
 
 
 def _is_tar(path: Path) -> bool:
