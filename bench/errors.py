@@ -19,6 +19,14 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() or char == "\n" else ascii(char)[1:-1] for char in text)
 
 
+def in_one_line(error: BaseException) -> str:
+    """An exception in one line; a plugin's own error may fail to say what it is."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:
+        return type(error).__name__
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """A closing sentence that names the nearest of `known`, or all of them; '' when `known` is empty."""
     names = sorted(known)

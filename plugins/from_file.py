@@ -15,12 +15,11 @@ from types import ModuleType
 from typing import Any
 
 from bench.api import Images, Plugin
-from bench.errors import BenchError, nearest
+from bench.errors import BenchError, in_one_line, nearest
 from bench.store import read_bytes
 
 from .identity import LOADED
 from .manager import Plugins, Source
-from .registry import in_one_line
 
 PREFIX = "bench_file_"
 

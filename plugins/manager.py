@@ -15,11 +15,11 @@ from typing import Any
 import pluggy
 
 from bench.api import Plugin
-from bench.errors import BenchError, nearest
+from bench.errors import BenchError, in_one_line, nearest
 
 from . import hookspecs
 from .options import make
-from .registry import KINDS, Broken, Entry, in_one_line, offers, path
+from .registry import KINDS, Broken, Entry, offers, path
 
 __all__ = ["Entry", "Plugins"]
 

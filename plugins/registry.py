@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, get_args
 
 from bench import api as types
+from bench.errors import in_one_line
 
 from .options import options
 
@@ -115,11 +116,3 @@ def _source_problem(cls: type) -> str | None:
 def path(cls: object) -> str:
     """The full name of a class, or the repr of what should have been one."""
     return f"{cls.__module__}.{cls.__qualname__}" if inspect.isclass(cls) else repr(cls)
-
-
-def in_one_line(error: BaseException) -> str:
-    """An exception in one line; an error's own text may fail."""
-    try:
-        return f"{type(error).__name__}: {error}"
-    except Exception:
-        return type(error).__name__

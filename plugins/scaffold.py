@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import keyword
 import re
+import shutil
 from importlib.resources import files
 from pathlib import Path
 
@@ -35,8 +36,12 @@ def create(kind: str, name: str, folder: Path, plugins: Plugins) -> list[Path]:
     check_can_write(folder / "pyproject.toml")
     texts = _texts(kind, name)
     folder.mkdir(parents=True)
-    for file, text in texts.items():
-        write_bytes(folder / file, text.encode())
+    try:
+        for file, text in texts.items():
+            write_bytes(folder / file, text.encode())
+    except BaseException:  # a full disk: half a plugin helps nobody
+        shutil.rmtree(folder)
+        raise
     return [folder / file for file in texts]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bench import counted
+from bench.errors import in_one_line
 
 
 @pytest.mark.parametrize(
@@ -19,3 +20,11 @@ from bench import counted
 )
 def test_a_count_and_its_noun(count, words, text):
     assert counted(count, *words) == text
+
+
+def test_an_error_that_cannot_say_what_it_is_is_named():
+    class Mute(Exception):
+        def __str__(self):
+            raise RuntimeError
+
+    assert (in_one_line(Mute()), in_one_line(ValueError("x"))) == ("Mute", "ValueError: x")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.errors import BenchError, counted
+from bench.errors import BenchError, counted, in_one_line
 
 from . import common, options
 
@@ -147,7 +147,7 @@ def _own_lines(config: Config, debug: bool) -> Iterator[None]:
     except Exception as error:
         parts = (config.attack, config.ssl, config.dataset, *config.defense.parts)
         lines = own_lines(error, [type(part).__module__ for part in parts])
-        raise BenchError(f"{type(error).__name__}: {error}\n{lines}".rstrip()) from error
+        raise BenchError(f"{in_one_line(error)}\n{lines}".rstrip()) from error
 
 
 def _print_means(made: Sequence[Record]) -> None:

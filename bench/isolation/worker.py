@@ -80,7 +80,7 @@ def _answer(pickled: bytes, tell: Callable[..., None]) -> None:
 
 def _failure(error: BaseException, module: str) -> dict[str, Any]:
     """What went wrong, with the lines of the traceback that are the defense's, a class of `module`."""
-    from bench.errors import BenchError, UndeclaredNeed
+    from bench.errors import BenchError, UndeclaredNeed, in_one_line
     from bench.plugins.trace import own_lines
 
     undeclared = isinstance(error, UndeclaredNeed)
@@ -88,7 +88,7 @@ def _failure(error: BaseException, module: str) -> dict[str, Any]:
         return {"failed": str(error), "undeclared": undeclared}
     if isinstance(error, SystemExit):
         return {"failed": f"called sys.exit({error.code!r}); expected it to return, or to raise an error", "trace": ""}
-    return {"failed": f"failed: {type(error).__name__}: {error}", "trace": own_lines(error, [module])}
+    return {"failed": f"failed: {in_one_line(error)}", "trace": own_lines(error, [module])}
 
 
 if __name__ == "__main__":

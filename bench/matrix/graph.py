@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from bench.errors import BenchError
+from bench.errors import BenchError, in_one_line
 from bench.pipeline.pipeline import Pipeline
 from bench.pipeline.stage import Machine, Stage
 
@@ -61,7 +61,7 @@ class Fault:
         """The fault that an exception stands for."""
         if isinstance(error, BenchError):
             return cls(str(error))
-        return cls(f"{type(error).__name__}: {error}", "".join(traceback.format_exception(error)))
+        return cls(in_one_line(error), "".join(traceback.format_exception(error)))
 
 
 class Graph:

@@ -20,9 +20,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from bench.api import Control, Detector, EncoderTest, Plugin, Repair, TrainingDefense
-from bench.errors import BenchError, nearest
+from bench.errors import BenchError, in_one_line, nearest
 from bench.plugins.options import make
-from bench.plugins.registry import KINDS, in_one_line
+from bench.plugins.registry import KINDS
 
 from .attack import AttackTrial
 from .change import ChangeTrial, ControlTrial

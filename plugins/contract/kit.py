@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from bench.api import Plugin
+from bench.errors import in_one_line
 from bench.plugins.options import make, options
-from bench.plugins.registry import KINDS, class_problem, in_one_line
+from bench.plugins.registry import KINDS, class_problem
 
 T = TypeVar("T", bound=Plugin)
 R = TypeVar("R")
