@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import ModuleType, SimpleNamespace
 from typing import ClassVar
 
@@ -108,6 +108,16 @@ def fail(error=ZeroDivisionError("in the hook")):  # noqa: B008 - never changed
     raise error
 
 
+@dataclass(frozen=True, kw_only=True)
+class Undeclared(KeepAll):
+    needs: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Undecided(KeepAll):
+    share: float = field(default_factory=fail)
+
+
 @pytest.mark.parametrize(
     ("load", "why"),
     [
@@ -123,7 +133,10 @@ def fail(error=ZeroDivisionError("in the hook")):  # noqa: B008 - never changed
         (lambda: offering(KeepAll()), "not a subclass of bench.Defense"),
         (lambda: offering(keep_all(None)), "name is None"),
         (lambda: offering(keep_all("a+b")), "name is 'a+b'"),
+        (lambda: offering(keep_all("a" * 65)), "expected up to 64 small letters"),
         (lambda: offering(Unfinished), "does not implement clean"),
+        (lambda: offering(Undeclared), "'needs' is an option of it, expected a ClassVar"),
+        (lambda: offering(Undecided), "default of one of its options cannot be made: ZeroDivisionError: in the hook"),
     ],
 )
 def test_what_is_broken_says_why_and_stops_no_other(load, why):
