@@ -26,6 +26,8 @@ MOST_HEADER = 1 << 20
 """Bytes of what a tar says of one file beside its name and size: all of it is read into memory."""
 MOST_GROWTH, FREE_GROWTH = 200, 1 << 30
 """An archive may unpack to so many times its own size, and to so many bytes whatever its size: images hardly shrink."""
+MOST_LIST = 128 * MOST_MEMBERS
+"""Bytes of the list of members in a zip."""
 NAMES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 _DAMAGED = (
     *(zipfile.BadZipFile, tarfile.TarError, zlib.error, LZMAError, struct.error, EOFError),
@@ -114,6 +116,7 @@ def _open(path: Path) -> Iterator[Iterator[tuple[Member, IO[bytes] | None]]]:
     """Its files one after the other, each with its bytes where they may be taken. Raises BenchError."""
     try:
         if zipfile.is_zipfile(path) or path.suffix.lower() == ".zip":  # a zip that was cut off is still named as one
+            _check_list(path)
             with zipfile.ZipFile(path) as archive:
                 yield _of_zip(archive, path)
         else:
@@ -124,6 +127,14 @@ def _open(path: Path) -> Iterator[Iterator[tuple[Member, IO[bytes] | None]]]:
     except _DAMAGED as error:
         why = str(error) or type(error).__name__
         raise BenchError(f"{path} is no archive that can be read, or is broken: {ascii(why)[1:-1][:200]}") from None
+
+
+def _check_list(path: Path) -> None:
+    """Raises BenchError for a zip whose list of members is too long to be read whole, as zipfile does."""
+    with path.open("rb") as file:
+        end = zipfile._EndRecData(file)  # type: ignore[attr-defined]  # looks for the end, reads nothing else
+    if end and end[zipfile._ECD_SIZE] > MOST_LIST:  # type: ignore[attr-defined]
+        raise BenchError(f"it lists files in more than {MOST_LIST >> 20} MiB, more than any archive of images does")
 
 
 def _of_zip(archive: zipfile.ZipFile, path: Path) -> Iterator[tuple[Member, IO[bytes] | None]]:

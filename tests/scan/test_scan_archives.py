@@ -206,6 +206,13 @@ def test_a_sparse_file_in_a_tar_is_passed_over_without_its_map(tmp_path, named, 
     assert (listing.names, listing.gone) == (("b.png",), {"a.png": "no regular file"})
 
 
+def test_a_zip_with_an_endless_list_of_members_is_refused_before_it_is_read(tmp_path, files, monkeypatch):
+    path = zipped(tmp_path / "x.zip", files)
+    monkeypatch.setattr(archives, "MOST_LIST", 100)
+    with pytest.raises(BenchError, match=r"x\.zip: it lists files in more than 0 MiB"):
+        find(str(path))
+
+
 def test_an_old_sparse_file_of_many_pieces_is_refused(tmp_path):
     entry = tarfile.TarInfo("a.png")
     entry.type, entry.size = tarfile.GNUTYPE_SPARSE, 512
