@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 
 log = logging.getLogger(__name__)
+DIGITS = 10
+"""An index has fewer."""
 
 
 def check_rate(rate: float) -> None:
@@ -30,7 +32,7 @@ def class_index(target: str | int, classes: Sequence[str]) -> int:
     """The index of a class given by name, in whichever form of Unicode, or by index: 3 and "3" are names where a class
     has that name, which is said where the index would be another class."""
     names, name = [normalize("NFC", each) for each in classes], normalize("NFC", str(target))
-    index = int(target) if isinstance(target, int) or target.isdecimal() else None
+    index = int(target) if isinstance(target, int) or (target.isdecimal() and len(target) < DIGITS) else None
     if name in names:
         found = names.index(name)
         if index is not None and index != found and index < len(names):

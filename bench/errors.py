@@ -24,7 +24,7 @@ def in_one_line(error: BaseException) -> str:
     try:
         return f"{type(error).__name__}: {error}"
     except Exception:
-        return type(error).__name__
+        return str(type.__dict__["__name__"].__get__(type(error)))
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

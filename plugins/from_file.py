@@ -57,8 +57,10 @@ def load_file(path: Path, shown: str = "") -> ModuleType:
     sys.modules[name] = module  # dataclasses and pydantic look a class's module up
     try:
         exec(compile(data, str(path), "exec", dont_inherit=True), module.__dict__)
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         del sys.modules[name]
+        if isinstance(error, KeyboardInterrupt):
+            raise
         raise BenchError(f"--plugin {shown} cannot be imported: {in_one_line(error)}{_line(error, path)}") from error
     LOADED[name] = digest
     _make_portable(module, path)
@@ -74,7 +76,7 @@ def _module_name(path: Path, digest: str) -> str:
 def _read(path: Path, shown: str) -> bytes:
     if path.is_dir():
         raise BenchError(f"--plugin {shown} is a folder, expected a .py file. To install it: pip install -e {shown}")
-    if not path.is_file():
+    if not path.exists():
         beside = [each.name for each in path.parent.glob("*.py")] if path.parent.is_dir() else []
         raise BenchError(f"--plugin {shown}: there is no such file.{nearest(path.name, beside)}")
     if path.suffix != ".py":

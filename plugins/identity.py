@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.api import Plugin
+from bench.errors import BenchError, in_one_line
 
 from .typed import typed_digest
 
@@ -29,7 +30,11 @@ def identity(plugin: Plugin) -> dict[str, Any]:
     cls = type(plugin)
     own = _built_in(cls.__module__) and getattr(sys.modules.get(cls.__module__), cls.__name__, None) is cls
     digest = None if own else code_digest(cls.__module__) or typed_digest(cls)
-    return {**plugin.identity(), **({DIGEST: digest} if digest else {})}
+    try:
+        said = dict(plugin.identity())
+    except Exception as error:
+        raise BenchError(f"identity() of {plugin.name!r} gives no names and values: {in_one_line(error)}") from error
+    return {**said, **({DIGEST: digest} if digest else {})}
 
 
 def _built_in(module: str) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from bench.errors import BenchError, nearest
+from bench.errors import BenchError, in_one_line, nearest
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -62,11 +62,20 @@ def _doc(cls: type, field: dataclasses.Field[Any]) -> str:
 
 
 def parse_toml(text: str) -> dict[str, Any]:
-    """A TOML document. Raises ValueError where it is none, or nested too deep."""
+    """A TOML document. Raises ValueError where it is none, nested too deep, or has a whole number of over 64 bits."""
     try:
-        return tomllib.loads(text)
+        found = tomllib.loads(text)
+        _check_numbers(found)
+        return found
     except RecursionError:
         raise ValueError("it is nested too deep") from None
+
+
+def _check_numbers(value: object) -> None:
+    if isinstance(value, int) and value.bit_length() > 64:
+        raise ValueError("a whole number in it has more than 64 bits")
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        _check_numbers(inner)
 
 
 def toml_value(text: str) -> Any:
@@ -135,12 +144,20 @@ def _validated(cls: type[P], values: dict[str, Any], known: Mapping[str, str]) -
     from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 
     try:
-        made: P = _checker(cast("Any", cls)).validate_python(values)
+        checker = _checker(cast("Any", cls))
+    except Exception as error:  # pydantic's own, and what evaluating an annotation raises
+        return None, [f"the types of its options cannot be checked: {in_one_line(error).splitlines()[0]}"]
+    try:
+        made: P = checker.validate_python(values)
         return made, []
     except pydantic.ValidationError as error:
         return None, _sentences(error.errors(include_url=False), known)
     except (PydanticUserError, PydanticUndefinedAnnotation) as error:
         return None, [f"the types of its options cannot be checked: {str(error).splitlines()[0]}"]
+    except BenchError:
+        raise
+    except Exception as error:  # a plugin's own check
+        return None, [f"its own check failed: {in_one_line(error)}"]
 
 
 @lru_cache(maxsize=256)  # a large matrix makes the same few plugins thousands of times

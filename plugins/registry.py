@@ -32,6 +32,12 @@ NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 """Names go into command lines, file names and combinations ("a+b"): no space, no '/', no '+'."""
 FACTS = {"name", "paper", "url", "needs", "baseline", "variant_of"}
 """What is said of a class, and so is no option of it."""
+_KINDS_OF_FACTS: dict[str, tuple[type | tuple[type, ...], str]] = {
+    "needs": ((frozenset, set), 'a frozenset of names, as in frozenset({"encoder"})'),
+    "variant_of": (str, "a text"),
+    "baseline": (bool, "True or False"),
+    "__doc__": (str, "a text"),
+}
 URL = re.compile(r"https?://[^\s\"'<>]+")
 LONGEST = 500
 """Characters of a plugin's paper or url."""
@@ -90,17 +96,27 @@ def class_problem(cls: object, bases: tuple[type[types.Plugin], ...]) -> str | N
     if not isinstance(name, str) or not NAME.fullmatch(name):
         example = 'name: ClassVar[str] = "mine"'
         return f"its name is {name!r}, expected up to 64 small letters, digits, -, _ or ., as in {example}"
-    return _option_problem(cls) or _source_problem(cls)
+    return _option_problem(cls) or _fact_problem(cls) or _source_problem(cls)
 
 
 def _option_problem(cls: type) -> str | None:
     """What is wrong with its options, or None: they are listed, and set by name."""
     try:
         names = {option.name for option in options(cls)}
+        repr([option.default for option in options(cls)])
     except Exception as error:
-        return f"the default of one of its options cannot be made: {in_one_line(error)}"
+        return f"the default of one of its options cannot be made and shown: {in_one_line(error)}"
     taken = sorted(names & FACTS)
     return f"{taken[0]!r} is an option of it, expected a ClassVar, as of every plugin" if taken else None
+
+
+def _fact_problem(cls: type) -> str | None:
+    """What is wrong with what it says of itself, or None."""
+    for name, (kind, words) in _KINDS_OF_FACTS.items():
+        value = getattr(cls, name, None)
+        if value is not None and not isinstance(value, kind):
+            return f"its {name} is {value!r}, expected {words}"
+    return None
 
 
 def _source_problem(cls: type) -> str | None:

@@ -77,7 +77,7 @@ def _overview(plugins: Plugins, kind: str | None) -> None:
     for each in KINDS if kind is None else [kind]:
         common.out.print(f"\n[bold]{KINDS[each].word}s[/]")
         for entry in plugins.entries(each):
-            purpose = (entry.cls.__doc__ or "").strip().splitlines()[0]
+            purpose = (entry.cls.__doc__ or "").strip().partition("\n")[0]
             _print_line(entry.name, purpose, f"({entry.origin})")
             for option in options_of(entry.cls) if kind else ():
                 _print_option(option.name, option.default, option.doc)

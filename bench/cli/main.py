@@ -15,7 +15,7 @@ import typer
 import typer.main
 from typer.core import TyperGroup
 
-from bench.errors import BenchError
+from bench.errors import BenchError, in_one_line
 
 PANELS = {
     "Run": ("run", "plan", "matrix"),
@@ -29,6 +29,8 @@ PANELS = {
 """Heading in `bench --help` -> commands; each is the module of that name beside this one, with a function of that name
 (`store`: an app of its own)."""
 STOPPED = 130
+LONGEST = 2000
+"""Characters of a line of an error; of a longer one the middle is left out."""
 _USAGE_ERROR: Any = typer.BadParameter.__mro__[1]
 """click's UsageError, or that of typer's own copy of click: typer exports neither."""
 
@@ -97,8 +99,9 @@ def _open_closed_streams() -> None:
 
 def _say(text: str) -> None:
     """Print to standard error; where even that is full there is only the exit code."""
+    lines = [line if len(line) <= LONGEST else f"{line[:1500]} ... {line[-300:]}" for line in text.split("\n")]
     with contextlib.suppress(OSError):
-        typer.echo(text, err=True)
+        typer.echo("\n".join(lines), err=True)
 
 
 def guarded(command: Callable[[], Any]) -> int:
@@ -123,7 +126,7 @@ def guarded(command: Callable[[], Any]) -> int:
         return int(error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         code = STOPPED
-    except (OSError, RuntimeError) as error:
+    except BaseException as error:
         fault = _of_the_system(error)
         if not fault:
             raise
@@ -134,8 +137,10 @@ def guarded(command: Callable[[], Any]) -> int:
     return code if isinstance(code, int) else 0
 
 
-def _of_the_system(error: OSError | RuntimeError) -> str:
-    """What an error says that no code can help; "" for any other."""
+def _of_the_system(error: BaseException) -> str:
+    """What an error says that no code here can help; "" for any other."""
+    if not isinstance(error, Exception):
+        return f"a plugin raised {in_one_line(error)}; expected an Exception"  # nothing else raises such
     if isinstance(error, OSError):
         if not error.errno or not error.strerror:
             return ""
@@ -144,7 +149,9 @@ def _of_the_system(error: OSError | RuntimeError) -> str:
             return f"{what}: {os.fsdecode(error.filename)}"
         full = error.errno in (errno.ENOSPC, errno.EIO)
         return f"cannot write what there is to say: {error.strerror}" if full else what
-    homeless = "home directory" in str(error)  # pathlib's, of a path that begins with ~
+    homeless = isinstance(error, RuntimeError) and "home directory" in str(
+        error
+    )  # pathlib's, of a path that begins with ~
     return "a path begins with ~, and there is no home folder: write it in full" if homeless else ""
 
 

@@ -121,7 +121,7 @@ def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 def _parse_preset(name: str) -> dict[str, Any]:
     if name.endswith(".toml"):
         path = Path(name)
-        if not path.is_file():
+        if not path.exists():
             raise BenchError(f"no preset file {name!r}. Presets by name: {', '.join(preset_names())}.")
         text = _text_of(path)
     elif name in preset_names():
@@ -163,7 +163,7 @@ def load_config(
     data = read_preset(preset)
     _check_sections(data, preset)
     chosen = {kind: name for kind, name in (choices or {}).items() if name is not None}
-    names = {kind: chosen.get(kind) or data.get(kind, {}).get("name") for kind in _CHOICES}
+    names = {kind: chosen.get(kind, data.get(kind, {}).get("name")) for kind in _CHOICES}
     for kind, name in names.items():
         if name is None:
             raise BenchError(f"no {kind} was chosen: give --{kind} NAME")

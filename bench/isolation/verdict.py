@@ -5,7 +5,6 @@ An answer crosses from the defense's process as arrays and JSON (`taken_apart`, 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 
 from bench.api import Arrays, EncoderVerdict, Grouping, Verdict
 from bench.errors import BenchError
-from bench.store import check_json, digest, read_arrays, write_arrays, write_json
+from bench.store import check_json, digest, read_arrays, read_json, write_arrays, write_json
 
 KINDS = {"b": "bool", "f": "float", "i": "int"}
 FORMS = {
@@ -139,9 +138,13 @@ def write_verdict(verdict: Verdict, folder: Path) -> None:
 
 
 def read_verdict(folder: Path) -> Verdict:
-    """What a clean stage left in `folder`."""
-    facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
-    return Verdict(**read_arrays(folder / "verdict.npz"), facts=facts)
+    """What a clean stage left in `folder`. Raises BenchError where it is damaged."""
+    facts = {"facts": read_json(folder / "facts.json")}
+    try:
+        found: Verdict = put_together("clean", read_arrays(folder / "verdict.npz"), facts, "")
+        return found
+    except BenchError as error:
+        raise BenchError(f"the verdict in {folder} is damaged: {error}") from error
 
 
 def kept_digest(keep: NDArray[np.bool_]) -> str:

@@ -28,8 +28,12 @@ _FOREVER = timedelta(days=365)  # the others wait during a search, which may tak
 
 def torchrun_devices() -> int | None:
     """How many processes torchrun started on this machine, one for each device; None where it started no others."""
-    several = "TORCHELASTIC_RUN_ID" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
-    return int(os.environ["LOCAL_WORLD_SIZE"]) if several else None
+    try:
+        several = "TORCHELASTIC_RUN_ID" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
+        return int(os.environ["LOCAL_WORLD_SIZE"]) if several else None
+    except (ValueError, KeyError) as error:
+        said = f"torchrun's variables WORLD_SIZE and LOCAL_WORLD_SIZE hold no numbers of processes ({error})"
+        raise BenchError(f"{said}: start the command by torchrun, or unset TORCHELASTIC_RUN_ID") from None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bench.api import Control
-from bench.errors import BenchError
+from bench.errors import BenchError, in_one_line
 from bench.ssl.import_weights import import_encoder
 
 from .poison import check_attack
@@ -40,7 +40,12 @@ def check_runnable(pipeline: Pipeline, known: set[str] | None = None) -> None:
         import_encoder(checkpoint.path, config.encoder, dataset.size)
     for chosen in (config.defense.filter, config.defense.reference):
         if chosen is not None and not isinstance(chosen, Control):
-            chosen.in_force(len(dataset.train), dataset.size)
+            try:
+                dict(chosen.in_force(len(dataset.train), dataset.size))
+            except BenchError:
+                raise
+            except Exception as error:
+                raise BenchError(f"in_force() of {chosen.name!r} gives no options: {in_one_line(error)}") from error
 
 
 def _is_new(stage: Stage, pipeline: Pipeline, known: set[str]) -> bool:

@@ -13,6 +13,7 @@ import numpy as np
 
 from bench.api import Dataset, EncoderVerdict, Verdict
 from bench.data.manifest import Manifest
+from bench.errors import BenchError
 from bench.isolation.scores import Scores
 from bench.store import read_arrays
 
@@ -75,8 +76,11 @@ def gather(
 def predictions(probe: Path, triggers: int) -> tuple[Predictions, Ints]:
     """What the folder of a probe stage holds, and the true class of each image, (M,)."""
     stored = read_arrays(probe / "predictions.npz")
-    triggered = np.stack([stored[f"trigger{number}"] for number in range(triggers)])
-    return Predictions(clean=stored["clean"], triggered=triggered), stored["labels"]
+    try:
+        triggered = np.stack([stored[f"trigger{number}"] for number in range(triggers)])
+        return Predictions(clean=stored["clean"], triggered=triggered), stored["labels"]
+    except (KeyError, ValueError) as error:
+        raise BenchError(f"{probe / 'predictions.npz'} is damaged: {error}") from error
 
 
 def scores(evidence: Evidence) -> dict[str, Any]:

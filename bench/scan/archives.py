@@ -44,24 +44,39 @@ class Member:
     fault: str = ""
 
 
+_Entry = tuple[Member | None, IO[bytes] | None]
+"""None for a folder; the bytes of a file that may be taken."""
+
+
 def is_archive(path: Path) -> bool:
     """Whether it is one, or by its name should be."""
     return path.name.lower().endswith(NAMES) or zipfile.is_zipfile(path) or _is_tar(path)
 
 
 class _Header(tarfile.TarInfo):
-    """The head of a file in a tar, or of a long name or other notes on the next file."""
+    """The head of a file in a tar, or of a long name or other notes on the next file. Each archive has a class of its
+    own, which counts the bytes of notes since the last file."""
+
+    noted = 0
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _Header:
         """As tarfile's, which then reads all notes, however long. Raises BenchError where they are too long."""
         found = super().frombuf(buf, encoding, errors)
-        if (found.type in _NOTES and found.size > MOST_HEADER) or (found.type == tarfile.GNUTYPE_SPARSE and buf[482]):
+        cls.noted += found.size if found.type in _NOTES else 0
+        if cls.noted > MOST_HEADER or (found.type == tarfile.GNUTYPE_SPARSE and buf[482]):
             raise BenchError("it says too much of one of its files, more than any archive of images does")
         return found
 
     def _proc_gnusparse_10(self, next: tarfile.TarInfo, *_: object) -> None:
         next.sparse = []  # type: ignore[assignment]  # a file with holes is not taken, its list of them not read
+
+
+def _header() -> type[_Header]:
+    class Header(_Header):
+        pass
+
+    return Header
 
 
 _NOTES = frozenset(
@@ -71,7 +86,7 @@ _NOTES = frozenset(
 
 def _is_tar(path: Path) -> bool:
     try:
-        with tarfile.open(path, tarinfo=_Header):
+        with tarfile.open(path, tarinfo=_header()):
             return True
     except BenchError:
         return True
@@ -86,12 +101,13 @@ def members(path: Path) -> list[Member]:
     total, most = 0, FREE_GROWTH + MOST_GROWTH * path.stat().st_size
     with _open(path) as entries:
         for number, (member, _) in enumerate(entries, 1):
-            total += member.size
+            total += member.size if member else 0
             if number > MOST_MEMBERS or total > most:
                 what = f"{MOST_MEMBERS:,} files" if number > MOST_MEMBERS else f"{most >> 20:,} MiB"
                 raise BenchError(f"{path} holds more than {what}; if it can be trusted, unpack it and name the folder")
-            found.pop(member.name, None)
-            found[member.name] = member
+            if member:
+                found.pop(member.name, None)
+                found[member.name] = member
     return list(found.values())
 
 
@@ -105,14 +121,14 @@ def unpack(path: Path, names: list[str], folder: Path) -> list[str]:
     places = {name: f"{place:07d}" for place, name in enumerate(names)}
     with _open(path) as entries:
         for member, source in entries:
-            if member.name in places and source is not None:
+            if member and member.name in places and source is not None:
                 with (folder / places[member.name]).open("wb") as file:
                     shutil.copyfileobj(source, file)
     return list(places.values())
 
 
 @contextmanager
-def _open(path: Path) -> Iterator[Iterator[tuple[Member, IO[bytes] | None]]]:
+def _open(path: Path) -> Iterator[Iterator[_Entry]]:
     """Its files one after the other, each with its bytes where they may be taken. Raises BenchError."""
     try:
         if zipfile.is_zipfile(path) or path.suffix.lower() == ".zip":  # a zip that was cut off is still named as one
@@ -120,8 +136,8 @@ def _open(path: Path) -> Iterator[Iterator[tuple[Member, IO[bytes] | None]]]:
             with zipfile.ZipFile(path) as archive:
                 yield _of_zip(archive, path)
         else:
-            with tarfile.open(path, tarinfo=_Header) as tar:
-                yield _of_tar(tar)
+            with tarfile.open(path, tarinfo=(header := _header())) as tar:
+                yield _of_tar(tar, header)
     except BenchError as error:
         raise BenchError(f"{path}: {error}" if str(path) not in str(error) else str(error)) from None
     except _DAMAGED as error:
@@ -137,9 +153,10 @@ def _check_list(path: Path) -> None:
         raise BenchError(f"it lists files in more than {MOST_LIST >> 20} MiB, more than any archive of images does")
 
 
-def _of_zip(archive: zipfile.ZipFile, path: Path) -> Iterator[tuple[Member, IO[bytes] | None]]:
+def _of_zip(archive: zipfile.ZipFile, path: Path) -> Iterator[_Entry]:
     for entry in archive.infolist():
-        if entry.is_dir():
+        if entry.filename.endswith("/"):
+            yield None, None
             continue
         if entry.flag_bits & 1:
             raise BenchError(f"{path} is encrypted; unpack it with its password and name the folder")
@@ -152,10 +169,12 @@ def _of_zip(archive: zipfile.ZipFile, path: Path) -> Iterator[tuple[Member, IO[b
                 yield member, source
 
 
-def _of_tar(archive: tarfile.TarFile) -> Iterator[tuple[Member, IO[bytes] | None]]:
+def _of_tar(archive: tarfile.TarFile, header: type[_Header]) -> Iterator[_Entry]:
     for entry in archive:
-        archive.members = []  # type: ignore[attr-defined]  # of a million members nothing is kept
+        archive.members, archive.pax_headers = [], {}  # type: ignore[attr-defined]  # of a million nothing is kept
+        header.noted = 0
         if entry.isdir():
+            yield None, None
             continue
         kind = "a link" if entry.issym() or entry.islnk() else "" if entry.isreg() and not entry.issparse() else "odd"
         fault = "no regular file" if kind == "odd" else kind or _outside(entry.name)
@@ -165,4 +184,6 @@ def _of_tar(archive: tarfile.TarFile) -> Iterator[tuple[Member, IO[bytes] | None
 def _outside(name: str) -> str:
     """Why a name cannot be that of a file in a folder; '' where it can. A list of such names would mislead others."""
     path = PurePosixPath(name.replace("\\", "/"))
+    if not path.name:
+        return "it has no name"
     return "its name leads out of the archive" if path.is_absolute() or ".." in path.parts else ""

@@ -91,6 +91,8 @@ def find(source: str) -> Listing:
             return find_members(path)
         if suffix_of(path.name) in SUFFIXES:
             raise BenchError(f"{path} is one image; {EXPECTED}")
+        if path.is_fifo() and not path.is_relative_to("/dev") and not path.is_relative_to("/proc"):
+            raise BenchError(f"{path} is a pipe, to which nobody may ever write; a list can come by standard input: -")
         with path.open("rb") as file:
             head = file.read(4096)
             return find_listed(head if b"\0" in head else head + file.read(MOST_TEXT), str(path))
@@ -113,7 +115,7 @@ def find_members(path: Path) -> Listing:
 
 def _is_hidden(name: str) -> bool:
     """As in a folder: hidden files, and what lies in folders that systems leave about (__MACOSX)."""
-    *folders, last = PurePosixPath(name).parts
+    *folders, last = PurePosixPath(name).parts or ("",)
     return last.startswith(".") or any(each.startswith((".", "__")) and each != ".." for each in folders)
 
 

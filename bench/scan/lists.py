@@ -32,8 +32,11 @@ def quoted(path: str) -> str:
 
 
 def read_path(text: str) -> str:
-    """The path that `quoted` wrote."""
-    return str(json.loads(text)) if text.startswith('"') else text
+    """The path that `quoted` wrote. Raises ValueError for what cannot be one."""
+    path = str(json.loads(text)) if text.startswith('"') else text
+    if b"\0" in os.fsencode(path):
+        raise ValueError
+    return path
 
 
 def read_list(data: bytes, name: str) -> list[str]:
@@ -51,7 +54,7 @@ def read_list(data: bytes, name: str) -> list[str]:
         try:
             found[read_path(text)] = None
         except ValueError:
-            raise BenchError(f"{name}, line {number}: {text[:80]} begins with a quote but is no JSON string") from None
+            raise BenchError(f"{name}, line {number}: {text[:80]} begins with a quote but is no path in JSON") from None
     return list(found)
 
 

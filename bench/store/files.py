@@ -76,11 +76,13 @@ def _is_below(error: Exception, root: Path) -> bool:
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it is synced and takes `path`'s place in one step.
 
-    After an error nothing is left, and what was at `path` is untouched. Raises BenchError as `writing` does.
+    After an error nothing is left, and what was at `path` is untouched. A link stays one, and leads to the new file.
+    Raises BenchError as `writing` does.
     """
+    given, path = path, Path(os.path.realpath(path)) if path.is_symlink() else path
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
     with writing(path):  # pathlib raises where it may not look into a folder
-        _check_replaceable(path)
+        _check_replaceable(given)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             yield temporary
@@ -95,6 +97,8 @@ def replacing(path: Path) -> Iterator[Path]:
 def _check_replaceable(path: Path) -> None:
     """Raise BenchError for a device, a pipe or the like: a file would take its place, for the whole system. So it would
     for /dev/stdout, a link that may lead to a file."""
+    if path.is_symlink() and Path(os.path.realpath(path)).is_symlink():
+        raise BenchError(f"cannot write {path}: links lead round in a circle")
     systems = path.is_symlink() and any(path.absolute().is_relative_to(each) for each in ("/dev", "/proc"))
     if systems or (path.exists() and not path.is_file() and not path.is_dir()):
         raise BenchError(f"cannot write {path}: it is no regular file, and must not be replaced by one")

@@ -102,6 +102,10 @@ def test_a_working_folder_that_is_gone_is_said(tmp_path):
         (["plan", "--preset", "smoke", "--set", "train.epochs=2\nx = 3"], "'epochs': expected int, got '2"),
         (["plan", "--preset", "smoke", "--set", "train.lr=1e400"], "train.lr is inf; expected a finite number"),
         (["plan", "--preset", "smoke", "--accelerator", "tpu"], "cannot train on accelerator 'tpu'"),
+        (["plan", "--preset", "smoke", "--set", f"seed=0x{'f' * 6000}"], "seed must be a whole number"),
+        (["plan", "--preset", "smoke", "--set", f"defense.masks=0x{'f' * 6000}"], "option 'masks': expected int"),
+        (["plan", "--preset", "smoke", "--set", f"attack.target={'9' * 6000}"], "there is no class"),
+        (["plan", "--preset", "smoke", "--defense", ""], "unknown defense ''"),
         (["run", "--preset", "smoke", "--record", ""], "'' is no path of a file or folder to write"),
         (["store", "prune", "--max-gib", "inf"], "--max-gib inf: expected a number"),
         (["store", "prune", "--stage", "nope"], "--stage nope: there is no such stage. Known: clean, control"),
@@ -111,6 +115,93 @@ def test_a_working_folder_that_is_gone_is_said(tmp_path):
 )
 def test_what_no_run_could_use_is_refused_where_it_is_given(refused, arguments, said):
     assert said in refused(*arguments)
+
+
+PLUGIN = """
+from dataclasses import dataclass, field
+from typing import ClassVar
+from bench import Defense, Verdict, hookimpl
+
+class Odd(BaseException):
+    pass
+
+class Named(type):
+    @property
+    def __name__(cls):
+        raise ZeroDivisionError
+
+class Nameless(Exception, metaclass=Named):
+    def __str__(self):
+        raise ZeroDivisionError
+
+def fail(error):
+    raise error
+
+class Shy:
+    def __repr__(self):
+        raise ValueError("no")
+
+{before}
+
+@dataclass(frozen=True, kw_only=True)
+class Mine(Defense):
+    \"\"\"{doc}\"\"\"
+    name: ClassVar[str] = "mine"
+    {inside}
+
+    def clean(self, view):
+        raise NotImplementedError
+
+@hookimpl
+def bench_defenses():
+    return [Mine]
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "inside", "said"),
+    [
+        ("fail(Odd())", "", "Odd"),
+        ("fail(GeneratorExit())", "", "GeneratorExit"),
+        ("fail(Nameless())", "", "Nameless"),
+        ("", "def __post_init__(self): fail(Odd('hm'))", "a plugin raised Odd: hm; expected an Exception"),
+        ("", "def __post_init__(self): fail(OSError('hm'))", "its own check failed: OSError: hm"),
+        ("", "def __post_init__(self): fail(Nameless())", "its own check failed: Nameless"),
+        ("", "def identity(self): return 5", "identity() of 'mine' gives no names and values: TypeError"),
+        ("", "def identity(self): fail(KeyError('hm'))", "identity() of 'mine' gives no names and values: KeyError"),
+        ("", "def in_force(self, count, size): return 7", "in_force() of 'mine' gives no options"),
+        ("", "needs: ClassVar = 5", "its needs is 5, expected a frozenset of names"),
+        ("", "variant_of: ClassVar = ['a']", "its variant_of is ['a'], expected a text"),
+        ("", "x: 'nonsense type ((' = 1", "the types of its options cannot be checked"),
+        ("", "x: object = field(default_factory=Shy)", "cannot be made and shown: ValueError: no"),
+        ("", "__doc__ = 5", "its __doc__ is 5, expected a text"),
+    ],
+)
+def test_what_is_odd_about_a_plugin_is_said(refused, tmp_path, before, inside, said):
+    (tmp_path / "mine.py").write_text(PLUGIN.format(before=before, inside=inside, doc="Mine."))
+    arguments = ["--preset", "smoke", "--store", tmp_path / "s", "--defense", "mine", "--plugin", tmp_path / "mine.py"]
+    assert said in refused("plan", *arguments)
+
+
+@pytest.mark.parametrize("doc", [" ", "\\n \\n"])
+def test_a_plugin_without_words_is_listed(bench, tmp_path, doc):
+    (tmp_path / "mine.py").write_text(PLUGIN.format(before="", inside="", doc=doc))
+    for arguments in (["list"], ["list", "defense"], ["list", "defense", "mine"]):
+        assert "mine" in bench(*arguments, "--plugin", tmp_path / "mine.py")
+
+
+@pytest.mark.parametrize("name", ["WORLD_SIZE", "LOCAL_WORLD_SIZE"])
+def test_variables_of_torchrun_that_are_no_numbers(refused, monkeypatch, name):
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "q")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv(name, "x")
+    assert "hold no numbers of processes" in refused("run", "--preset", "smoke")
+
+
+def test_a_line_of_an_error_is_never_longer_than_a_page(refused):
+    said = refused("plan", "--preset", "smoke", "--set", "x" * 100_000)
+    assert "xxx ... xxx" in said
+    assert len(said) < 3000
 
 
 @pytest.mark.parametrize("content", [b"", b"PK", b"hello"], ids=["empty", "cut", "text"])

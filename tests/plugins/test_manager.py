@@ -136,7 +136,10 @@ class Undecided(KeepAll):
         (lambda: offering(keep_all("a" * 65)), "expected up to 64 small letters"),
         (lambda: offering(Unfinished), "does not implement clean"),
         (lambda: offering(Undeclared), "'needs' is an option of it, expected a ClassVar"),
-        (lambda: offering(Undecided), "default of one of its options cannot be made: ZeroDivisionError: in the hook"),
+        (
+            lambda: offering(Undecided),
+            "default of one of its options cannot be made and shown: ZeroDivisionError: in the hook",
+        ),
     ],
 )
 def test_what_is_broken_says_why_and_stops_no_other(load, why):

@@ -139,6 +139,9 @@ def page(path, files):
         ("x.bin", lambda path, files: path.write_bytes(b"\0\1\2"), "no folder, no archive and no text"),
         ("x.txt", lambda path, files: path.write_bytes(b"# nothing\n\n"), "names no file; expected one path a line"),
         ("x.txt", lambda path, files: path.write_bytes(b'a.png\n"b.png\n'), 'line 2: "b.png begins with a quote'),
+        ("x.txt", lambda path, files: path.write_bytes(b'"\\u0000a.png"\n'), "line 1: .* is no path in JSON"),
+        ("x.txt", lambda path, files: path.write_bytes(b'"\\ud800a.png"\n'), "line 1: .* is no path in JSON"),
+        ("x.pipe", lambda path, files: os.mkfifo(path), "is a pipe, to which nobody may ever write"),
         (
             "x.txt",
             lambda path, files: path.write_bytes(b"nope.png\n"),
@@ -211,6 +214,58 @@ def test_a_zip_with_an_endless_list_of_members_is_refused_before_it_is_read(tmp_
     monkeypatch.setattr(archives, "MOST_LIST", 100)
     with pytest.raises(BenchError, match=r"x\.zip: it lists files in more than 0 MiB"):
         find(str(path))
+
+
+def test_notes_for_all_files_of_a_tar_are_not_gathered_without_bound(tmp_path):
+    """Each is small; tarfile would keep all, and give all to every file."""
+    path = tmp_path / "x.tar"
+    with path.open("wb") as file:
+        for number in range(40):
+            notes = {f"k{number}-{each}": "v" * 900 for each in range(40)}
+            file.write(tarfile.TarInfo.create_pax_global_header(notes))
+    with pytest.raises(BenchError, match="it says too much of one of its files"):
+        find(str(path))
+    with path.open("wb") as file:
+        for number in range(40):
+            notes = {f"k{number}-{each}": "v" * 900 for each in range(40)}
+            entry = tarfile.TarInfo(f"{number}.png")
+            file.write(tarfile.TarInfo.create_pax_global_header(notes) + entry.tobuf())
+        file.write(bytes(1024))
+    with archives._open(path) as entries:
+        assert [member.name for member, _ in entries] == [f"{number}.png" for number in range(40)]
+
+
+@pytest.mark.parametrize("kind", ["x.tar", "x.zip"])
+def test_folders_count_too(tmp_path, monkeypatch, kind):
+    monkeypatch.setattr(archives, "MOST_MEMBERS", 3)
+    if kind == "x.tar":
+        with tarfile.open(tmp_path / kind, "w") as archive:
+            for name in "abcd":
+                entry = tarfile.TarInfo(name)
+                entry.type = tarfile.DIRTYPE
+                archive.addfile(entry)
+    else:
+        with zipfile.ZipFile(tmp_path / kind, "w") as archive:
+            for name in "abcd":
+                archive.mkdir(name)
+    with pytest.raises(BenchError, match="holds more than 3 files"):
+        find(str(tmp_path / kind))
+
+
+@pytest.mark.parametrize("name", ["", ".", "/", "./.", "//"])
+def test_a_member_without_a_name_is_passed_over(tmp_path, picture, name):
+    with tarfile.open(tmp_path / "x.tar", "w", format=tarfile.PAX_FORMAT) as archive:
+        for place, data, said in ((name or "a", b"x", {"path": name}), ("b.png", picture(0), {})):
+            entry = tarfile.TarInfo(place)
+            entry.size, entry.pax_headers = len(data), said
+            archive.addfile(entry, io.BytesIO(data))
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("@@", b"x")
+        archive.writestr("b.png", picture(0))
+    data = (tmp_path / "x.zip").read_bytes()
+    (tmp_path / "x.zip").write_bytes(data.replace(b"@@", b"./" if name == "/" else b"//"))
+    for kind in ("x.tar", "x.zip"):
+        assert find(str(tmp_path / kind)).names == ("b.png",)
 
 
 def test_an_old_sparse_file_of_many_pieces_is_refused(tmp_path):

@@ -236,6 +236,16 @@ def test_real_write_limit_in_every_writer(tmp_path):
 # --- steps ------------------------------------------------------------------------------------------------
 
 
+def test_an_output_that_is_a_link_stays_one(tmp_path):
+    (tmp_path / "link").symlink_to("there")
+    write_bytes(tmp_path / "link", b"1")
+    assert ((tmp_path / "link").is_symlink(), (tmp_path / "there").read_bytes()) == (True, b"1")
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(BenchError, match="links lead round in a circle"):
+        write_bytes(tmp_path / "loop", b"1")
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["link", "loop", "there"]
+
+
 def test_a_step_is_computed_once_and_again_where_its_file_is_damaged(tmp_path, caplog):
     calls = []
 
