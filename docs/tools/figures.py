@@ -35,6 +35,7 @@ SMALL = 5000
 """Training images: of one seed of a larger set no spread could be drawn."""
 ATTACKS = (
     *("htba", "htba-muted", "htba-varied", "two targets", "three targets"),
+    *("two targets, muted", "three targets, muted"),
     *("corrupt-encoder", "corrupt-encoder, muted", "noisy-alignment", "sig", "blend", "fiba", "ctrl"),
 )
 SEARCHES = {"poisoncam": "PoisonCAM", "patchsearch": "PatchSearch"}
@@ -74,8 +75,9 @@ class Figure:
 def attack_of(record: Record) -> str:
     """The attack in words: several targets are counted."""
     name, options = record["run"]["attack"], record["config"]["attack"]
-    if name == "multi-target":
-        return {2: "two targets", 3: "three targets"}[len(options["target_classes"])]
+    if name.startswith("multi-target"):
+        many = {2: "two targets", 3: "three targets"}[len(options["target_classes"])]
+        return f"{many}, muted" if name.endswith("-muted") else many
     return "corrupt-encoder, muted" if name == "corrupt-encoder" and options["saturation"] < 1 else str(name)
 
 
