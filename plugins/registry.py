@@ -75,7 +75,10 @@ def offers(hook: Callable[[], Any], kind: str, origin: str) -> Iterator[Entry | 
         yield Broken(KINDS[kind].hook, origin, in_one_line(error))
         return
     for cls in offered:
-        problem = class_problem(cls, KINDS[kind].bases)
+        try:
+            problem = class_problem(cls, KINDS[kind].bases)
+        except Exception as error:  # what is shown of it cannot be
+            problem = f"it is too odd to say why: {in_one_line(error)}"
         if problem is None:
             yield Entry(cls.name, kind, origin, cls)
         else:

@@ -7,13 +7,15 @@ and what it says that it computes besides.
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from bench.api import Judge
-from bench.errors import counted
+from bench.errors import counted, in_one_line
 from bench.pipeline.pipeline import Pipeline
 from bench.pipeline.stage import Stage
 from bench.store import Store, canonical, digest
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 POISONING = 1e-5
 """Seconds to decide about an image and to write that down: measured 7e-6."""
+log = logging.getLogger(__name__)
 TRAINED = 4
 """Passes of the encoder that take as long as to train a defense's own network on one image: forward, backward, and the
 augmentation. Measured 5 with the preset laptop."""
@@ -68,7 +71,20 @@ def seconds_by_kind(store: Store) -> dict[str, float]:
 
 def encoder_passes(defense: Judge, count: int, size: int) -> int:
     """What the defense computes for `count` images of `size` px, in passes of the encoder."""
-    return defense.forwards(count, size) + TRAINED * defense.trained_on(count, size)
+    return int(_told(defense, "forwards", count, size) + TRAINED * _told(defense, "trained_on", count, size))
+
+
+def _told(defense: Judge, method: str, count: int, size: int) -> float:
+    """What a plugin says of its own cost; 0, and a warning, where it says no number: a run does not need it."""
+    try:
+        found = float(getattr(defense, method)(count, size))
+        if 0 <= found < math.inf:
+            return found
+        why = f"it returned {found}"
+    except Exception as error:
+        why = in_one_line(error)
+    log.warning("%s() of defense %r gives no cost: %s", method, defense.name, why)
+    return 0.0
 
 
 class Estimator:
@@ -135,7 +151,7 @@ class Estimator:
         defense = config.defense.reference or config.defense.filter  # of the two only one searches
         assert isinstance(defense, Judge)
         size = pipeline.dataset.size
-        passes, own = encoder_passes(defense, stage.work, size), defense.seconds(stage.work, size)
+        passes, own = encoder_passes(defense, stage.work, size), _told(defense, "seconds", stage.work, size)
         besides = f", {duration(own)} besides" if own else ""
         return passes * self._pace.encoding + own, f"{passes:,} encoder passes{besides}; {self._pace.basis}"
 

@@ -81,6 +81,8 @@ def find(source: str) -> Listing:
     Raises BenchError where there are none."""
     if source == "-":
         return find_listed(sys.stdin.buffer.read(MOST_TEXT + 1), "standard input")
+    if not source:  # a variable of a script that is not set; pathlib takes it for the working folder
+        raise BenchError(f"'' is no path; {EXPECTED}")
     path = Path(source).expanduser()
     if path.is_dir():
         return find_files(path)

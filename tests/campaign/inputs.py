@@ -287,7 +287,7 @@ def verdicts(rng: random.Random, folder: Path, store: Path) -> Call:
     job = SimpleNamespace(defense=SimpleNamespace(name="mine"))
     isolated = IsolatedDefense(job=job, order=np.arange(count), size=8)  # type: ignore[arg-type]
     process: Any = SimpleNamespace(stdout=stream, wait=lambda: 1)
-    return lambda: put_together(method, *isolated._hear(process, "mine"), "mine") and 0
+    return lambda: put_together(method, *isolated._hear(process, "mine", 1 << 20), "mine") and 0
 
 
 def image_in(rng: random.Random, path: Path) -> None:
@@ -337,3 +337,210 @@ def folders(rng: random.Random, folder: Path, store: Path) -> Call:
     where = ("--set", f"dataset.root={root}", "--set", "dataset.size=32")
     plan = partial(bench, "plan", "--preset", "smoke", "--dataset", "folder", *where, "--store", store)
     return rng.choice([scan, plan])
+
+
+def member_name(rng: random.Random) -> str:
+    odd = [
+        "",
+        ".",
+        "/",
+        "..",
+        "../x.png",
+        "/etc/x.png",
+        ".h.png",
+        "a/" * 200 + "x.png",
+        "\udcff.png",
+        "x\0.png",
+        "é.png",
+    ]
+    return rng.choice([f"{rng.randrange(9)}.png", f"a/{rng.randrange(9)}.png", rng.choice(odd)])
+
+
+def tarred(rng: random.Random, picture: bytes) -> bytes:
+    """A tar of pictures whose heads lie, some with notes that are odd."""
+    import tarfile
+
+    kinds = [tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE]
+    notes = [
+        tarfile.XHDTYPE,
+        tarfile.XGLTYPE,
+        tarfile.GNUTYPE_LONGNAME,
+        tarfile.GNUTYPE_LONGLINK,
+        tarfile.GNUTYPE_SPARSE,
+    ]
+    made = b""
+    for _ in range(rng.choice([1, 5, 50])):
+        entry = tarfile.TarInfo("x")
+        entry.name = member_name(rng).replace("\0", "")
+        entry.size, entry.type = len(picture), rng.choice([tarfile.REGTYPE] * 6 + [rng.choice(kinds + notes)])
+        if rng.random() < 0.2:
+            entry.size = rng.choice([0, 1, 1 << 20, 1 << 33, (1 << 62) - 1])
+        if rng.random() < 0.3:
+            major, size = rng.choice(["1", "0", "x"]), rng.choice(["1", "-1", "9" * 30])
+            entry.pax_headers = {"path": member_name(rng).replace("\0", ""), "size": size, "GNU.sparse.major": major}
+            entry.pax_headers |= {"GNU.sparse.minor": "0", "GNU.sparse.map": rng.choice(["1,2", "x", "1," * 999])}
+        format = rng.choice([tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+        try:
+            made += entry.tobuf(format)
+        except ValueError:  # what this format cannot say
+            continue
+        made += picture.ljust(-len(picture) % 512 + len(picture), b"\0")
+    return made + bytes(1024)
+
+
+@kind
+def archives(rng: random.Random, folder: Path, store: Path) -> Call:
+    """A .tar, .tar.gz, .zip or a list of paths, and what is in it."""
+    import gzip
+    import warnings
+
+    from PIL import Image
+
+    made = io.BytesIO()
+    Image.frombytes("RGB", (16, 16), rng.randbytes(768)).save(made, "PNG")
+    picture, name = made.getvalue(), rng.choice(["x.tar", "x.tar.gz", "x.zip", "x.zip", "x", "x.txt"])
+    if name == "x.txt":
+        lines = [json.dumps(member_name(rng)) if rng.random() < 0.5 else member_name(rng) for _ in range(9)]
+        data = "\n".join(lines).encode("utf-8", "surrogatepass")
+    elif name == "x.zip":
+        made = io.BytesIO()
+        with warnings.catch_warnings(action="ignore"), zipfile.ZipFile(made, "w", rng.choice([0, 8])) as archive:
+            for _ in range(rng.choice([1, 5, 50])):
+                entry = zipfile.ZipInfo(member_name(rng).replace("\udcff", "ÿ"))
+                entry.filename = rng.choice([entry.filename] * 4 + [""])
+                entry.external_attr = rng.choice([0, 0, 0o120777 << 16, 0xFFFFFFFF])
+                archive.writestr(entry, picture)
+        data = made.getvalue()
+    else:
+        data = tarred(rng, picture)
+    data = broken(rng, data) if rng.random() < 0.4 else data
+    (folder / name).write_bytes(gzip.compress(data, 1) if name.endswith("gz") else data)
+    there = ("--output", folder / "out", "--store", folder / "store")
+    return partial(bench, "scan", folder / name, "--quick", "--size", "16", *there)
+
+
+@kind
+def paths(rng: random.Random, folder: Path, store: Path) -> Call:
+    """A command with a path that is none, or leads to what it should not."""
+    place = folder / "p"
+    act: list[Call] = [
+        lambda: os.mkfifo(place),
+        lambda: place.symlink_to(rng.choice(["p", "nowhere", "..", "/dev/zero", "/dev/full"])),
+        place.mkdir,
+        lambda: place.write_bytes(rng.randbytes(rng.choice([0, 9, 9999]))),
+        lambda: None,
+    ]
+    rng.choice(act)()
+    path = rng.choice([place, place, place, place / "x", folder / ("é" * 300), "", " ", "/proc/nothing/x", "~nobody/x"])
+    path = f"{path}{rng.choice(['', '', '.json', '.toml', '.py', '.png'])}"
+    run = next((store / "records").glob("*.json"))
+    smoke = ("--preset", "smoke", "--store", store)
+    commands: list[tuple[object, ...]] = [
+        ("plan", "--preset", path),
+        ("plan", *smoke, "--plugin", path),
+        ("plan", *smoke, "--threat-checkpoint", path),
+        ("plan", *smoke, "--set", f"attack.trigger={path}"),
+        ("plan", *smoke, "--dataset", "folder", "--set", f"dataset.root={path}"),
+        ("plan", "--preset", "smoke", "--store", path),
+        ("matrix", path, "--dry-run", "--store", store),
+        ("leaderboard", path),
+        ("leaderboard", run, "--output", path),
+        ("leaderboard", run, "--format", "html", "--output", path),
+        ("compare", path, run, "--store", store),
+        ("submit", run, "--store", store, "--output", path),
+        ("verify", path),
+        ("verify", store / "submission.zip", "--into", path),
+        ("report", path, "--store", store),
+        ("scan", path, "--quick", "--store", folder / "store", "--output", folder / "out"),
+        ("store", "list", "--store", path),
+        ("store", "check", "--store", path),
+        ("store", "prune", "--run", path, "--dry-run", "--store", store),
+        ("new", rng.choice(["defense", "attack", "x"]), "one-more", "--directory", path),
+        ("list", "--plugin", path),
+        ("list", "preset", path),
+    ]
+    return partial(bench, *rng.choice(commands))
+
+
+PLUGIN = """
+from dataclasses import dataclass, field
+from typing import ClassVar
+from bench import Defense, Verdict, hookimpl
+{before}
+@dataclass(frozen=True, kw_only=True)
+class Mine(Defense):
+    {doc!r}
+    name: ClassVar[str] = {name}
+    {inside}
+    def clean(self, view):
+        raise NotImplementedError
+@hookimpl
+def bench_defenses():
+    return {offered}
+"""
+
+
+@kind
+def plugins(rng: random.Random, folder: Path, store: Path) -> Call:
+    """A plugin's file that is odd in itself."""
+    error = rng.choice(
+        ["OSError('x')", "KeyError", "SystemExit(5)", "GeneratorExit", "ZeroDivisionError", "SyntaxError"]
+    )
+    value = rng.choice(["5", "None", "'x'", "['a']", "float('nan')", "10**5000", "'\\ud800'", "lambda: 0"])
+    method = rng.choice(
+        ["identity(self)", "in_force(self, count, size)", "forwards(self, count, size)", "__post_init__(self)"]
+    )
+    inside = [
+        f"{rng.choice(['needs', 'paper', 'url', 'baseline', 'variant_of', '__doc__'])}: ClassVar = {value}",
+        f"x: object = field(default_factory=lambda: {value})",
+        f"x: {rng.choice(['int', '5', chr(39) + 'odd ((' + chr(39), 'list[Mine]', 'nothing'])} = {value}",
+        f"def {method}: raise {error}",
+        f"def {method}: return {value}",
+        "pass",
+    ]
+    text = PLUGIN.format(
+        before=rng.choice(["", "", "", "", f"raise {error}", "import nothing_of_that_name", "\0", "x = ("]),
+        doc=rng.choice(["Mine.", "", "  ", "\n\n", "[bold]x[/]", "\x1b[2J"]),
+        name=rng.choice(["'mine'", "'mine'", "'mine'", value]),
+        inside=rng.choice(inside),
+        offered=rng.choice(["[Mine]", "[Mine]", "[Mine]", "Mine", "None", "[Mine()]", "[int]"]),
+    )
+    data = text.encode("utf-8", "surrogatepass")
+    (folder / "mine.py").write_bytes(broken(rng, data) if rng.random() < 0.1 else data)
+    plan = ("plan", "--preset", "smoke", "--store", store, "--defense", "mine")
+    command: tuple[object, ...] = rng.choice([plan, plan, ("list",), ("list", "defense"), ("list", "defense", "mine")])
+    return partial(bench, *command, "--plugin", folder / "mine.py")
+
+
+@kind
+def stores(rng: random.Random, folder: Path, store: Path) -> Call:
+    """A store in which a file was changed, and what looks into it."""
+    import shutil
+
+    there = Path(shutil.copytree(store, folder / "s"))
+    run = next((there / "records").glob("*.json"))
+    if rng.random() < 0.3:  # as a store from before there were checksums
+        for meta in there.glob("*/*/meta.json"):
+            meta.write_text(json.dumps({k: v for k, v in json.loads(meta.read_bytes()).items() if k != "sha256"}))
+    small = [each for each in sorted(there.glob("*/*/*")) if each.is_file() and each.stat().st_size < 1 << 16]
+    odd = rng.choice([*small, run])
+    if odd.suffix == ".json" and rng.random() < 0.6:
+        odd.write_text(json.dumps(changed(rng, json.loads(odd.read_bytes()))), encoding="utf-8", errors="surrogatepass")
+    elif rng.random() < 0.6:
+        odd.write_bytes(broken(rng, odd.read_bytes()))
+    else:
+        odd = rng.choice([odd, odd.parent, odd.parents[1]])
+        shutil.rmtree(odd) if odd.is_dir() else odd.unlink()
+        rng.choice([odd.touch, lambda: odd.symlink_to(odd.name), lambda: odd.symlink_to("/dev/zero"), lambda: None])()
+    commands: list[tuple[object, ...]] = [
+        ("store", "list"),
+        ("store", "check"),
+        ("store", "prune", "--older-than", "0", "--dry-run"),
+        ("store", "prune", "--run", run),
+        ("plan", "--preset", "smoke"),
+        ("submit", run),
+        ("report", run, "--output", folder / "r.html"),
+        ("leaderboard",),
+        ("reproduce", "table1"),
+    ]
+    return partial(bench, *rng.choice(commands), "--store", there)

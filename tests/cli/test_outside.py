@@ -106,6 +106,7 @@ def test_a_working_folder_that_is_gone_is_said(tmp_path):
         (["plan", "--preset", "smoke", "--set", f"defense.masks=0x{'f' * 6000}"], "option 'masks': expected int"),
         (["plan", "--preset", "smoke", "--set", f"attack.target={'9' * 6000}"], "there is no class"),
         (["plan", "--preset", "smoke", "--defense", ""], "unknown defense ''"),
+        (["scan", "", "--quick"], "'' is no path; expected a folder of images"),
         (["run", "--preset", "smoke", "--record", ""], "'' is no path of a file or folder to write"),
         (["store", "prune", "--max-gib", "inf"], "--max-gib inf: expected a number"),
         (["store", "prune", "--stage", "nope"], "--stage nope: there is no such stage. Known: clean, control"),
