@@ -76,13 +76,13 @@ def offers(hook: Callable[[], Any], kind: str, origin: str) -> Iterator[Entry | 
         return
     for cls in offered:
         try:
-            problem = class_problem(cls, KINDS[kind].bases)
+            place, problem = path(cls), class_problem(cls, KINDS[kind].bases)
         except Exception as error:  # what is shown of it cannot be
-            problem = f"it is too odd to say why: {in_one_line(error)}"
+            place, problem = f"a {type(cls).__name__}", f"it is too odd to say why: {in_one_line(error)}"
         if problem is None:
             yield Entry(cls.name, kind, origin, cls)
         else:
-            yield Broken(path(cls), origin, problem)
+            yield Broken(place, origin, problem)
 
 
 def class_problem(cls: object, bases: tuple[type[types.Plugin], ...]) -> str | None:
