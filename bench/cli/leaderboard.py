@@ -31,21 +31,11 @@ def leaderboard(
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            parser=options.place,
-            metavar="PATH",
-            help="Write to this file (html: folder), with links.",
-        ),
+        options.written("Write to this file (html: folder), with links.", "--output", "-o"),
     ] = None,
     details: Annotated[
         Path | None,
-        typer.Option(
-            parser=options.place,
-            metavar="PATH",
-            help="Markdown: write the tables of single attacks here, to --output only those of all attacks.",
-        ),
+        options.written("Markdown: write the tables of single attacks here, to --output only those of all attacks."),
     ] = None,
     form: Annotated[str, typer.Option("--format", help="markdown, csv, latex, or html: a site of pages.")] = "markdown",
     check: Annotated[bool, typer.Option("--check", help="Write nothing; exit code 1 where --output is stale.")] = False,

@@ -33,9 +33,7 @@ def matrix(
             show_default="1; on Ray as many as have room",
         ),
     ] = None,
-    output: Annotated[
-        Path | None, typer.Option(parser=options.place, metavar="PATH", help="Copy the records into this folder.")
-    ] = None,
+    output: Annotated[Path | None, options.written("Copy the records into this folder.")] = None,
     engine: options.EngineName = None,
     ray_address: options.RayAddress = None,
     resources: options.Resources = None,

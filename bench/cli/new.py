@@ -16,12 +16,7 @@ def new(
     name: Annotated[str, typer.Argument(help="Its name: small letters, digits, - in between.")],
     directory: Annotated[
         Path | None,
-        typer.Option(
-            parser=options.place,
-            metavar="PATH",
-            help="The folder to write, which must not exist.",
-            show_default="./NAME",
-        ),
+        options.written("The folder to write, which must not exist.", default="./NAME"),
     ] = None,
 ) -> None:
     """Write a distribution with a plugin of your own: one file, its test, pyproject.toml, README."""

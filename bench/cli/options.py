@@ -108,6 +108,11 @@ def place(text: str) -> Path:
     return Path(text).expanduser()
 
 
+def written(help: str, *flags: str, default: str | bool = True) -> Any:
+    """An option that says where to write; its flag is its name where none is given."""
+    return typer.Option(*flags, parser=place, metavar="PATH", help=help, show_default=default)
+
+
 StoreRoot = Annotated[
     Path | None,
     typer.Option(
@@ -128,9 +133,7 @@ ThreatCheckpoint = Annotated[
         show_default="train it",
     ),
 ]
-TensorBoardDir = Annotated[
-    Path | None, typer.Option("--tensorboard", metavar="DIR", parser=place, help="Write the run's curves below DIR.")
-]
+TensorBoardDir = Annotated[Path | None, written("Write the run's curves below this folder.", "--tensorboard")]
 RunInStore = Annotated[Path, typer.Argument(help="The record of a run whose stages are still in the store.")]
 Devices = Annotated[int, typer.Option(min=1, help="Devices (processes) a training takes.")]
 NodeTimeout = Annotated[

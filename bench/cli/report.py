@@ -27,13 +27,11 @@ def report(
     count: Annotated[int, typer.Option(min=1, max=50, help="How many suspicious images.")] = 12,
     output: Annotated[
         Path | None,
-        typer.Option(
+        options.written(
+            "HTML file; or .png, .svg, .pdf: only the picture of the most suspicious images.",
             "--output",
             "-o",
-            parser=options.place,
-            metavar="PATH",
-            help="HTML file; or .png, .svg, .pdf: only the picture of the most suspicious images.",
-            show_default="an HTML file beside the record",
+            default="an HTML file beside the record",
         ),
     ] = None,
     plugin: options.PluginFiles = None,

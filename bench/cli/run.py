@@ -32,11 +32,7 @@ def run(
     until: options.Until = "end",
     record: Annotated[
         Path | None,
-        typer.Option(
-            parser=options.place,
-            metavar="PATH",
-            help="Write the record to this .json file as well, or into this folder.",
-        ),
+        options.written("Write the record to this .json file as well, or into this folder."),
     ] = None,
     plugin: options.PluginFiles = None,
     threat_checkpoint: options.ThreatCheckpoint = None,

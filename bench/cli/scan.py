@@ -26,14 +26,7 @@ def scan(
     ],
     output: Annotated[
         Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            parser=options.place,
-            metavar="PATH",
-            help="Folder for the report.",
-            show_default="./scan-NAME",
-        ),
+        options.written("Folder for the report.", "--output", "-o", default="./scan-NAME"),
     ] = None,
     encoder: Annotated[
         str | None,

@@ -31,9 +31,7 @@ def study(
     store: options.StoreRoot = None,
     output: Annotated[
         Path,
-        typer.Option(
-            "--output", "-o", parser=options.place, metavar="PATH", help="Folder for the tables and the plot."
-        ),
+        options.written("Folder for the tables and the plot.", "--output", "-o"),
     ] = Path("studies"),
     check: Annotated[
         bool, typer.Option("--check", help="Exit code 1 where the .md is not what the .csv beside it gives.")

@@ -27,14 +27,7 @@ def submit(
     record: Annotated[Path, typer.Argument(help="The record of a run whose stages are still in the store.")],
     output: Annotated[
         Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            parser=options.place,
-            metavar="PATH",
-            help="The file to write.",
-            show_default="beside the record",
-        ),
+        options.written("The file to write.", "--output", "-o", default="beside the record"),
     ] = None,
     plugin: options.PluginFiles = None,
     store: options.StoreRoot = None,

@@ -18,11 +18,7 @@ def verify(
     files: Annotated[list[Path], typer.Argument(help="Files that `bench submit` made.")],
     into: Annotated[
         Path | None,
-        typer.Option(
-            parser=options.place,
-            metavar="PATH",
-            help="Keep the records of those that agree in this folder, as submitted.",
-        ),
+        options.written("Keep the records of those that agree in this folder, as submitted."),
     ] = None,
 ) -> None:
     """Compute every metric of a submission again, and refuse what does not agree. Nothing in it is executed."""

@@ -79,15 +79,15 @@ def replacing(path: Path) -> Iterator[Path]:
     After an error nothing is left, and what was at `path` is untouched. A link stays one, and leads to the new file.
     Raises BenchError as `writing` does.
     """
-    given, path = path, Path(os.path.realpath(path)) if path.is_symlink() else path
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
     with writing(path):  # pathlib raises where it may not look into a folder
-        _check_replaceable(given)
+        _check_replaceable(path)
+        place = Path(os.path.realpath(path)) if path.is_symlink() else path
+        temporary = place.with_name(f".{place.name}.{os.getpid()}-{threading.get_ident()}.tmp")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            place.parent.mkdir(parents=True, exist_ok=True)
             yield temporary
             sync(temporary)
-            temporary.replace(path)
+            temporary.replace(place)
         except BaseException:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
