@@ -105,11 +105,11 @@ def class_problem(cls: object, bases: tuple[type[types.Plugin], ...]) -> str | N
 def _option_problem(cls: type) -> str | None:
     """What is wrong with its options, or None: they are listed, and set by name."""
     try:
-        names = {option.name for option in options(cls)}
-        repr([option.default for option in options(cls)])
+        known = options(cls)
+        repr(known)
     except Exception as error:
         return f"the default of one of its options cannot be made and shown: {in_one_line(error)}"
-    taken = sorted(names & FACTS)
+    taken = sorted(FACTS & {option.name for option in known})
     return f"{taken[0]!r} is an option of it, expected a ClassVar, as of every plugin" if taken else None
 
 

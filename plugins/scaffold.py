@@ -15,7 +15,7 @@ from bench.store import check_can_write, write_bytes
 from .manager import Plugins
 from .registry import KINDS
 
-NAME = re.compile(r"[a-z][a-z0-9]*([._-][a-z0-9]+)*")
+NAME = re.compile(r"(?!.{65})[a-z][a-z0-9]*([._-][a-z0-9]+)*")
 """Stricter than a plugin's name: it also becomes a module, a class and a part of the distribution's name."""
 
 TEMPLATES = {**{kind: kind for kind in KINDS}, "repair": "defense", "detector": "defense", "encoder-test": "defense"}
@@ -46,7 +46,7 @@ def create(kind: str, name: str, folder: Path, plugins: Plugins) -> list[Path]:
 
 
 def _check_name(kind: str, name: str, plugins: Plugins) -> None:
-    if not NAME.fullmatch(name) or len(name) > 64:
+    if not NAME.fullmatch(name):
         hint = f"Did you mean {_right_name(kind, name)!r}?"
         raise BenchError(f"{name!r} cannot be a name: at most 64 small letters, digits, -, as in mine-2. {hint}")
     for each, known in KINDS.items():

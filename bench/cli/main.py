@@ -149,9 +149,7 @@ def _of_the_system(error: BaseException) -> str:
             return f"{what}: {os.fsdecode(error.filename)}"
         full = error.errno in (errno.ENOSPC, errno.EIO)
         return f"cannot write what there is to say: {error.strerror}" if full else what
-    homeless = isinstance(error, RuntimeError) and "home directory" in str(
-        error
-    )  # pathlib's, of a path that begins with ~
+    homeless = isinstance(error, RuntimeError) and "home directory" in str(error)  # pathlib's, of a path with a ~
     return "a path begins with ~, and there is no home folder: write it in full" if homeless else ""
 
 

@@ -82,9 +82,8 @@ def store_prune(
         if limit is not None and not math.isfinite(limit):
             raise BenchError(f"{option} {limit}: expected a number")
     kept = common.open_store(store)
-    known = {*VERSIONS, *(entry.stage for entry in kept.entries())}
-    if stage is not None and stage not in known:
-        raise BenchError(f"--stage {stage}: there is no such stage.{nearest(stage, known)}")
+    if stage is not None and stage not in VERSIONS and not (kept.root / stage).is_dir():
+        raise BenchError(f"--stage {stage}: there is no such stage.{nearest(stage, VERSIONS)}")
     freed = kept.prune(
         keys=None if run is None else _own_stages(run, kept.root / "records"),
         older_than=None if older_than is None else older_than * 86_400,
