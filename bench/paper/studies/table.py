@@ -75,11 +75,11 @@ def _over_k(own: pd.DataFrame, path: str) -> pd.DataFrame:
 
 
 def _spread(own: pd.DataFrame, x: str, path: str) -> pd.DataFrame:
-    """Mean and sample standard deviation of what is defined, in the order of the runs."""
+    """Mean and sample standard deviation of what is defined, in the order of the runs, those without it counted too."""
     import pandas as pd
 
-    values = own.dropna(subset=[path]).groupby(x, sort=False)[path]
-    return pd.DataFrame({"mean": values.mean(), "spread": values.std()})
+    values = own.groupby(x, sort=False)[path]
+    return pd.DataFrame({"mean": values.mean(), "spread": values.std()}).dropna(subset=["mean"])
 
 
 # --- words ----------------------------------------------------------------------------------------

@@ -126,3 +126,13 @@ def test_another_file(table, rows, old, new, said):
     assert old is None or old in text
     with pytest.raises(BenchError, match=said):
         read_csv(text.replace(old, new, 1) if old else new)
+
+
+def test_points_stand_in_the_order_of_the_runs_where_the_first_has_no_value():
+    import pandas as pd
+
+    from bench.paper.studies.table import _spread
+
+    table = pd.DataFrame({"x": [6, 16, 64] * 2, "iou": [None, 60.0, 50.0, 40.0, 62.0, 52.0]})
+    points = _spread(table, "x", "iou")
+    assert (points.index.tolist(), points["mean"].tolist()) == ([6, 16, 64], [40.0, 61.0, 51.0])
