@@ -15,7 +15,7 @@ import typer
 import typer.main
 from typer.core import TyperGroup
 
-from bench.errors import BenchError, in_one_line
+from bench.errors import BenchError, in_one_line, nearest
 
 PANELS = {
     "Run": ("run", "plan", "matrix"),
@@ -43,10 +43,10 @@ class Commands(TyperGroup):
         return [name for names in PANELS.values() for name in names]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """One of them; None where there is none of that name."""
+        """One of them. Raises BenchError where there is none of that name."""
         panel = next((panel for panel, names in PANELS.items() if cmd_name in names), None)
         if panel is None:
-            return None
+            raise BenchError(f"there is no command {cmd_name!r}.{nearest(cmd_name, self.list_commands(ctx))}")
         module = import_module(f".{cmd_name}", __package__)
         own = typer.Typer(add_completion=False)
         if hasattr(module, "app"):
@@ -104,6 +104,15 @@ def _say(text: str) -> None:
         typer.echo("\n".join(lines), err=True)
 
 
+def _say_usage(error: Any) -> None:
+    """Print what the parser of the command line refuses."""
+    if type(error).__name__ == "NoArgsIsHelpError":  # of newer versions of click: its message is the help
+        error.show()
+        return
+    said, where = error.format_message(), error.ctx.command_path if error.ctx else "bench"
+    _say(f"bench: {said}{'' if said.endswith(('.', '?')) else '.'} See '{where} -h'.")
+
+
 def guarded(command: Callable[[], Any]) -> int:
     """Run `command`; its exit code."""
     try:
@@ -122,7 +131,7 @@ def guarded(command: Callable[[], Any]) -> int:
         _say(f"bench: {of_exit(stop, 'a plugin')}")
         return 2
     except _USAGE_ERROR as error:
-        error.show()
+        _say_usage(error)
         return int(error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         code = STOPPED
