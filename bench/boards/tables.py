@@ -33,7 +33,7 @@ from .rows import (
 )
 from .statistics import over_seeds
 
-COLOURS = ("colour", "palette")
+COLOURS = ("colour", "palette", "colour-count")
 """The baselines that know an image's colours alone."""
 CLEAN_REMOVED = "clean removed"
 SUMMARY = ("AP", "precision", "recall", "ACC", "ASR triggered", LOST)

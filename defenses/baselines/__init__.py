@@ -5,6 +5,7 @@ from __future__ import annotations
 from .activation_clustering import ActivationClustering
 from .cognitive_distillation import CognitiveDistillation
 from .colour import Colour
+from .colour_count import ColourCount
 from .compactness import Compactness
 from .isolation_forest import IsolationForest
 from .knn_density import KNNDensity
@@ -14,6 +15,7 @@ from .spectral import Spectral
 BASELINES = [
     Colour,
     Palette,
+    ColourCount,
     Spectral,
     Compactness,
     KNNDensity,

@@ -3,8 +3,8 @@
     python docs/tools/pixels.py leaderboards/detection-*.toml -o docs/measured/pixels.csv
 
 No encoder is trained. A line for each attack and statistic: the mean over the seeds of the file, in %, the best first.
-Two of them are baselines of the tables (`colour`, `palette`); the others are what else one would try on a mosaic
-trigger, none fitted to one.
+Three of them are baselines of the tables (`colour`, `palette`, `colour-count`); the others are what else one would try
+on a mosaic trigger, none fitted to one.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from sklearn.metrics import average_precision_score
 from torch import Tensor
 
 from bench.data.images import Images
-from bench.defenses.baselines import Colour, Palette
+from bench.defenses.baselines import Colour, ColourCount, Palette
 from bench.defenses.baselines.palette import corners
 from bench.matrix.cell import Cell, RunContext
 from bench.matrix.file import read_matrix
@@ -52,18 +52,10 @@ def variance_in_a_window(images: Tensor) -> Tensor:
     return (F.avg_pool2d(images**2, window, 1) - F.avg_pool2d(images, window, 1) ** 2).sum(1).flatten(1).amax(1)
 
 
-def colours(images: Tensor) -> Tensor:
-    """How many of 512 colours there are."""
-    level = (images // 32).long().flatten(2)
-    code = level[:, 0] * 64 + level[:, 1] * 8 + level[:, 2]
-    return torch.zeros(len(code), 512).scatter_(1, code, 1.0).sum(1)
-
-
 STATISTICS: dict[str, Callable[[Tensor], Tensor]] = {
     "pure colours in a window": pure_in_a_window,
     "pure pixels": lambda images: corners(images).sum((1, 2, 3)),
     "black and white pixels": lambda images: corners(images)[:, [0, 7]].sum((1, 2, 3)),
-    "colours": colours,
     "variance in a window": variance_in_a_window,
     "variance": lambda images: images.var((1, 2, 3)),
     "colourfulness": lambda images: (images.amax(1) - images.amin(1)).mean((1, 2)),
@@ -79,7 +71,7 @@ def measured(images: Images, poisoned: np.ndarray) -> dict[str, float]:
         for name, statistic in STATISTICS.items():
             parts[name].append(statistic(batch))
     scores = {name: torch.cat(part).double().numpy() for name, part in parts.items()}
-    scores |= {each.name: each().scores(images) for each in (Colour, Palette)}  # type: ignore[arg-type]
+    scores |= {each.name: each().scores(images) for each in (Colour, Palette, ColourCount)}  # type: ignore[arg-type]
     return {name: 100 * average_precision_score(poisoned, score) for name, score in scores.items()}
 
 

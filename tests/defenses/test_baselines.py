@@ -13,6 +13,7 @@ from bench.defenses.baselines import (
     ActivationClustering,
     CognitiveDistillation,
     Colour,
+    ColourCount,
     Compactness,
     IsolationForest,
     KNNDensity,
@@ -89,6 +90,16 @@ def test_palette_counts_the_pure_colours_of_an_image(toy_view):
     for corner in range(8):
         images[3, :, 1, corner] = torch.tensor([255 * (corner >> bit & 1) for bit in range(3)])
     assert Palette().clean(toy_view(images, None, 1)).score.tolist() == [0, 2, 0, 8]
+
+
+def test_colour_count_counts_colours_to_32_levels(toy_view):
+    images = torch.full((4, 3, 8, 8), 90, dtype=torch.uint8)
+    images[1, :, 0, 0] = torch.tensor([95, 64, 90])  # of the same levels
+    images[2, :, 0, 0] = torch.tensor([96, 90, 90])  # of the next one
+    images[2, :, 0, 1:3] = 255  # another, twice
+    for place in range(64):
+        images[3, :, place // 8, place % 8] = torch.tensor([4 * place, 252 - 4 * place, 0])
+    assert ColourCount().clean(toy_view(images, None, 1)).score.tolist() == [1, 1, 3, 8]
 
 
 def test_less_than_half_of_the_images_are_ever_removed(view_of):

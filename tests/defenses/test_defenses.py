@@ -48,6 +48,7 @@ def test_the_plugin_offers_all():
     baselines = [
         "colour",
         "palette",
+        "colour-count",
         "spectral",
         "compactness",
         "knn-density",
