@@ -68,10 +68,11 @@ class JudgedBoard(Leaderboard):
     def _all_attacks(self) -> BoardPart:
         columns = {over: f"{_TOLD}{OVER}{over}" for over in (MEAN, WORST, *self.attacks)}
         places, best = ranks(self.overall, [columns[MEAN]]), marks(self.overall, self.overall, columns.values())
-        columns |= {f"{attack}: no backdoor": f"{_TOLD}{OVER}{attack}" for attack in self.clean}
-        return BoardPart(
-            self.judges, f"{_TOLD} by attack", columns, self.overall, places, "", best, _LINES[self.judges]
-        )
+        clean = {f"{attack}: no backdoor": f"{_TOLD}{OVER}{attack}" for attack in self.clean}
+        named, lines_are = f"{_TOLD} by attack", _LINES[self.judges]
+        columns |= clean
+        part = BoardPart(self.judges, named, columns, self.overall, places, "", best, lines_are)
+        return part._replace(neutral=clean.values())
 
     def summary(self) -> BoardPart:
         return self.parts()[0]

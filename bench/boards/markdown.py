@@ -16,7 +16,7 @@ from .escaping import escape, url
 from .lines import BoardLine
 from .overview import Overview, overviews
 from .part import BoardPart
-from .rows import CONTROL, DEFENSE, OVER
+from .rows import BASELINE, CONTROL, DEFENSE, OVER
 from .tables import Leaderboard, anchors
 from .words import MARKED, RULE, words_of
 
@@ -95,8 +95,10 @@ def _title(credit: Credit) -> str:
 def _entry(table: Leaderboard, anchor: str) -> str:
     """The table's line in the list of tables."""
     part = table.summary()
-    first = [line.label for line, rank in part.ranks.items() if rank == 1 and line.kind == DEFENSE]
-    best = f": rank 1 of the defenses: {escape(', '.join(first))}" if first else ""
+    best = ""
+    for kind in (DEFENSE, BASELINE):
+        first = [line.label for line, rank in part.ranks.items() if rank == 1 and line.kind == kind]
+        best += f"{';' if best else ':'} rank 1 of the {kind}s: {escape(', '.join(first))}" if first else ""
     if isinstance(table, Overview) and table.easy:
         best = ": detection not ranked, for colours alone solve over a third of its attacks"
     return f"- [{escape(table.title)}](#{anchor}){best}"

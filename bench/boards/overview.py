@@ -160,7 +160,7 @@ def _across(found: Mapping[str, BoardLine], numbers: Mapping[str, str], over: Se
         mean=mean,
         half=half,
         by_seed=by_seed,
-        threats={seed: tuple(found[title].threats.get(seed) for title in over if title in found) for seed in by_seed},
+        threats={seed: {title: line.threats.get(seed) for title, line in found.items()} for seed in by_seed},
         stages={},
         attack="",
         group=None,

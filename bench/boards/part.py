@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
@@ -21,7 +21,7 @@ class BoardPart(NamedTuple):
     easy: it has no ranks because the colours alone solve too many of its attacks.
 
     section and what: of which half of the table it is, and what it shows; together its title. lines_are: what its lines
-    are of, in a word; with attacks no number is good or bad.
+    are of, in a word; with attacks no number is good or bad. neutral: names of numbers that are neither anywhere.
     """
 
     section: str
@@ -33,6 +33,7 @@ class BoardPart(NamedTuple):
     marks: Marks = {}
     lines_are: str = "defense"
     easy: bool = False
+    neutral: Collection[str] = ()
 
     @property
     def title(self) -> str:
@@ -43,7 +44,8 @@ class BoardPart(NamedTuple):
     def headings(self) -> dict[str, str]:
         """Title of a column with an arrow to where its better numbers lie, up or down -> its name."""
         arrows = {} if self.lines_are == ATTACK else _ARROWS
-        return {title + arrows.get(higher_is_better(name), ""): name for title, name in self.columns.items()}
+        better = {name: None if name in self.neutral else higher_is_better(name) for name in self.columns.values()}
+        return {title + arrows.get(better[name], ""): name for title, name in self.columns.items()}
 
     def best(self, line: BoardLine, name: str) -> bool:
         """Whether no line has a better mean (best.py)."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from .rows import CONTROL, LOST, higher_is_better
+from .rows import CONTROL, LOST, OVER, higher_is_better
 from .statistics import Difference, paired
 
 if TYPE_CHECKING:
@@ -49,8 +49,17 @@ def _kinds(one: BoardLine, other: BoardLine) -> frozenset[str]:
 
 def _values(line: BoardLine, name: str) -> dict[tuple[int, object], float]:
     """The number by seed and threat model, where it is defined."""
-    found = {(seed, line.threats.get(seed)): values.get(name, math.nan) for seed, values in line.by_seed.items()}
+    found = {(seed, _threat(line, seed, name)): values.get(name, math.nan) for seed, values in line.by_seed.items()}
     return {place: value for place, value in found.items() if not math.isnan(value)}
+
+
+def _threat(line: BoardLine, seed: int, name: str) -> object:
+    """The threat model behind a number: of a column over attacks that of its attack, of their mean those of all."""
+    threat = line.threats.get(seed)
+    if not isinstance(threat, Mapping):
+        return threat
+    title = name.partition(OVER)[2]
+    return threat[title] if title in threat else tuple(sorted(threat.items()))
 
 
 def ranks(lines: Sequence[BoardLine], names: Sequence[str]) -> dict[BoardLine, int]:

@@ -45,7 +45,8 @@ JUDGED = {
     DETECTORS: {
         "test-time detector": "scores single images that the encoder is given; half of the validation images as they "
         "are, the other half with a trigger, each image once. Bold and \u2248 are attack by attack; the rank is "
-        "of the mean over the attacks that poison.",
+        "of the mean over the attacks that poison. A detector that tells images with a trigger where no encoder has a "
+        "backdoor, too (no-attack; 50: it does not), tells patches, not backdoors.",
         **{metric.title: metric.help for metric in METRICS if metric.board and TEST_TIME in metric.where},
         PACE: "milliseconds of the stage of a detector, its process's start (up to three seconds) and what it does "
         "with the training images included, by the number of test images.",
@@ -78,11 +79,15 @@ ATTACKS = {
     AFTER: "the same where exactly the poisoned images were removed and a new encoder was trained on the rest.",
 }
 """What the tables of attacks show."""
-RULE = "Rank: 1 + the number of lines of the same kind and status that are better and told apart."
+RULE = (
+    "Rank: 1 + the number of lines of the same kind and status that are better and told apart; so rank 1 says that no "
+    "line was shown to be better, and with few seeds that is no win."
+)
 """The rule in a sentence; WORDS has all of it."""
 MARKED = (
     "Bold: the best mean of a column, controls apart. \u2248: not told apart from it, which a wide interval may earn "
-    "too. \u00b1: 95 % interval."
+    "too. \u00b1: 95 % interval. Average precision (AP): how well the scores order the images; 100: all poisoned ones "
+    "come first. Points lost: ASR above that after perfect removal, plus ACC below it."
 )
 
 

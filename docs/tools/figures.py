@@ -39,7 +39,7 @@ ATTACKS = (
     *("corrupt-encoder", "corrupt-encoder, muted", "noisy-alignment", "sig", "blend", "fiba", "ctrl"),
 )
 SEARCHES = {"poisoncam": "PoisonCAM", "patchsearch": "PatchSearch"}
-BASELINES = ("colour", "palette", "cognitive-distillation", "compactness", "knn-density")
+BASELINES = ("colour-count", "palette", "colour", "compactness", "spectral")
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9")
 AFTER = (
     *("none", "recur", "poisoncam", "patchsearch", "palette", "spectral"),

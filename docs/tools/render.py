@@ -68,7 +68,9 @@ class Sample:
 
     @property
     def verdict(self) -> str:
-        """Of a difference: whether its interval leaves out zero, and on which side it lies."""
+        """Of a difference: whether its interval leaves out zero, and on which side; "" of none."""
+        if not self.values:
+            return ""
         mean, half = mean_interval(list(self.values.values()))
         found = Difference(mean=mean, half=half, seeds=(), comparisons=1)
         if not found.apart:
@@ -88,7 +90,7 @@ class Runs:
     """Records of one attack, called as runs("poisoncam", "poisoned.asr").
 
     The path is looked up in the record's metrics of that defense ("none": of the encoder without one) or, where it
-    begins with "stages.", in the record. A path that leads to counts by class gives their sum.
+    begins with "stages." or "poison.", in the record. A path that leads to counts by class gives their sum.
     """
 
     records: Sequence[Mapping[str, Any]]
@@ -109,10 +111,10 @@ class Runs:
 
 def measures(record: Mapping[str, Any], defense: str) -> dict[str, Any]:
     """What a record says of its defense, or of the encoder without one."""
-    metrics = record["metrics"]
+    metrics, of_all = record["metrics"], {"stages": record["stages"], "poison": record.get("poison")}
     if defense == "none":
-        return {**metrics["none"], "stages": record["stages"]}
-    return {**metrics, **metrics.get("defended", {}), "stages": record["stages"]}
+        return {**metrics["none"], **of_all}
+    return {**metrics, **metrics.get("defended", {}), **of_all}
 
 
 def at(value: Any, path: str) -> Any:
@@ -182,6 +184,23 @@ def _runs(where: str, folders: tuple[str, ...]) -> Runs:
 def read_folder(folder: str) -> list[Any]:
     """The JSON files of a folder, in the order of their names."""
     return [json.loads(file.read_text(encoding="utf-8")) for file in files(folder)]
+
+
+def lead(where: Mapping[str, object], one: str, other: str, path: str) -> Sample:
+    """By how much a measure of one defense is above that of another, seed by seed; empty where one of them has none."""
+    found = runs(where)
+    try:
+        return found(one, path) - found(other, path)
+    except (KeyError, ValueError):
+        return Sample({})
+
+
+def over(every: Iterable[Mapping[str, object]], defense: str, path: str) -> Sample:
+    """The mean of a measure over several kinds of runs, seed by seed. Raises ValueError where their seeds differ."""
+    found = [runs(where)(defense, path).values for where in every]
+    if len({tuple(each) for each in found}) != 1:
+        raise ValueError(f"the runs of {defense} have different seeds: {[list(each) for each in found]}")
+    return Sample({seed: statistics.fmean(each[seed] for each in found) for seed in found[0]})
 
 
 def auroc(defense: str, path: str, positive: Iterable[Mapping[str, object]], negative: Mapping[str, object]) -> str:
@@ -257,6 +276,8 @@ def rendered() -> dict[Path, str]:
         "runs": runs,
         "hours": hours,
         "auroc": auroc,
+        "lead": lead,
+        "over": over,
         "removal": removal,
         "printed": printed,
         "column": column,

@@ -14,6 +14,7 @@ from bench.boards.compare import chosen, comparisons
 from bench.boards.lines import BoardLine, SeedResult
 from bench.boards.markdown import markdown
 from bench.boards.overview import overviews
+from bench.boards.ranks import Comparisons
 from bench.boards.row import Group
 from bench.boards.rows import UNDEFINED
 from bench.boards.statistics import mean_interval
@@ -109,6 +110,19 @@ def test_a_seed_without_a_number_for_each_attack_is_in_no_mean_and_a_line_withou
     assert [each.defense for each in detection.lines] == ["a", "b", "only", "colour"], "baselines below"
 
 
+def test_a_line_of_one_attack_is_compared_in_its_column_by_that_attack_s_threat_models():
+    few = replace(PLAIN, lines=(*PLAIN.lines, line("few", AP=[30, 40], points_lost=[60, 70])))
+    (detection, _) = overviews([few, HARD])[0].parts()
+    lines = {each.defense: each for each in detection.lines}
+    compared = Comparisons(detection.lines, "AP | plain")
+    assert compared.difference(lines["a"], lines["few"]).mean == pytest.approx((70 + 50) / 2)
+    assert compared.difference(lines["a"], lines["b"]).mean == (40 + 20) / 2, "as before, with lines of all attacks"
+    other = line("few", threat="another", AP=[30, 40])
+    (detection, _) = overviews([replace(few, lines=(*few.lines[:-1], other)), HARD])[0].parts()
+    lines = {each.defense: each for each in detection.lines}
+    assert Comparisons(detection.lines, "AP | plain").difference(lines["a"], lines["few"]) is None
+
+
 def test_a_seed_of_which_only_clean_images_were_judged_does_not_count():
     more = board("nothing", line("a", threat="n", clean_removed=[1, 2, 9]), poisoned=False)
     (detection, _) = overviews([PLAIN, HARD, more])[0].parts()
@@ -166,7 +180,7 @@ def test_tables_without_ranks_come_last_and_the_list_says_why():
     other = [replace(table, group=table.group._replace(preset="desk")) for table in (FAIR, HARD)]
     text = markdown([PLAIN, HARD, *other])
     first, second = [row for row in text.splitlines() if row.startswith("- [") and "all attacks" in row]
-    assert first.endswith(": rank 1 of the defenses: a, b")
+    assert first.endswith(": rank 1 of the defenses: a, b; rank 1 of the baselines: colour")
     assert second.endswith(": detection not ranked, for colours alone solve over a third of its attacks")
 
 

@@ -104,6 +104,21 @@ def test_measures_of_runs(render):
         render.Runs([record("poisoncam", 0, 1), record("poisoncam", 0, 2)])("poisoncam", "poisoned.asr")
 
 
+def test_leads_and_means_over_several_kinds_of_runs(render, monkeypatch):
+    one = [record("poisoncam", 0, 10), record("poisoncam", 1, 30), record("recur", 0, 5), record("recur", 1, 6)]
+    other = [record("poisoncam", 0, 20), record("poisoncam", 1, 50)]
+    monkeypatch.setattr(render, "runs", lambda where: render.Runs({"one": one, "other": other}[where["run.attack"]]))
+    kinds = [{"run.attack": "one"}, {"run.attack": "other"}]
+    assert render.over(kinds, "poisoncam", "poisoned.asr").values == {0: 15, 1: 40}
+    assert render.lead(kinds[0], "poisoncam", "recur", "poisoned.asr").values == {0: 5, 1: 24}
+    assert render.lead(kinds[1], "poisoncam", "recur", "poisoned.asr").values == {}, "that has no recur"
+    assert render.lead(kinds[0], "poisoncam", "recur", "localisation.10.cr").values == {}, "nothing is placed"
+    assert render.lead(kinds[1], "poisoncam", "recur", "poisoned.asr").verdict == ""
+    del other[1]
+    with pytest.raises(ValueError, match="different seeds"):
+        render.over(kinds, "poisoncam", "poisoned.asr")
+
+
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_pages_hold_no_marks_and_their_links_lead_somewhere(path):
     page = path.read_text(encoding="utf-8")
