@@ -80,7 +80,7 @@ def _page(tables: Sequence[Leaderboard], every: Sequence[Leaderboard], details: 
     places = Places(links, details, addresses)
     parts = [
         "\n".join(_entry(table, addresses[id(table)]) for table in tables),
-        f"{RULE} [More](#how-to-read-it). {MARKED}",
+        f"{RULE} [More](#how-to-read-it).\n{MARKED}",
         *(_table(table, places) for table in tables),
         "\n".join([LEGEND, "", "Shares are percent.", "", *words]),
         *(["\n".join(targets)] if targets else []),

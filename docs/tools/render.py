@@ -95,6 +95,10 @@ class Runs:
 
     records: Sequence[Mapping[str, Any]]
 
+    def has(self, defense: str) -> bool:
+        """Whether there is a record of it."""
+        return any(record["run"]["defense"] == defense for record in self.records)
+
     def __call__(self, defense: str, path: str) -> Sample:
         found: dict[int, float] = {}
         for record in self.records:

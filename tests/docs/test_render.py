@@ -98,6 +98,7 @@ def test_measures_of_runs(render):
     assert runs("poisoncam", "clean_removed.cat").each() == "0, 1"
     assert runs("poisoncam", "stages.defense.seconds").mean.to(1) == "60.5"
     assert str(runs("oracle", "poisoned.asr")) == render.UNDEFINED
+    assert (runs.has("oracle"), runs.has("patchsearch")) == (True, False)
     with pytest.raises(ValueError, match="no record of the defense 'patchsearch'"):
         runs("patchsearch", "poisoned.asr")
     with pytest.raises(ValueError, match="two records of poisoncam, seed 0, differ"):
