@@ -177,7 +177,7 @@ def test_threads_are_one_unless_a_preset_or_a_setting_says_more(preset):
     assert (config.threads, config.resolved["threads"]) == (3, 3)
     assert load_config(PLUGINS, **config.asked).threads == 3
     many = {name: load(name).threads for name in preset_names()}
-    small = {"cifar10-cpu", "cifar10-stickers", "desk", "laptop", "smoke", "vivid"}
+    small = {"cifar10-cpu", "cifar10-large", "cifar10-stickers", "desk", "laptop", "smoke", "vivid"}
     assert {name for name, count in many.items() if count == 1} == small
     assert set(many.values()) == {1, 8}
 
