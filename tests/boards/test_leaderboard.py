@@ -607,7 +607,8 @@ def test_the_markdown_of_one_table():
     records = [make(), make(seed=1, defended=(71.0, 1, 66, 5)), make("colour", baseline=True)]
     lines = markdown(tables(records, ["records/a b.json", "records/c.json", "d.json"])).splitlines()
     title = "Drawn scenes, 160 images of 32 px; htba: one trigger on 50 % of 'red stripes'"
-    assert lines[0] == f"- [{title}](#htba-scenes-laptop): rank 1 of the defenses: poisoncam; rank 1 of the baselines: colour"
+    first = "rank 1 of the defenses: poisoncam; rank 1 of the baselines: colour"
+    assert lines[0] == f"- [{title}](#htba-scenes-laptop): {first}"
     assert '<a id="htba-scenes-laptop"></a>' in lines
     place = lines.index(f"## {title}")
     assert lines[place + 2] == "Attack htba; data set scenes; preset laptop; SSL method moco_v3; 20 epochs."
