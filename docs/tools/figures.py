@@ -42,7 +42,7 @@ SEARCHES = {"poisoncam": "PoisonCAM", "patchsearch": "PatchSearch"}
 BASELINES = ("colour-count", "palette", "colour", "compactness", "spectral")
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9")
 AFTER = (
-    *("none", "recur", "poisoncam", "patchsearch", "palette", "spectral"),
+    *("none", "recur", "poisoncam", "patchsearch", "palette", "colour-count", "spectral"),
     *("icutmix", "recur+icutmix", "poisoncam+icutmix", "patchsearch+icutmix"),
     *("distill", "recur+distill", "finetune", "recur+finetune", "oracle", "random", "clean-set"),
 )
