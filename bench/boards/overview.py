@@ -160,11 +160,17 @@ def _across(found: Mapping[str, BoardLine], numbers: Mapping[str, str], over: Se
         mean=mean,
         half=half,
         by_seed=by_seed,
-        threats={seed: {title: line.threats.get(seed) for title, line in found.items()} for seed in by_seed},
+        threats={seed: _threats(found, over, seed) for seed in by_seed},
         stages={},
         attack="",
         group=None,
     )
+
+
+def _threats(found: Mapping[str, BoardLine], over: Sequence[str], seed: int) -> dict[str, object]:
+    """The threat model behind each column of a line; behind the mean and the worst those of all attacks."""
+    threats: dict[str, object] = {title: line.threats.get(seed) for title, line in found.items()}
+    return threats | dict.fromkeys((MEAN, WORST), tuple(threats.get(title) for title in over))
 
 
 def _place(line: BoardLine, places: Mapping[BoardLine, int], number: str) -> tuple[object, ...]:

@@ -54,12 +54,11 @@ def _values(line: BoardLine, name: str) -> dict[tuple[int, object], float]:
 
 
 def _threat(line: BoardLine, seed: int, name: str) -> object:
-    """The threat model behind a number: of a column over attacks that of its attack, of their mean those of all."""
+    """The threat model behind a number: of a column over attacks that of the column."""
     threat = line.threats.get(seed)
     if not isinstance(threat, Mapping):
         return threat
-    title = name.partition(OVER)[2]
-    return threat[title] if title in threat else tuple(sorted(threat.items()))
+    return threat.get(name.partition(OVER)[2])
 
 
 def ranks(lines: Sequence[BoardLine], names: Sequence[str]) -> dict[BoardLine, int]:

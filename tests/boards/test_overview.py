@@ -117,6 +117,12 @@ def test_a_line_of_one_attack_is_compared_in_its_column_by_that_attack_s_threat_
     compared = Comparisons(detection.lines, "AP | plain")
     assert compared.difference(lines["a"], lines["few"]).mean == pytest.approx((70 + 50) / 2)
     assert compared.difference(lines["a"], lines["b"]).mean == (40 + 20) / 2, "as before, with lines of all attacks"
+    (detection, _) = overviews([FAIR, HARD, replace(CLEAN, lines=CLEAN.lines[:1])])[0].parts()
+    lines = {each.defense: each for each in detection.lines}
+    means = Comparisons(detection.lines, "AP | mean")
+    assert means.difference(lines["a"], lines["colour"]).mean == pytest.approx((60 + 55) / 2), (
+        "one was also run without poison"
+    )
     other = line("few", threat="another", AP=[30, 40])
     (detection, _) = overviews([replace(few, lines=(*few.lines[:-1], other)), HARD])[0].parts()
     lines = {each.defense: each for each in detection.lines}
