@@ -69,10 +69,16 @@ class JudgedBoard(Leaderboard):
         columns = {over: f"{_TOLD}{OVER}{over}" for over in (MEAN, WORST, *self.attacks)}
         places, best = ranks(self.overall, [columns[MEAN]]), marks(self.overall, self.overall, columns.values())
         clean = {f"{attack}: no backdoor": f"{_TOLD}{OVER}{attack}" for attack in self.clean}
-        named, lines_are = f"{_TOLD} by attack", _LINES[self.judges]
-        columns |= clean
-        part = BoardPart(self.judges, named, columns, self.overall, places, "", best, lines_are)
-        return part._replace(neutral=clean.values())
+        return BoardPart(
+            self.judges,
+            f"{_TOLD} by attack",
+            columns | clean,
+            self.overall,
+            places,
+            marks=best,
+            lines_are=_LINES[self.judges],
+            neutral=clean.values(),
+        )
 
     def summary(self) -> BoardPart:
         return self.parts()[0]

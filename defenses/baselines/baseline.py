@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import random
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench import BenchError, Defense, Verdict, View
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 BATCH = 256
 LIMIT = 3.5
@@ -51,6 +54,13 @@ class Baseline(Defense):
         over = score[z > self.limit]
         facts = {"threshold": float(over.min()) if len(over) else None, "largest_z": float(z.max())}
         return Verdict(keep=z <= self.limit, score=score, facts=facts)
+
+
+def by_batches(view: View, score: Callable[[Tensor], Tensor]) -> NDArray[np.float64]:
+    """The scores (N,) of all images; score: of a batch of them, (B, 3, S, S) uint8, those of its images, (B,)."""
+    starts = range(0, len(view), BATCH)
+    found = [score(view.batch(range(start, min(start + BATCH, len(view))))).double().numpy() for start in starts]
+    return np.concatenate(found)
 
 
 def modified_z(score: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench import View
 
-from .baseline import BATCH, Baseline
+from .baseline import Baseline, by_batches
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,9 +34,9 @@ class Colour(Baseline):
 
 def strongest_colour(view: View, pixels: int = Colour.COUNT) -> NDArray[np.float64]:
     """Of each image the mean of its `pixels` largest spreads of the channels: (N,)."""
-    found = []
-    for start in range(0, len(view), BATCH):
-        images = view.batch(range(start, min(start + BATCH, len(view)))).flatten(2)
-        spread = images.amax(1).float() - images.amin(1).float()
-        found.append(spread.topk(min(pixels, spread.shape[1]), 1).values.mean(1).double().numpy())
-    return np.concatenate(found)
+
+    def score(images: Tensor) -> Tensor:
+        spread = (images.amax(1).float() - images.amin(1).float()).flatten(1)
+        return spread.topk(min(pixels, spread.shape[1]), 1).values.mean(1)
+
+    return by_batches(view, score)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench import View
 
-from .baseline import BATCH, Baseline
+from .baseline import Baseline, by_batches
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,11 +30,11 @@ class ColourCount(Baseline):
 
     def scores(self, view: View) -> NDArray[np.float64]:
         """See the class."""
+        return by_batches(view, self._count)
+
+    def _count(self, images: Tensor) -> Tensor:
         import torch
 
-        found = []
-        for start in range(0, len(view), BATCH):
-            level = (view.batch(range(start, min(start + BATCH, len(view)))) // self.WIDTH).long().flatten(2)
-            code = level[:, 0] * 64 + level[:, 1] * 8 + level[:, 2]
-            found.append(torch.zeros(len(code), 512, dtype=torch.float64).scatter_(1, code, 1).sum(1).numpy())
-        return np.concatenate(found)
+        level = (images // self.WIDTH).long().flatten(2)
+        code = level[:, 0] * 64 + level[:, 1] * 8 + level[:, 2]
+        return torch.zeros(len(code), 512).scatter_(1, code, 1).sum(1)

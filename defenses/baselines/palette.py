@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from bench import View
 
-from .baseline import BATCH, Baseline
+from .baseline import Baseline, by_batches
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,11 +30,7 @@ class Palette(Baseline):
 
     def scores(self, view: View) -> NDArray[np.float64]:
         """See the class."""
-        found = []
-        for start in range(0, len(view), BATCH):
-            near = corners(view.batch(range(start, min(start + BATCH, len(view)))))
-            found.append(near.flatten(2).any(2).sum(1).double().numpy())
-        return np.concatenate(found)
+        return by_batches(view, lambda images: corners(images).flatten(2).any(2).sum(1))
 
 
 def corners(images: Tensor) -> Tensor:
