@@ -1,5 +1,5 @@
-"""Which defense does best? Tables of records, one per dataset, attack, preset and metric version, with one line per
-defense and status.
+"""Which defense does best? Tables of records, one per data set, preset, SSL method, attack with its options, and metric
+version, with one line per defense and status.
 
 Records that differ in any of these never meet in a table. Those that differ in another setting (a `--set`)
 meet in one table but never in one line: the line is named after what differs. Nothing here prints.
@@ -28,7 +28,7 @@ from .escaping import escape
 from .judged import judged
 from .latex import latex
 from .lines import BoardLine, SeedResult
-from .markdown import markdown, short
+from .markdown import details, markdown, short
 from .naming import UNDEFINED, leaves
 from .reported import reported
 from .row import Group
@@ -43,6 +43,7 @@ __all__ = [
     "BoardLine",
     "SeedResult",
     "Leaderboard",
+    "details",
     "escape",
     "group_of",
     "leaves",

@@ -53,7 +53,8 @@ def attack_boards(tables: Iterable[Leaderboard]) -> list[AttackBoard]:
 
 
 def _undefended(table: Leaderboard) -> list[BoardLine]:
-    return [line for line in table.lines if line.defense == NONE and line.cell(_TRIGGERED) != UNDEFINED]
+    every = table.undefended or [line for line in table.lines if line.defense == NONE]
+    return [line for line in every if line.cell(_TRIGGERED) != UNDEFINED]
 
 
 def _board(group: Group, part: Sequence[Leaderboard]) -> AttackBoard:
@@ -61,7 +62,7 @@ def _board(group: Group, part: Sequence[Leaderboard]) -> AttackBoard:
     methods = {table.group.ssl for table in part if table.group}
     about = [each for each in first.about.split("; ") if len(methods) == 1 or not each.startswith("SSL method")]
     return AttackBoard(
-        title=f"{first.title.partition('; ')[0]}; attacks",
+        title=f"{first.title.partition('; ')[0]}; the attacks, without a defense",
         about="; ".join(about),
         note=" ".join(filter(None, [first.small, f"{took(line for table in part for line in table.lines)}."])),
         group=group._replace(attack=ATTACKS),
@@ -75,7 +76,7 @@ def _line(table: Leaderboard, undefended: BoardLine, with_method: bool) -> Board
     taken = {ACC: (NONE, "ACC"), ASR: (NONE, _TRIGGERED), NATURAL: (CLEAN_SET, _TRIGGERED), AFTER: (ORACLE, _TRIGGERED)}
     by_seed: dict[int, dict[str, float]] = {}
     for name, (defense, number) in taken.items():
-        for line in table.lines:
+        for line in (*table.undefended, *table.lines):
             if (line.defense, line.status, line.settings) == (defense, undefended.status, undefended.settings):
                 for seed, values in line.by_seed.items():
                     by_seed.setdefault(seed, {})[name] = values.get(number, math.nan)

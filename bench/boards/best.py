@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 from .ranks import Comparisons
@@ -17,9 +18,9 @@ Marks = Mapping[tuple["BoardLine", str], str]
 
 
 def marks(every: Sequence[BoardLine], shown: Sequence[BoardLine], names: Iterable[str]) -> Marks:
-    """(line, number) -> BEST: no mean of its status is better, as far as the digits show; ALIKE: not told apart from
-    the best one, which a paper's numbers do not say. Without marks: controls, a number that is undefined in some of a
-    line's seeds, and columns in which all are equally good, or fewer than two have a number.
+    """(line, number) -> BEST: no mean of its status is better, as far as the digits show; ALIKE: compared with the best
+    one and not told apart from it. Without marks: controls, a number that is undefined in some of a line's seeds, and
+    columns in which all are equally good, or no two lines have two seeds in common (but for a paper's numbers).
 
     every: the lines of the whole table, whose comparisons hold together.
     """
@@ -38,8 +39,14 @@ def _column(compared: Comparisons, rivals: Sequence[BoardLine], name: str) -> di
     if len({f"{mean:.1f}" for mean in means.values()}) < 2:
         return {}
     top = (max if higher_is_better(name) else min)(means, key=means.__getitem__)
+    if not any(not one.by_seed or compared.compared(one, other) for one, other in combinations(means, 2)):
+        return {}
     best = {line for line, mean in means.items() if f"{mean:.1f}" == f"{means[top]:.1f}"}
-    alike = {line for line in means if line not in best and line.by_seed and compared.better(top, line) is None}
+    alike = {
+        line
+        for line in means
+        if line not in best and compared.compared(top, line) and compared.better(top, line) is None
+    }
     return dict.fromkeys(best, BEST) | dict.fromkeys(alike, ALIKE)
 
 

@@ -45,9 +45,7 @@ def _table(table: Leaderboard, part: BoardPart) -> str:
 
 
 def _row(line: BoardLine, part: BoardPart) -> str:
-    results = part.results(line)
-    seeds = len({result.seed for result in results} - {None})
-    cells = [line.label, line.status, str(seeds or UNDEFINED), *map(line.cell, part.columns.values())]
+    cells = [line.label, line.status, part.seeds(line) or UNDEFINED, *map(line.cell, part.columns.values())]
     cells = [part.rank(line), *cells] if part.ranks else cells
-    records = " ".join(one_line(result.source) for result in results if result.source)
+    records = " ".join(one_line(result.source) for result in part.results(line) if result.source)
     return f"{' & '.join(map(text.latex, cells))} \\\\" + (f" % {records}" if records else "")

@@ -9,15 +9,17 @@ from typing import NamedTuple
 
 from tabulate import tabulate
 
+from bench.records.record import MEASURED
+
 from . import titles
 from .attacks import AttackBoard, attack_boards
 from .credits import Credit
 from .escaping import escape, url
 from .lines import BoardLine
-from .overview import Overview, overviews
+from .overview import MEAN, Overview, overviews
 from .part import BoardPart
-from .rows import BASELINE, CONTROL, DEFENSE, OVER
-from .tables import Leaderboard, anchors
+from .rows import BASELINE, CONTROL, DEFENSE, OVER, UNDEFINED
+from .tables import Leaderboard, anchors, slug
 from .words import MARKED, RULE, words_of
 
 LEGEND = "## How to read it"
@@ -38,14 +40,14 @@ def markdown(tables: Sequence[Leaderboard]) -> str:
     """A list of the tables, each under its heading, then what the columns mean, then the targets of the links."""
     if not tables:
         return "No records.\n"
-    every = [*overviews(tables), *attack_boards(tables), *tables]
+    every = _every(tables)
     return _page(every, every)
 
 
-def short(tables: Sequence[Leaderboard], details: str) -> str:
-    """Of each setting only the table of all attacks, or the summary of its only one, with links to `details`: the
-    address of the page that `markdown` makes of the same tables. A table of controls alone says nothing more than the
-    table of attacks, where there is one."""
+def short(tables: Sequence[Leaderboard], folder: str) -> str:
+    """Of each setting only the table of all attacks, or the summary of its only one, with links to `folder`, where the
+    pages of `details` lie. A table of controls alone says nothing more than the table of attacks, where there is
+    one."""
     if not tables:
         return "No records.\n"
     found: list[Leaderboard] = [*overviews(tables)]
@@ -61,24 +63,52 @@ def short(tables: Sequence[Leaderboard], details: str) -> str:
         return table.group.setting in settings or (controls and table.group.setting._replace(ssl="") in told)
 
     alone = [table for table in tables if not elsewhere(table)]
-    return _page([*found, *alone], [*found, *tables], details)
+    return _page([*found, *alone], [*found, *tables], folder)
 
 
-def _page(tables: Sequence[Leaderboard], every: Sequence[Leaderboard], details: str = "") -> str:
-    """Of `tables`, with links to the others of `every`, which are at `details` ("": on this page)."""
+def details(tables: Sequence[Leaderboard], index: str) -> dict[str, str]:
+    """Name of a file -> its page: the tables of single attacks with all numbers, a page for each data set and preset.
+    index: the page of `short`, in the folder above, where links to records lead from, too."""
+    every, pages = _every(tables), dict[str, list[Leaderboard]]()
+    for table in tables:
+        pages.setdefault(_file_of(table), []).append(table)
+    return {
+        name: f"# {_heading(found[0])}: all numbers\n\n[The other tables](../{url(index)})\n\n"
+        + _page(found, every, up="../")
+        for name, found in pages.items()
+    }
+
+
+def _every(tables: Sequence[Leaderboard]) -> list[Leaderboard]:
+    return [*overviews(tables), *attack_boards(tables), *tables]
+
+
+def _file_of(table: Leaderboard) -> str:
+    """The file with the page of `details` that it is in."""
+    return f"{slug(f'{table.group.dataset} {table.group.preset}') if table.group else 'papers'}.md"
+
+
+def _heading(table: Leaderboard) -> str:
+    return escape(table.title.partition("; ")[0]) if table.group else "What papers report"
+
+
+def _page(tables: Sequence[Leaderboard], every: Sequence[Leaderboard], folder: str = "", up: str = "") -> str:
+    """Of `tables`, with links to the others of `every`, which are in `folder` ("": on this page). up: from this page to
+    the folder that the links to records start from."""
     lines = [line for table in tables for line in table.lines]
-    sources = [] if details else sorted({result.source for line in lines for result in line.results} - {""})
+    sources = [] if folder else sorted({result.source for line in lines for result in line.results} - {""})
     found = [credit for line in lines for _, credit in line.plugins()]
     found += [table.attack for table in tables if table.attack]
     papers = {credit.url: credit for credit in sorted(found, key=lambda each: each.name) if credit.url}
     links = {source: f"r{number}" for number, source in enumerate(sources, 1)}
     links |= {target: f"p{number}" for number, target in enumerate(papers, 1)}
-    targets = [f"[{links[source]}]: {url(source)}" for source in sources]
+    targets = [f"[{links[source]}]: {up}{url(source)}" for source in sources]
     targets += [f"[{links[target]}]: {target}{_title(credit)}" for target, credit in papers.items()]
     words = [f"- **{word}**: {text}" for word, text in words_of(tables).items()]
     addresses = {id(table): anchor for table, anchor in zip(every, anchors(every), strict=True)}
-    places = Places(links, details, addresses)
+    places = Places(links, folder, addresses)
     parts = [
+        *_glance([table for table in tables if isinstance(table, Overview)], addresses),
         "\n".join(_entry(table, addresses[id(table)]) for table in tables),
         f"{RULE} [More](#how-to-read-it).\n{MARKED}",
         *(_table(table, places) for table in tables),
@@ -88,33 +118,75 @@ def _page(tables: Sequence[Leaderboard], every: Sequence[Leaderboard], details: 
     return "\n\n".join(parts) + "\n"
 
 
+def _glance(tables: Sequence[Overview], addresses: Mapping[int, str]) -> list[str]:
+    """The mean average precision of every setting's defenses, and of its best baseline, in one table, which links to
+    theirs; nothing of one setting."""
+    name = f"AP{OVER}{MEAN}"
+    parts = [(table, part) for table in tables if name in (part := table.summary()).columns.values()]
+    if len(parts) < 2:
+        return []
+    measured = [[line for line in part.lines if line.status == MEASURED] for _, part in parts]
+    plain = {
+        line.defense: None for lines in measured for line in lines if _plain(line) and line.cell(name) != UNDEFINED
+    }
+    rows = []
+    for (table, part), lines in zip(parts, measured, strict=True):
+        cells = {line.defense: line.cell(name) for line in lines if _plain(line)}
+        others = [line for line in lines if line.kind == BASELINE and line.cell(name) != UNDEFINED]
+        best = max(others, key=lambda line: line.number(name)[0], default=None)
+        first = f"[{_heading(table)}](#{addresses[id(table)]})"
+        attacks = sum(each.startswith(f"AP{OVER}") for each in part.columns.values()) - 2  # mean and worst
+        last = f"{best.cell(name)} ({escape(best.label)})" if best else UNDEFINED
+        rows.append([first, str(attacks), *(cells.get(each, UNDEFINED) for each in plain), last])
+    headings = ["average precision, mean over the attacks", "attacks", *map(escape, plain), "best baseline"]
+    align = ("left", *["right"] * (len(headings) - 1))
+    return [str(tabulate(rows, headings, tablefmt="pipe", disable_numparse=True, colalign=align))]
+
+
+def _plain(line: BoardLine) -> bool:
+    """Whether it is of a defense as it is."""
+    return line.kind == DEFENSE and not line.settings
+
+
 def _title(credit: Credit) -> str:
     return f' "{escape(credit.paper).replace(chr(34), "&quot;")}"' if credit.paper else ""
 
 
 def _entry(table: Leaderboard, anchor: str) -> str:
     """The table's line in the list of tables."""
+    return f"- [{escape(table.title)}](#{anchor}){_best(table)}"
+
+
+def _best(table: Leaderboard) -> str:
+    """Who is ranked first, or why nobody is."""
     part = table.summary()
-    best = ""
+    if table.easy:
+        what = "over a third of its attacks" if table.several else "it"
+        return f": detection not ranked, for colours alone solve {what}"
+    judged = [line for line in part.lines if line.kind != CONTROL]
+    if judged and not isinstance(table, AttackBoard) and all(line.seeds == 1 for line in judged):
+        return ": one seed, nothing is compared"
+    found = []
     for kind in (DEFENSE, BASELINE):
-        first = [line.label for line, rank in part.ranks.items() if rank == 1 and line.kind == kind]
-        best += f"{';' if best else ':'} rank 1 of the {kind}s: {escape(', '.join(first))}" if first else ""
-    if isinstance(table, Overview) and table.easy:
-        best = ": detection not ranked, for colours alone solve over a third of its attacks"
-    return f"- [{escape(table.title)}](#{anchor}){best}"
+        first = [line for line, rank in part.ranks.items() if rank == 1 and line.kind == kind]
+        known = [escape(line.label) for line in first if table.several or not table.guessed(line)]
+        if first:
+            found.append(f"rank 1 of the {kind}s: {', '.join(known)}" if known else f"no {kind} told from guessing")
+    return f": {'; '.join(found)}" if found else ""
 
 
 class Places(NamedTuple):
-    """Where links lead: names of targets; the page with the tables of single attacks ("": this one); the anchor of each
-    table there, by its id()."""
+    """Where links lead: names of targets; the folder with the tables of single attacks ("": on this page); the anchor
+    of each table there, by its id()."""
 
     links: Links
-    details: str
+    folder: str
     anchors: Mapping[int, str]
 
     def of(self, table: Leaderboard) -> str:
         """The address of a table."""
-        return f"{url(self.details)}#{self.anchors[id(table)]}"
+        page = url(f"{self.folder}/{_file_of(table)}") if self.folder else ""
+        return f"{page}#{self.anchors[id(table)]}"
 
 
 def _table(table: Leaderboard, places: Places) -> str:
@@ -137,7 +209,7 @@ def _table(table: Leaderboard, places: Places) -> str:
     found += [_pipes(summary, links, status=several)]
     if isinstance(table, AttackBoard):
         return "\n\n".join(found)
-    if places.details:
+    if places.folder:
         return "\n\n".join([*found, f"[All numbers, records and settings]({places.of(table)})"])
     found += ["<details><summary>All numbers, records and settings</summary>"]
     rest = [part for part in table.parts() if part.title != summary.title]
@@ -166,7 +238,7 @@ def _pipes(part: BoardPart, links: Links, *, status: bool) -> str:
 
 def _cells(line: BoardLine, part: BoardPart, links: Links, *, status: bool) -> list[str]:
     first = [part.rank(line)] if part.ranks else []
-    seeds = str(len({result.seed for result in part.results(line)} - {None}) or "not known")
+    seeds = part.seeds(line) or "not known"
     numbers = [_number(line, part, name) for name in part.columns.values()]
     return [*first, _name(line, links), *([line.status] if status else []), seeds, *numbers]
 

@@ -20,11 +20,10 @@ from .ranks import by_means, ranks
 from .row import Group
 from .rows import KINDS, LOST, NONE, OVER, UNDEFINED, higher_is_better
 from .statistics import over_seeds
-from .tables import CLEAN_REMOVED, COLOURS, Leaderboard, took
+from .tables import CLEAN_REMOVED, COLOURS, SOLVED, Leaderboard, took
 
-SOLVED, TOO_MANY = 95.0, 1 / 3
-"""An average precision, in percent, from which on a score is said to solve an attack; the share of attacks up to which
-colours may solve them in a table that ranks detection."""
+TOO_MANY = 1 / 3
+"""The share of attacks up to which colours may solve them in a table that ranks detection."""
 MEAN, WORST = "mean", "worst"
 PARTS = {"AP": ("Detection", "average precision by attack"), LOST: ("Full runs", "points lost by attack")}
 """The number that a part shows -> its section, and what it is in words."""
@@ -83,7 +82,7 @@ def _overview(group: Group, tables: Sequence[Leaderboard]) -> Overview:
     first = tables[0]
     parts = tuple(filter(None, (_part(number, tables) for number in PARTS)))
     return Overview(
-        title=f"{first.title.partition('; ')[0]}; all attacks",
+        title=f"{first.title.partition('; ')[0]}; defenses against all attacks",
         about=first.about,
         note=" ".join(filter(None, [first.small, f"{took(line for table in tables for line in table.lines)}."])),
         group=group,

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from .best import ALIKE, BEST, Marks
 from .lines import BoardLine, SeedResult
-from .rows import SECONDS, UNDEFINED, higher_is_better
+from .rows import RATES, SECONDS, UNDEFINED, higher_is_better
 
 ATTACK = "attack"
 _ARROWS = {True: " \u2191", False: " \u2193", None: ""}
@@ -62,6 +62,16 @@ class BoardPart(NamedTuple):
     def kinds(self) -> list[list[BoardLine]]:
         """The lines, in a list for each kind that there is."""
         return [list(same) for _, same in groupby(self.lines, key=lambda line: line.kind)]
+
+    def seeds(self, line: BoardLine) -> str:
+        """How many seeds are behind a line's numbers; "5 (3)": three of them behind those of the full runs; "" where
+        that is not known."""
+        counts = {
+            name: len({each.seed for each in line.results_for([name])} - {None}) for name in self.columns.values()
+        }
+        most = max(counts.values(), default=0)
+        full = max((count for name, count in counts.items() if name in RATES), default=0)
+        return f"{most} ({full})" if 0 < full < most else str(most or "")
 
     def results(self, line: BoardLine) -> list[SeedResult]:
         """Those behind a line's numbers."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from .rows import CONTROL, LOST, OVER, higher_is_better
+from .rows import CONTROL, LOST, OVER, detects, higher_is_better
 from .statistics import Difference, paired
 
 if TYPE_CHECKING:
@@ -22,20 +22,23 @@ class Comparisons:
     """The comparisons of the lines of one table by one number.
 
     Those of two kinds of lines are a family, whose intervals hold together: defenses with each other, defenses with
-    baselines, and so on. So a table tells two defenses apart as well as it did before baselines were added to it."""
+    baselines, and so on. So a table tells two defenses apart as well as it did before baselines were added to it. What
+    a combination detects is its filter's, whose line is compared, and adds nothing to a family."""
 
     def __init__(self, lines: Sequence[BoardLine], name: str) -> None:
         self._higher, self._values = higher_is_better(name), {line: _values(line, name) for line in lines}
-        comparable = (
-            _kinds(one, other)
-            for one, other in combinations(self._values, 2)
-            if len(self._values[one].keys() & self._values[other].keys()) >= 2
+        counted = [line for line in self._values if not (line.repeats and detects(name))]
+        self._sizes = Counter(
+            _kinds(one, other) for one, other in combinations(counted, 2) if self.compared(one, other)
         )
-        self._sizes = Counter(comparable)
 
     def difference(self, one: BoardLine, other: BoardLine) -> Difference | None:
         """`one` less `other`; None where fewer than two seeds have the number in both, by one threat model."""
         return paired(self._values[one], self._values[other], max(1, self._sizes[_kinds(one, other)]))
+
+    def compared(self, one: BoardLine, other: BoardLine) -> bool:
+        """Whether two seeds have the number in both, by one threat model."""
+        return len(self._values[one].keys() & self._values[other].keys()) >= 2
 
     def better(self, one: BoardLine, other: BoardLine) -> bool | None:
         """Whether `one` is better, None where they are not told apart."""
@@ -63,15 +66,23 @@ def _threat(line: BoardLine, seed: int, name: str) -> object:
 
 def ranks(lines: Sequence[BoardLine], names: Sequence[str]) -> dict[BoardLine, int]:
     """Of each line with the first number: 1 + how many lines of its kind and status are told apart from it and better,
-    but no rank above a line whose means are better. Controls have none: they see the truth."""
+    but no rank above a line whose means are better. Controls have none: they see the truth. Nor has a line that cannot
+    be compared with any other of its kind and status: that none is better says nothing then."""
     compared = [Comparisons(lines, name) for name in names]
-    ranked = [line for line in lines if line.kind != CONTROL and not math.isnan(line.number(names[0])[0])]
 
     def better(one: BoardLine, other: BoardLine) -> bool:
         found = (each.better(one, other) for each in compared)
         return next((each for each in found if each is not None), False)
 
     alike: Callable[[BoardLine], tuple[str, str]] = lambda line: (line.kind, line.status)  # noqa: E731
+    judged = [line for line in lines if line.kind != CONTROL and not math.isnan(line.number(names[0])[0])]
+    ranked = [
+        line
+        for line in judged
+        if any(
+            other is not line and alike(other) == alike(line) and compared[0].compared(line, other) for other in judged
+        )
+    ]
     found: dict[BoardLine, int] = {}
     last: dict[tuple[str, str], int] = {}
     for line in sorted(ranked, key=lambda line: by_means(line, names)):

@@ -58,6 +58,11 @@ def higher_is_better(name: str) -> bool | None:
     return HIGHER.get(located.get(name.partition(".")[2], name))
 
 
+def detects(name: str) -> bool:
+    """Whether a number of a row, by its name, is of what was detected: scored, removed or located."""
+    return name in FOUND or name[0].isdigit()
+
+
 def group_of(record: Mapping[str, Any]) -> Group:
     """The table that a record belongs to."""
     data, run, config = record["dataset"], record["run"], record["config"]
@@ -187,7 +192,7 @@ def _difference(one: RunRow, other: RunRow) -> str:
         if first is None or second is None:  # an older record does not say
             continue
         if not math.isclose(first, second, rel_tol=1e-9, abs_tol=1e-9):
-            what = "verdicts" if name in FOUND or name[0].isdigit() else "results"
+            what = "verdicts" if detects(name) else "results"
             return f"their {what} are others ({name} {first:g} and {second:g})"
     return ""
 

@@ -3,7 +3,8 @@
 A mean's interval is its own: 95 %. The intervals of the differences of lines of two kinds (defenses with
 defenses, with baselines ...) in one table and metric hold together with 95 %: each of m comparisons is made at a level
 of 1 - 0.05 / m (Bonferroni). Differences are of pairs: the same seed, and so
-the same threat model. Equal values in every seed have an interval of no width.
+the same threat model. Equal values in every seed have an interval of no width, which of two seeds alone tells nothing
+apart: two may agree by chance.
 """
 
 from __future__ import annotations
@@ -55,9 +56,10 @@ class Difference:
 
     @property
     def apart(self) -> bool:
-        """Whether the interval leaves out zero."""
+        """Whether the interval leaves out zero, and where it has no width, three seeds or more agree."""
         low, high = self.interval
-        return not self.equal and (low > 0 or high < 0)
+        known = self.half > 0 or len(self.seeds) > 2
+        return known and not self.equal and (low > 0 or high < 0)
 
 
 def paired(one: Mapping[_Place, float], other: Mapping[_Place, float], comparisons: int) -> Difference | None:

@@ -18,6 +18,7 @@ from .part import BoardPart
 from .ranks import DETECTION_RANK, FULL_RANK, ranks
 from .row import Group, RunRow, by_group
 from .rows import (
+    CONTROL,
     COST,
     KINDS,
     LOST,
@@ -35,6 +36,8 @@ from .statistics import over_seeds
 
 COLOURS = ("colour", "palette", "colour-count")
 """The baselines that know an image's colours alone."""
+SOLVED = 95.0
+"""An average precision, in percent, from which on a score is said to solve an attack."""
 CLEAN_REMOVED = "clean removed"
 SUMMARY = ("AP", "precision", "recall", "ACC", "ASR triggered", LOST)
 UNPOISONED = ("removed", CLEAN_REMOVED, "ACC", "ASR triggered")
@@ -51,7 +54,8 @@ class Leaderboard:
     title: data and attack in words. about: the names and settings behind these words, in one line, "" where a paper
     reports them. note: what a reader must know of the numbers. facts: what identifies data and code. attack: where it
     comes from, None where its records do not say. short: the attack in a few words; share: of the images that are
-    poisoned, in percent; small: a warning that the setting is, or "".
+    poisoned, in percent; small: a warning that the setting is, or "". undefended: the lines of no defense with all of
+    their seeds; among `lines` they have those of the full runs, which they are read beside.
     """
 
     title: str
@@ -66,6 +70,7 @@ class Leaderboard:
     short: str = ""
     share: float = 0.0
     small: str = ""
+    undefended: tuple[BoardLine, ...] = ()
 
     @property
     def several(self) -> bool:
@@ -111,14 +116,24 @@ class Leaderboard:
         ]
         return [part for part in found if part.lines]
 
+    @property
+    def easy(self) -> bool:
+        """Whether colours alone solve its attack, so that detection tells nobody apart."""
+        return any(line.defense in COLOURS and line.number("AP")[0] >= SOLVED for line in self.lines)
+
+    def guessed(self, line: BoardLine) -> bool:
+        """Whether the average precision of a line is not told apart from that of random scores, the share of poison."""
+        mean, half = line.number("AP")
+        return mean - half <= self.share
+
     def summary(self) -> BoardPart:
-        """The few columns that say most, of every line; ranked by detection where any line is."""
-        places = self.detection_ranks()
+        """The few columns that say most, of every line; in the order of detection, where any line detects something."""
         wanted = SUMMARY if self.poisoned else UNPOISONED
         columns = {title: self.columns[title] for title in wanted}
-        if not places:
-            return self._part("Summary: the numbers that say most", columns, self.lines, ranks(self.lines, FULL_RANK))
-        return self._part("Summary: the numbers that say most", columns, self.by_detection(), places)
+        title = "Summary: the numbers that say most"
+        if any(line.cell(DETECTION_RANK[0]) != UNDEFINED for line in self.lines if line.kind != CONTROL):
+            return self._part(title, columns, self.by_detection(), self.detection_ranks())
+        return self._part(title, columns, self.lines, ranks(self.lines, FULL_RANK))
 
     def by_detection(self) -> list[BoardLine]:
         """The lines kind by kind, each in the order of its detection."""
@@ -126,8 +141,8 @@ class Leaderboard:
         return sorted(self.lines, key=lambda line: _place(line, places, order))
 
     def detection_ranks(self) -> dict[BoardLine, int]:
-        """Those of the lines that detect something of their own."""
-        return ranks([line for line in self.lines if not line.repeats], DETECTION_RANK)
+        """Those of the lines that detect something of their own; none where the colours alone solve the attack."""
+        return {} if self.easy else ranks([line for line in self.lines if not line.repeats], DETECTION_RANK)
 
     def _part(
         self,
@@ -147,7 +162,8 @@ class Leaderboard:
         """What statistics of the colours alone reach, in a sentence; "" where no line is of one."""
         found = [line for line in self.lines if line.defense in COLOURS and line.cell("AP") != UNDEFINED]
         each = ", ".join(f"{line.cell('AP')} ({line.label})" for line in found)
-        return f"By the colours alone one reaches AP {each}." if found else ""
+        why = ", so detection is not ranked" if self.easy else ""
+        return f"By the colours alone one reaches AP {each}{why}." if found else ""
 
 
 def _idle(line: BoardLine) -> bool:
@@ -201,7 +217,8 @@ def _table(group: Group, title: str, short: str, part: Sequence[RunRow]) -> Lead
     for row in part:
         alike.setdefault((row.defense, row.settings, row.status), []).append(row)
     alone = {row.verdict for row in part if "+" not in row.defense} - {None}
-    lines = [replace(line_of(same), repeats=_repeats(same, alone)) for same in alike.values()]
+    every = [replace(line_of(same), repeats=_repeats(same, alone)) for same in alike.values()]
+    lines = [_beside(line, every) if line.defense == NONE else line for line in every]
     places = ranks(lines, FULL_RANK)
     return Leaderboard(
         title=title,
@@ -216,7 +233,23 @@ def _table(group: Group, title: str, short: str, part: Sequence[RunRow]) -> Lead
         k=_common_k(own or part),
         lines=tuple(sorted(lines, key=lambda line: _place(line, places, FULL_RANK))),
         poisoned=any(row.poisoned for row in part),
+        undefended=tuple(line for line in every if line.defense == NONE),
     )
+
+
+def _beside(line: BoardLine, every: Iterable[BoardLine]) -> BoardLine:
+    """The line of no defense over the seeds of the full runs of its status, all of them where there are none."""
+    others = (other for other in every if other.defense != NONE and other.status == line.status)
+    seeds = {result.seed for other in others for result in other.results_for(RATES)} & line.by_seed.keys()
+    return of_seeds(line, seeds) if seeds else line
+
+
+def of_seeds(line: BoardLine, seeds: Collection[int | None]) -> BoardLine:
+    """A line as those seeds alone make it."""
+    by_seed = {seed: values for seed, values in line.by_seed.items() if seed in seeds}
+    mean, half = over_seeds(by_seed)
+    results = tuple(result for result in line.results if result.seed in seeds)
+    return replace(line, by_seed=by_seed, mean=mean, half=half, results=results)
 
 
 def _repeats(same: Sequence[RunRow], alone: Collection[str | None]) -> bool:
@@ -267,7 +300,12 @@ def anchors(tables: Iterable[Leaderboard]) -> list[str]:
         group = table.group
         method = group.ssl if group and group.ssl != titles.FIRST["ssl"] else ""
         text = f"{group.attack} {group.dataset} {group.preset} {method}" if group else table.title
-        slug = re.sub("[^a-z0-9]+", "-", text.lower())[:80].strip("-") or "table"
-        same = sum(re.fullmatch(rf"{slug}(--\d+)?", each) is not None for each in found)
-        found.append(f"{slug}--{same + 1}" if same else slug)
+        plain = slug(text)
+        same = sum(re.fullmatch(rf"{plain}(--\d+)?", each) is not None for each in found)
+        found.append(f"{plain}--{same + 1}" if same else plain)
     return found
+
+
+def slug(text: str) -> str:
+    """A name in plain letters, up to 80, for addresses and files."""
+    return re.sub("[^a-z0-9]+", "-", text.lower())[:80].strip("-") or "table"

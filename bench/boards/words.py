@@ -9,9 +9,9 @@ from bench.records.metrics import METRICS, TEST_TIME
 from .attacks import AFTER, ASR, NATURAL, SHARE, AttackBoard
 from .judged import AREA, DETECTORS, ENCODERS, JudgedBoard
 from .lines import COUNTS
-from .overview import MEAN, SOLVED, WORST, Overview
+from .overview import MEAN, WORST, Overview
 from .rows import COST, LOST, PACE, SECONDS, UNDEFINED
-from .tables import COLOURS, Leaderboard
+from .tables import COLOURS, SOLVED, Leaderboard
 
 WORDS = {
     **{metric.title.format(k="k"): metric.help for metric in METRICS if metric.board and TEST_TIME not in metric.where},
@@ -28,17 +28,20 @@ WORDS = {
     "rank": "1 + the number of lines of the same kind and status that are better and told apart, but none above a line "
     "whose mean is better. Neighbours of different rank need not be told apart from each other. Detection is ranked by "
     "AP and, where that does not tell two lines apart, by R@1%; full runs by points lost. "
-    "What a combination detects is its filter's, which is ranked for it.",
+    "What a combination detects is its filter's, which is ranked for it. A line that shares two seeds with no other of "
+    f"its kind and status has no rank, nor has the detection of an attack on which {', '.join(COLOURS[:-1])} or "
+    f"{COLOURS[-1]} reaches AP {SOLVED:.0f}: colours alone solve it.",
+    "seeds": "how many; 5 (3): of the full runs three. The line none has those of the full runs, where there are any.",
     "told apart": "the paired t interval of the difference, over the seeds that both lines have on the same threat "
     "models, leaves out zero. The intervals of all pairs of defenses of one table and metric hold together with 95 % "
     "(Bonferroni), and so do those of defenses with baselines, and of every other two kinds. Fewer than two common "
-    "seeds are not compared. `bench compare` prints them.",
+    "seeds are not compared, nor are two that agree to the last digit told apart. `bench compare` prints them.",
     "detection": "of every run with a verdict, also those that end there; lines that neither score nor remove an image "
     "are left out. Full runs have a second training.",
     "baseline": "a plain score with one rule for its threshold, to compare defenses with.",
     "control": "sees the truth and is no defense; none: no defense at all.",
-    "status": "measured: the run was made by the maintainers; submitted: sent in, each metric computed again from its "
-    "predictions and masks; paper-reported: as a paper prints it.",
+    "status": "measured: run by whoever made the table, in the published ones the maintainers; submitted: sent in, "
+    "each metric computed again from its predictions and masks; paper-reported: as a paper prints it.",
 }
 """What the columns mean. Shares are percent."""
 JUDGED = {
@@ -85,9 +88,11 @@ RULE = (
 )
 """The rule in a sentence; WORDS has all of it."""
 MARKED = (
-    "Bold: the best mean of a column, controls apart. \u2248: not told apart from it, which a wide interval may earn "
-    "too. \u00b1: 95 % interval. Average precision (AP): how well the scores order the images; 100: all poisoned ones "
-    "come first. Points lost: ASR above that after perfect removal, plus ACC below it."
+    "Bold: the best mean of a column, controls apart. \u00b1: 95 % interval of that mean alone. \u2248: not told apart "
+    "from the best; \u2248 and ranks look at all pairs of a table together, and at differences seed by seed, so two "
+    "means whose \u00b1 do not meet may be \u2248, and a wide interval earns it, too.\n"
+    "Average precision (AP): how well the scores order the images; 100: all poisoned ones come first. Points lost: ASR "
+    "above that after perfect removal, plus ACC below it."
 )
 
 

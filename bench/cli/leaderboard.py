@@ -35,7 +35,7 @@ def leaderboard(
     ] = None,
     details: Annotated[
         Path | None,
-        options.written("Markdown: write the tables of single attacks here, to --output only those of all attacks."),
+        options.written("Markdown: a folder for the tables of single attacks; --output gets those of all attacks."),
     ] = None,
     form: Annotated[str, typer.Option("--format", help="markdown, csv, latex, or html: a site of pages.")] = "markdown",
     check: Annotated[bool, typer.Option("--check", help="Write nothing; exit code 1 where --output is stale.")] = False,
@@ -58,7 +58,8 @@ def leaderboard(
         raise BenchError("--reports and --repository are of a site: add --format html --output FOLDER")
     render = None if form == SITE else boards.renderer(form, also=[SITE])
     _check_details(details, output, form)
-    _check_can_write([] if check else [output if render or output is None else output / "index.html", details])
+    inside = None if details is None else details / "page.md"
+    _check_can_write([] if check else [output if render or output is None else output / "index.html", inside])
     if check and output is None:
         raise BenchError("--check compares a file with its records: name it with --output FILE")
     files = files_in(records or [common.open_store(store).root / "records"])
@@ -79,13 +80,12 @@ def leaderboard(
     if not wanted:
         titles = ", ".join(repr(table.title) for table in every)
         raise BenchError(f"no table has {only!r} in its title; there are {titles}")
-    text = render(wanted)
+    text = boards.short(wanted, details.name) if details else render(wanted)
     if output is None:
         sys.stdout.write(text)
         return
     if details:
-        _file(details, _in_page(details, text, check), len(files), check)
-        text = boards.short(wanted, details.name)
+        _details(details, boards.details(wanted, output.name), len(files), check)
     _file(output, _in_page(output, text, check) if form == "markdown" else text, len(files), check)
 
 
@@ -102,8 +102,18 @@ def _check_details(details: Path | None, output: Path | None, form: str) -> None
     if details is None:
         return
     beside = output is not None and details.resolve().parent == output.resolve().parent
-    if form != "markdown" or not beside or details.resolve() == (output or details).resolve():
-        raise BenchError("--details is a second markdown file beside that of --output FILE, in the same folder")
+    if form != "markdown" or not beside or details.is_file() or details.resolve() == (output or details).resolve():
+        raise BenchError("--details is a folder beside the markdown file of --output FILE, for one page a setting")
+
+
+def _details(folder: Path, pages: Mapping[str, str], count: int, check: bool) -> None:
+    """Write the pages; with `check` see whether they are there and no others."""
+    for name, text in pages.items():
+        _file(folder / name, _in_page(folder / name, text, check), count, check)
+    for old in sorted({page.name for page in folder.glob("*.md")} - pages.keys()):
+        common.warn(f"bench: {folder / old}: no table is on this page any more; delete it")
+        if check:
+            raise typer.Exit(1)
 
 
 def _in_page(output: Path, text: str, check: bool) -> str:

@@ -72,7 +72,7 @@ class Sample:
         if not self.values:
             return ""
         mean, half = mean_interval(list(self.values.values()))
-        found = Difference(mean=mean, half=half, seeds=(), comparisons=1)
+        found = Difference(mean=mean, half=half, seeds=tuple(self.values), comparisons=1)
         if not found.apart:
             return "equal" if found.equal else "not told apart"
         return "confirmed" if mean > 0 else "the other way"

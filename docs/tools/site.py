@@ -19,7 +19,8 @@ from urllib.parse import quote, unquote
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[2]
-ADDED = ("leaderboards/README.md", "leaderboards/tables.md", "CONTRIBUTING.md", "CHANGELOG.md")
+TABLES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "leaderboards" / "tables").glob("*.md"))
+ADDED = ("leaderboards/README.md", *TABLES, "CONTRIBUTING.md", "CHANGELOG.md")
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\((?!https?:|mailto:|#)([^)\s#]+)(#[^)\s]*)?\)")
 """An inline link to a file: image mark, text, path, anchor."""
 DEFINED = re.compile(r"(?m)^\[([^\]]+)\]: (?!https?:|mailto:|#)(\S+)(.*)\n")

@@ -100,7 +100,7 @@ def test_one_attack_or_other_presets_make_no_table(tables):
 
 def test_in_markdown_attacks_head_the_lines_and_the_words_are_explained():
     text = markdown([PATCH, STRIPES])
-    assert "## Scenes, laptop; attacks" in text
+    assert "## Scenes, laptop; the attacks, without a defense" in text
     (head,) = [row for row in text.splitlines() if "natural ASR |" in row]
     assert head.split("|")[1].strip() == "attack"
     assert "- **natural ASR**: " in text

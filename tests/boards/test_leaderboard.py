@@ -308,7 +308,7 @@ def test_defenses_then_baselines_then_controls_each_by_what_ranks_it():
     assert found["do"] == ["a", "b", "c", "colour", "none", "oracle (control)"]
     kinds = [[line.kind for line in same] for same in table.parts()[1].kinds()]
     assert kinds == [["defense"] * 3, ["baseline"], ["control"]]
-    assert table.parts()[0].note == "By the colours alone one reaches AP 100.0 (colour)."
+    assert table.parts()[0].note == "By the colours alone one reaches AP 100.0 (colour), so detection is not ranked."
 
 
 def test_what_a_combination_detects_counts_once_where_its_filter_has_a_line_of_its_own():
@@ -604,35 +604,38 @@ def cells(line):
 
 
 def test_the_markdown_of_one_table():
-    records = [make(), make(seed=1, defended=(71.0, 1, 66, 5)), make("colour", baseline=True)]
-    lines = markdown(tables(records, ["records/a b.json", "records/c.json", "d.json"])).splitlines()
+    records = [make(), make(seed=1, defended=(71.0, 1, 66, 5)), make("colour", baseline=True, average_precision=94.0)]
+    records += [make("patchsearch", seed=seed, average_precision=50.0, until="detection") for seed in range(2)]
+    names = ["records/a b.json", "records/c.json", "d.json", "e.json", "f.json"]
+    lines = markdown(tables(records, names)).splitlines()
     title = "Drawn scenes, 160 images of 32 px; htba: one trigger on 50 % of 'red stripes'"
-    first = "rank 1 of the defenses: poisoncam; rank 1 of the baselines: colour"
+    first = "rank 1 of the defenses: poisoncam, patchsearch"
     assert lines[0] == f"- [{title}](#htba-scenes-laptop): {first}"
     assert '<a id="htba-scenes-laptop"></a>' in lines
     place = lines.index(f"## {title}")
     assert lines[place + 2] == "Attack htba; data set scenes; preset laptop; SSL method moco_v3; 20 epochs."
     took = "0.2 hours of computing in all, a stage that rows share counted once."  # 2 x 230 s + 120 s
     assert lines[place + 3].endswith(f" {took} Every line is measured.")
-    table = lines[place + 5 : place + 12]
+    table = lines[place + 5 : place + 13]
     assert len({len(line) for line in table}) == 1, "columns are aligned"
     assert cells(table[0])[:6] == ["rank", "defense", "seeds", "AP \u2191", "precision \u2191", "recall \u2191"]
     assert table[1].startswith("|--")
-    assert cells(table[2])[:4] == ["1", "poisoncam", "2", "98.0 ± 0.0"]
-    assert cells(table[3])[:2] == ["", "*baselines*"]
-    assert cells(table[4])[:3] == ["1", "colour", "1"]
-    assert cells(table[5])[:2] == ["", "*controls*"]
+    assert cells(table[2])[:4] == ["1", "poisoncam", "2", "**98.0 ± 0.0**"]
+    assert cells(table[3])[:4] == ["1", "patchsearch", "2", "\u2248 50.0 ± 0.0"], "of two seeds"
+    assert cells(table[4])[:2] == ["", "*baselines*"]
+    assert cells(table[5])[:3] == [UNDEFINED, "colour", "1"], "there is no other baseline"
+    assert cells(table[6])[:2] == ["", "*controls*"]
     titles = [line for line in lines if line.startswith("**")]
     assert [title.partition(":")[0] for title in titles] == ["**Detection"] * 3 + ["**Full runs"]
     full = lines.index(titles[-1])
     rates = ["ACC \u2191", "ASR \u2193", "ACC triggered \u2191", "ASR triggered \u2193", "seconds \u2193"]
     assert cells(lines[full + 2]) == ["defense", "seeds", *rates]
-    assert cells(lines[full + 4])[:3] == ["poisoncam", "2", f"**70.0 ± {half(69, 71)}**"]
-    assert "- records of poisoncam: [seed 0][r2], [seed 1][r3]" in lines
+    assert cells(lines[full + 4])[:3] == ["poisoncam", "2", f"70.0 ± {half(69, 71)}"], "compared with nobody"
+    assert "- records of poisoncam: [seed 0][r4], [seed 1][r5]" in lines
     assert (
         lines.index("<details><summary>All numbers, records and settings</summary>") < full < lines.index("</details>")
     )
-    assert lines[-3:] == ["[r1]: d.json", "[r2]: records/a%20b.json", "[r3]: records/c.json"]
+    assert lines[-5:-1] == ["[r1]: d.json", "[r2]: e.json", "[r3]: f.json", "[r4]: records/a%20b.json"]
 
 
 def test_a_plugin_links_to_its_page_in_markdown_and_somebody_elses_says_whose_it_is():

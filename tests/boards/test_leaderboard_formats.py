@@ -13,7 +13,7 @@ from urllib.parse import unquote
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from bench.boards import FORMATS, read, renderer, short
+from bench.boards import FORMATS, details, read, renderer, short
 from bench.boards.escaping import latex, url
 from bench.boards.markdown import in_page
 from bench.boards.reported import COLUMNS, reported
@@ -68,7 +68,7 @@ def test_the_csv_has_every_line_and_every_number_unrounded(files, tmp_path):
         "0 1",
         "measured",
     ]
-    assert [defended[name] for name in ("detection_rank", "full_rank")] == ["1", ""]
+    assert [defended[name] for name in ("detection_rank", "full_rank")] == ["", ""], "there is nobody to be better than"
     assert (float(defended["ACC"]), float(defended["ACC half"])) == (pytest.approx(86.2), pytest.approx(12.706, 1e-4))
     assert float(defended["F1"]) == 86.95652173913044
     assert [float(defended[f"{k}.accuracy"]) for k in (5, 10, 20, 50, 100)] == [100, 100, 95, 60, 38]
@@ -93,8 +93,8 @@ def test_the_latex_of_a_table(files, tmp_path):
     title = "Drawn scenes, 2,000 images of 32 px; htba: one trigger on 90 \\% of 'lime dots'"
     assert f"\\caption{{{title}. Full runs: what the new encoders do. Data set scenes; preset laptop; " in full
     assert "0.1 hours of computing in all, a stage that rows share counted once.}" in full
-    assert "\\begin{tabular}{rllrrr}" in first
-    assert "rank & defense & status & seeds & AUROC & AP \\\\" in first
+    assert "\\begin{tabular}{llrrr}" in first
+    assert "defense & status & seeds & AUROC & AP \\\\" in first
     assert "defense & status & seeds & ACC & ASR & ACC triggered & ASR triggered & seconds \\\\" in full
     assert "poisoncam & measured & 2 & 86.2 $\\pm$ 12.7 & 3.1 $\\pm$ 0.0 &" in full
     assert full.count("% a.json b.json\n") == 2
@@ -182,8 +182,14 @@ def test_the_committed_table_is_that_of_the_committed_records():
     text = renderer("markdown")(tables)
     longest = max(map(len, text.partition("\n## How")[0].splitlines()))
     assert longest < 400, "it can be read as it is"
-    for name, written in (("README.md", short(tables, "tables.md")), ("tables.md", text)):
-        page = (folder / name).read_text(encoding="utf-8")
-        assert in_page(page, written) == page, f"{name} is stale: docs/dev/pages.md has the command"
-    for target in re.findall(r"^\[r\d+\]: (.*)$", text, re.MULTILINE):
-        assert (folder / unquote(target)).is_file()
+    index, pages = folder / "README.md", details(tables, "README.md")
+    page = index.read_text(encoding="utf-8")
+    assert in_page(page, short(tables, "tables")) == page, "stale: docs/dev/pages.md has the command"
+    assert {file.name for file in (folder / "tables").iterdir()} == pages.keys()
+    for name, written in pages.items():
+        assert (folder / "tables" / name).read_text(encoding="utf-8") == written, f"{name} is stale"
+        assert len(written.encode()) < 500_000, "larger pages are cut off where repositories are read"
+        for target in re.findall(r"^\[r\d+\]: (.*)$", written, re.MULTILINE):
+            assert (folder / "tables" / unquote(target)).is_file()
+    for name, anchor in re.findall(r"\]\(tables/([^)#]+)#([^)]+)\)", page):
+        assert f'<a id="{anchor}"></a>' in pages[name]

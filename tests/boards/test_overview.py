@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from bench.boards import short
+from bench.boards import details, short
 from bench.boards.best import BEST
 from bench.boards.compare import chosen, comparisons
 from bench.boards.lines import BoardLine, SeedResult
@@ -80,7 +80,10 @@ CLEAN = board(
 def test_means_and_worst_of_each_seed_by_hand():
     (found,) = overviews([PLAIN, HARD, CLEAN])
     detection, full = found.parts()
-    assert (found.title, full.title) == ("Scenes, laptop; all attacks", "Full runs: points lost by attack")
+    assert (found.title, full.title) == (
+        "Scenes, laptop; defenses against all attacks",
+        "Full runs: points lost by attack",
+    )
     assert list(detection.columns) == ["mean", "worst", "plain", "hard", "nothing: clean removed, %"]
     assert list(full.columns) == ["mean", "worst", "plain", "hard"], "what nobody poisoned has no points to lose"
     lines = {each.defense: each for each in detection.lines}
@@ -102,7 +105,11 @@ def test_a_seed_without_a_number_for_each_attack_is_in_no_mean_and_a_line_withou
     assert lines["only"].cell("AP | mean") == UNDEFINED
     assert lines["only"].cell("AP | plain") == "100.0 ± 0.0"
     assert lines["only"] not in detection.ranks
-    assert {each.defense for each in detection.ranks} == {"a", "b", "colour"}
+    assert detection.ranks == {}, "b has one seed, and colour is alone"
+    other = line("b", threat="h", AP=[20, 30])
+    (detection, _) = overviews([FAIR, replace(HARD, lines=(*HARD.lines[:2], other, *HARD.lines[3:]))])[0].parts()
+    assert {each.defense for each in detection.ranks} == {"a", "b"}
+    (detection, _) = found.parts()
     assert "none" not in lines, "it scores nothing"
     assert detection.marks[lines["a"], "AP | mean"] == BEST
     assert not any(name.startswith("clean removed") for _, name in detection.marks), "to remove nothing is easy"
@@ -154,9 +161,11 @@ def test_the_note_says_what_colours_solve_and_over_a_third_nothing_is_ranked():
     assert detection.ranks == {}
     assert [each.defense for each in detection.lines] == ["a", "b", "only", "colour"], "by their means all the same"
     assert full.note == ""
-    assert full.ranks, "of what the new encoders do colours say nothing"
-    more = board("more", line("a", AP=[1, 2]), line("colour", "baseline", AP=[9, 9]))
-    (detection, _) = overviews([PLAIN, HARD, more])[0].parts()
+    other = [replace(each, lines=(*each.lines, replace(each.lines[1], defense="c"))) for each in (PLAIN, HARD)]
+    assert overviews(other)[0].parts()[1].ranks, "of what the new encoders do colours say nothing"
+    more = board("more", line("a", AP=[1, 2]), line("c", AP=[1, 2]), line("colour", "baseline", AP=[9, 9]))
+    tables = [replace(each, lines=(*each.lines, replace(each.lines[1], defense="c"))) for each in (PLAIN, HARD)]
+    (detection, _) = overviews([*tables, more])[0].parts()
     assert detection.note == "The colours alone (colour) reach AP 95 on 1 of 3 attacks."
     assert detection.ranks, "a third is not over it"
     more = replace(more, lines=(*more.lines, line("palette", "baseline", AP=[99, 97])))
@@ -169,6 +178,7 @@ def test_where_few_attacks_have_a_line_of_colours_they_do_not_take_the_ranks():
     more = [
         replace(HARD, group=HARD.group._replace(attack=f"x{n}"), short=f"x{n}", lines=HARD.lines[1:2]) for n in range(2)
     ]
+    more = [replace(each, lines=(*each.lines, replace(each.lines[0], defense="only"))) for each in more]
     (found,) = overviews([PLAIN, *more])
     assert found.parts()[0].note == "The colours alone (colour) reach AP 95 on 1 of 1 attacks."
     assert found.parts()[0].ranks
@@ -183,10 +193,11 @@ def test_without_a_line_of_every_attack_nobody_is_ranked_and_colours_are_not_bla
 
 
 def test_tables_without_ranks_come_last_and_the_list_says_why():
-    other = [replace(table, group=table.group._replace(preset="desk")) for table in (FAIR, HARD)]
+    whole = replace(HARD, lines=(*HARD.lines[:2], line("b", threat="h", AP=[20, 30]), HARD.lines[3]))
+    other = [replace(table, group=table.group._replace(preset="desk")) for table in (FAIR, whole)]
     text = markdown([PLAIN, HARD, *other])
-    first, second = [row for row in text.splitlines() if row.startswith("- [") and "all attacks" in row]
-    assert first.endswith(": rank 1 of the defenses: a, b; rank 1 of the baselines: colour")
+    first, second = [row for row in text.splitlines() if row.startswith("- [") and "all attacks]" in row]
+    assert first.endswith(": rank 1 of the defenses: a")
     assert second.endswith(": detection not ranked, for colours alone solve over a third of its attacks")
 
 
@@ -199,11 +210,13 @@ def test_one_attack_or_other_settings_have_no_overview(tables):
 
 def test_in_markdown_it_stands_first_and_the_short_page_leaves_the_single_attacks_to_the_other():
     alone = board("plain", line("a", AP=[100, 90]), preset="desk")
-    whole, brief = markdown([PLAIN, HARD, alone]), short([PLAIN, HARD, alone], "tables.md")
+    whole, brief = markdown([PLAIN, HARD, alone]), short([PLAIN, HARD, alone], "tables")
+    pages = details([PLAIN, HARD, alone], "README.md")
+    assert list(pages) == ["scenes-laptop.md", "scenes-desk.md"]
     headings = [text for text in whole.splitlines() if text.startswith("## ")][:5]
     assert headings == [
-        "## Scenes, laptop; all attacks",
-        "## Scenes, laptop; attacks",
+        "## Scenes, laptop; defenses against all attacks",
+        "## Scenes, laptop; the attacks, without a defense",
         "## Scenes, laptop; plain: one trigger",
         "## Scenes, laptop; hard: one trigger",
         "## Scenes, desk; plain: one trigger",
@@ -212,18 +225,31 @@ def test_in_markdown_it_stands_first_and_the_short_page_leaves_the_single_attack
     assert "**Full runs: points lost by attack.**" in whole
     headings = [text for text in brief.splitlines() if text.startswith("## ")][:-1]
     assert headings == [
-        "## Scenes, laptop; all attacks",
-        "## Scenes, laptop; attacks",
+        "## Scenes, laptop; defenses against all attacks",
+        "## Scenes, laptop; the attacks, without a defense",
         "## Scenes, desk; plain: one trigger",
     ]
     for address in ("plain-scenes-laptop", "hard-scenes-laptop", "plain-scenes-desk"):
-        assert f"(tables.md#{address})" in brief
+        page = f"{address.partition('-')[2]}.md"
+        assert f"(tables/{page}#{address})" in brief
         assert f'<a id="{address}"></a>' in whole
-    for text, page in ((whole, ""), (brief, "tables.md")):
+        assert f'<a id="{address}"></a>' in pages[page]
+        assert "](../README.md)" in pages[page]
+    for text, page in ((whole, ""), (brief, "tables/scenes-laptop.md")):
         assert f"attack by attack:\n[plain]({page}#plain-scenes-laptop),\n[hard]({page}#hard-scenes-laptop)" in text
     assert "[r1]" not in brief
     assert "<details>" not in brief
-    assert short([], "tables.md") == "No records.\n"
+    assert short([], "tables") == "No records.\n"
+
+
+def test_the_means_of_all_settings_stand_in_one_table_with_the_best_baseline():
+    other = [replace(table, group=table.group._replace(preset="desk"), title="Desk; x") for table in (FAIR, HARD)]
+    text = short([PLAIN, HARD, *other], "tables")
+    head, _, *rows = [[cell.strip() for cell in row.strip("|").split("|")] for row in text.splitlines()[:4]]
+    assert head == ["average precision, mean over the attacks", "attacks", "a", "b", "best baseline"]
+    assert rows[0] == ["[Desk](#scenes-desk)", "2", "92.5 ± 31.8", "40.0", "35.0 ± 63.5 (colour)"]
+    assert rows[1][0] == "[Scenes, laptop](#scenes-laptop)", "those that colours solve come last"
+    assert not short([PLAIN, HARD], "tables").startswith("|"), "one setting needs no summary"
 
 
 def test_the_short_page_leaves_out_what_its_table_of_attacks_says():
@@ -234,9 +260,11 @@ def test_the_short_page_leaves_out_what_its_table_of_attacks_says():
         )
         for method, more in (("byol", []), ("simclr", [line("a", AP=[1, 2])]))
     )
-    headings = [text for text in short([one, other], "t.md").splitlines() if text.startswith("## ")][:-1]
-    assert headings == ["## Scenes, laptop; attacks", "## Scenes, laptop; plain: one trigger"], "that of SimCLR"
-    assert short([one], "t.md").count("## Scenes, laptop; plain") == 1, "nothing else tells of it"
+    headings = [text for text in short([one, other], "t").splitlines() if text.startswith("## ")][:-1]
+    assert headings == ["## Scenes, laptop; the attacks, without a defense", "## Scenes, laptop; plain: one trigger"], (
+        "that of SimCLR"
+    )
+    assert short([one], "t").count("## Scenes, laptop; plain") == 1, "nothing else tells of it"
 
 
 def test_the_name_of_an_attack_cannot_break_the_table():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -46,8 +47,9 @@ def test_a_difference_by_hand():
 def test_what_does_not_vary_and_what_is_not_compared():
     equal = paired(by_seed(0.1 + 0.2, 5), by_seed(0.3, 5), 6)
     assert (equal.equal, equal.apart, equal.half) == (True, False, 0)
-    shifted = paired(by_seed(3, 5), by_seed(1, 3), 6)
+    shifted = paired(by_seed(3, 5, 7), by_seed(1, 3, 5), 6)
     assert (shifted.equal, shifted.apart, shifted.interval) == (False, True, (2, 2))
+    assert not paired(by_seed(3, 5), by_seed(1, 3), 6).apart, "two seeds may agree by chance"
     assert paired(by_seed(1, 2), by_seed(1), 1) is None
     assert paired(by_seed(1, 2), {(0, "another"): 1.0, (1, "another"): 2.0}, 1) is None
     assert paired({}, {}, 1) is None
@@ -114,6 +116,14 @@ def test_all_pairs_of_two_kinds_that_can_be_compared_count_as_one_family():
     assert found.difference(lines[0], lines[4]) is None
 
 
+def test_what_a_combination_detects_is_in_no_family_and_its_encoders_are():
+    lines = [line("a", AP=GOOD, points_lost=GOOD), line("b", AP=FAIR, points_lost=FAIR)]
+    both = replace(line("a+icutmix", AP=GOOD, points_lost=POOR), repeats=True)
+    for name, pairs in (("AP", 1), ("10.cr", 0), ("points lost", 3)):
+        found = Comparisons([*lines, both], name).difference(lines[0], lines[1])
+        assert (found.comparisons if found else 0) == pairs, name
+
+
 def test_lines_that_are_not_told_apart_share_a_rank_and_kinds_are_ranked_apart():
     lines = [
         line("good", AP=GOOD),
@@ -121,12 +131,16 @@ def test_lines_that_are_not_told_apart_share_a_rank_and_kinds_are_ranked_apart()
         line("alike", AP=ALIKE),
         line("poor", AP=POOR),
         line("colour", AP=[100] * 4, kind="baseline"),
+        line("density", AP=POOR, kind="baseline"),
+        line("isolation", "zzzz", AP=FAIR, kind="baseline"),
         line("sent", AP=GOOD, status="submitted"),
         line("oracle", AP=[100] * 4, kind="control"),
         line("without", AP=[None] * 4),
     ]
     found = {each.defense: rank for each, rank in ranks(lines, ["AP"]).items()}
-    assert found == {"good": 1, "fair": 2, "alike": 2, "poor": 4, "colour": 1, "sent": 1}
+    assert found == {"good": 1, "fair": 2, "alike": 2, "poor": 4, "colour": 1, "density": 2}, (
+        "that nothing comparable is better says nothing of isolation, whose threat models are others, nor of sent"
+    )
 
 
 def test_no_rank_above_a_line_with_a_better_mean():

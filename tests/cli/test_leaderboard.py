@@ -43,23 +43,34 @@ def test_tables_and_whether_their_file_is_stale(smoke_run, bench, console, refus
 
 
 def test_the_tables_of_single_attacks_in_a_file_of_their_own(bench, console, refused, tmp_path):
-    page, details = tmp_path / "board.md", tmp_path / "tables.md"
-    whole = ("leaderboard", RECORDS / "v4-hit.json", "--output", page, "--details", details)
+    page, folder = tmp_path / "board.md", tmp_path / "tables"
+    whole = ("leaderboard", RECORDS / "v4-hit.json", "--output", page, "--details", folder)
     bench(*whole)
-    assert "](tables.md#" in page.read_text()
-    assert "<details>" in details.read_text()
+    (made,) = folder.iterdir()
+    assert f"](tables/{made.name}#" in page.read_text()
+    assert "<details>" in made.read_text()
     assert "<details>" not in page.read_text()
+    assert "](../board.md)" in made.read_text()
+    (link,) = re.findall(r"^\[r1\]: (.*)$", made.read_text(), re.MULTILINE)
+    assert (folder / link).resolve() == (RECORDS / "v4-hit.json").resolve()
     bench(*whole, "--check")
-    details.write_text(details.read_text() + "x")
+    old = folder / "old.md"
+    old.write_text("x")
+    said = f"bench: {old}: no table is on this page any more; delete it\n"
+    assert console(*whole, "--check") == (1, "", said)
+    assert console(*whole)[2] == said
+    old.unlink()
+    made.write_text(made.read_text() + "x")
     assert console(*whole, "--check")[0] == 1
     for more in (
         (),
         ("--output", tmp_path / "other" / "board.md"),
-        ("--output", details),
+        ("--output", folder),
         ("--output", page, "--format", "csv"),
     ):
-        said = refused("leaderboard", RECORDS / "v4-hit.json", "--details", details, *more)
-        assert "--details is a second markdown file beside that of --output FILE" in said
+        said = refused("leaderboard", RECORDS / "v4-hit.json", "--details", folder, *more)
+        assert "--details is a folder beside the markdown file of --output FILE" in said
+    assert "--details is a folder" in refused(*whole[:4], "--details", page)
 
 
 def test_a_page_that_is_no_text_is_never_written_over(refused, tmp_path):

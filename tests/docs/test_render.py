@@ -145,7 +145,8 @@ def test_the_verdict_on_a_difference(render):
         ([-1.0, -1.1, -0.9], "the other way"),
         ([1.0, -1.1, 0.9], "not told apart"),
         ([0.0, 0.0], "equal"),
-        ([2.0, 2.0], "confirmed"),
+        ([2.0, 2.0, 2.0], "confirmed"),
+        ([2.0, 2.0], "not told apart"),
         ([2.0], "not told apart"),
     ):
         assert render.Sample(dict(enumerate(values))).verdict == verdict

@@ -50,7 +50,7 @@ class SiteRow:
 
     def seeds(self, part: BoardPart) -> str:
         """How many it has in a part."""
-        return str(len({result.seed for result in part.results(self.line)} - {None}) or "not known")
+        return part.seeds(self.line) or "not known"
 
     def links(self, part: BoardPart) -> list[tuple[str, str]]:
         """(words, address) of each record behind its numbers in a part."""

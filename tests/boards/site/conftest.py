@@ -88,12 +88,13 @@ def hostile(make_record):
 
 @pytest.fixture(scope="session")
 def files(tmp_path_factory, make_record, hostile):
-    """poisoncam (two seeds), slow (nothing removed), a control, one sent in, and a paper's numbers."""
+    """poisoncam and slow (two seeds each; slow removed nothing), a control, one sent in, and a paper's numbers."""
     folder = tmp_path_factory.mktemp("records")
     made = {
         "a": make_record(),
         "b": make_record(seed=1, acc=84.0, asr=9.0, precision=94.0),
         "c": make_record("slow", acc=60.0, asr=30.0, precision=None),
+        "c2": make_record("slow", seed=1, acc=61.0, asr=31.0, precision=None),
         "d": make_record("oracle", acc=82.0, asr=100.0, precision=100.0, control=True),
         "e": hostile,
     }
