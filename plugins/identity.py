@@ -22,7 +22,7 @@ from .typed import typed_digest
 
 DIGEST = "code_sha256"
 LOADED: dict[str, str] = {}
-"""Module made from a file (plugins/files.py) -> SHA-256 of the bytes that were run."""
+"""Module made from a file (plugins/from_file.py) -> SHA-256 of the bytes that were run."""
 
 
 def identity(plugin: Plugin) -> dict[str, Any]:

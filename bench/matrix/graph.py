@@ -86,7 +86,8 @@ class Graph:
         pipeline = self.pipelines[cell]
         try:
             for stage in self._needed(pipeline):
-                node = self.nodes.setdefault(stage.key, self._node(cell, pipeline, stage))
+                node = self.nodes.get(stage.key) or self._node(cell, pipeline, stage)
+                self.nodes[stage.key] = node
                 if cell not in node.cells:
                     node.cells.append(cell)
         except Exception as error:  # one cell must not stop the others

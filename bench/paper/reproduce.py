@@ -17,7 +17,7 @@ from bench.boards import NONE, leaves
 from bench.config.config import Config
 from bench.errors import BenchError
 from bench.matrix.cell import Cell, RunContext
-from bench.records.record import Record, whole
+from bench.records.record import MEASURED, Record, whole
 from bench.ssl.schedule import Schedule
 from bench.store import canonical, digest
 
@@ -176,12 +176,13 @@ def in_words(found: Mapping[str, tuple[str, str]]) -> str:
 
 
 class RecordsByRun:
-    """Records, found by the run that they are of."""
+    """Records that were measured here, found by the run that they are of."""
 
     def __init__(self, records: Iterable[Record], context: RunContext) -> None:
         self._context = context
         self._found: dict[str, dict[int, Record]] = {}
-        for record in sorted(records, key=lambda each: str(each["created"])):
+        measured = (each for each in records if each.get("status", MEASURED) == MEASURED)
+        for record in sorted(measured, key=lambda each: str(each["created"])):
             for name in (NONE, record["run"]["defense"]):
                 by_seed = self._found.setdefault(_identity(record["config"], name), {})
                 if whole(record) or record["run"]["seed"] not in by_seed:

@@ -113,7 +113,7 @@ def _imported(config: Config) -> dict[str, Any]:
 
 
 def search_metrics(pipeline: Pipeline, targets: tuple[int, ...]) -> dict[str, Any]:
-    """What a finished clean stage gives: see evidence.found."""
+    """What a finished clean stage gives: see inputs.found."""
     return found(pipeline.train_manifest, pipeline.verdict, targets)
 
 

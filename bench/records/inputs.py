@@ -113,8 +113,7 @@ def _rates(evidence: Evidence, predicted: Predictions) -> metrics.Metrics:
 
 def found(truth: Manifest, verdict: Verdict, targets: tuple[int, ...]) -> metrics.Metrics:
     """What a verdict gives: "detection", "localisation", with several targets "per_trigger"."""
-    located = verdict.trigger_score is not None and verdict.boxes is not None
-    scored = (verdict.trigger_score, verdict.boxes) if located else (None, None)
+    scored = verdict.trigger_score, verdict.boxes
     values: metrics.Metrics = {
         "detection": metrics.detection(truth.poisoned, verdict.keep, verdict.score),
         "localisation": metrics.localisation(truth.poisoned, truth.boxes, *scored),

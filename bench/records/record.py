@@ -57,13 +57,20 @@ _NO_CODE = (":(top,exclude)leaderboards", ":(top,exclude)docs")
 _FAISS = ("faiss-cpu", "faiss-gpu-cu12", "faiss-gpu", "faiss")
 
 
-def entries(part: object, name: str = "") -> Iterator[tuple[str, Any]]:
-    """What nested mappings hold, by path: ("attack.rate", 0.5) ...; an empty mapping is itself a value."""
-    if isinstance(part, Mapping) and part:
-        for key, value in part.items():
-            yield from entries(value, f"{name}.{key}" if name else str(key))
+def entries(part: object, name: str = "", *, lists: bool = False) -> Iterator[tuple[str, Any]]:
+    """What nested mappings hold, with `lists` also what lists do, by path: ("attack.rate", 0.5) ...; an empty one is
+    itself a value."""
+    inner = dict(enumerate(part)) if lists and isinstance(part, list) else part
+    if isinstance(inner, Mapping) and inner:
+        for key, value in inner.items():
+            yield from entries(value, f"{name}.{key}" if name else str(key), lists=lists)
     else:
         yield name, part
+
+
+def numbers(metrics: object) -> dict[str, float | None]:
+    """All that metrics hold, by path: {"none.clean.acc": 71.2, ..., "per_trigger.0.recall": 100.0}."""
+    return {path: value for path, value in entries(metrics, lists=True) if not isinstance(value, Mapping | list)}
 
 
 # --- checking, reading, writing -------------------------------------------------------------------

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import BenchError
+from bench.records.record import numbers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,7 +36,7 @@ class Result:
     def metrics(self) -> dict[str, float | int | None]:
         """Every metric by its path in the record: {"none.clean.acc": 93.5, "detection.f1": 88.0 ...}; percent, None
         where a share is undefined."""
-        return dict(_numbers(self.record["metrics"]))
+        return numbers(self.record["metrics"])
 
     def images(self) -> pd.DataFrame:
         """One row for each of the N training images, in the order of the data set.
@@ -135,12 +136,3 @@ def _row(tag: str, cells: Sequence[str]) -> str:
     from html import escape
 
     return f"<tr>{''.join(f'<{tag}>{escape(str(cell))}</{tag}>' for cell in cells)}</tr>"
-
-
-def _numbers(part: object, name: str = "") -> Iterator[tuple[str, Any]]:
-    """The leaves of nested mappings and lists, by path."""
-    if isinstance(part, Mapping | list):
-        for key, value in part.items() if isinstance(part, Mapping) else enumerate(part):
-            yield from _numbers(value, f"{name}.{key}" if name else str(key))
-    else:
-        yield name, part

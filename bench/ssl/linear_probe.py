@@ -61,7 +61,7 @@ def fit(features: Tensor, labels: NDArray[np.int64], classes: int, settings: Pro
     nn.init.zeros_(linear.weight)
     nn.init.zeros_(linear.bias)
     optimiser = torch.optim.SGD(linear.parameters(), settings.lr, momentum=0.9, weight_decay=settings.weight_decay)
-    drops = [settings.epochs * 3 // 8, settings.epochs * 6 // 8]
+    drops = [epoch for epoch in (settings.epochs * 3 // 8, settings.epochs * 6 // 8) if epoch]  # 0: before the first
     decay = torch.optim.lr_scheduler.MultiStepLR(optimiser, drops, gamma=0.1)
     for epoch in range(settings.epochs):
         order = torch.from_numpy(seeds.child("order", epoch).numpy().permutation(len(features)))

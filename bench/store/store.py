@@ -88,7 +88,7 @@ class Store:
         """
         folder = self._folder(stage, key)
         with contextlib.suppress(OSError):  # what a store forbids us to see is found out when it is written
-            if folder.is_dir() and not self._damaged(folder, stage, key, "is not used", QUICK if read else 0):
+            if folder.is_dir() and self._usable(folder, stage, key, "is not used", QUICK if read else 0):
                 if touch:
                     with contextlib.suppress(OSError):  # a read-only store can still be read
                         os.utime(folder / META)
@@ -100,8 +100,11 @@ class Store:
 
         Its keys: stage, key, version, config, inputs, files, sha256, seconds, peak_memory_mb, created.
         """
-        folder = self.find(stage, key, touch=False)
-        return None if folder is None else dict(read_json(folder / META))
+        folder = self._folder(stage, key)
+        with contextlib.suppress(OSError):
+            if folder.is_dir():
+                return self._usable(folder, stage, key, "is not used", 0)
+        return None
 
     @contextlib.contextmanager
     def open(
@@ -153,8 +156,7 @@ class Store:
         for entry in self.entries():
             if entry.path.name != entry.key:
                 continue  # unfinished
-            fault = _fault(entry.path, entry.stage, entry.key)
-            meta = {} if fault else read_json(entry.path / META)
+            meta, fault = _described(entry.path, entry.stage, entry.key)
             yield entry, fault or changed(entry.path, meta) or ("" if CHECKSUMS in meta else UNKNOWN)
 
     def drop(self, entry: StoreEntry) -> bool:
@@ -214,7 +216,7 @@ class Store:
 
     def _finished_already(self, folder: Path, stage: str, key: str) -> bool:
         """Under the lock: is it there? Ends one killed just before its last step, drops a damaged one."""
-        if folder.exists() and not self._damaged(folder, stage, key, "is made again", QUICK):
+        if folder.exists() and self._usable(folder, stage, key, "is made again", QUICK):
             return True
         _remove(folder)
         work = _partial(folder)
@@ -222,23 +224,23 @@ class Store:
             _remove(work)
         if not (work / META).exists():
             return False
-        if _fault(work, stage, key) is None:
+        if not _described(work, stage, key)[1]:
             _publish(work, folder)
             return True
         (work / META).unlink()
         return False
 
     @staticmethod
-    def _damaged(folder: Path, stage: str, key: str, what: str, read: int) -> bool:
-        """Whether the artifact cannot be used; the log says why, and `what` becomes of it.
+    def _usable(folder: Path, stage: str, key: str, what: str, read: int) -> dict[str, Any] | None:
+        """meta.json of an artifact, None where it cannot be used; then the log says why, and `what` becomes of it.
 
         read: of files up to so many bytes the checksums are compared."""
-        fault = _fault(folder, stage, key)
-        if fault is None and read:
-            fault = changed(folder, read_json(folder / META), read)
+        meta, fault = _described(folder, stage, key)
+        if read and not fault:
+            fault = changed(folder, meta, read) or ""
         if fault:
             log.warning("artifact %s/%s %s: %s", stage, key[:12], what, fault)
-        return fault is not None
+        return None if fault else meta
 
     @contextlib.contextmanager
     def _locked(self, stage: str, key: str, *, wait: bool = True) -> Iterator[None]:
@@ -313,13 +315,19 @@ def _publish(work: Path, folder: Path) -> None:
     sync(folder.parent)
 
 
-def _fault(folder: Path, stage: str, key: str) -> str | None:
-    """Why `folder` is not the finished artifact, or None where it is."""
+def _described(folder: Path, stage: str, key: str) -> tuple[dict[str, Any], str]:
+    """meta.json of a folder, read once, for another process may drop it; and why the folder is not the finished
+    artifact, "" where it is."""
     try:
         meta = read_json(folder / META)
     except BenchError as error:
-        return str(error)
-    files = meta.get("files") if isinstance(meta, dict) else None
+        return {}, str(error)
+    return (meta, _fault(folder, meta, stage, key)) if isinstance(meta, dict) else ({}, f"its {META} does not describe it")
+
+
+def _fault(folder: Path, meta: Mapping[str, Any], stage: str, key: str) -> str:
+    """Why `folder` is not the finished artifact that its `meta` describes, "" where it is."""
+    files = meta.get("files")
     if not isinstance(files, dict) or (meta.get("stage"), meta.get("key")) != (stage, key):
         return f"its {META} does not describe it"
     try:
@@ -336,15 +344,16 @@ def _fault(folder: Path, stage: str, key: str) -> str | None:
             return f"its file {ascii(name)[1:-1]} is missing"
         if found != size:
             return f"its file {name} has {found} bytes, expected {size}"
-    return None
+    return ""
 
 
 def _entry(folder: Path, key: str) -> StoreEntry:
     stage = folder.parent.name
-    finished = folder.name == key and _fault(folder, stage, key) is None
+    described, fault = _described(folder, stage, key) if folder.name == key else ({}, "unfinished")
+    finished = not fault
     stats = [each for each in map(_stat, work_of(folder)) if each and stat.S_ISREG(each.st_mode)]
     times = [each.st_mtime for each in stats] or [folder.stat().st_mtime]
-    meta: dict[str, Any] = read_json(folder / META) if finished else {**earlier_time(folder)}
+    meta: dict[str, Any] = described if finished else {**earlier_time(folder)}
     return StoreEntry(
         stage=stage,
         key=key,

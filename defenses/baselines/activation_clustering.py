@@ -13,6 +13,9 @@ from bench.defenses.search.defaults import in_range
 
 from .baseline import Baseline, clustered, features, importing
 
+SAMPLE = 2000
+"""Images of a cluster whose silhouette stands for all: it compares all pairs."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ActivationClustering(Baseline):
@@ -63,5 +66,8 @@ class ActivationClustering(Baseline):
         count = np.bincount(halves, minlength=2)
         if count.min() < 2:
             return np.zeros(len(rows))
-        silhouette = max(0.0, float(silhouette_score(reduced, halves, sample_size=2000, random_state=seed)))
+        seen = np.random.RandomState(seed).permutation(len(rows))[:SAMPLE]
+        if np.ptp(halves[seen]) == 0:  # of many rows chance may have chosen none of a tiny half
+            return np.zeros(len(rows))
+        silhouette = max(0.0, float(silhouette_score(reduced[seen], halves[seen])))
         return (1 - 2 * count[halves] / len(rows)).clip(0) * silhouette

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.boards.statistics import mean_interval
+from bench.records.record import MEASURED
 
 ROOT = Path(__file__).parents[2]
 RECORDS, FIGURES = ROOT / "leaderboards" / "records", ROOT / "docs" / "figures"
@@ -100,12 +101,15 @@ Cells = Mapping[tuple[str, str, str], Mapping[int, Record]]
 
 
 def verdicts(records: Iterable[Record]) -> Cells:
-    """The records that end with the verdict of a filter."""
+    """The records that end with the verdict of a filter. Raises ValueError where two are of one run."""
     found: dict[tuple[str, str, str], dict[int, Record]] = defaultdict(dict)
     for record in records:
         run = record["run"]
         if run["until"] == "detection":
-            found[run["preset"], attack_of(record), run["defense"]][run["seed"]] = record
+            cell = run["preset"], attack_of(record), run["defense"]
+            if run["seed"] in found[cell]:
+                raise ValueError(f"two records of {cell}, seed {run['seed']}")
+            found[cell][run["seed"]] = record
     return found
 
 
@@ -273,14 +277,21 @@ def stamp(figure: Figure) -> str:
     return f"numbers {hashlib.sha256(json.dumps(asdict(figure), sort_keys=True).encode()).hexdigest()}"
 
 
+def shown(records: Iterable[Record]) -> list[Record]:
+    """Those that were measured here, of the first SSL method and no larger set."""
+    return [
+        record
+        for record in records
+        if record["config"]["ssl"]["name"] == "moco_v3"
+        and record["dataset"]["counts"]["train"] <= SMALL
+        and record.get("status", MEASURED) == MEASURED
+    ]
+
+
 def figures() -> dict[str, Figure]:
     """All, by the names of their files."""
     every = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(RECORDS.glob("*.json"))]
-    records = [
-        record
-        for record in every
-        if record["config"]["ssl"]["name"] == "moco_v3" and record["dataset"]["counts"]["train"] <= SMALL
-    ]
+    records = shown(every)
     cells = verdicts(records)
     return {
         "searches": searches(cells),

@@ -261,7 +261,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--steps", nargs="+", choices=STEPS, default=["loader", "manifest", "probe"])
     parser.add_argument("--step", choices=STEPS, help="this one, in this process; its rows as JSON")
     parser.add_argument("--csv", type=Path, help="keep what was measured in this file")
-    parser.add_argument("--rows", type=int, default=1_300_000, help="of the steps but `loader`")
+    parser.add_argument("--rows", type=int, default=1_300_000, help="of the steps `manifest` and `probe`")
     parser.add_argument("--images", type=int, default=127_000, help="of the steps `loader`, `recur` and `scan`")
     parser.add_argument("--size", type=int, default=224, help="their width, px")
     parser.add_argument(

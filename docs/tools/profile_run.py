@@ -26,6 +26,7 @@ from bench import Images
 from bench.config.config import Config, load_config
 from bench.data.images import Subset
 from bench.estimate.pace import random_encoder, trial_job
+from bench.parallel.at_once import in_order
 from bench.pipeline.stage import Machine
 from bench.plugins.manager import Plugins
 from bench.ssl.train import pretrain
@@ -49,7 +50,7 @@ def seconds(run: Callable[[], object], device: torch.device, times: int = 3) -> 
 
 def operations(run: Callable[[], object]) -> int:
     """Floating-point operations of one call."""
-    with FlopCounterMode(display=False) as counter:
+    with in_order(), FlopCounterMode(display=False) as counter:
         run()
     return int(counter.get_total_flops())
 

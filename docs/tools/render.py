@@ -30,7 +30,8 @@ from rich.console import Console
 from tabulate import tabulate
 
 from bench.boards.statistics import Difference, mean_interval
-from bench.records.metrics import area
+from bench.records.metrics import KS, area
+from bench.records.record import MEASURED
 from bench.report.story import judged
 from bench.report.terminal import summary
 
@@ -104,13 +105,21 @@ class Runs:
         for record in self.records:
             short = record["run"].get("until") == "detection" and path.startswith(("clean.", "poisoned."))
             if defense == "none" or (defense == record["run"]["defense"] and not short):
-                value = at(measures(record, defense), path)
+                value = None if unscored(record, path) else at(measures(record, defense), path)
                 seed, value = record["run"]["seed"], sum(value.values()) if isinstance(value, Mapping) else value
                 if found.setdefault(seed, value) != value:
                     raise ValueError(f"two records of {defense}, seed {seed}, differ in {path}: name more settings")
         if not found:
             raise ValueError(f"no record of the defense {defense!r}")
         return Sample({seed: value for seed, value in sorted(found.items()) if value is not None})
+
+
+def unscored(record: Mapping[str, Any], path: str) -> bool:
+    """Whether a path is of the k most suspicious windows of a run that scored fewer."""
+    part, _, rest = path.partition(".")
+    k = rest.partition(".")[0]
+    known = k.isdigit() and int(k) in KS
+    return part == "localisation" and known and k not in record["metrics"].get(part, {})
 
 
 def measures(record: Mapping[str, Any], defense: str) -> dict[str, Any]:
@@ -186,17 +195,19 @@ def _runs(where: str, folders: tuple[str, ...]) -> Runs:
 
 @cache
 def read_folder(folder: str) -> list[Any]:
-    """The JSON files of a folder, in the order of their names."""
-    return [json.loads(file.read_text(encoding="utf-8")) for file in files(folder)]
+    """The records of a folder that were measured here, in the order of their names."""
+    every = [json.loads(file.read_text(encoding="utf-8")) for file in files(folder)]
+    return [record for record in every if record.get("status", MEASURED) == MEASURED]
 
 
 def lead(where: Mapping[str, object], one: str, other: str, path: str) -> Sample:
-    """By how much a measure of one defense is above that of another, seed by seed; empty where one of them has none."""
+    """By how much a measure of one defense is above that of another, seed by seed; empty where no seed has both, or one
+    of them was not run."""
     found = runs(where)
-    try:
-        return found(one, path) - found(other, path)
-    except (KeyError, ValueError):
+    if not (found.has(one) and found.has(other)):
         return Sample({})
+    first, second = (found(name, path).values for name in (one, other))
+    return Sample({seed: first[seed] - second[seed] for seed in first if seed in second})
 
 
 def over(every: Iterable[Mapping[str, object]], defense: str, path: str) -> Sample:

@@ -69,6 +69,15 @@ def test_a_tight_group_away_from_the_rest_scores_highest(defense, view_of):
     assert set(np.argsort(-verdict.score, kind="stable")[:20]) == set(np.flatnonzero(tight))
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_a_half_of_which_the_sample_for_the_silhouette_has_no_image_is_not_scored(seed):
+    rows = np.random.default_rng(0).normal(size=(4000, 4))
+    rows[:2] += 500
+    score = ActivationClustering(dimensions=2)._split(rows, seed)
+    assert (score[2:] == 0).all()
+    assert set(score[:2]) == {0.0} or score[:2].min() > 0.9
+
+
 def test_an_isolation_forest_calls_single_points_far_out_suspicious(view_of):
     features = np.random.default_rng(0).normal(size=(200, 4))
     features[:3] = [[40, 0, 0, 0], [0, -40, 0, 0], [0, 0, 40, 40]]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from bench.parallel.at_once import at_once
+
 
 @pytest.fixture
 def tool(script):
@@ -18,6 +20,8 @@ def test_operations_by_hand(tool):
     image, weight = torch.rand(1, 2, 6, 6), torch.rand(7, 2, 1, 1)
     with torch.inference_mode():
         assert tool.operations(lambda: torch.conv2d(image, weight)) == 2 * 36 * 2 * 7
+    both = lambda: at_once([lambda: one @ two, lambda: two.T @ one.T], torch.device("cpu"))  # noqa: E731 - as the encoder and its copy
+    assert tool.operations(both) == 240, "what a second thread would do counts, too"
 
 
 def test_a_profile_has_a_line_for_each_part(tool, monkeypatch, capsys):

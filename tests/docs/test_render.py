@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -105,6 +106,21 @@ def test_measures_of_runs(render):
         render.Runs([record("poisoncam", 0, 1), record("poisoncam", 0, 2)])("poisoncam", "poisoned.asr")
 
 
+def test_what_was_sent_in_is_on_no_page_and_in_no_figure(render, script, monkeypatch, tmp_path):
+    sent = {**record("poisoncam", 0, 1), "status": "submitted"}
+    for name, found in (("a", record("poisoncam", 0, 10)), ("b", sent)):
+        (tmp_path / f"{name}.json").write_text(json.dumps(found))
+    monkeypatch.setattr(render, "ROOT", tmp_path.parent)
+    assert render.read_folder(tmp_path.name) == [record("poisoncam", 0, 10)]
+    figures = script("figures")
+    first, second = ({"config": {"ssl": {"name": "moco_v3"}}, "dataset": {"counts": {"train": n}}} for n in (9, 9**9))
+    assert figures.shown([first, second, {**first, "status": "submitted"}]) == [first]
+    run = {"run": {"until": "detection", "preset": "p", "defense": "d", "seed": 0}}
+    monkeypatch.setattr(figures, "attack_of", lambda record: "a")
+    with pytest.raises(ValueError, match="two records of"):
+        figures.verdicts([run, run])
+
+
 def test_leads_and_means_over_several_kinds_of_runs(render, monkeypatch):
     one = [record("poisoncam", 0, 10), record("poisoncam", 1, 30), record("recur", 0, 5), record("recur", 1, 6)]
     other = [record("poisoncam", 0, 20), record("poisoncam", 1, 50)]
@@ -115,6 +131,10 @@ def test_leads_and_means_over_several_kinds_of_runs(render, monkeypatch):
     assert render.lead(kinds[1], "poisoncam", "recur", "poisoned.asr").values == {}, "that has no recur"
     assert render.lead(kinds[0], "poisoncam", "recur", "localisation.10.cr").values == {}, "nothing is placed"
     assert render.lead(kinds[1], "poisoncam", "recur", "poisoned.asr").verdict == ""
+    with pytest.raises(KeyError):
+        render.lead(kinds[0], "poisoncam", "recur", "localisation.11.cr")
+    with pytest.raises(KeyError):
+        render.lead(kinds[0], "poisoncam", "recur", "poisoned.arr")
     del other[1]
     with pytest.raises(ValueError, match="different seeds"):
         render.over(kinds, "poisoncam", "poisoned.asr")

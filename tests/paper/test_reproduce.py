@@ -110,6 +110,12 @@ def test_only_records_of_the_very_run_count_wherever_their_data_lay(lines, made)
         assert none[2] == (f"69.3 / {acc:.1f} ({acc - 69.3:+.1f})" if of_none else "69.3 / –")  # noqa: RUF001
 
 
+def test_what_was_sent_in_is_not_ours(lines, made):
+    for status, seeds in (("measured", "1 seed"), ("submitted", "none yet")):
+        rows = lines("II", "smoke", [made(0) | {"status": status}])[1]
+        assert [row[-1] for row in rows if row[1] == "poisoncam"] == [seeds]
+
+
 def test_a_record_until_detection_counts_where_only_the_verdict_does(lines, made):
     short, whole = made(0), made(0)
     short["run"]["until"] = "detection"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -161,6 +163,14 @@ def test_several_triggers(poisoned, monkeypatch, tmp_path):
     assert second["localisation"]["20"] == {"accuracy": 0, "hit": None, "iou": None, "cr": None}
     names = [pipeline.dataset.classes[target] for target in (0, 3)]
     assert [each["target"] for each in built["poison"]["triggers"]] == names
+
+
+def test_a_defense_that_scores_triggers_and_locates_none_has_its_top_k(poisoned, monkeypatch, tmp_path):
+    pipeline = poisoned("htba")
+    truth, labels = pipeline.train_manifest, pipeline.dataset.val.labels
+    verdict = dataclasses.replace(all_judged(pipeline, ~truth.poisoned, truth.poisoned.astype(float)), boxes=None)
+    built = outcome(pipeline, monkeypatch, tmp_path, verdict, {"clean": labels, "trigger0": labels, "labels": labels})
+    assert built["metrics"]["localisation"]["10"] == {"accuracy": 100, "hit": None, "iou": None, "cr": None}
 
 
 def test_a_trigger_without_a_place(poisoned, monkeypatch, tmp_path):

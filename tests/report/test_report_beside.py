@@ -45,6 +45,7 @@ def test_other_settings_data_presets_and_metrics_do_not_count(record, kept, tmp_
     kept("data", **ORACLE, dataset=record["dataset"] | {"fingerprint": "0" * 64})
     kept("preset", **ORACLE, run=record["run"] | {"preset": "other", "control": True, "defense": "oracle"})
     kept("metrics", **ORACLE, metric_version=record["metric_version"] + 1)
+    kept("sent", **ORACLE, status="submitted", submission={"sha256": "a" * 64})
     assert not beside(record, [tmp_path]).controls
 
 

@@ -110,6 +110,20 @@ def test_the_probe_is_that_of_features_standardised_at_once(count, batch, seed):
     assert np.array_equal(found.predict(features), whole.numpy())
 
 
+@pytest.mark.parametrize(("epochs", "rates"), [(1, [1]), (2, [1, 0.1]), (3, [1, 0.1, 0.01]), (8, [1] * 3 + [0.1] * 3)])
+def test_the_rate_falls_after_three_and_six_eighths_of_the_epochs_and_never_before_the_first(
+    monkeypatch, epochs, rates
+):
+    used = []
+    step = torch.optim.SGD.step
+    monkeypatch.setattr(
+        torch.optim.SGD, "step", lambda self, *a: (used.append(self.param_groups[0]["lr"]), step(self, *a))[1]
+    )
+    points = F.normalize(torch.rand((6, 3), generator=Seeds(0).torch()), dim=1)
+    fit(points, np.arange(6) % 2, 2, ProbeSettings(epochs=epochs, batch=6, lr=1.0), Seeds(0))
+    assert used[: len(rates)] == pytest.approx(rates)
+
+
 @pytest.mark.parametrize("bad", [{"fraction": 0.0}, {"fraction": 1.5}, {"epochs": 0}, {"batch": 0}, {"lr": 0.0}])
 def test_settings_out_of_range_and_one_class_alone(bad):
     with pytest.raises(ValueError, match="probe"):

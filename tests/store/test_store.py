@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -559,6 +560,27 @@ def test_prune_by_age_stage_and_state(store):
     assert list(store.root.glob(".trash*")) == []
     store.prune(older_than=0)
     assert store.entries() == []
+
+
+def test_what_is_dropped_while_it_is_read_is_passed_over(store, monkeypatch):
+    """Another process prunes right after the folder was described."""
+    described = module._described
+
+    def dropped(folder, stage, key):
+        found = described(folder, stage, key)
+        shutil.rmtree(folder)
+        return found
+
+    for look in (
+        lambda: store.entries(),
+        lambda: store.meta("pretrain", KEY),
+        lambda: list(store.check()),
+        lambda: store.find("pretrain", KEY, read=True),
+    ):
+        fill(store, KEY)
+        monkeypatch.setattr(module, "_described", dropped)
+        look()
+        monkeypatch.setattr(module, "_described", described)
 
 
 def test_prune_to_a_size_drops_the_longest_unused_first(store):

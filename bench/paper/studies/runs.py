@@ -16,6 +16,7 @@ from bench.matrix.graph import Graph
 from bench.plugins.options import options
 from bench.records import build
 from bench.records.metrics import KS
+from bench.records.record import numbers
 from bench.ssl.schedule import Schedule
 
 from .study import Line, Step, Study, setting
@@ -212,17 +213,7 @@ def measure(pipeline: Pipeline, study: Study) -> dict[str, float | None]:
         found["defended"] = build.rates(pipeline, pipeline.defended_probe, targets)
     if study.stages != "threat":
         found |= build.search_metrics(pipeline, targets)
-    return dict(flat(found))
-
-
-def flat(value: Any, path: str = "") -> Iterator[tuple[str, float | None]]:
-    """The numbers in nested dicts and lists, by their paths."""
-    inner = dict(enumerate(value)) if isinstance(value, list) else value
-    if isinstance(inner, dict):
-        for name, item in inner.items():
-            yield from flat(item, f"{path}.{name}" if path else str(name))
-    else:
-        yield path, inner
+    return numbers(found)
 
 
 def _by_number(name: str) -> list[tuple[int, int, str]]:

@@ -11,10 +11,11 @@ from hypothesis import given, strategies as st
 
 from bench.errors import BenchError
 from bench.matrix.cell import RunContext
-from bench.paper.studies.runs import StudyRuns, flat, measure
+from bench.paper.studies.runs import StudyRuns, measure
 from bench.paper.studies.study import Line, Step, Vary, find, setting, studies
 from bench.paper.studies.table import HEAD
 from bench.records.build import build_record
+from bench.records.record import numbers
 from bench.store import Store
 
 LAPTOP = {
@@ -154,7 +155,7 @@ def test_values_are_those_of_the_record_and_fewer_stages_give_fewer(smoke, toy):
     record = build_record(smoke[0])
     whole = measure(smoke[0], toy(stages="all"))
     del record["metrics"]["clean_removed"]  # a study's CSV has no column for each class
-    metrics = dict(flat(record["metrics"]))
+    metrics = numbers(record["metrics"])
     assert {name: whole[name] for name in metrics} == metrics
     times = {"threat_model", "search", "search_per_image", "retraining"}
     assert {name for name in whole if name not in metrics} == {f"seconds.{name}" for name in times}
