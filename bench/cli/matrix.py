@@ -24,7 +24,7 @@ _LATER = "as the first, at most"
 
 
 def matrix(
-    file: Annotated[Path, typer.Argument(help="TOML: preset, seeds, attacks, defenses, settings (see the README).")],
+    file: Annotated[Path, typer.Argument(help="TOML: preset, seeds, attacks, defenses, settings; docs/howto/runs.md.")],
     jobs: Annotated[
         int | None,
         typer.Option(

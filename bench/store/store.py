@@ -322,7 +322,9 @@ def _described(folder: Path, stage: str, key: str) -> tuple[dict[str, Any], str]
         meta = read_json(folder / META)
     except BenchError as error:
         return {}, str(error)
-    return (meta, _fault(folder, meta, stage, key)) if isinstance(meta, dict) else ({}, f"its {META} does not describe it")
+    if not isinstance(meta, dict):
+        return {}, f"its {META} does not describe it"
+    return meta, _fault(folder, meta, stage, key)
 
 
 def _fault(folder: Path, meta: Mapping[str, Any], stage: str, key: str) -> str:
