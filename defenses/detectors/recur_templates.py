@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,10 @@ class RecurTemplates(Detector):
 
     queries: int | None = field(default=None, metadata={"help": "as of recur; by its rule"})
     rank: int | None = field(default=None, metadata={"help": "as of recur; by its rule"})
+
+    def identity(self) -> dict[str, Any]:
+        """With the edition of what it searches by."""
+        return {**super().identity(), "edition": self._recur.identity()["edition"]}
 
     def score(self, view: View, known: View) -> NDArray[np.float64]:
         """See the class."""

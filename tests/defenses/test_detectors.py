@@ -107,6 +107,12 @@ def test_the_widest_radius_is_that_at_which_dbscan_still_finds_two_clusters():
     assert widest_radius(circle(0, 90, 180)) == 0.0, "no two are together"
 
 
+def test_recur_templates_are_made_again_when_the_search_is_another(monkeypatch):
+    before = RecurTemplates().identity()
+    monkeypatch.setattr("bench.defenses.recur.recur.EDITION", "another")
+    assert RecurTemplates().identity() == before | {"edition": "another"}
+
+
 def test_recur_templates_match_what_the_search_found_and_are_zero_where_it_found_nothing(monkeypatch, views):
     view, known = views
     monkeypatch.setattr("bench.defenses.recur.Recur.triggers", lambda self, view: [])
