@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import mmap
-import os
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from bench.api import Images, Poison
 from bench.errors import BenchError, counted
+from bench.parallel.at_once import cores
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -34,9 +34,7 @@ CACHE_BYTES = 1 << 30
 
 def workers() -> int:
     """How many threads read and decode: one for each core that this process may use, from 2 to 16."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-    return max(2, min(16, cores))
+    return max(2, min(16, cores()))
 
 
 def rows_of(indices: Indices, count: int) -> NDArray[np.int64]:

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from bench.api import Dataset
 from bench.data.manifest import Manifest
 from bench.errors import BenchError, nearest
+from bench.parallel.at_once import cores
 from bench.store import check_json, digest, read_json, write_json
 
 from .metrics import DETECTION, PARTS, TEST_TIME, percent, schema_of
@@ -269,12 +270,11 @@ def hardware() -> dict[str, Any]:
     """This machine: system, processor, usable cores, memory in MiB, names of accelerators."""
     import psutil
 
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "system": platform.system(),
         "machine": platform.machine(),
         "cpu": _cpu(),
-        "cores": usable,
+        "cores": cores(),
         "memory_mb": round(psutil.virtual_memory().total / 2**20),
         "accelerators": _accelerators(),
     }
