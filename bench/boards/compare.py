@@ -39,7 +39,7 @@ class Comparison:
         if found.equal:
             return "equal in every seed"
         if not found.apart:
-            return "not told apart"
+            return "not told apart: two seeds that agree tell nothing" if found.half == 0 else "not told apart"
         first = self.higher_is_better is not False
         leading = self.one if (found.mean > 0) is first else self.other
         if self.higher_is_better is None:

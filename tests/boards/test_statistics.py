@@ -174,6 +174,12 @@ def test_verdicts_in_words():
     }
 
 
+def test_two_seeds_that_agree_are_named_for_what_they_are():
+    a, b = line("a", AP=[3, 5]), line("b", AP=[1, 3])
+    (found,) = comparisons(board(a, b), a, b)
+    assert found.verdict == "not told apart: two seeds that agree tell nothing"
+
+
 def test_the_table_and_the_lines_that_names_choose():
     a, b, c = line("a", AP=GOOD), line("b", AP=FAIR), line("c", AP=POOR, settings="x=1")
     first, second = board(a, b), board(a, b, attack="ctrl", title="ctrl on scenes, preset laptop")
