@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from .credits import Credit
 from .row import Group
-from .rows import CONTROL, DEFENSE, NONE, SECONDS, UNDEFINED
+from .rows import CONTROL, DEFENSE, NONE, SCORED, SECONDS, UNDEFINED
 
 COUNTS = ("encoders with poison", "encoders without")
 """Names of numbers that are counted."""
@@ -56,6 +56,11 @@ class BoardLine:
     def control(self) -> bool:
         """It sees the truth."""
         return self.kind == CONTROL and self.defense != NONE
+
+    @property
+    def idle(self) -> bool:
+        """Whether it neither scores nor removes an image: a training change, or a control that keeps all."""
+        return self.mean.get("removed") == 0 and not any(self.cell(name) != UNDEFINED for name in SCORED)
 
     @property
     def label(self) -> str:

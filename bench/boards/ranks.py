@@ -23,11 +23,11 @@ class Comparisons:
 
     Those of two kinds of lines are a family, whose intervals hold together: defenses with each other, defenses with
     baselines, and so on. So a table tells two defenses apart as well as it did before baselines were added to it. What
-    a combination detects is its filter's, whose line is compared, and adds nothing to a family."""
+    a combination detects is its filter's, whose line is compared; that and what detects nothing add to no family."""
 
     def __init__(self, lines: Sequence[BoardLine], name: str) -> None:
         self._higher, self._values = higher_is_better(name), {line: _values(line, name) for line in lines}
-        counted = [line for line in self._values if not (line.repeats and detects(name))]
+        counted = [line for line in self._values if not (detects(name) and (line.repeats or line.idle))]
         self._sizes = Counter(
             _kinds(one, other) for one, other in combinations(counted, 2) if self.compared(one, other)
         )

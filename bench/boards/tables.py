@@ -106,7 +106,7 @@ class Leaderboard:
     def parts(self) -> list[BoardPart]:
         """Each narrow enough for a page: the detection in up to three, of which the first has its ranks, then the full
         runs. Each has the columns that some line has a number for, and the lines that have one."""
-        judged = [line for line in self.by_detection() if not (line.repeats or (self.poisoned and _idle(line)))]
+        judged = [line for line in self.by_detection() if not (line.repeats or (self.poisoned and line.idle))]
         places = self.detection_ranks()
         found = [
             self._part("Detection: how the scores order the images", self.scored, judged, places, self._colour()),
@@ -164,11 +164,6 @@ class Leaderboard:
         each = ", ".join(f"{line.cell('AP')} ({line.label})" for line in found)
         why = ", so detection is not ranked" if self.easy else ""
         return f"By the colours alone one reaches AP {each}{why}." if found else ""
-
-
-def _idle(line: BoardLine) -> bool:
-    """Whether it neither scores nor removes an image: a training change, or a control that keeps all."""
-    return line.mean.get("removed") == 0 and not any(line.cell(name) != UNDEFINED for name in SCORED)
 
 
 def _place(line: BoardLine, places: Mapping[BoardLine, int], by: Sequence[str]) -> tuple[Any, ...]:

@@ -22,8 +22,9 @@ WORDS = {
     COST: "seconds in which a repair made the new encoder out of the old one, in percent of the first training's.",
     SECONDS: "of all stages that the line depends on; of runs to the end.",
     "±": "half the width of the 95 % interval of the mean over the seeds (Student's t); one seed has none.",
-    "bold, \u2248": "bold is the best mean of a column, controls apart and each status for itself; \u2248 marks means "
-    "that are not told apart from it. Neither where all are equal, nor for a number that is undefined in some seeds.",
+    "bold, \u2248": "bold is the best mean of a column as far as its digits show, controls apart and each status for "
+    "itself; \u2248 marks means that are compared with it and not told apart. Neither where all are equal, nor for a "
+    "number that is undefined in some seeds.",
     "\u2191, \u2193": "higher is better, lower is better.",
     "rank": "1 + the number of lines of the same kind and status that are better and told apart, but none above a line "
     "whose mean is better. Neighbours of different rank need not be told apart from each other. Detection is ranked by "

@@ -116,11 +116,18 @@ def test_all_pairs_of_two_kinds_that_can_be_compared_count_as_one_family():
     assert found.difference(lines[0], lines[4]) is None
 
 
+def recalled(by_seed):
+    """With a recall that differs by seed."""
+    return {seed: {**values, "recall": float(seed)} for seed, values in by_seed.items()}
+
+
 def test_what_a_combination_detects_is_in_no_family_and_its_encoders_are():
     lines = [line("a", AP=GOOD, points_lost=GOOD), line("b", AP=FAIR, points_lost=FAIR)]
     both = replace(line("a+icutmix", AP=GOOD, points_lost=POOR), repeats=True)
-    for name, pairs in (("AP", 1), ("10.cr", 0), ("points lost", 3)):
-        found = Comparisons([*lines, both], name).difference(lines[0], lines[1])
+    idle = line("icutmix", recall=[0] * 4, removed=[0] * 4, points_lost=ALIKE)
+    for name, pairs in (("AP", 1), ("recall", 1), ("10.cr", 0), ("points lost", 6)):
+        every = [*(replace(each, by_seed=recalled(each.by_seed)) for each in lines), both, idle]
+        found = Comparisons(every, name).difference(every[0], every[1])
         assert (found.comparisons if found else 0) == pairs, name
 
 

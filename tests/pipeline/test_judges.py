@@ -164,7 +164,13 @@ def test_detectors_stand_in_one_table_over_all_attacks(smoke, copied):
     assert [line.by_seed[seed][every.columns["worst"]] for seed in (0, 1)] == [50, 60]
     assert line.number(every.columns["quiet: no backdoor"])[0] == 10
     assert [each.attack for each in single.lines] == ["htba", "quiet", "sig"]
-    assert every.ranks == {line: 1}
+    assert every.ranks == {}, "there is no other detector"
+    other = [
+        {**each, "run": {**each["run"], "defense": "other"}, "config": {**each["config"], "defense": {"name": "other"}}}
+        for each in many[:4]
+    ]
+    (both,) = judged([*many, *other])
+    assert set(both.parts()[0].ranks.values()) == {1}, "equal in every seed"
     (alone,) = judged(many[:2])
     assert len(alone.parts()) == 1, "one attack needs no mean"
 
