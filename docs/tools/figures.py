@@ -299,7 +299,7 @@ def figures() -> dict[str, Figure]:
         "baselines": baselines(cells),
         "recur": recur(cells),
         "after": after(records, ("laptop", "vivid"), "five"),
-        "after-photographs": after(records, ("cifar10-stickers",), "three"),
+        "after-photographs": after(records, ("cifar10-cpu", "cifar10-stickers"), "three"),
         "attacks": strengths(records),
     }
 
