@@ -194,7 +194,7 @@ def after(records: Sequence[Record], presets: Collection[str], seeds: str) -> Fi
     )
     for record in whole:
         run, metrics = record["run"], record["metrics"]
-        panel = values[f"{attack_of(record)}, {run['preset']}"]
+        panel = values[f"{attack_of(record)}\n{run['preset']}"]
         for line, found in (("none", metrics["none"]), (run["defense"], metrics["defended"])):
             panel[line]["ASR"][run["seed"]] = found["poisoned"]["asr"]
             panel[line]["ACC"][run["seed"]] = found["clean"]["acc"]
@@ -238,13 +238,14 @@ def drawn(figure: Figure, path: Path) -> None:
     rows, several = figure.rows, len(figure.series)
     left = 0.3 + 0.062 * max(map(len, rows))
     width = left + 0.2 + len(figure.panels) * min(2.4, 7.5 / len(figure.panels))
-    height = 0.95 + len(rows) * (0.15 + 0.05 * several)
+    head = 0.7 + 0.14 * max(title.count("\n") for title in figure.panels)
+    height = head + 0.25 + len(rows) * (0.15 + 0.05 * several)
     low, high = figure.span
     with plt.rc_context(style):
         canvas, axes = plt.subplots(1, len(figure.panels), sharex=True, sharey=True, squeeze=False)
         canvas.set_size_inches(width, height)
         canvas.subplots_adjust(left=left / width, right=1 - 0.15 / width, wspace=0.12)
-        canvas.subplots_adjust(bottom=0.25 / height, top=1 - 0.7 / height)
+        canvas.subplots_adjust(bottom=0.25 / height, top=1 - head / height)
         for axis, (title, panel) in zip(axes[0], figure.panels.items(), strict=True):
             axis.set_title(title, fontsize=8, loc="left")
             margin = 0.04 * (high - low)
