@@ -4,6 +4,7 @@ page, and folded away all of its numbers."""
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -129,12 +130,15 @@ def _glance(tables: Sequence[Overview], addresses: Mapping[int, str]) -> list[st
     plain = {
         line.defense: None for lines in measured for line in lines if _plain(line) and line.cell(name) != UNDEFINED
     }
-    rows = []
+    rows, titles_of = [], Counter(_heading(table) for table, _ in parts)
     for (table, part), lines in zip(parts, measured, strict=True):
         cells = {line.defense: line.cell(name) for line in lines if _plain(line)}
         others = [line for line in lines if line.kind == BASELINE and line.cell(name) != UNDEFINED]
         best = max(others, key=lambda line: line.number(name)[0], default=None)
-        first = f"[{_heading(table)}](#{addresses[id(table)]})"
+        title = _heading(table)
+        if titles_of[title] > 1 and table.group:
+            title += f" ({escape(table.group.preset)}, {escape(table.group.ssl)})"
+        first = f"[{title}](#{addresses[id(table)]})"
         attacks = sum(each.startswith(f"AP{OVER}") for each in part.columns.values()) - 2  # mean and worst
         last = f"{best.cell(name)} ({escape(best.label)})" if best else UNDEFINED
         rows.append([first, str(attacks), *(cells.get(each, UNDEFINED) for each in plain), last])

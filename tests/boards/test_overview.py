@@ -249,6 +249,9 @@ def test_the_means_of_all_settings_stand_in_one_table_with_the_best_baseline():
     assert head == ["average precision, mean over the attacks", "attacks", "a", "b", "best baseline"]
     assert rows[0] == ["[Desk](#scenes-desk)", "2", "92.5 ± 31.8", "40.0", "35.0 ± 63.5 (colour)"]
     assert rows[1][0] == "[Scenes, laptop](#scenes-laptop)", "those that colours solve come last"
+    text = short([PLAIN, HARD, *(replace(table, title=PLAIN.title) for table in other)], "tables")
+    names = [row.split("](")[0] for row in text.splitlines()[2:4]]
+    assert names == ["| [Scenes, laptop (desk, moco_v3)", "| [Scenes, laptop (laptop, moco_v3)"], "told apart"
     assert not short([PLAIN, HARD], "tables").startswith("|"), "one setting needs no summary"
 
 
