@@ -306,7 +306,7 @@ class Verdict:
 
     keep: (N,) bool. score: (N,) float, the detector's suspicion of every image (None where there is none).
     trigger_score: (N,) float, how strongly the image's candidate trigger acts, NaN where not scored;
-    boxes: (N, 4) int64 candidate trigger windows, -1 where not scored (None: it scores no triggers, locates none).
+    boxes: (N, 4) int64 candidate trigger windows, -1 where not scored. None: it scores no triggers, or locates none.
     facts: JSON-able facts worth keeping in the record (numbers of clusters, rounds, images scored ...).
     """
 

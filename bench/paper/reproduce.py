@@ -17,7 +17,7 @@ from bench.boards import NONE, leaves
 from bench.config.config import Config
 from bench.errors import BenchError
 from bench.matrix.cell import Cell, RunContext
-from bench.records.record import MEASURED, Record, whole
+from bench.records.record import Record, measured, whole
 from bench.ssl.schedule import Schedule
 from bench.store import canonical, digest
 
@@ -181,8 +181,7 @@ class RecordsByRun:
     def __init__(self, records: Iterable[Record], context: RunContext) -> None:
         self._context = context
         self._found: dict[str, dict[int, Record]] = {}
-        measured = (each for each in records if each.get("status", MEASURED) == MEASURED)
-        for record in sorted(measured, key=lambda each: str(each["created"])):
+        for record in sorted(filter(measured, records), key=lambda each: str(each["created"])):
             for name in (NONE, record["run"]["defense"]):
                 by_seed = self._found.setdefault(_identity(record["config"], name), {})
                 if whole(record) or record["run"]["seed"] not in by_seed:

@@ -153,6 +153,11 @@ def upgraded(record: Mapping[str, Any]) -> Record:
     return {"status": MEASURED, **record, "schema_version": SCHEMA_VERSION}
 
 
+def measured(record: Mapping[str, Any]) -> bool:
+    """Whether it was run here, and not sent in; older records, which do not say, were."""
+    return bool(record.get("status", MEASURED) == MEASURED)
+
+
 def whole(record: Mapping[str, Any]) -> bool:
     """Whether the run had a second training, and so "defended" numbers."""
     return bool(record["run"].get("until", "end") == "end")

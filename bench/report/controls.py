@@ -66,7 +66,7 @@ def _setting(found: Record) -> str:
     """What two records must agree in to be compared."""
     config = {name: part for name, part in found["config"].items() if name not in ("defense", "seed")}
     versions = [found["dataset"]["fingerprint"], found["metric_version"], found["run"]["preset"], records.whole(found)]
-    versions += [found.get("status", records.MEASURED)]  # what was sent in is nobody's control here
+    versions += [records.measured(found)]  # what was sent in is nobody's control here
     versions += ["judges"] if records.only_judges(found) else []
     return canonical([config, *versions])
 

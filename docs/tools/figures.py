@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.boards.statistics import mean_interval
-from bench.records.record import MEASURED
+from bench.records.record import measured
 
 ROOT = Path(__file__).parents[2]
 RECORDS, FIGURES = ROOT / "leaderboards" / "records", ROOT / "docs" / "figures"
@@ -285,7 +285,7 @@ def shown(records: Iterable[Record]) -> list[Record]:
         for record in records
         if record["config"]["ssl"]["name"] == "moco_v3"
         and record["dataset"]["counts"]["train"] <= SMALL
-        and record.get("status", MEASURED) == MEASURED
+        and measured(record)
     ]
 
 

@@ -31,7 +31,7 @@ from tabulate import tabulate
 
 from bench.boards.statistics import Difference, mean_interval
 from bench.records.metrics import KS, area
-from bench.records.record import MEASURED
+from bench.records.record import measured
 from bench.report.story import judged
 from bench.report.terminal import summary
 
@@ -196,8 +196,7 @@ def _runs(where: str, folders: tuple[str, ...]) -> Runs:
 @cache
 def read_folder(folder: str) -> list[Any]:
     """The records of a folder that were measured here, in the order of their names."""
-    every = [json.loads(file.read_text(encoding="utf-8")) for file in files(folder)]
-    return [record for record in every if record.get("status", MEASURED) == MEASURED]
+    return [*filter(measured, (json.loads(file.read_text(encoding="utf-8")) for file in files(folder)))]
 
 
 def lead(where: Mapping[str, object], one: str, other: str, path: str) -> Sample:
