@@ -125,29 +125,29 @@ def _print_plan(graph: Graph, forecast: Forecast) -> None:
 
 def _known(graph: Graph, forecast: Forecast) -> Iterator[StageEstimate]:
     """The stages that are known, each once. A short trial of one stands for its kind."""
-    from bench.estimate.estimate import Estimator, StageEstimate, kind_of
+    from bench.estimate.estimate import Estimator, StageEstimate
 
     paces: dict[str, Pace] = {}
     for node in graph.nodes.values():
-        title, seconds = node.stage.title, forecast.seconds.get(kind_of(node.stage))
+        title, seconds = node.stage.title, forecast.history.seconds(node.stage)
         if node.state == "done":
             yield StageEstimate(title, True, 0.0, "")
         elif seconds is not None:
             yield StageEstimate(title, False, seconds, "the same kind of stage")
         else:
             row = Estimator(graph.pipelines[node.cells[0]], paces).row(node.stage)
-            forecast.learn(node.stage, row.seconds)
+            forecast.history.learn(node.stage, row.seconds)
             yield StageEstimate(title, False, row.seconds, row.basis.partition(";")[0])
 
 
 def _later(graph: Graph, forecast: Forecast) -> Iterator[StageEstimate]:
     """The stages that may follow a verdict."""
-    from bench.estimate.estimate import StageEstimate, kind_of
+    from bench.estimate.estimate import StageEstimate
     from bench.matrix.forecast import expected
 
     for cell in graph.open_cells():
         pipeline = graph.pipelines[cell]
         alike = (pipeline.training_on_all, pipeline.threat_probe)
-        for (title, kind), like in zip(expected(pipeline), alike, strict=False):
-            seconds = forecast.seconds.get(kind, forecast.seconds.get(kind_of(like), 0.0))
+        for (title, stage), like in zip(expected(pipeline), alike, strict=False):
+            seconds = forecast.history.seconds(stage) or forecast.history.seconds(like) or 0.0
             yield StageEstimate(title, False, seconds, _LATER)

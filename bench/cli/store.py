@@ -84,16 +84,18 @@ def store_prune(
     kept = common.open_store(store)
     if stage is not None and stage not in VERSIONS and not (kept.root / stage).is_dir():
         raise BenchError(f"--stage {stage}: there is no such stage.{nearest(stage, VERSIONS)}")
+    own = None if run is None else _own_stages(run, kept.root / "records")
     freed = kept.prune(
-        keys=None if run is None else _own_stages(run, kept.root / "records"),
+        keys=own,
         older_than=None if older_than is None else older_than * 86_400,
         max_bytes=None if max_gib is None else int(max_gib * 2**30),
         stage=stage,
         partial=partial,
         dry_run=dry_run,
     )
-    if run is not None and not dry_run and run.resolve().parent == (kept.root / "records").resolve():
-        run.unlink()
+    of_store = run is not None and run.resolve().parent == (kept.root / "records").resolve()
+    if run and of_store and not dry_run and not any(entry.key in (own or ()) for entry in kept.entries()):
+        run.unlink()  # while one of its own stages is left, the record is what says whose that is
     common.say(f"{'would free' if dry_run else 'freed'} {size(freed)}")
 
 

@@ -1,6 +1,6 @@
 """How long the stages of a run will take that are not in the store; right within a factor of about two.
 
-A stage takes as long as the last one of its kind in the store. Where there is none, a short trial gives the encoder's
+A stage takes as long as the last one of its kind in the store, for its own amount of work. Where there is none, a short trial gives the encoder's
 pace: a training takes its images times that of a training step, a defense its encoder passes times that of encoding,
 and what it says that it computes besides.
 """
@@ -59,14 +59,28 @@ def kind_of(stage: Stage) -> str:
     return kind(stage.name, stage.config, stage.inputs.get("dataset"))
 
 
-def seconds_by_kind(store: Store) -> dict[str, float]:
-    """What the latest finished stage of each kind in the store has taken (another seed, attack or selection)."""
-    found: dict[str, float] = {}
-    for entry in sorted((e for e in store.entries() if e.finished), key=lambda e: e.created):
-        meta = store.meta(entry.stage, entry.key)
-        if meta is not None:
-            found[kind(entry.stage, meta["config"], meta["inputs"].get("dataset"))] = float(meta["seconds"])
-    return found
+class History:
+    """What the latest finished stage of each kind has taken (another seed, attack or selection), and of how much work:
+    a training on a tenth of the images is of the same kind as one on all. Those of the store, and what is learnt."""
+
+    def __init__(self, store: Store) -> None:
+        self._found: dict[str, tuple[float, int]] = {}
+        for entry in sorted((e for e in store.entries() if e.finished), key=lambda e: e.created):
+            meta = store.meta(entry.stage, entry.key)
+            if meta is not None:
+                named = kind(entry.stage, meta["config"], meta["inputs"].get("dataset"))
+                self._found[named] = float(meta["seconds"]), int(meta.get("work", 0))
+
+    def learn(self, stage: Stage, seconds: float) -> None:
+        """A stage has taken so long."""
+        self._found[kind_of(stage)] = seconds, stage.work
+
+    def seconds(self, stage: Stage) -> float | None:
+        """How long a stage will take; None where none of its kind was timed."""
+        seconds, work = self._found.get(kind_of(stage), (None, 0))
+        if seconds is None:
+            return None
+        return seconds * stage.work / work if stage.work and work else seconds
 
 
 def encoder_passes(defense: Judge, count: int, size: int) -> int:
@@ -126,14 +140,14 @@ class Estimator:
             meta = self._pipeline.store.meta(stage.name, stage.key)
             if meta is not None:
                 return StageEstimate(stage.title, True, float(meta["seconds"]), "measured")
-            before = self._history.get(kind_of(stage))
+            before = self._history.seconds(stage)
             if before is not None:
                 return StageEstimate(stage.title, False, before, "an earlier stage of the same kind")
         return StageEstimate(stage.title, False, *self._computed(stage))
 
     @cached_property
-    def _history(self) -> dict[str, float]:
-        return seconds_by_kind(self._pipeline.store)
+    def _history(self) -> History:
+        return History(self._pipeline.store)
 
     def _computed(self, stage: Stage) -> tuple[float, str]:
         """Seconds of a stage by its amount of work, and what they come from."""

@@ -57,7 +57,7 @@ class Board:
         """A stage is in the store."""
         seconds = time.monotonic() - self._began[node]
         self._tell("stage_finished", node, seconds=seconds)
-        self._forecast.learn(node.stage, seconds)
+        self._forecast.history.learn(node.stage, seconds)
         self._line(node, "[green]done[/]", duration(seconds))
 
     def failed(self, node: Node, fault: Fault) -> None:

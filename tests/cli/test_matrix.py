@@ -71,7 +71,7 @@ def test_the_forecast_knows_what_was_timed_and_owns_up_to_the_rest(workshop, cop
     seconds, unknown = forecast.left(graph, {}, 1)
     assert unknown == 1
     assert min(training, defended) <= seconds <= max(first, training) + max(probe, defended) + 1e-6
-    forecast.learn(graph.nodes[pipeline.clean.key].stage, 100.0)
+    forecast.history.learn(graph.nodes[pipeline.clean.key].stage, 100.0)
     assert forecast.left(graph, {}, 1) == (pytest.approx(seconds + 100), 0)
     assert forecast.left(graph, {}, 1000)[0] == 100, "no stage takes less than its own time"
     (node,) = graph.to_do()

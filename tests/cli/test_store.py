@@ -87,6 +87,8 @@ def test_prune_a_run_leaves_what_others_use(bench, copied, smoke):
     before = {entry.key for entry in Store(copied).entries()}
     bench("store", "prune", "--run", kept, "--store", copied, "--dry-run")
     assert {entry.key for entry in Store(copied).entries()} == before
+    assert bench("store", "prune", "--run", kept, "--older-than", "1", "--store", copied) == "freed 0 B\n"
+    assert kept.exists(), "its stages are there, and nothing else says whose they are"
     bench("store", "prune", "--run", kept, "--store", copied)
     left = {entry.key for entry in Store(copied).entries()}
     assert left == {pipeline.poison.key, pipeline.threat.key}

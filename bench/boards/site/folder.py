@@ -19,6 +19,8 @@ def write(folder: Path, pages: Mapping[str, bytes]) -> None:
     Raises BenchError where the folder holds something else than a site: nothing of it is touched.
     """
     _check_ours(folder)
+    if not (folder / INDEX).exists():  # so that a writing that is stopped can be begun again
+        write_bytes(folder / INDEX, MARK + b"not written whole yet: the same command goes on</header>\n")
     for name in sorted(pages, key=lambda name: name == INDEX):
         path = folder.joinpath(*name.split("/"))
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -34,6 +34,15 @@ def test_every_difference_is_said_and_old_pages_go(tmp_path):
     assert all(path.exists() for path in others)
 
 
+def test_a_writing_that_was_stopped_is_begun_again(tmp_path):
+    folder = tmp_path / "site"
+    with pytest.raises(TypeError):
+        write(folder, {**PAGES, "runs/b-1.html": None})
+    assert (folder / "runs" / "a-1.html").exists()
+    write(folder, PAGES)
+    assert faults(folder, PAGES) == []
+
+
 @pytest.mark.parametrize("name", ["notes.txt", "index.html"])
 def test_a_folder_of_something_else_is_left_alone(tmp_path, name):
     (tmp_path / name).write_text("mine")
