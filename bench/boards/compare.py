@@ -82,6 +82,8 @@ def chosen(
     """
     if attack == ALL:
         attack, tables = "", [each.first_part() for each in overviews(tables)]
+        if not tables:
+            raise BenchError("--attack all: no table is of two attacks or more")
     own = [table for table in tables if table.group is not None]
     named: list[tuple[str, str, Callable[[Leaderboard], list[str]]]] = [
         ("attack", attack, lambda table: [_of(table).attack, table.short]),

@@ -18,7 +18,8 @@ WORDS = {
     "triggered": "the same with the trigger in each image.",
     LOST: "how far the triggered ASR is above that of the oracle (which removes exactly the poisoned images), plus how "
     "far the ACC is below the oracle's, in percentage points, seed by seed on the same threat model; what is better "
-    "than the oracle counts nothing, so that deleting a whole class cannot win (where the whole class is poisoned, the oracle deletes it, too). Without an oracle there is none.",
+    "than the oracle counts nothing, so that deleting a whole class cannot win (where the whole class is poisoned, "
+    "the oracle deletes it, too). Without an oracle there is none.",
     COST: "seconds in which a repair made the new encoder out of the old one, in percent of the first training's.",
     SECONDS: "of all stages that the line depends on; of runs to the end.",
     "±": "half the width of the 95 % interval of the mean over the seeds (Student's t); one seed has none.",

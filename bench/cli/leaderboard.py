@@ -22,6 +22,7 @@ SUSPECTS = 12
 """How many suspicious images a run's page shows, as `bench report` does."""
 SITE = "html"
 """The format that is a folder of pages; boards.FORMATS has those of one file."""
+OF_SUFFIX = {".md": "markdown", ".csv": "csv", ".tex": "latex", ".html": SITE, ".htm": SITE}
 
 
 def leaderboard(
@@ -57,7 +58,8 @@ def leaderboard(
     if form != SITE and (reports or repository):
         raise BenchError("--reports and --repository are of a site: add --format html --output FOLDER")
     render = None if form == SITE else boards.renderer(form, also=[SITE])
-    _check_details(details, output, form)
+    _check_details(details, output, form, only)
+    _check_output(output, form)
     inside = None if details is None else details / "page.md"
     _check_can_write([] if check else [output if render or output is None else output / "index.html", inside])
     if check and output is None:
@@ -97,13 +99,22 @@ def _check_can_write(files: Iterable[Path | None]) -> None:
             check_can_write(file)
 
 
-def _check_details(details: Path | None, output: Path | None, form: str) -> None:
+def _check_details(details: Path | None, output: Path | None, form: str, only: str) -> None:
     """Raises BenchError where `details` cannot be linked to by its name from a markdown page at `output`."""
     if details is None:
         return
     beside = output is not None and details.resolve().parent == output.resolve().parent
     if form != "markdown" or not beside or details.is_file() or details.resolve() == (output or details).resolve():
         raise BenchError("--details is a folder beside the markdown file of --output FILE, for one page a setting")
+    if only:
+        raise BenchError("--only chooses tables of one file; the pages of --details are of all")
+
+
+def _check_output(output: Path | None, form: str) -> None:
+    """Raises BenchError where the file's name says another format."""
+    said = None if output is None else OF_SUFFIX.get(output.suffix.lower())
+    if said not in (None, form):
+        raise BenchError(f"--output {output} with --format {form}: add --format {said}, or name another file")
 
 
 def _details(folder: Path, pages: Mapping[str, str], count: int, check: bool) -> None:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bench.errors import BenchError
+
 from . import common, options
 
 if TYPE_CHECKING:
@@ -41,21 +43,25 @@ def report(
 
     Or a picture of the most suspicious images alone: attention maps, windows found, true triggers.
     """
+    from bench.records import record as records
     from bench.session.opening import locating, lookers, reopened
     from bench.store import check_can_write, write_bytes
 
+    found = records.load(run)
     output = output or run.with_suffix(".html")
+    kind = output.suffix.lower()
+    if kind not in (*PICTURES, ".html", ".htm"):
+        raise BenchError(f"--output {output}: expected a name that ends in .html, {', '.join(PICTURES)}")
     check_can_write(output)
     pipeline, plugins = reopened(run, store, plugin or ())
-    if output.suffix in PICTURES:
+    if kind in PICTURES:
         _save_picture(output, pipeline, lookers(pipeline, plugins, maps or locating(plugins)), count)
         common.say(f"Picture: {output}")
         return
-    from bench.records import record as records
     from bench.report.controls import beside
     from bench.report.page import report as page
 
-    found, own = records.load(run), pipeline.config.defense.filter
+    own = pipeline.config.defense.filter
     others = beside(found, [run.parent, pipeline.store.root / "records"])
     defenses = lookers(pipeline, plugins, [name for name in maps or () if name != own.name])
     write_bytes(output, page(pipeline, found, others, defenses, count))

@@ -37,9 +37,9 @@ def submit(
     from bench.records import record as records, submission, verify
     from bench.store import check_can_write, write_bytes
 
+    found = records.load(record)
     output = output or record.with_suffix(".zip")
     check_can_write(output)
-    found = records.load(record)
     submission.refuse_judges(found)
     evidence = _evidence(record, found, load_plugins(plugin or ()), common.open_store(store))
     data = submission.to_bytes(found, evidence)

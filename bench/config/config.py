@@ -180,6 +180,8 @@ def load_config(
         else:
             values[section] = dict(values[section])
             value = toml_value(text) if section == "top" else value_of(classes[section], keys, text)
+            if (section, keys) == ("top", ["seed"]) and seed not in (None, value):
+                raise BenchError(f"{setting!r} and a seed of {seed}: give one of them")
             assign(values[section], keys, value)
     asked = {"preset": preset, "choices": chosen, "settings": list(settings), "seed": values["top"]["seed"]}
     defense = combine(plugins, names["defense"], data.get("defense", {}), changes)

@@ -1,8 +1,8 @@
 """How long the stages of a run will take that are not in the store; right within a factor of about two.
 
-A stage takes as long as the last one of its kind in the store, for its own amount of work. Where there is none, a short trial gives the encoder's
-pace: a training takes its images times that of a training step, a defense its encoder passes times that of encoding,
-and what it says that it computes besides.
+A stage takes as long as the last one of its kind in the store, for its own amount of work. Where there is none, a short
+trial gives the encoder's pace: a training takes its images times that of a training step, a defense its encoder passes
+times that of encoding, and what it says that it computes besides.
 """
 
 from __future__ import annotations
@@ -85,10 +85,10 @@ class History:
 
 def encoder_passes(defense: Judge, count: int, size: int) -> int:
     """What the defense computes for `count` images of `size` px, in passes of the encoder."""
-    return int(_told(defense, "forwards", count, size) + TRAINED * _told(defense, "trained_on", count, size))
+    return int(told(defense, "forwards", count, size) + TRAINED * told(defense, "trained_on", count, size))
 
 
-def _told(defense: Judge, method: str, count: int, size: int) -> float:
+def told(defense: Judge, method: str, count: int, size: int) -> float:
     """What a plugin says of its own cost; 0, and a warning, where it says no number: a run does not need it."""
     try:
         found = float(getattr(defense, method)(count, size))
@@ -165,7 +165,7 @@ class Estimator:
         defense = config.defense.reference or config.defense.filter  # of the two only one searches
         assert isinstance(defense, Judge)
         size = pipeline.dataset.size
-        passes, own = encoder_passes(defense, stage.work, size), _told(defense, "seconds", stage.work, size)
+        passes, own = encoder_passes(defense, stage.work, size), told(defense, "seconds", stage.work, size)
         besides = f", {duration(own)} besides" if own else ""
         return passes * self._pace.encoding + own, f"{passes:,} encoder passes{besides}; {self._pace.basis}"
 

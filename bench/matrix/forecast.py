@@ -14,8 +14,8 @@ from .graph import Graph, Node
 
 
 def expected(pipeline: Pipeline) -> list[tuple[str, Stage]]:
-    """(title, one that takes as long) of the stages that may follow a defense whose verdict is not known: at most a training and a
-    measurement."""
+    """(title, one that takes as long) of the stages that may follow a defense whose verdict is not known: at most a
+    training and a measurement."""
     defense = pipeline.config.defense
     nothing_new = defense.filter.name == NONE and defense.training_change is None
     if nothing_new or not pipeline.whole or pipeline.found(pipeline.clean):

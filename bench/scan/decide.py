@@ -50,7 +50,7 @@ LIMITS = {
 }
 """Set with 60 searches of `scenes` and seven scans in view, with a trigger and without (docs/howto/scan.md)."""
 MOST_REMOVED = 0.5
-"""A verdict that removes more than this share of the images has found no odd few among many."""
+"""A trigger that more than this share of the images hold is no odd few among many."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.api import Defense, Images
+from bench.api import Control, Defense, Images
 from bench.config.config import Config, load_config
 from bench.errors import BenchError, counted
 from bench.pipeline.pretrain import import_stage, pretrain_stage
@@ -109,6 +109,7 @@ def choose(
     if quick:
         _check_quick({"--train": train, "--encoder": encoder, "--defense": defense})
         defense, settings = QUICK, [ALONE, *settings]
+    _check_settings(settings, encoder, quick)
     preset = train or ("laptop" if count <= SMALL_SET else "cifar10-cpu")
     config = load_config(plugins, preset, choices={"defense": defense or SEARCH}, settings=settings, seed=seed)
     needs = _finder(config).needs
@@ -161,6 +162,20 @@ def _channels(option: str, text: str | None, usual: Channels, *, least: float) -
     return values[0], values[1], values[2]
 
 
+def _check_settings(settings: Sequence[str], encoder: str | None, quick: bool) -> None:
+    """Raises BenchError for a setting that a scan of this kind does not look at."""
+    idle = ["attack", "probe"]
+    if quick or encoder:
+        idle += ["train", "views", "ssl"]
+    if quick or (encoder and not Path(encoder).expanduser().is_file()):
+        idle += ["encoder"]
+    for text in settings:
+        section = text.partition(".")[0]
+        if section in idle:
+            how = " --quick" if quick else " with --encoder" if encoder and section not in ("attack", "probe") else ""
+            raise BenchError(f"--set {text}: a scan{how} has no use for {section}.*; leave it out")
+
+
 def _check_quick(others: Mapping[str, str | None]) -> None:
     given = " and ".join(name for name, value in others.items() if value)
     if given:
@@ -174,7 +189,10 @@ def _finder(config: Config) -> Defense:
     """The defense of `config`. Raises BenchError where it is none that can search."""
     defense, name = config.defense.filter, config.defense.name
     if not isinstance(defense, Defense):
-        raise BenchError(f"--defense {name}: a control needs the truth, which a scan has not. Take poisoncam.")
+        what = (
+            "a control needs the truth, which a scan has not" if isinstance(defense, Control) else "it removes nothing"
+        )
+        raise BenchError(f"--defense {name}: {what}. Take poisoncam.")
     if config.defense.training_change is not None or name == "none":
         raise BenchError(f"--defense {name}: expected one that finds poisoned images and no more, as poisoncam does")
     return defense

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.estimate.estimate import duration, encoder_passes
+from bench.estimate.estimate import duration, encoder_passes, told
 from bench.estimate.pace import measure_pace
 
 from .encoders import Origin
@@ -14,7 +14,9 @@ def forecast(scan: Scan) -> str:
     images, to_train = scan.images, scan.chosen.origin is Origin.TRAINED and not scan.made(scan.encoder)
     pace = measure_pace(scan.chosen.config, images, scan.machine, training=to_train)
     train = pace.training * scan.encoder.work
-    passes = 0 if scan.made(scan.search) else encoder_passes(scan.chosen.defense, len(images), images.size)
-    search = passes * pace.encoding
+    search, defense = 0.0, scan.chosen.defense
+    if not scan.made(scan.search):
+        passes = encoder_passes(defense, len(images), images.size)
+        search = passes * pace.encoding + told(defense, "seconds", len(images), images.size)
     parts = [f"{name} {duration(seconds)}" for name, seconds in (("training", train), ("search", search)) if seconds]
     return f"About {duration(train + search)} to go ({', '.join(parts) or 'nearly all is in the store'})."

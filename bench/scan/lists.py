@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Sequence
 from io import BytesIO
 from pathlib import Path
@@ -45,7 +46,7 @@ def read_list(data: bytes, name: str) -> list[str]:
     if len(data) > MOST_TEXT:
         raise BenchError(f"{name} is larger than {MOST_TEXT >> 20} MiB; a folder of so many images can be named itself")
     found: dict[str, None] = {}
-    for number, line in enumerate(BytesIO(data), 1):
+    for number, line in enumerate(BytesIO(data.removeprefix(BOM_UTF8)), 1):
         text = os.fsdecode(line.removesuffix(b"\n").removesuffix(b"\r").partition(b"\t")[0])
         if "\0" in text:
             raise BenchError(f"{name} is no folder, no archive and no text: expected one path a line")

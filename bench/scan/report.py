@@ -45,7 +45,7 @@ def _source_of(folder: Path) -> str | None:
 
 
 def check_output(folder: Path, scanned: Path) -> None:
-    """Raise BenchError where the report could not be written, or would lie among the images."""
+    """Raise BenchError where the report could not be written, or is the folder that is scanned."""
     if folder.resolve() == scanned.resolve():
         raise BenchError(f"--output {folder} is the folder that is scanned; expected another")
     check_can_write(folder / PAGE)

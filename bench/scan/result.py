@@ -108,7 +108,8 @@ class ScanResult:
         share theirs."""
         kept: list[ListLine] = []
         removed: list[ListLine] = []
-        verdict, digits = self.scan.verdict, 4 if self.scan.quick else 0
+        verdict = self.scan.verdict
+        digits = 0 if "flip_set" in verdict.facts else 4  # a number of images, or of the defense's own making
         for path, owner in zip(self.paths, self.scan.gathered.owner.tolist(), strict=True):
             if owner >= 0:
                 scores = (number(_at(verdict.score, owner)), number(_at(verdict.trigger_score, owner), digits))

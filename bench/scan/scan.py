@@ -57,7 +57,8 @@ class Scan:
     def read(self, notify: Notify) -> None:
         """The first stage: read the files. Raises BenchError where too few can be."""
         size = self.chosen.size
-        self.machine.check(self.chosen.config.train)
+        if self.chosen.origin is Origin.TRAINED:
+            self.machine.check(self.chosen.config.train)
         needed = len(self.listing.names) * 3 * size * size + self.listing.unpacked
         self.store.check_writable(0 if self.made(self.reading) else needed)
         make_stage(self.reading, self.store, notify)

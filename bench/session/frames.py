@@ -35,11 +35,13 @@ def leaderboard(records: Records | None = None) -> pd.DataFrame:
     from bench.boards.csv import NOTE, RANKED, flat
     from bench.boards.row import Group
 
-    frame = pd.read_csv(io.StringIO(flat(_tables(records))), keep_default_na=False, na_values=[""])
     texts = {*Group._fields, "defense", "kind", "settings", "status", "seed_list", "full_seeds", "records", NOTE}
+    texts -= {"metric_version"}
+    read = io.StringIO(flat(_tables(records)))
+    frame = pd.read_csv(read, keep_default_na=False, na_values=[""], dtype=dict.fromkeys(texts, str))  # type: ignore[arg-type]
     for name in frame.columns:
-        if name in texts - {"metric_version"}:
-            frame[name] = frame[name].astype(object).where(frame[name].notna(), "").astype(str)
+        if name in texts:
+            frame[name] = frame[name].astype(object).where(frame[name].notna(), "")
         elif name in ("seeds", "metric_version", *RANKED):
             frame[name] = frame[name].astype("Int64")
     return frame

@@ -131,12 +131,11 @@ class Peeling:
         if that one is not tied, only where its window meets it."""
         carried = np.zeros(len(self._view), bool)
         loose: list[Found] = []
-        misses, tried, patience = 0, set(), max(PATIENCE, int(SHARE * len(seeds.score)))
+        misses, patience = 0, max(PATIENCE, int(SHARE * len(seeds.score)))
         for number in np.argsort(-seeds.score, kind="stable"):
             image, box = int(seeds.windows.image[number]), seeds.windows.box[number]
-            if carried[image] or image in tried or any(each.meets(image, box) for each in loose):
+            if carried[image] or any(each.meets(image, box) for each in loose):
                 continue
-            tried.add(image)
             found = self._kept(seeds, int(number))
             if found is not None and not carried[found.carriers].all():
                 yield found

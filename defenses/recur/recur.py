@@ -18,7 +18,7 @@ from bench import BenchError, Defense, Grouping, Verdict, View
 
 from .effect import CARRIERS, IMAGES, OTHERS, RANDOM, Pull, kinship
 from .peel import LEAST, Found, Peeling
-from .recurrence import Index, Recurrence, joined
+from .recurrence import MOST_RANK, Index, Recurrence, joined
 from .shared import Shared
 from .trigger import heat
 from .windows import NARROWEST, Copies, Whitening, Windows, floats, sample_rows, widths
@@ -65,7 +65,8 @@ class Recur(Defense):
     whiten: bool = field(default=True, metadata={"help": "false: common structure counts as much as rare structure"})
     peaks: bool = field(default=True, metadata={"help": "false: all windows are compared, at nine times the cost"})
     rank: int | None = field(
-        default=None, metadata={"help": "in how many other images a window must come back; by the rule N/100, 6 to 20"}
+        default=None,
+        metadata={"help": "in how many other images a window must come back, at most 50; by the rule N/100, 6 to 20"},
     )
 
     def __post_init__(self) -> None:
@@ -78,6 +79,10 @@ class Recur(Defense):
             value = getattr(self, option)
             if value is not None and value < 1:
                 raise BenchError(f"{option} is {value}, expected 1 or more")
+        if self.rank is not None and self.rank > MOST_RANK:
+            raise BenchError(
+                f"rank is {self.rank}, expected at most {MOST_RANK}: only the nearest windows are looked up"
+            )
         if self.kinship and not self.effect:
             raise BenchError("kinship asks the encoder, and effect=false asks none: leave one of them out")
         if not self.effect:

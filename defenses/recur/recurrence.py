@@ -19,6 +19,7 @@ from .shared import Shared
 from .windows import COMPONENTS, Whitening, Windows
 
 NEIGHBOURS = 200
+MOST_RANK = NEIGHBOURS // 4  # among the neighbours are several windows of an image
 PROBES = 8  # inverted lists looked into for a query
 TRAINING_IMAGES = 2000
 MANY = 8_000_000  # windows

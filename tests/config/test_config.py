@@ -165,10 +165,13 @@ def test_settings_reach_plugins_and_sections_and_the_last_one_wins(preset):
     assert depth == {"layers": [1, 1, 1, 1], "channels": [8, 16, 32, 64], "depth": 3}
 
 
-def test_the_seed_argument_beats_the_preset_and_a_setting_beats_both(preset):
+def test_the_seed_argument_and_a_setting_beat_the_preset_and_must_agree(preset):
     path = preset("seed = 4\n")
     assert [load(path).seed, load(path, seed=3).seed] == [4, 3]
-    assert with_settings("seed=8", preset=path, seed=3).seeds.value == Seeds(8).value
+    assert with_settings("seed=8", preset=path).seeds.value == Seeds(8).value
+    assert with_settings("seed=8", preset=path, seed=8).seed == 8, "as of a run that is asked for again"
+    with pytest.raises(BenchError, match="'seed=8' and a seed of 3: give one of them"):
+        with_settings("seed=8", preset=path, seed=3)
 
 
 def test_threads_are_one_unless_a_preset_or_a_setting_says_more(preset):

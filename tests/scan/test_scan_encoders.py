@@ -35,6 +35,27 @@ def test_settings_defense_and_seed_reach_the_configuration(plugins):
     assert (found.defense.name, found.config.train.epochs, found.config.seed) == ("patchsearch", 3, 4)
 
 
+@pytest.mark.parametrize(
+    ("setting", "given", "how"),
+    [
+        ("attack.rate=0.3", {}, "a scan has no use for attack"),
+        ("probe.epochs=3", {"encoder": "resnet18"}, "a scan has no use for probe"),
+        ("train.epochs=3", {"quick": True}, "a scan --quick has no use for train"),
+        ("train.epochs=3", {"encoder": "resnet18"}, "a scan with --encoder has no use for train"),
+        ("encoder.backbone=resnet50", {"encoder": "resnet18"}, "a scan with --encoder has no use for encoder"),
+    ],
+)
+def test_a_setting_that_would_do_nothing_is_refused(plugins, setting, given, how):
+    with pytest.raises(BenchError, match=how):
+        choose(plugins, 100, settings=[setting], **given)
+
+
+@pytest.mark.parametrize(("name", "why"), [("strip", "it removes nothing"), ("oracle", "a control needs the truth")])
+def test_what_cannot_search_a_folder_is_refused_with_the_reason(plugins, name, why):
+    with pytest.raises(BenchError, match=why):
+        choose(plugins, 100, defense=name)
+
+
 def test_a_file_is_a_checkpoint(plugins, tmp_path):
     path = tmp_path / "mine.safetensors"
     path.write_bytes(b"weights")

@@ -34,5 +34,9 @@ def test_every_name_comes_back_from_its_line(name):
     assert read_path(text) == name
 
 
+def test_a_byte_order_mark_is_no_part_of_the_first_path():
+    assert read_list("\ufeffa.png\r\nb.png\r\n".encode(), "list.txt") == ["a.png", "b.png"]
+
+
 def test_numbers():
     assert [number(0.5), number(float("nan")), number(None), number(12.0, 0)] == ["0.5000", "", "", "12"]
