@@ -69,7 +69,7 @@ class History:
             meta = store.meta(entry.stage, entry.key)
             if meta is not None:
                 named = kind(entry.stage, meta["config"], meta["inputs"].get("dataset"))
-                self._found[named] = float(meta["seconds"]), int(meta.get("work", 0))
+                self._found[named] = float(meta["seconds"]), int(meta.get("amount", 0))
 
     def learn(self, stage: Stage, seconds: float) -> None:
         """A stage has taken so long."""

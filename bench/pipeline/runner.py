@@ -39,7 +39,7 @@ def make_stage(stage: Stage, store: Store, notify: Notify) -> None:
         return
     start = time.monotonic()
     about: dict[str, Any] = {"version": VERSIONS[stage.name], "config": stage.config, "inputs": stage.inputs}
-    with stage.computing(), store.open(stage.name, stage.key, **about, work=stage.work) as making:
+    with stage.computing(), store.open(stage.name, stage.key, **about, amount=stage.work) as making:
         if not making.finished:
 
             def report(what: str, done: int, total: int, /, **numbers: float) -> None:

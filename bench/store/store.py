@@ -115,17 +115,17 @@ class Store:
         version: str | int = "",
         config: Any = None,
         inputs: Mapping[str, str] | None = None,
-        work: int = 0,
+        amount: int = 0,
     ) -> Iterator[ArtifactBuilder]:
         """Make an artifact under its lock: the block's end finishes it, an exception keeps the work folder.
 
         Waits while another process makes the same one, and then yields it with `finished` set. `version`,
-        `config` and `inputs` (what `key_of` was given) and `work` (Stage) are written to meta.json. Not reentrant:
+        `config` and `inputs` (what `key_of` was given) and `amount` (of work) are written to meta.json. Not reentrant:
         a block must not open its own artifact. Raises BenchError where the store cannot be written.
         """
         folder = self._folder(stage, key)
         about = {"stage": stage, "key": key, "version": version, "config": config, "inputs": dict(inputs or {})}
-        about["work"] = work
+        about["amount"] = amount
         with self._locked(stage, key), writing(self.root, only_below=True):
             if self._finished_already(folder, stage, key):
                 yield ArtifactBuilder(folder, finished=True)

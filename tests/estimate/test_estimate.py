@@ -45,8 +45,8 @@ def test_another_seed_takes_as_long_as_the_last(workshop, smoke, monkeypatch):
     assert {row.basis for row in rows[:4]} == {"an earlier stage of the same kind"}
     found = smoke[0].store
     all_images, kept = (found.meta(stage.name, stage.key) for stage in (smoke[0].threat, smoke[0].retrain))
-    assert kept["work"] < all_images["work"], "the second training is on fewer images, and is of the same kind"
-    ways = {all_images["seconds"], kept["seconds"] * all_images["work"] / kept["work"]}
+    assert kept["amount"] < all_images["amount"], "the second training is on fewer images, and is of the same kind"
+    ways = {all_images["seconds"], kept["seconds"] * all_images["amount"] / kept["amount"]}
     assert rows[1].seconds in ways, "whichever of the two was finished last"
     assert (rows[4].seconds, rows[5].seconds) == (rows[1].seconds, rows[2].seconds)
 
