@@ -67,7 +67,7 @@ def test_the_forecast_knows_what_was_timed_and_owns_up_to_the_rest(workshop, cop
     stages = ("threat", "threat_probe", "retrain", "defended_probe")
     metas = [pipeline.store.meta(stage.name, stage.key) for stage in (getattr(smoke[0], each) for each in stages)]
     first, probe, training, defended = (meta["seconds"] for meta in metas)
-    training *= metas[0]["amount"] / metas[2]["amount"]  # it was on fewer images than one on all, as the oracle's may be
+    training *= metas[0]["amount"] / metas[2]["amount"]  # it was on fewer images than the oracle's may be
     seconds, unknown = forecast.left(graph, {}, 1)
     assert unknown == 1
     assert min(training, defended) <= seconds <= max(first, training) + max(probe, defended) + 1e-6
