@@ -260,8 +260,8 @@ class Encoder(Protocol):
 class View(Protocol):
     """All that a defense sees: unlabelled images by index, what it declared in `needs`, generators, kept steps.
 
-    The images stand in an order of the run's own, drawn anew for every poisoned set, so that an index carries no
-    information. Requesting an undeclared need raises UndeclaredNeed.
+    The images stand in the order of a hash of their content, equal ones in an order drawn for this run, so that an
+    index carries no information. Requesting an undeclared need raises UndeclaredNeed.
     """
 
     size: int

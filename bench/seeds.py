@@ -38,7 +38,8 @@ class Seeds:
         return torch.Generator(device=device).manual_seed(self.value)
 
     def sealed(self) -> Seeds:
-        """A tree of its own that grows from this node's seed: who holds it cannot read off the names or the root."""
+        """A tree of its own that grows from this node's seed: who holds it sees neither names nor root (a small root
+        can be guessed)."""
         return Seeds(self.value)
 
 

@@ -199,7 +199,7 @@ def colour_jitter(images: Tensor, generator: Generator, strength: float = 0.4, h
     count, device = len(images), images.device
     factors = _uniform((3, count, 1, 1, 1), 1 - strength, 1 + strength, generator, device)
     angle = _uniform((count,), -hue, hue, generator, device) * (2 * torch.pi)
-    chosen = _chosen(images, 0.8, generator)
+    chosen = some(images, 0.8, generator)
     bright = images * factors[0]
     middle = grey(bright).mean((2, 3), keepdim=True)
     contrast = middle + (bright - middle) * factors[1]
@@ -225,14 +225,14 @@ def turn_hue(images: Tensor, angle: Tensor) -> Tensor:
 
 def random_grey(images: Tensor, generator: Generator, share: float = 0.1) -> Tensor:
     """Luma in all three channels for `share` of the images ([?] 0.2 costs precision: a grey trigger is any texture)."""
-    return torch.where(_chosen(images, share, generator), grey(images), images)
+    return torch.where(some(images, share, generator), grey(images), images)
 
 
 def random_flip(images: Tensor, generator: Generator) -> Tensor:
     """Half of the images mirrored left to right."""
-    return torch.where(_chosen(images, 0.5, generator), images.flip(3), images)
+    return torch.where(some(images, 0.5, generator), images.flip(3), images)
 
 
-def _chosen(images: Tensor, share: float, generator: Generator) -> Tensor:
+def some(images: Tensor, share: float, generator: Generator) -> Tensor:
     """Which images are changed, `share` of them: bool (B, 1, 1, 1)."""
     return (torch.rand(len(images), generator=generator) < share).to(images.device)[:, None, None, None]

@@ -33,7 +33,7 @@ TARGETS = {
 """The target classes of Table I of the PoisonCAM paper, in its order and by its names; the synsets are ImageNet's
 (ILSVRC 2012)."""
 
-_LINE = re.compile(r"(n\d{8})(?:[\s,;:]+(?:\d+[\s,;:]+)?(.*))?")
+_LINE = re.compile(r"(n\d{8})(?:[\s,;:]+(?:\d+(?:[\s,;:]+|$))?(.*))?")
 _PUBLISHED = (
     "Published lists: imagenet100.txt of HobbitLong/CMC (which the paper cites), metadata_files/im100_metadata.txt of "
     "UCDvision/PatchSearch (with names), imagenet_100.txt of wvangansbeke/Unsupervised-Classification, the list of "

@@ -55,7 +55,7 @@ class DefenderView:
 
     def batch(self, indices: Sequence[int] | NDArray[np.int64]) -> Tensor:
         """uint8 (B, 3, size, size) on the CPU."""
-        return self._images.batch(np.asarray(indices, np.int64))
+        return self._images.batch(np.asarray(indices))
 
     @property
     def encoder(self) -> Encoder:

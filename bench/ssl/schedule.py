@@ -42,7 +42,7 @@ class Schedule:
         return full if self.settings.max_steps is None else min(full, self.settings.max_steps)
 
     def fraction(self, step: int) -> float:
-        """Share of the whole training done before `step`, in [0, 1)."""
+        """Share of the whole training done before `step`, in [0, 1]."""
         return step / (self.steps_per_epoch * self.settings.epochs)
 
     def lr(self, step: int) -> float:

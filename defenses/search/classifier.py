@@ -153,19 +153,14 @@ def _augment(images: Tensor, patches: Tensor, settings: Scale, generator: Genera
     cropped = augment.random_resized_crop(images, generator)
     chosen = torch.randint(len(patches), (half,), generator=generator).to(patches.device)
     pasted = torch.cat([patches[chosen], _random_windows(images[:half], patches.shape[-1], generator)])
-    whole = torch.where(_some(images, settings.crops, generator), cropped, images)
+    whole = torch.where(augment.some(images, settings.crops, generator), cropped, images)
     marked = augment.paste_resized(
         whole, pasted, generator, sizes=(settings.patch_min, settings.patch_max), margin=settings.margin
     )
-    decoy = _some(images[half:], settings.decoys, generator)
+    decoy = augment.some(images[half:], settings.decoys, generator)
     negatives = torch.where(decoy, marked[half:], whole[half:])
     jittered = augment.colour_jitter(torch.cat([marked[:half], negatives]), generator)
     return augment.random_flip(augment.random_grey(jittered, generator), generator)
-
-
-def _some(images: Tensor, share: float, generator: Generator) -> Tensor:
-    """True for `share` of the images, at random: (B, 1, 1, 1) bool."""
-    return (torch.rand(len(images), generator=generator) < share).to(images.device)[:, None, None, None]
 
 
 def _random_windows(images: Tensor, window: int, generator: Generator) -> Tensor:

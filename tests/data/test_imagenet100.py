@@ -176,3 +176,17 @@ def test_the_papers_targets_can_be_named_on_it(tree, listed):
     config = load_config(Plugins.load(), "paper-imagenet100", settings=places)
     data = config.dataset.load()
     assert data.classes[config.attack.targets(data.classes)[0]] == "rottweiler"
+    config = load_config(Plugins.load(), "paper-imagenet100", choices={"attack": "multi-target"}, settings=places)
+    assert set(config.attack.target_classes) <= set(TARGETS.values()), "by the names that its classes have"
+
+
+@pytest.mark.parametrize("line", ["n02106550 0", "n02106550, 12", "n02106550"])
+def test_a_number_is_no_name(tmp_path, line):
+    (tmp_path / "list.txt").write_text(f"{line}\nn02123045 3 tabby\n")
+    assert read_list(tmp_path / "list.txt") == {"n02106550": "", "n02123045": "tabby"}
+
+
+@pytest.mark.parametrize("preset", ["paper-imagenet100", "paper-stl10"])
+def test_a_layout_keeps_its_own_margin_in_the_papers_presets(preset):
+    config = load_config(Plugins.load(), preset, choices={"attack": "noisy-alignment"})
+    assert config.attack.train_margin == (0.45, 0.55)

@@ -30,6 +30,9 @@ def test_images_by_index_each_batch_the_callers_own():
         np.testing.assert_array_equal(batch.numpy(), PIXELS[[3, 1, 1]])
         batch.zero_()
     assert seen.batch([]).shape == (0, 3, 8, 8)
+    for wrong in (np.arange(12) > 8, [1.9, 2.5]):
+        with pytest.raises(TypeError):
+            seen.batch(wrong)
 
 
 def test_the_encoder_is_refused_where_it_is_not_declared_and_loaded_once_where_it_is():
