@@ -238,9 +238,8 @@ def _train(fabric: Fabric, job: Job, report: StepCallback) -> None:
     warnings.filterwarnings("ignore", message=".*all_gather is deprecated")  # by torch, to Fabric
     plan = job.schedule
     specs = [replace(spec, **job.encoder.normalisation) for spec in view_specs(job.views, job.images.size)]
-    learner = make_learner(job).to(
-        fabric.device
-    )  # now: a checkpoint's optimiser state goes to where the parameters are
+    # Moved before the checkpoint is loaded: the optimiser's state goes to where the parameters are.
+    learner = make_learner(job).to(fabric.device)
     learner.gather, learner.rank = _gatherer(fabric), fabric.global_rank  # type: ignore[assignment]
     if job.train.sync_batchnorm and fabric.world_size > 1:
         learner = synchronised(learner)

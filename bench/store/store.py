@@ -124,8 +124,8 @@ class Store:
         a block must not open its own artifact. Raises BenchError where the store cannot be written.
         """
         folder = self._folder(stage, key)
-        about = {"stage": stage, "key": key, "version": version, "config": config, "inputs": dict(inputs or {})}
-        about["amount"] = amount
+        about = {"stage": stage, "key": key, "version": version, "config": config}
+        about |= {"inputs": dict(inputs or {}), "amount": amount}
         with self._locked(stage, key), writing(self.root, only_below=True):
             if self._finished_already(folder, stage, key):
                 yield ArtifactBuilder(folder, finished=True)
